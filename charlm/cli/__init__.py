@@ -1,0 +1,66 @@
+"""The command line: it parses, calls and prints, and nothing else.
+
+Errors become messages here and nowhere else. NumPy and what needs it are imported inside the
+commands, so that `--help` and a usage error answer at once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+
+import click
+
+from charlm import __version__
+from charlm.cli.evaluate import evaluate
+from charlm.cli.info import info
+from charlm.cli.sample import sample
+from charlm.cli.train import train
+from charlm.errors import CharlmError
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
+@click.version_option(__version__, prog_name="charlm")
+def charlm() -> None:
+    r"""Train character-level language models on a text, and generate text with them.
+
+    \b
+    charlm train --config configs/tales.yaml
+    charlm sample --prime "The "
+    charlm eval perplexity
+    """
+
+
+for _command in (train, sample, evaluate, info):
+    charlm.add_command(_command)
+
+
+def main() -> None:
+    """Run the command line; every error that a user can cause becomes one line and a status."""
+    for stream in (sys.stdout, sys.stderr):
+        # a terminal that cannot show a character gets a question mark instead of a traceback
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")
+    try:
+        status = charlm.main(prog_name="charlm", standalone_mode=False)
+    except CharlmError as error:
+        _fail(str(error), error.exit_status)
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message(), err=True)
+        sys.exit(2)
+    except click.ClickException as error:
+        _fail(error.format_message(), error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        sys.exit(130)
+    except BrokenPipeError:
+        # the reader has gone, as with `| head`: end quietly, also when Python flushes at exit
+        with contextlib.suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+    sys.exit(status or 0)
+
+
+def _fail(message: str, status: int) -> None:
+    click.echo(f"Error: {' '.join(message.split())}", err=True)
+    sys.exit(status)

@@ -1,0 +1,187 @@
+"""charlm eval: perplexity and gradients."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from charlm import config as configuration
+from charlm.cli.options import checkpoint_option, json_option, set_option
+from charlm.config import Config
+from charlm.errors import CorpusError
+
+
+@click.group(name="eval")
+def evaluate() -> None:
+    """Measure a model: how well it predicts, and whether its gradients are right."""
+
+
+@evaluate.command()
+@checkpoint_option
+@click.option(
+    "--corpus", type=click.Path(path_type=Path), metavar="FILE", help="Score the whole of this text."
+)
+@click.option(
+    "--split",
+    type=click.Choice(["train", "validation", "test"]),
+    help="The part to score.  [default: test, or validation where there is no test, or train]",
+)
+@click.option(
+    "--window",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Score windows of N characters, each from a zero state.  [default: carry the state through]",
+)
+@json_option
+def perplexity(
+    checkpoint_path: Path | None,
+    corpus: Path | None,
+    split: str | None,
+    window: int | None,
+    as_json: bool,
+) -> None:
+    """Nats and bits per character, and perplexity, on the run's own corpus or another text."""
+    from charlm import checkpoint
+    from charlm.evaluate import score
+    from charlm.rundir import find_checkpoint
+    from charlm.text.corpus import read_corpus
+
+    file = find_checkpoint(checkpoint_path)
+    loaded = checkpoint.load(file)
+    path = corpus or Path(loaded.config.corpus.path)
+    text = read_corpus(path, loaded.vocabulary.units, loaded.config.corpus.split, loaded.vocabulary)
+    if corpus is None and text.digest != loaded.corpus.get("digest"):
+        raise CorpusError(
+            f"text {path} has changed since {file} was trained on it; to score it as it is now, "
+            f"give --corpus {path}"
+        )
+    if split is None and corpus is None:
+        split = next((name for name in ("test", "validation") if text.usable(name)), "train")
+    if split is not None and not text.usable(split):
+        raise CorpusError(
+            f"the {split} split of {path} holds {len(text.part(split))} characters; it takes two at least"
+        )
+    result = score(loaded.model, loaded.parameters, text.ids if split is None else text.part(split), window)
+    if as_json:
+        values = {
+            "nats_per_char": result.nats_per_char,
+            "bits_per_char": result.bits_per_char,
+            "perplexity": result.perplexity if math.isfinite(result.perplexity) else None,
+            "characters": result.characters,
+            "split": split,
+            "window": window,
+        }
+        click.echo(json.dumps(values))
+        return
+    how = "state carried through" if window is None else f"windows of {window}"
+    what = "whole text" if split is None else f"{split} split"
+    click.echo(f"{file} on {path}: {what}, {result.characters:,} {loaded.config.corpus.unit}s scored, {how}")
+    click.echo(
+        f"{result.nats_per_char:.4f} nats/char   {result.bits_per_char:.4f} bits/char   "
+        f"perplexity {result.perplexity:.4f}"
+    )
+
+
+@evaluate.command()
+@click.option(
+    "--config",
+    "config_path",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Check this configuration's network.  [default: small networks of every cell, depth and dropout]",
+)
+@set_option
+@json_option
+def gradients(config_path: Path | None, overrides: tuple[str, ...], as_json: bool) -> None:
+    """Check the hand-written gradients against central differences, in float64.
+
+    Every parameter and the carried state are named with their worst relative error. Of large
+    arrays some entries are measured one by one, and all of them along random directions. The
+    exit status is 1 if any gradient is wrong.
+    """
+    from charlm.build import build_model
+    from charlm.nn.gradcheck import TOLERANCE, check_model
+
+    if config_path is not None:
+        configs = [configuration.load(config_path, overrides)]
+    else:
+        given = configuration.parse_overrides(overrides)
+        configs = [configuration.resolve({**form, **given}, name="gradients") for form in _every_form(given)]
+    rows: list[dict[str, Any]] = []
+    for config in configs:
+        name = _form_name(config)
+        if not as_json:
+            click.echo(name)
+        for check in check_model(
+            build_model(config.model, _VOCAB), config.model.init, config.train.seed, _ENTRIES
+        ):
+            rows.append(
+                {
+                    "model": name,
+                    "parameter": check.name,
+                    "worst_relative_error": check.worst,
+                    "entries": check.size,
+                    "entries_checked": check.checked,
+                    "right": check.right,
+                }
+            )
+            if not as_json:
+                verdict = "" if check.right else "   WRONG"
+                click.echo(
+                    f"  {check.name:<16} {check.worst:.1e}   {check.checked} of {check.size} entries{verdict}"
+                )
+    worst = max(row["worst_relative_error"] for row in rows)
+    wrong = [f"{row['parameter']} ({row['model']})" for row in rows if not row["right"]]
+    if as_json:
+        click.echo(
+            json.dumps(
+                {"worst_relative_error": worst, "tolerance": TOLERANCE, "right": not wrong, "checks": rows}
+            )
+        )
+    elif wrong:
+        click.echo(f"WRONG: {len(wrong)} of {len(rows)} gradients: {', '.join(wrong)}")
+    else:
+        click.echo(
+            f"all {len(rows)} gradients are right: worst relative error {worst:.1e}, tolerance {TOLERANCE:g}"
+        )
+    sys.exit(1 if wrong else 0)
+
+
+_VOCAB = 7
+"""Vocabulary of the made-up text that gradients are checked on."""
+
+_ENTRIES = 60
+"""Entries of an array that are measured one by one."""
+
+
+def _every_form(given: dict[str, Any]) -> list[dict[str, Any]]:
+    """Small networks of each cell in each form, 1 to 3 layers, without and with dropout; once each."""
+    forms = [("rnn", "after"), ("lstm", "after"), ("gru", "after"), ("gru", "before")]
+    dropouts = [(0.0, "window"), (0.3, "window"), (0.3, "step")]
+    every = [
+        {
+            "model.cell": cell,
+            "model.gru_reset": reset,
+            "model.layers": layers,
+            "model.dropout": dropout,
+            "model.dropout_mask": mask,
+            "model.hidden": 5,
+        }
+        for cell, reset in forms
+        for layers in (1, 2, 3)
+        for dropout, mask in dropouts
+    ]
+    distinct = {tuple(sorted({**form, **given}.items(), key=str)): form for form in every}
+    return list(distinct.values())
+
+
+def _form_name(config: Config) -> str:
+    model = config.model
+    reset = f" (reset {model.gru_reset})" if model.cell == "gru" else ""
+    dropout = f", dropout {model.dropout:g} a {model.dropout_mask}" if model.dropout else ""
+    return f"{model.layers} x {model.hidden} {model.cell}{reset}{dropout}"

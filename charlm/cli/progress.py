@@ -1,0 +1,91 @@
+"""How training shows itself: a bar on a terminal, plain lines anywhere else."""
+
+from __future__ import annotations
+
+import math
+import sys
+from typing import Any
+
+import click
+from tqdm import tqdm
+
+from charlm.loop import Event, Logged, Previewed, Updated, Validated
+from charlm.train import Trainer
+
+_SMOOTHING = 0.98
+"""Share of the shown loss that stays from update to update: a mean over about 50."""
+
+
+class Display:
+    """Shows the events of a run on stderr."""
+
+    def __init__(self, trainer: Trainer) -> None:
+        self.trainer = trainer
+        self.is_terminal = sys.stderr.isatty()
+        self.loss = math.nan
+        self.bar: Any = None
+        if self.is_terminal:
+            self.bar = tqdm(
+                total=trainer.planned_steps,
+                initial=trainer.progress.step,
+                unit="update",
+                dynamic_ncols=True,
+                bar_format="{percentage:3.0f}%|{bar:20}| {n_fmt}/{total_fmt} "
+                "[{elapsed}<{remaining}{postfix}]",
+            )
+
+    def show(self, event: Event) -> None:
+        """Show one event."""
+        match event:
+            case Updated(update):
+                self._advance(update.loss)
+            case Logged(train_loss, chars_per_s):
+                if not self.is_terminal:
+                    self._line(f"{self._position()}  train {losses(train_loss)}  {chars_per_s:,.0f} chars/s")
+            case Validated(train_loss, validation_loss, chars_per_s, is_best):
+                validation = "" if validation_loss is None else f"  validation {losses(validation_loss)}"
+                best = "  best so far" if is_best else ""
+                self._line(
+                    f"{self._position()}  train {losses(train_loss)}{validation}"
+                    f"  {chars_per_s:,.0f} chars/s{best}"
+                )
+            case Previewed(text):
+                self._line("\n".join(f"  | {line}" for line in printable(text).split("\n")))
+
+    def close(self) -> None:
+        """Leave the terminal as it was; safe to call twice."""
+        if self.bar is not None:
+            self.bar.close()
+            self.bar = None
+
+    def _position(self) -> str:
+        trainer = self.trainer
+        return (
+            f"update {trainer.progress.step}/{trainer.planned_steps}  "
+            f"epoch {trainer.epoch:.2f}/{trainer.config.train.epochs:g}"
+        )
+
+    def _advance(self, loss: float) -> None:
+        if self.bar is None:
+            return
+        started = not math.isnan(self.loss)
+        self.loss = _SMOOTHING * self.loss + (1 - _SMOOTHING) * loss if started else loss
+        speed = self.trainer.progress.since_validation.chars_per_s
+        self.bar.set_postfix_str(f"{losses(self.loss)}, {speed:,.0f} chars/s", refresh=False)
+        self.bar.update()
+
+    def _line(self, text: str) -> None:
+        if self.bar is not None:
+            self.bar.write(text, file=sys.stderr)
+        else:
+            click.echo(text, err=True)
+
+
+def losses(nats: float) -> str:
+    """A loss in both units: `1.5432 nats 2.2264 bits/char`."""
+    return f"{nats:.4f} nats {nats / math.log(2):.4f} bits/char"
+
+
+def printable(text: str) -> str:
+    """`text` with everything that would move a terminal's cursor replaced, but line breaks."""
+    return "".join(c if c.isprintable() or c == "\n" else "\N{REPLACEMENT CHARACTER}" for c in text)

@@ -1,0 +1,193 @@
+"""charlm train."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING
+
+import click
+
+from charlm import config as configuration
+from charlm.cli.options import set_option
+from charlm.config import Config
+from charlm.errors import RunError
+
+if TYPE_CHECKING:
+    from charlm.rundir import RunDirectory
+    from charlm.train import Trainer
+
+
+class _WithKeys(click.Command):
+    """A command whose help ends with every key of the configuration."""
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        formatter.write("\nKeys of the configuration, with their defaults:\n\n")
+        formatter.write(configuration.reference() + "\n")
+
+
+@click.command(cls=_WithKeys)
+@click.option(
+    "--config",
+    "config_path",
+    type=click.Path(path_type=Path),
+    required=True,
+    metavar="FILE",
+    help="The YAML configuration.",
+)
+@set_option
+@click.option(
+    "--corpus", type=click.Path(path_type=Path), metavar="FILE", help="Train on this text (corpus.path)."
+)
+@click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="Keep the run here (run.dir).")
+@click.option("--resume", is_flag=True, help="Continue the run in its directory exactly where it stopped.")
+@click.option("--overwrite", is_flag=True, help="Begin anew in a directory that already holds a run.")
+@click.option(
+    "--max-steps",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Stop behind update N of the run, as if interrupted; --resume goes on.",
+)
+def train(
+    config_path: Path,
+    overrides: tuple[str, ...],
+    corpus: Path | None,
+    out: Path | None,
+    resume: bool,
+    overwrite: bool,
+    max_steps: int | None,
+) -> None:
+    """Train a model on a text.
+
+    Writes config.yaml, metrics.jsonl, last.npz and best.npz (by validation loss) into the run's
+    directory. Progress goes to stderr. Ctrl-C ends the update in progress, saves, and says how to
+    go on.
+    """
+    if resume and overwrite:
+        raise click.UsageError("--resume and --overwrite exclude each other.")
+    config = configuration.load(config_path, overrides)
+    if corpus is not None:
+        config = config.replace({"corpus.path": str(corpus.resolve())})
+    if out is not None:
+        config = config.replace({"run.dir": str(out)})
+    if not config.corpus.path:
+        raise click.UsageError(
+            f"no text to train on: set corpus.path in {config_path}, or give --corpus FILE."
+        )
+    trainer, directory = _prepare(config, resume, overwrite)
+    _announce(trainer, directory)
+    resume_command = f"charlm train --config {directory.config} --resume"
+    _train(trainer, directory, max_steps, resume_command)
+
+
+def _prepare(config: Config, resume: bool, overwrite: bool) -> tuple[Trainer, RunDirectory]:
+    """A trainer at its beginning, or where its run stopped; nothing is written before all is checked."""
+    from charlm import checkpoint
+    from charlm.build import build_units
+    from charlm.rundir import RunDirectory
+    from charlm.text.corpus import read_corpus
+    from charlm.train import Trainer
+
+    directory = RunDirectory(Path(config.run.dir))
+    if directory.holds_run() and not (resume or overwrite):
+        raise RunError(
+            f"{directory.path} already holds a run: --resume continues it, --overwrite begins anew, "
+            "--out DIR goes elsewhere"
+        )
+    if resume and not directory.last.exists():
+        raise RunError(f"{directory.path} holds no last.npz to resume from; leave out --resume")
+    saved = checkpoint.load(directory.last) if resume else None
+    text = read_corpus(Path(config.corpus.path), build_units(config.corpus), config.corpus.split)
+    trainer = Trainer(config, text)
+    if saved is None:
+        directory.create(config.to_yaml())
+    else:
+        trainer.restore(saved, f"run {directory.path}")
+        directory.continue_from(config.to_yaml(), trainer.progress.log_bytes)
+    return trainer, directory
+
+
+def _announce(trainer: Trainer, directory: RunDirectory) -> None:
+    """Say on stderr what is about to be trained, and on what."""
+    config, text = trainer.config, trainer.corpus
+    parts = ", ".join(f"{len(text.part(name)):,} {name}" for name in ("train", "validation", "test"))
+    click.echo(
+        f"{config.corpus.path}: {len(text.ids):,} {config.corpus.unit}s ({parts}), "
+        f"vocabulary of {len(text.vocabulary):,}\n"
+        f"{config.model.layers} x {config.model.hidden} {config.model.cell}, "
+        f"{trainer.parameters.flat.size:,} parameters; {trainer.planned_steps:,} updates of "
+        f"{trainer.streams.batch} x {trainer.streams.seq_len} {config.corpus.unit}s; run in {directory.path}",
+        err=True,
+    )
+    if trainer.warning:
+        click.echo(f"Warning: {trainer.warning}", err=True)
+    if config.corpus.split[1] and not text.usable("validation"):
+        click.echo(
+            "Warning: the validation split is too short to score; best.npz goes by training loss",
+            err=True,
+        )
+    if trainer.progress.step:
+        click.echo(f"resumed behind update {trainer.progress.step:,}", err=True)
+
+
+def _train(trainer: Trainer, directory: RunDirectory, max_steps: int | None, resume_command: str) -> None:
+    """Run the loop to its end or to a signal, and say what to do next."""
+    from charlm.cli.progress import Display
+    from charlm.loop import Stopped, run
+
+    received: list[int] = []
+
+    def on_signal(number: int, _frame: FrameType | None) -> None:
+        received.append(number)
+        # a second signal stops at once; what is on disk stays whole
+        signal.signal(number, signal.SIG_DFL)
+        click.echo("\nstopping after this update", err=True)
+
+    before = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
+    display = Display(trainer)
+    finished = False
+    try:
+        for event in run(trainer, directory, lambda: bool(received), max_steps):
+            display.show(event)
+            if isinstance(event, Stopped):
+                finished = event.finished
+    finally:
+        display.close()
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    if not finished:
+        click.echo(f"stopped behind update {trainer.progress.step}; to go on: {resume_command}")
+        sys.exit(128 + received[0] if received else 0)
+    _summarise(trainer, directory)
+
+
+def _summarise(trainer: Trainer, directory: RunDirectory) -> None:
+    from charlm.cli.progress import losses
+
+    progress = trainer.progress
+    minutes, seconds = divmod(round(progress.total.seconds), 60)
+    click.echo(
+        f"trained {trainer.epoch:g} epochs in {minutes} min {seconds} s "
+        f"({progress.total.chars_per_s:,.0f} chars/s)"
+    )
+    if progress.best is not None:
+        what = "validation" if trainer.corpus.usable("validation") else "training"
+        click.echo(f"best {what} loss {losses(progress.best)}, at update {progress.best_step}")
+    click.echo(
+        "next:\n"
+        f'  charlm sample --checkpoint {directory.path} --prime "{_prime(trainer)}"\n'
+        f"  charlm eval perplexity --checkpoint {directory.path}"
+    )
+
+
+def _prime(trainer: Trainer) -> str:
+    """The text's first word, to begin a sample with; only if it is plain enough to be typed."""
+    ids = trainer.corpus.part("train")[:40]
+    if trainer.config.corpus.unit == "byte":
+        return ""
+    words = "".join(chr(code) for code in trainer.corpus.vocabulary.codes[ids]).split()
+    if not words or not words[0].isalnum():
+        return ""
+    return words[0] if len(words) > 1 else words[0][:2]

@@ -1,0 +1,400 @@
+"""The configuration: frozen dataclasses, read from YAML, checked, overridden, written back.
+
+Every key stands once, in a dataclass below, with its default, its meaning and its limits; the
+reader, the checks, the help text and the written file are all made from that one place.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import math
+import types
+import typing
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+
+from charlm.errors import ConfigError
+from charlm.files import reason
+from charlm.nn.cells import CELL_NAMES
+
+Value = TypeVar("Value")
+
+
+@dataclass(frozen=True)
+class Key:
+    """What a configuration key means and which values it takes.
+
+    `fixed` marks what a run cannot change when it is resumed.
+    """
+
+    doc: str
+    choices: tuple[str, ...] = ()
+    at_least: float = -math.inf
+    above: float = -math.inf
+    at_most: float = math.inf
+    below: float = math.inf
+    fixed: bool = False
+
+    def complaint(self, value: Any) -> str | None:
+        """Say what is wrong with `value`, or None if nothing is."""
+        if self.choices and value not in self.choices:
+            return f"{value!r} is not one of {', '.join(self.choices)}" + _nearest(str(value), self.choices)
+        for number in value if isinstance(value, tuple) else (value,):
+            if isinstance(number, (int, float)) and not isinstance(number, bool):
+                if not math.isfinite(number):
+                    return f"{number} is not a finite number"
+                if number < self.at_least:
+                    return f"{number} is below {self.at_least:g}, the least it can be"
+                if number <= self.above:
+                    return f"{number} is not above {self.above:g}"
+                if number > self.at_most:
+                    return f"{number} is above {self.at_most:g}, the most it can be"
+                if number >= self.below:
+                    return f"{number} is not below {self.below:g}"
+        return None
+
+
+def key(default: Value, doc: str, **limits: Any) -> Value:
+    """Declare a configuration key: a dataclass field that carries its `Key`."""
+    declared: Value = dataclasses.field(default=default, metadata={"key": Key(doc, **limits)})
+    return declared
+
+
+@dataclass(frozen=True)
+class CorpusConfig:
+    """Which text, and how it is read."""
+
+    path: str = key("", "the text file; relative to the configuration file")
+    unit: str = key(
+        "char",
+        "what is modelled: Unicode characters of a UTF-8 text, or the bytes of any file",
+        choices=("char", "byte"),
+        fixed=True,
+    )
+    normalize: str = key(
+        "none",
+        "Unicode normalisation of the text and of every prime (nfd: Hangul syllables become jamo)",
+        choices=("none", "nfc", "nfd", "nfkc", "nfkd"),
+        fixed=True,
+    )
+    split: tuple[float, float, float] = key(
+        (0.9, 0.05, 0.05),
+        "parts for training, validation and test, contiguous and in this order",
+        at_least=0,
+        at_most=1,
+        fixed=True,
+    )
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """The network."""
+
+    cell: str = key("lstm", "the recurrent cell", choices=CELL_NAMES, fixed=True)
+    hidden: int = key(256, "hidden units of each layer", at_least=1, fixed=True)
+    layers: int = key(2, "recurrent layers, one on top of the other", at_least=1, fixed=True)
+    dropout: float = key(
+        0.0, "share of hidden units dropped between layers and before the output", at_least=0, below=1
+    )
+    dropout_mask: str = key(
+        "window",
+        "one dropout mask for a whole window of each stream (variational), or a fresh one a step",
+        choices=("window", "step"),
+    )
+    gru_reset: str = key(
+        "after",
+        "where the GRU's reset gate acts: after the recurrent product (cuDNN) or before it (textbook)",
+        choices=("after", "before"),
+        fixed=True,
+    )
+    init: str = key(
+        "orthogonal",
+        "recurrent matrices at the start: orthogonal, or uniform within 1/sqrt(hidden)",
+        choices=("orthogonal", "uniform"),
+        fixed=True,
+    )
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """How the network is trained."""
+
+    batch: int = key(50, "parallel streams of text", at_least=1, fixed=True)
+    seq_len: int = key(
+        50, "steps between updates (truncated BPTT); state is carried over", at_least=1, fixed=True
+    )
+    epochs: float = key(10.0, "passes over the training split", above=0)
+    optimizer: str = key(
+        "adam",
+        "the update rule",
+        choices=("sgd", "momentum", "adagrad", "rmsprop", "adam", "adamw"),
+        fixed=True,
+    )
+    lr: float = key(0.002, "learning rate", above=0)
+    momentum: float = key(0.9, "momentum: share of the last update kept", at_least=0, below=1)
+    beta1: float = key(0.9, "adam, adamw: decay of the mean of gradients", at_least=0, below=1)
+    beta2: float = key(0.999, "adam, adamw: decay of the mean of squares", at_least=0, below=1)
+    rms_decay: float = key(0.95, "rmsprop: decay of the mean of squares", at_least=0, below=1)
+    epsilon: float = key(1e-8, "adagrad, rmsprop, adam, adamw: added to the root", above=0)
+    weight_decay: float = key(0.01, "adamw: decay of the parameters, times lr", at_least=0)
+    schedule: str = key(
+        "constant",
+        "how the learning rate changes",
+        choices=("constant", "linear", "cosine", "exponential", "step", "plateau"),
+    )
+    warmup: int = key(0, "updates over which the learning rate rises from zero; any schedule", at_least=0)
+    lr_final: float = key(
+        0.0, "linear, cosine: share of lr reached at the end of the last epoch", at_least=0, at_most=1
+    )
+    lr_decay: float = key(0.95, "exponential, step, plateau: factor of each reduction", above=0, at_most=1)
+    lr_decay_after: int = key(10, "exponential: whole epochs before the first reduction", at_least=0)
+    lr_decay_every: int = key(5, "step: whole epochs between reductions", at_least=1)
+    lr_patience: int = key(
+        2, "plateau: validations without improvement that are borne before a reduction", at_least=0
+    )
+    clip_norm: float = key(5.0, "longest global norm of the gradient; 0 switches it off", at_least=0)
+    clip_value: float = key(0.0, "largest gradient of any one parameter; 0 switches it off", at_least=0)
+    patience: int = key(
+        0, "stop after so many validations in a row without improvement; 0 never does", at_least=0
+    )
+    seed: int = key(1, "of the parameters at the start and of dropout", at_least=0, fixed=True)
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """Where a run is kept and what it reports."""
+
+    dir: str = key("", "the run's directory; relative to the current one; left out: runs/NAME")
+    eval_every: float = key(1.0, "epochs between validations, each with a checkpoint", above=0)
+    sample_every: float = key(1.0, "epochs between sample previews; 0 switches them off", at_least=0)
+    sample_length: int = key(200, "characters of a sample preview", at_least=1)
+    log_every: int = key(100, "updates between lines of metrics.jsonl; 0 leaves only validations", at_least=0)
+
+
+@dataclass(frozen=True)
+class Config:
+    """A whole configuration; the sections and their keys are the YAML file's."""
+
+    corpus: CorpusConfig = dataclasses.field(default_factory=CorpusConfig)
+    model: ModelConfig = dataclasses.field(default_factory=ModelConfig)
+    train: TrainConfig = dataclasses.field(default_factory=TrainConfig)
+    run: RunConfig = dataclasses.field(default_factory=RunConfig)
+
+    def flat(self) -> dict[str, Any]:
+        """Every value by its dotted key, in order."""
+        return {dotted: getattr(getattr(self, section), name) for dotted, section, name, _ in keys()}
+
+    def nested(self) -> dict[str, dict[str, Any]]:
+        """Sections of plain values, as they stand in YAML and JSON."""
+        nested: dict[str, dict[str, Any]] = {}
+        for dotted, section, name, _ in keys():
+            value = self.flat()[dotted]
+            nested.setdefault(section, {})[name] = list(value) if isinstance(value, tuple) else value
+        return nested
+
+    def to_yaml(self) -> str:
+        """The configuration as a YAML file, every key written out."""
+        text: str = yaml.safe_dump(self.nested(), sort_keys=False, allow_unicode=True)
+        return text
+
+    def replace(self, values: Mapping[str, Any]) -> Config:
+        """Return a copy with other values for some dotted keys, unchecked."""
+        sections: dict[str, Any] = {
+            field.name: getattr(self, field.name) for field in dataclasses.fields(self)
+        }
+        for dotted, value in values.items():
+            section, name = dotted.split(".")
+            sections[section] = dataclasses.replace(sections[section], **{name: value})
+        return Config(**sections)
+
+
+def keys() -> Iterator[tuple[str, str, str, Key]]:
+    """Every key of a configuration: dotted name, section, name within it, and its `Key`."""
+    for section, kind in typing.get_type_hints(Config).items():
+        for field in dataclasses.fields(kind):
+            yield f"{section}.{field.name}", section, field.name, field.metadata["key"]
+
+
+def load(path: Path, overrides: Iterable[str] = ()) -> Config:
+    """Read the configuration file `path` and apply `KEY=VALUE` overrides.
+
+    A relative `corpus.path` comes back relative to the file's directory; an empty `run.dir`
+    becomes `runs/NAME`. Raises `ConfigError` naming file, key and line.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"configuration {path} cannot be read: {reason(error)}") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"configuration {path} is not UTF-8 (byte {error.start})") from error
+    values = _read(text, str(path))
+    name = values.get("corpus.path", "")
+    if name and not Path(name).is_absolute():
+        values["corpus.path"] = str((path.parent / name).resolve())
+    values.update(parse_overrides(overrides))
+    return resolve(values, name=path.stem, where=str(path))
+
+
+def parse_overrides(overrides: Iterable[str]) -> dict[str, Any]:
+    """Turn `KEY=VALUE` texts into checked values by dotted key; raises `ConfigError`."""
+    values: dict[str, Any] = {}
+    for override in overrides:
+        dotted, equals, text = override.partition("=")
+        where = f"--set {override}"
+        if not equals:
+            raise ConfigError(f"{where}: expected KEY=VALUE, such as model.hidden=256")
+        try:
+            value = yaml.safe_load(text)
+        except yaml.YAMLError as error:
+            raise ConfigError(f"{where}: the value is not YAML") from error
+        values[dotted.strip()] = _checked(dotted.strip(), value, where)
+    return values
+
+
+def resolve(values: Mapping[str, Any], name: str, where: str = "the configuration") -> Config:
+    """Make a configuration of checked values, check how they fit together, and fill `run.dir`."""
+    config = Config().replace(values)
+    total = math.fsum(config.corpus.split)
+    if not math.isclose(total, 1.0, abs_tol=1e-6):
+        raise ConfigError(f"{where}: corpus.split: the parts sum to {total:g}, not to 1")
+    if config.corpus.split[0] == 0:
+        raise ConfigError(f"{where}: corpus.split: the first part, for training, must be above 0")
+    if config.corpus.unit == "byte" and config.corpus.normalize != "none":
+        raise ConfigError(f"{where}: corpus.normalize: bytes cannot be normalised; use none or unit: char")
+    if not config.run.dir:
+        config = config.replace({"run.dir": str(Path("runs") / name)})
+    return config
+
+
+def from_nested(nested: Any, where: str) -> Config:
+    """Rebuild a configuration from `Config.nested()`; raises `ConfigError` if it is not one."""
+    if not isinstance(nested, dict):
+        raise ConfigError(f"{where}: the configuration is not a mapping")
+    values: dict[str, Any] = {}
+    for section, content in nested.items():
+        if not isinstance(content, dict):
+            raise ConfigError(f"{where}: {section} is not a section of keys")
+        for name, value in content.items():
+            values[f"{section}.{name}"] = _checked(f"{section}.{name}", value, where)
+    return resolve(values, name="model", where=where)
+
+
+def reference() -> str:
+    """Every key with its default, choices and meaning, a paragraph a section (for `--help`)."""
+    lines: list[str] = []
+    section = ""
+    defaults = Config().flat()
+    for dotted, own_section, _, known in keys():
+        if own_section != section:
+            lines += ["", f"{own_section}:"] if lines else [f"{own_section}:"]
+            section = own_section
+        default = defaults[dotted]
+        shown = list(default) if isinstance(default, tuple) else default
+        choices = f" ({' | '.join(known.choices)})" if known.choices else ""
+        lines.append(f"  {dotted}={shown}{choices}: {known.doc}")
+    return "\n".join(lines)
+
+
+def _nearest(word: str, known: Sequence[str]) -> str:
+    close = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
+    return f"; did you mean {close[0]}?" if close else ""
+
+
+def _read(text: str, file: str) -> dict[str, Any]:
+    """Checked values by dotted key from YAML text; every complaint names the file and the line."""
+    try:
+        root = yaml.compose(text, Loader=yaml.SafeLoader)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f", line {mark.line + 1}" if mark else ""
+        problem = getattr(error, "problem", None) or "cannot be parsed"
+        raise ConfigError(f"{file}{line}: not valid YAML: {problem}") from error
+    if root is None:
+        return {}
+    values: dict[str, Any] = {}
+    section_names = [field.name for field in dataclasses.fields(Config)]
+    for section_node, content in _pairs(root, file, "the file"):
+        section = str(section_node.value)
+        where = f"{file}, line {section_node.start_mark.line + 1}"
+        if section not in section_names:
+            hint = _nearest(section, section_names) or f"; the sections are {', '.join(section_names)}"
+            raise ConfigError(f"{where}: {section}: unknown section{hint}")
+        if isinstance(content, yaml.ScalarNode) and content.tag.endswith(":null"):
+            continue  # a section with every key commented out
+        for key_node, value_node in _pairs(content, file, section):
+            dotted = f"{section}.{key_node.value}"
+            where = f"{file}, line {key_node.start_mark.line + 1}"
+            if dotted in values:
+                raise ConfigError(f"{where}: {dotted}: stands twice")
+            try:
+                value = yaml.SafeLoader("").construct_object(value_node, deep=True)
+            except (yaml.YAMLError, ValueError) as error:
+                raise ConfigError(f"{where}: {dotted}: the value cannot be read") from error
+            values[dotted] = _checked(dotted, value, where)
+    return values
+
+
+def _pairs(node: yaml.Node, file: str, what: str) -> list[tuple[yaml.Node, yaml.Node]]:
+    if not isinstance(node, yaml.MappingNode):
+        line = node.start_mark.line + 1
+        raise ConfigError(f"{file}, line {line}: {what} must hold keys with values, such as `hidden: 256`")
+    for name, _ in node.value:
+        if not isinstance(name, yaml.ScalarNode):
+            raise ConfigError(f"{file}, line {name.start_mark.line + 1}: a key must be a plain word")
+    pairs: list[tuple[yaml.Node, yaml.Node]] = node.value
+    return pairs
+
+
+def _checked(dotted: str, value: Any, where: str) -> Any:
+    """Return `value` as the type of key `dotted`, within its limits; raises `ConfigError`."""
+    known = {name: (section, field, spec) for name, section, field, spec in keys()}
+    if dotted not in known:
+        near = _nearest(dotted, list(known))
+        raise ConfigError(f"{where}: {dotted}: unknown key{near}")
+    section, field, spec = known[dotted]
+    hints = typing.get_type_hints(typing.get_type_hints(Config)[section])
+    try:
+        converted = _converted(value, hints[field])
+    except ValueError as error:
+        raise ConfigError(f"{where}: {dotted}: {error}") from error
+    complaint = spec.complaint(converted)
+    if complaint:
+        raise ConfigError(f"{where}: {dotted}: {complaint}")
+    return converted
+
+
+def _converted(value: Any, kind: Any) -> Any:
+    """Return `value` as `kind`, where nothing is lost by it; raises `ValueError` saying what is wanted."""
+    if isinstance(kind, types.GenericAlias):
+        wanted = typing.get_args(kind)
+        if not isinstance(value, (list, tuple)) or len(value) != len(wanted):
+            raise ValueError(
+                f"expected a list of {len(wanted)} numbers, such as [0.9, 0.05, 0.05]; got {value!r}"
+            )
+        return tuple(_converted(item, wanted[0]) for item in value)
+    if kind is str:
+        if not isinstance(value, str):
+            raise ValueError(f"expected a text, got {value!r}")
+        return value
+    number: Any = value
+    if isinstance(value, str):  # YAML 1.1 reads 1e-3, without a point, as a text
+        try:
+            number = float(value)
+        except ValueError:
+            number = None
+    if number is None or isinstance(number, bool) or not isinstance(number, (int, float)):
+        wanted_word = "a whole number" if kind is int else "a number"
+        raise ValueError(f"expected {wanted_word}, got {value!r}")
+    if kind is int:
+        if not math.isfinite(number) or number != int(number):
+            raise ValueError(f"expected a whole number, got {value!r}")
+        return int(number)
+    try:
+        return float(number)
+    except OverflowError:
+        raise ValueError("the number is too large") from None

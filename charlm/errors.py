@@ -1,0 +1,44 @@
+"""The errors that a user can cause, each one clear line.
+
+Whatever is not a `CharlmError` is a bug of ours and keeps its traceback.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class CharlmError(Exception):
+    """What was wrong, where, and what would be right, in one line.
+
+    `exit_status` is the process's exit status when the error reaches the command line:
+    2 for a request that cannot be meant as it stands, 1 for a run that failed.
+    """
+
+    exit_status: ClassVar[int] = 1
+
+
+class ConfigError(CharlmError):
+    """A configuration or an option that cannot be used as it stands."""
+
+    exit_status = 2
+
+
+class CorpusError(CharlmError):
+    """A text that cannot be read, or that is not one to train or evaluate on."""
+
+
+class VocabularyError(CharlmError):
+    """Characters that the model's vocabulary lacks."""
+
+
+class CheckpointError(CharlmError):
+    """A checkpoint that is missing, damaged, or not one."""
+
+
+class RunError(CharlmError):
+    """A run directory, or a run in it, that cannot be started or continued."""
+
+
+class DivergenceError(CharlmError):
+    """A loss or a gradient that is not a finite number."""

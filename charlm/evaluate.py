@@ -1,0 +1,153 @@
+"""How well a model predicts a text.
+
+Units: nats per character, `-ln p`; bits per character, nats / ln 2; perplexity, exp(nats).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+
+from charlm.nn.model import Model, States
+from charlm.nn.ops import cross_entropy
+from charlm.nn.parameters import Array, Ids, Parameters
+from charlm.nn.workspace import Workspace
+
+STREAMS = 64
+"""Most streams that a text is scored in side by side."""
+
+STREAM_LENGTH = 1000
+"""Fewest characters of such a stream: shorter ones would spend their time on seams."""
+
+STEPS = 100
+"""Steps of one forward pass."""
+
+SEAM_TOLERANCE = 1e-5
+"""Nats a character by which a window may still change when its stream's start is corrected."""
+
+
+@dataclass(frozen=True)
+class Score:
+    """The nats of so many scored characters."""
+
+    nats: float
+    characters: int
+
+    @property
+    def nats_per_char(self) -> float:
+        """Cross-entropy in nats."""
+        return self.nats / self.characters
+
+    @property
+    def bits_per_char(self) -> float:
+        """Cross-entropy in bits: nats / ln 2."""
+        return self.nats_per_char / math.log(2)
+
+    @property
+    def perplexity(self) -> float:
+        """exp(nats per character); infinite where that is beyond a float."""
+        try:
+            return math.exp(self.nats_per_char)
+        except OverflowError:
+            return math.inf
+
+
+def score(model: Model, parameters: Parameters, ids: Ids, window: int | None = None) -> Score:
+    """Score every character of `ids [N]` but the first, which nothing stands before.
+
+    Without `window` the state is carried from the first character to the last. With it, the text
+    is scored in windows of so many characters, each from a zero state: the protocol of models
+    with a fixed context.
+
+    Raises `ValueError` if there are fewer than two characters.
+    """
+    if len(ids) < 2:
+        raise ValueError("it takes two characters to score one")
+    scorer = _Scorer(model, parameters)
+    nats = scorer.carried(ids) if window is None else scorer.windows(ids, window)
+    return Score(nats, len(ids) - 1)
+
+
+class _Scorer:
+    """Forward passes over streams of a text, in a workspace of their own."""
+
+    def __init__(self, model: Model, parameters: Parameters) -> None:
+        self.model, self.parameters = model, parameters
+        self.workspace = Workspace()
+
+    def zero_state(self, batch: int) -> States:
+        return self.model.zero_state(batch, self.parameters.flat.dtype)
+
+    def run(self, ids: Ids, starts: Ids, steps: int, state: States) -> tuple[Array, States]:
+        """Score `steps` characters behind each place of `starts [B]`: nats `[B]`, and the state after."""
+        nats = np.zeros(len(starts))
+        for first in range(0, steps, STEPS):
+            times = np.arange(first, min(first + STEPS, steps))
+            places = starts[None, :] + times[:, None]  # [T, B]
+            logits, state, _ = self.model.forward(self.parameters, ids[places], state, self.workspace)
+            rows = cross_entropy(logits.reshape(places.size, self.model.vocab), ids[places + 1].reshape(-1))
+            nats += rows.reshape(places.shape).sum(axis=0)
+        return nats, state
+
+    def single(self, ids: Ids) -> float:
+        """The whole text as one stream."""
+        nats, _ = self.run(ids, np.zeros(1, np.intp), len(ids) - 1, self.zero_state(1))
+        return float(nats[0])
+
+    def carried(self, ids: Ids) -> float:
+        """The text with its state carried through, in parallel streams where it is long enough.
+
+        Each stream first starts from nothing, which is wrong for all but the first. Then every
+        stream is begun again from the state in which its left neighbour ended, and its windows
+        are scored anew, one after the other, until a window of all streams changes by less than
+        SEAM_TOLERANCE nats a character: from there on the wrong start is forgotten. If it never
+        is, the text is scored as one stream.
+        """
+        targets = len(ids) - 1
+        streams = min(STREAMS, targets // STREAM_LENGTH)
+        if streams < 2:
+            return self.single(ids)
+        length = targets // streams
+        starts = np.arange(streams) * length
+        state = self.zero_state(streams)
+        windows: list[Array] = []  # nats [B] of each
+        edges = [*range(0, length, STEPS), length]
+        for first, stop in pairwise(edges):
+            nats, state = self.run(ids, starts + first, stop - first, state)
+            windows.append(nats)
+        last = tuple(tuple(array[-1:] for array in layer) for layer in state)
+        state = tuple(tuple(_shifted(array) for array in layer) for layer in state)
+        for number, (first, stop) in enumerate(pairwise(edges)):
+            nats, state = self.run(ids, starts + first, stop - first, state)
+            change = float(np.abs(nats - windows[number]).sum()) / (streams * (stop - first))
+            windows[number] = nats
+            if change < SEAM_TOLERANCE:
+                break
+        else:
+            return self.single(ids)
+        # the fewer than `streams` characters that are left over follow the last stream
+        rest, _ = self.run(ids, np.array([streams * length]), targets - streams * length, last)
+        return float(sum(nats.sum() for nats in windows) + rest[0])
+
+    def windows(self, ids: Ids, window: int) -> float:
+        """The text in windows, each from nothing, as many side by side as there are streams."""
+        targets = len(ids) - 1
+        whole = targets // window
+        nats = 0.0
+        for first in range(0, whole, STREAMS):
+            starts = np.arange(first, min(first + STREAMS, whole)) * window
+            nats += float(self.run(ids, starts, window, self.zero_state(len(starts)))[0].sum())
+        rest = targets - whole * window
+        if rest:
+            nats += float(self.run(ids, np.array([whole * window]), rest, self.zero_state(1))[0][0])
+        return nats
+
+
+def _shifted(array: Array) -> Array:
+    """Every stream's final state `[B, H]` handed to its right neighbour; the first begins at zero."""
+    shifted = np.zeros_like(array)
+    shifted[1:] = array[:-1]
+    return shifted

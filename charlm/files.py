@@ -1,0 +1,52 @@
+"""Files that are replaced whole or left alone, and readable reasons when they cannot be."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import BinaryIO
+
+
+def reason(error: OSError) -> str:
+    """The operating system's own words for `error`, in lower case and without its number."""
+    words = error.strerror or str(error)
+    return words[:1].lower() + words[1:]
+
+
+def write_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:
+    """Replace `path` by what `write` puts into a stream, whole or not at all.
+
+    The new file is written beside the old one, flushed to disk and then renamed over it, and
+    the directory is flushed after it: whoever reads `path` at any moment, a power cut included,
+    finds the old contents or the new. A link is followed, not replaced; permissions follow the
+    umask. On any error the temporary file is removed and `path` is as it was.
+
+    Raises `OSError` as the operating system gave it.
+    """
+    target = Path(os.path.realpath(path))
+    beside = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    try:
+        with beside.open("wb") as stream:
+            write(stream)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(beside, target)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            beside.unlink()
+        raise
+    _flush_directory(target.parent)
+
+
+def _flush_directory(directory: Path) -> None:
+    """Make a rename in `directory` last. Systems that cannot open a directory do it themselves."""
+    try:
+        descriptor = os.open(directory, os.O_RDONLY)
+    except PermissionError:
+        return
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

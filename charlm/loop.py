@@ -1,0 +1,154 @@
+"""The training loop: updates, validations, previews, checkpoints and the log, in their order.
+
+The loop tells what happens as events; showing them is the command line's affair.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from charlm import checkpoint
+from charlm.rundir import RunDirectory
+from charlm.sample import Choice, generate, generate_until
+from charlm.train import Means, Trainer, Update
+
+
+@dataclass(frozen=True)
+class Updated:
+    """One more update was done."""
+
+    update: Update
+
+
+@dataclass(frozen=True)
+class Logged:
+    """A line was added to the log; losses in nats per character."""
+
+    train_loss: float
+    """Mean over the updates since the line before."""
+    chars_per_s: float
+
+
+@dataclass(frozen=True)
+class Validated:
+    """A validation was made, and a checkpoint saved after it; losses in nats per character."""
+
+    train_loss: float
+    """Mean over the updates since the validation before."""
+    validation_loss: float | None
+    """None if the corpus has no validation split."""
+    chars_per_s: float
+    is_best: bool
+
+
+@dataclass(frozen=True)
+class Previewed:
+    """A preview was generated."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Stopped:
+    """The loop ended; `last.npz` holds where it stands."""
+
+    finished: bool
+    """False if it was asked to stop before its end."""
+
+
+Event = Updated | Logged | Validated | Previewed | Stopped
+
+
+def run(
+    trainer: Trainer,
+    directory: RunDirectory,
+    should_stop: Callable[[], bool] = lambda: False,
+    max_steps: int | None = None,
+) -> Iterator[Event]:
+    """Train until the end of the plan, or until asked to stop, yielding an event for each thing done.
+
+    `should_stop` is asked after every update; `max_steps` stops behind that update of the run.
+    In both cases the run can be resumed as if it had never stopped.
+    """
+    progress, settings = trainer.progress, trainer.config.run
+    saved = progress.step if directory.last.exists() else -1
+    while not trainer.finished:
+        if should_stop() or (max_steps is not None and progress.step >= max_steps):
+            break
+        started = time.perf_counter()
+        update = trainer.update()
+        seconds = time.perf_counter() - started
+        for means in (progress.since_log, progress.since_validation, progress.total):
+            means.add(update, seconds)
+        yield Updated(update)
+
+        is_last = progress.step >= trainer.planned_steps
+        if is_last or _falls_due(trainer, settings.eval_every):
+            yield _validate(trainer, directory, update)
+            saved = progress.step
+        elif settings.log_every and progress.step % settings.log_every == 0:
+            yield _log(trainer, directory, update, None)
+        if settings.sample_every and (is_last or _falls_due(trainer, settings.sample_every)):
+            yield Previewed(preview(trainer))
+    if saved != progress.step:
+        checkpoint.save(directory.last, trainer.snapshot())
+    yield Stopped(trainer.finished)
+
+
+def _falls_due(trainer: Trainer, every: float) -> bool:
+    """Whether a multiple of `every` epochs lies between the last update and the one before it."""
+    updates = every * trainer.steps_per_epoch
+    step = trainer.progress.step
+    # rounding keeps 0.1 epochs of 30 updates, 3.0000000000000004, from falling due late
+    return math.floor(round(step / updates, 9)) > math.floor(round((step - 1) / updates, 9))
+
+
+def _validate(trainer: Trainer, directory: RunDirectory, update: Update) -> Validated:
+    """Score the validation split, log it, take note of it, and save the checkpoints."""
+    score = trainer.validate()
+    validation_loss = score.nats_per_char if score else None
+    _log(trainer, directory, update, validation_loss)
+    means = trainer.progress.since_validation
+    trainer.progress.since_validation = Means()
+    # a run without a validation split goes by its training loss
+    is_best = trainer.heed(means.loss if validation_loss is None else validation_loss)
+    if is_best:
+        checkpoint.save(directory.best, trainer.snapshot())
+    checkpoint.save(directory.last, trainer.snapshot())
+    return Validated(means.loss, validation_loss, means.chars_per_s, is_best)
+
+
+def _log(trainer: Trainer, directory: RunDirectory, update: Update, validation_loss: float | None) -> Logged:
+    """Add a line to the log, with the means since the line before."""
+    progress = trainer.progress
+    means = progress.since_log
+    progress.since_log = Means()
+    progress.log_bytes = directory.log(
+        {
+            "step": progress.step,
+            "epoch": trainer.epoch,
+            "train_loss": means.loss,
+            "validation_loss": validation_loss,
+            "lr": update.lr,
+            "grad_norm": means.norm,
+            "chars_per_s": round(means.chars_per_s, 1),
+        }
+    )
+    return Logged(means.loss, means.chars_per_s)
+
+
+def preview(trainer: Trainer) -> str:
+    """A text generated by the model as it stands; the same for the same update, and nothing else moves."""
+    rng = np.random.default_rng([trainer.config.train.seed, trainer.progress.step])
+    prime = trainer.corpus.part("train")[:1]
+    ids = generate(trainer.model, trainer.parameters, prime, Choice(), rng)
+    writer = trainer.corpus.vocabulary.units.writer()
+    codes = trainer.corpus.vocabulary.codes
+    length = trainer.config.run.sample_length
+    text = "".join(writer.write(int(codes[drawn])) for drawn in generate_until(ids, length, prime[:0]))
+    return text + writer.finish()

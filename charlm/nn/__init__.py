@@ -1,0 +1,1 @@
+"""The mathematics: parameters, operations, cells, the network, and the proof of its gradients."""

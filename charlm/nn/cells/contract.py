@@ -1,0 +1,125 @@
+"""What every recurrent cell promises.
+
+A cell is stateless and knows only its recurrence. The product with its input does not recur, so
+it is made outside, for a whole window at once and the same way for every cell: the cell receives
+`x Wx + b` and hands back the gradient with respect to it.
+
+Letters: `T` time steps, `B` streams (batch), `H` hidden units, `G` gates. Arrays are time-major.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import numpy as np
+
+from charlm.nn.parameters import Array, Shape
+from charlm.nn.workspace import Workspace
+
+State = tuple[Array, ...]
+"""What one layer carries from step to step: arrays `[B, H]`, the first of them `h`."""
+
+
+class Cell(ABC):
+    """A recurrence, forward over a window and backward through it."""
+
+    gates: ClassVar[int]
+    """G: blocks of H columns in `Wx`, `Wh` and `b`."""
+    states: ClassVar[tuple[str, ...]] = ("h",)
+    """Names of the arrays in a layer's state."""
+
+    def shapes(self, inputs: int, hidden: int) -> dict[str, Shape]:
+        """Shapes of one layer's parameters: `Wx [inputs, G·H]`, `Wh [H, G·H]`, `b [G·H]`."""
+        columns = self.gates * hidden
+        return {"Wx": (inputs, columns), "Wh": (hidden, columns), "b": (columns,)}
+
+    def initialise(self, parameters: Mapping[str, Array], rng: np.random.Generator, init: str) -> None:
+        """Fill one layer's parameters in place.
+
+        `Wx` is uniform within ±1/√H. `init` says what the recurrent matrices are: `orthogonal`
+        (each gate's `[H, H]` block; Saxe et al. 2014) or `uniform`, within ±1/√H. Biases are
+        zero, but where a cell says otherwise.
+        """
+        hidden = parameters["Wh"].shape[0]
+        bound = hidden**-0.5
+        parameters["Wx"][...] = rng.uniform(-bound, bound, parameters["Wx"].shape)
+        for gate in range(self.gates):
+            block = parameters["Wh"][:, gate * hidden : (gate + 1) * hidden]
+            if init == "orthogonal":
+                block[...] = _orthogonal(hidden, rng)
+            else:
+                block[...] = rng.uniform(-bound, bound, block.shape)
+        for name, view in parameters.items():
+            if name not in ("Wx", "Wh"):
+                view[...] = 0.0
+
+    @abstractmethod
+    def forward(
+        self,
+        parameters: Mapping[str, Array],
+        projected: Array,
+        state: State,
+        workspace: Workspace,
+    ) -> tuple[Array, State, Any]:
+        """Run the recurrence over a window.
+
+        Parameters
+        ----------
+        parameters
+            One layer's arrays by their short names.
+        projected
+            `x Wx + b`, `[T, B, G·H]`; its contents may be overwritten.
+        state
+            The layer's state before the window, arrays `[B, H]`; only read.
+        workspace
+            Where the window's arrays live.
+
+        Returns
+        -------
+        h
+            `[T, B, H]`, in the workspace.
+        state
+            The state after the window, views into the workspace.
+        tape
+            What `backward` needs; valid until the next `forward` with this workspace.
+        """
+
+    @abstractmethod
+    def backward(
+        self,
+        parameters: Mapping[str, Array],
+        gradients: Mapping[str, Array],
+        tape: Any,
+        dh: Array,
+        dstate: State,
+        workspace: Workspace,
+    ) -> tuple[Array, State]:
+        """Run back through the window of `tape` and accumulate (`+=`) the recurrent gradients.
+
+        `gradients` gets what belongs to `Wh` and to biases of the recurrent product; `Wx` and
+        `b` are the caller's, from what is returned.
+
+        Parameters
+        ----------
+        dh
+            Gradient with respect to `h`, `[T, B, H]`; only read.
+        dstate
+            Gradient with respect to the state after the window (beyond what `dh` says of it).
+
+        Returns
+        -------
+        dprojected
+            Gradient with respect to `projected`, `[T, B, G·H]`, in the workspace.
+        dstate
+            Gradient with respect to the state before the window.
+        """
+
+
+def _orthogonal(size: int, rng: np.random.Generator) -> Array:
+    """A random orthogonal matrix `[size, size]`, uniform over all of them (Mezzadri 2007)."""
+    q, r = np.linalg.qr(rng.standard_normal((size, size)))
+    # QR leaves the signs of the columns to the algorithm; fixing them makes the draw uniform
+    signed: Array = q * np.where(np.diagonal(r) < 0, -1.0, 1.0)
+    return signed

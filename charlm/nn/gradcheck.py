@@ -1,0 +1,158 @@
+"""Hand-written gradients against central differences, in float64.
+
+The check knows no cell and no layer: it takes a function of parameters and of a carried state,
+and compares the gradients that the function claims with those it measures.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from charlm.nn.model import Model, States, Tape
+from charlm.nn.ops import softmax_cross_entropy
+from charlm.nn.parameters import Array
+from charlm.nn.workspace import Workspace
+
+TOLERANCE = 1e-6
+"""Largest relative error of a gradient that counts as right."""
+
+STEP = 1e-3
+"""Distance of the outer two of the four points at which a difference is taken; the inner two
+are half as far. In float64 the loss then carries a rounding error of some 1e-16 / STEP = 1e-13
+into the slope, and the formula one of some STEP⁴ = 1e-12."""
+
+FLOOR = 3e-6
+"""Gradients smaller than this are compared absolutely, with an error of TOLERANCE · FLOOR
+allowed: about what rounding leaves of a measured slope."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """How far one array's gradient is from the measured one."""
+
+    name: str
+    worst: float
+    """Worst relative error, over entries and over random directions through all of them."""
+    checked: int
+    """Entries measured one by one."""
+    size: int
+    """Entries there are."""
+
+    @property
+    def right(self) -> bool:
+        """Whether the gradient is as right as float64 can tell."""
+        return self.worst <= TOLERANCE
+
+
+def slope(loss: Callable[[], float], array: Array, direction: Array) -> float:
+    """The derivative of `loss()` along `direction` at `array`, which is moved and put back.
+
+    Two central differences, combined so that their errors of order STEP² cancel (Richardson):
+    `(8 (f(h/2) - f(-h/2)) - (f(h) - f(-h))) / 6h`.
+    """
+    before = array.copy()
+
+    def at(distance: float) -> float:
+        np.add(before, distance * direction, array)
+        return loss()
+
+    h = STEP
+    inner, outer = at(h / 2) - at(-h / 2), at(h) - at(-h)
+    array[...] = before
+    return (8 * inner - outer) / (6 * h)
+
+
+def relative_error(claimed: float, measured: float) -> float:
+    """`|claimed - measured|` over the larger of the two (and of `FLOOR`)."""
+    return abs(claimed - measured) / max(abs(claimed), abs(measured), FLOOR)
+
+
+def check(
+    loss: Callable[[], float],
+    arrays: Mapping[str, Array],
+    gradients: Mapping[str, Array],
+    rng: np.random.Generator,
+    entries: int,
+    directions: int = 2,
+) -> list[Check]:
+    """Compare `gradients` with measured slopes of `loss()` at `arrays`, which are put back.
+
+    Of each array, up to `entries` entries are measured one by one (all of them if it has no
+    more), and `directions` random directions through every entry at once: an error anywhere
+    shows in the second, and where it is in the first.
+    """
+    checks = []
+    for name, array in arrays.items():
+        claimed = gradients[name]
+        places = rng.permutation(array.size)[:entries]
+        worst = 0.0
+        for place in places:
+            direction = np.zeros(array.size)
+            direction[place] = 1.0
+            measured = slope(loss, array, direction.reshape(array.shape))
+            worst = max(worst, relative_error(float(claimed.flat[place]), measured))
+        if len(places) < array.size:
+            for _ in range(directions):
+                direction = rng.standard_normal(array.shape)
+                direction /= np.linalg.norm(direction)
+                measured = slope(loss, array, direction)
+                worst = max(worst, relative_error(float((claimed * direction).sum()), measured))
+        checks.append(Check(name, worst, len(places), array.size))
+    return checks
+
+
+def check_model(
+    model: Model, init: str, seed: int, entries: int, steps: int = 5, batch: int = 3
+) -> list[Check]:
+    """Check every gradient of a model on one made-up window.
+
+    The function checked is the mean cross-entropy of a window that begins from a carried state
+    that is not zero, plus a random linear form of the state after the window, so that what comes
+    back through both ends of the window is checked too. Gradients with respect to the carried
+    state are called `state.LAYER.NAME`. Dropout draws the same masks at every evaluation.
+    """
+    rng = np.random.default_rng(seed)
+    parameters = model.initialise(rng, init, np.float64)
+    # zero biases and a loss that is flat at the start would hide errors: move everything a little
+    parameters.flat += 0.1 * rng.standard_normal(parameters.flat.size)
+    x, y = rng.integers(0, model.vocab, (2, steps, batch))
+    state = _random_state(model, batch, rng)
+    pull = _random_state(model, batch, rng)
+    workspace = Workspace()
+
+    def forward() -> tuple[float, Array, Tape]:
+        logits, after, tape = model.forward(parameters, x, state, workspace, np.random.default_rng(seed))
+        loss, dlogits = softmax_cross_entropy(logits.reshape(-1, model.vocab), y.reshape(-1))
+        loss += sum(
+            float((a * w).sum()) for s, p in zip(after, pull, strict=True) for a, w in zip(s, p, strict=True)
+        )
+        return loss, dlogits.reshape(logits.shape), tape
+
+    _, dlogits, tape = forward()
+    gradients = parameters.zeros_like()
+    dstate = model.backward(parameters, gradients, tape, dlogits, workspace, pull)
+    return check(
+        lambda: forward()[0],
+        {**parameters, **_named(model, state)},
+        {**gradients, **_named(model, dstate)},
+        rng,
+        entries,
+    )
+
+
+def _random_state(model: Model, batch: int, rng: np.random.Generator) -> States:
+    return tuple(
+        tuple(0.5 * rng.standard_normal(array.shape) for array in layer)
+        for layer in model.zero_state(batch, np.float64)
+    )
+
+
+def _named(model: Model, state: States) -> dict[str, Array]:
+    return {
+        f"state.{number}.{name}": array
+        for number, layer in enumerate(state)
+        for name, array in zip(model.cell.states, layer, strict=True)
+    }

@@ -1,0 +1,212 @@
+"""The network: characters in, recurrent layers, logits out; and back.
+
+::
+
+    x [T, B] ids --gather--> layer 0 --dropout--> layer 1 … --dropout--> output --> logits [T, B, V]
+
+Parameters are called `layers.L.NAME` and `output.NAME`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from charlm.nn.cells.contract import Cell, State
+from charlm.nn.ops import (
+    dropout_mask,
+    gather_backward,
+    gather_forward,
+    linear_backward,
+    linear_forward,
+)
+from charlm.nn.parameters import Array, Ids, Parameters, Shape
+from charlm.nn.workspace import Workspace
+
+States = tuple[State, ...]
+"""The carried state of the whole network: one `State` a layer, from the bottom."""
+
+
+@dataclass(frozen=True)
+class Tape:
+    """What the backward pass needs of a forward pass; valid until the next one in its workspace."""
+
+    x: Ids
+    """`[T, B]`."""
+    inputs: tuple[Array, ...]
+    """What each layer and, last, the output received: `[T, B, H]`; the first layer's is empty."""
+    masks: tuple[Array | None, ...]
+    """Dropout masks behind each layer, `[1, B, H]` or `[T, B, H]`."""
+    layers: tuple[Any, ...]
+    """Each cell's own tape."""
+
+
+@dataclass(frozen=True)
+class Model:
+    """The shape of a network and the mathematics on it; parameters and state are arguments.
+
+    `dropout_mask` is `window` (one mask for all steps of a window, for each stream; Gal &
+    Ghahramani 2016) or `step` (a fresh mask each step; Zaremba et al. 2014).
+    """
+
+    cell: Cell
+    vocab: int
+    hidden: int
+    layers: int
+    dropout: float = 0.0
+    dropout_mask: str = "window"
+
+    def shapes(self) -> dict[str, Shape]:
+        """Shape of every parameter by name, in the order of the flat buffer."""
+        shapes: dict[str, Shape] = {}
+        for layer in range(self.layers):
+            inputs = self.vocab if layer == 0 else self.hidden
+            for name, shape in self.cell.shapes(inputs, self.hidden).items():
+                shapes[f"layers.{layer}.{name}"] = shape
+        shapes["output.W"] = (self.hidden, self.vocab)
+        shapes["output.b"] = (self.vocab,)
+        return shapes
+
+    def initialise(
+        self, rng: np.random.Generator, init: str, dtype: npt.DTypeLike = np.float32
+    ) -> Parameters:
+        """Fresh parameters; `init` is `orthogonal` or `uniform` (see `Cell.initialise`)."""
+        parameters = Parameters(self.shapes(), dtype)
+        for layer in range(self.layers):
+            self.cell.initialise(parameters.under(f"layers.{layer}"), rng, init)
+        bound = self.hidden**-0.5
+        output = parameters["output.W"]
+        output[...] = rng.uniform(-bound, bound, output.shape)
+        return parameters
+
+    def zero_state(self, batch: int, dtype: npt.DTypeLike = np.float32) -> States:
+        """The state of `batch` streams that begin."""
+        return tuple(
+            tuple(np.zeros((batch, self.hidden), dtype) for _ in self.cell.states) for _ in range(self.layers)
+        )
+
+    def forward(
+        self,
+        parameters: Parameters,
+        x: Ids,
+        state: States,
+        workspace: Workspace,
+        rng: np.random.Generator | None = None,
+    ) -> tuple[Array, States, Tape]:
+        """Run a window of `B` streams.
+
+        Parameters
+        ----------
+        x
+            Ids `[T, B]`.
+        state
+            Carried state before the window; only read.
+        rng
+            Where dropout masks are drawn from; None switches dropout off, for evaluation.
+
+        Returns
+        -------
+        logits
+            `[T, B, V]`, in the workspace.
+        state
+            Carried state after the window, in arrays of its own.
+        tape
+            For `backward`.
+        """
+        T, B = x.shape
+        H, dtype = self.hidden, parameters.flat.dtype
+        h = workspace.array("no input", (0,), dtype)
+        inputs, masks, tapes = [h], [], []
+        after: list[State] = []
+        for layer in range(self.layers):
+            own, place = parameters.under(f"layers.{layer}"), workspace.within(f"layers.{layer}")
+            columns = own["b"].size
+            projected = place.array("projected", (T, B, columns), dtype)
+            rows = projected.reshape(T * B, columns)
+            if layer == 0:
+                gather_forward(x.reshape(T * B), own["Wx"], own["b"], rows)
+            else:
+                linear_forward(h.reshape(T * B, H), own["Wx"], own["b"], rows)
+            h, final, tape = self.cell.forward(own, projected, state[layer], place)
+            after.append(tuple(array.copy() for array in final))
+            tapes.append(tape)
+            mask = self._draw_mask(rng, T, B, place, dtype)
+            if mask is not None:
+                h = np.multiply(h, mask, place.array("dropped", (T, B, H), dtype))
+            masks.append(mask)
+            inputs.append(h)
+        logits = workspace.array("logits", (T, B, self.vocab), dtype)
+        linear_forward(
+            h.reshape(T * B, H),
+            parameters["output.W"],
+            parameters["output.b"],
+            logits.reshape(T * B, self.vocab),
+        )
+        return logits, tuple(after), Tape(x, tuple(inputs), tuple(masks), tuple(tapes))
+
+    def backward(
+        self,
+        parameters: Parameters,
+        gradients: Parameters,
+        tape: Tape,
+        dlogits: Array,
+        workspace: Workspace,
+        dstate: States | None = None,
+    ) -> States:
+        """Run back through the window of `tape`; gradients accumulate (`+=`).
+
+        `dlogits [T, B, V]` is the gradient with respect to the logits, and `dstate` that with
+        respect to the state after the window: none, in truncated BPTT. Returns the gradient with
+        respect to the state before the window.
+        """
+        T, B = tape.x.shape
+        H, dtype = self.hidden, parameters.flat.dtype
+        dstate = dstate or self.zero_state(B, dtype)
+        dh = workspace.array("dh", (T, B, H), dtype)
+        linear_backward(
+            tape.inputs[-1].reshape(T * B, H),
+            parameters["output.W"],
+            gradients["output.W"],
+            gradients["output.b"],
+            dlogits.reshape(T * B, self.vocab),
+            dh.reshape(T * B, H),
+        )
+        before: list[State] = []
+        for layer in reversed(range(self.layers)):
+            own, place = parameters.under(f"layers.{layer}"), workspace.within(f"layers.{layer}")
+            down = gradients.under(f"layers.{layer}")
+            mask = tape.masks[layer]
+            if mask is not None:
+                np.multiply(dh, mask, dh)
+            dprojected, dinitial = self.cell.backward(own, down, tape.layers[layer], dh, dstate[layer], place)
+            before.append(dinitial)
+            rows = dprojected.reshape(T * B, own["b"].size)
+            if layer == 0:
+                gather_backward(tape.x.reshape(T * B), down["Wx"], down["b"], rows)
+            else:
+                linear_backward(
+                    tape.inputs[layer].reshape(T * B, H),
+                    own["Wx"],
+                    down["Wx"],
+                    down["b"],
+                    rows,
+                    dh.reshape(T * B, H),
+                )
+        return tuple(reversed(before))
+
+    def _draw_mask(
+        self,
+        rng: np.random.Generator | None,
+        T: int,
+        B: int,
+        place: Workspace,
+        dtype: npt.DTypeLike,
+    ) -> Array | None:
+        if rng is None or self.dropout == 0:
+            return None
+        steps = 1 if self.dropout_mask == "window" else T
+        shape = (steps, B, self.hidden)
+        return dropout_mask(rng, shape, self.dropout, place.array("mask", shape, dtype))

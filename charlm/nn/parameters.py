@@ -1,0 +1,75 @@
+"""Parameters and gradients: named views over one flat buffer each.
+
+Whoever clips, optimises, saves or checks works on `flat` or walks the names; none of them needs
+to know which cell the arrays belong to.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[np.floating[Any]]
+Ids = npt.NDArray[np.integer[Any]]
+Shape = tuple[int, ...]
+
+
+class Parameters(Mapping[str, Array]):
+    """Arrays by name, all of them views over the one buffer `flat`.
+
+    Parameters
+    ----------
+    shapes
+        The shape of every array, in the order in which they lie in the buffer.
+    flat
+        The buffer, `[sum of sizes]`; zeros of `dtype` if left out.
+
+    Raises
+    ------
+    ValueError
+        If `flat` has another size than the shapes ask for.
+    """
+
+    def __init__(
+        self,
+        shapes: Mapping[str, Shape],
+        dtype: npt.DTypeLike = np.float32,
+        flat: Array | None = None,
+    ) -> None:
+        self.shapes = dict(shapes)
+        size = sum(math.prod(shape) for shape in self.shapes.values())
+        self.flat: Array = np.zeros(size, dtype) if flat is None else flat
+        if self.flat.shape != (size,):
+            raise ValueError(f"a buffer of shape {self.flat.shape} for {size} parameters")
+        self._views: dict[str, Array] = {}
+        start = 0
+        for name, shape in self.shapes.items():
+            stop = start + math.prod(shape)
+            self._views[name] = self.flat[start:stop].reshape(shape)
+            start = stop
+
+    def __getitem__(self, name: str) -> Array:
+        return self._views[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._views)
+
+    def __len__(self) -> int:
+        return len(self._views)
+
+    def under(self, prefix: str) -> dict[str, Array]:
+        """The arrays called `prefix.…`, by the rest of their names."""
+        start = f"{prefix}."
+        return {name[len(start) :]: view for name, view in self.items() if name.startswith(start)}
+
+    def zeros_like(self) -> Parameters:
+        """Another buffer of the same layout and type, filled with zeros (for gradients)."""
+        return Parameters(self.shapes, self.flat.dtype)
+
+    def copy(self) -> Parameters:
+        """The same values in a buffer of their own."""
+        return Parameters(self.shapes, flat=self.flat.copy())

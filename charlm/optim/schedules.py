@@ -1,0 +1,85 @@
+"""Learning-rate schedules: the share of `train.lr` that an update uses.
+
+All but one are functions of the position in the run alone. `plateau` listens to validation
+losses, and its state is an argument and a result.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """A schedule with its settings.
+
+    Attributes
+    ----------
+    kind
+        `constant`, `linear`, `cosine`, `exponential`, `step` or `plateau`.
+    steps
+        Updates planned in the whole run (linear and cosine end there).
+    steps_per_epoch
+        Updates in an epoch.
+    warmup
+        Updates over which the rate first rises, in equal parts; with any kind.
+    final
+        Linear, cosine: the share reached at the end.
+    decay
+        Exponential, step, plateau: the factor of one reduction.
+    decay_after
+        Exponential: whole epochs before the first reduction.
+    decay_every
+        Step: whole epochs between reductions.
+    patience
+        Plateau: validations in a row without improvement that are borne before a reduction.
+    """
+
+    kind: str
+    steps: int
+    steps_per_epoch: int
+    warmup: int = 0
+    final: float = 0.0
+    decay: float = 0.95
+    decay_after: int = 10
+    decay_every: int = 5
+    patience: int = 2
+
+    def share(self, step: int, plateau: Plateau) -> float:
+        """The share of `lr` for update number `step`, counted from 0."""
+        warming = min(1.0, (step + 1) / self.warmup) if self.warmup else 1.0
+        return warming * self._after_warmup(step, plateau)
+
+    def _after_warmup(self, step: int, plateau: Plateau) -> float:
+        epoch = step // self.steps_per_epoch
+        # how far from the end of the warm-up to the end of the run, 0 to 1
+        way = min(1.0, max(0.0, (step - self.warmup) / max(1, self.steps - self.warmup)))
+        if self.kind == "linear":
+            return 1.0 - (1.0 - self.final) * way
+        if self.kind == "cosine":  # Loshchilov & Hutter 2017, without restarts
+            return self.final + (1.0 - self.final) * 0.5 * (1.0 + math.cos(math.pi * way))
+        if self.kind == "exponential":
+            return float(self.decay ** max(0, epoch - self.decay_after + 1))
+        if self.kind == "step":
+            return float(self.decay ** (epoch // self.decay_every))
+        if self.kind == "plateau":
+            return plateau.share
+        return 1.0
+
+    def after_validation(self, loss: float, plateau: Plateau) -> Plateau:
+        """What the plateau schedule remembers after a validation with this loss."""
+        if loss < plateau.best:
+            return replace(plateau, best=loss, waited=0)
+        if plateau.waited + 1 > self.patience:
+            return replace(plateau, waited=0, share=plateau.share * self.decay)
+        return replace(plateau, waited=plateau.waited + 1)
+
+
+@dataclass(frozen=True)
+class Plateau:
+    """The state of the plateau schedule."""
+
+    best: float = math.inf
+    waited: int = 0
+    share: float = 1.0

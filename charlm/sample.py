@@ -1,0 +1,98 @@
+"""Generating text one unit at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from charlm.nn.model import Model
+from charlm.nn.parameters import Array, Ids, Parameters
+from charlm.nn.workspace import Workspace
+
+_PRIME_STEPS = 100
+"""Steps of one forward pass over a prime."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """How the next unit is chosen from the logits.
+
+    Attributes
+    ----------
+    temperature
+        Logits are divided by it: below 1 is safer, above 1 wilder.
+    top_k
+        Only the k likeliest units are drawn; 0 keeps all.
+    top_p
+        Only the fewest units whose probabilities sum to p are drawn; 1 keeps all (Holtzman et
+        al. 2020). Applied to what `temperature` and `top_k` leave.
+    greedy
+        The likeliest unit every time; the others do not matter then.
+    """
+
+    temperature: float = 1.0
+    top_k: int = 0
+    top_p: float = 1.0
+    greedy: bool = False
+
+    def probabilities(self, logits: Array) -> Array:
+        """The distribution `[V]` that is drawn from, in float64."""
+        wide = logits.astype(np.float64)
+        p: Array = np.exp((wide - wide.max()) / self.temperature)
+        if 0 < self.top_k < p.size or self.top_p < 1:
+            order = np.argsort(-p, kind="stable")  # likeliest first, ties by id
+            kept = self.top_k or p.size
+            if self.top_p < 1:
+                reached = np.cumsum(p[order[:kept]])
+                # the first place at which the sum is reached is the last one kept
+                kept = int(np.searchsorted(reached, self.top_p * reached[-1])) + 1
+            p[order[kept:]] = 0.0
+        p /= p.sum()
+        return p
+
+    def draw(self, logits: Array, rng: np.random.Generator) -> int:
+        """The next unit's id, from `logits [V]`."""
+        if self.greedy:
+            return int(logits.argmax())
+        p = self.probabilities(logits)
+        cumulative = np.cumsum(p)
+        place = int(np.searchsorted(cumulative, rng.random() * cumulative[-1], side="right"))
+        # a product that rounds up to the whole sum lies behind the last unit that can be drawn
+        return place if place < p.size else int(np.flatnonzero(p)[-1])
+
+
+def generate(
+    model: Model, parameters: Parameters, prime: Ids, choice: Choice, rng: np.random.Generator
+) -> Iterator[int]:
+    """Yield ids without end, each drawn from what the model expects after `prime` and all before it.
+
+    `prime [N]` is not yielded; if it is empty, the first id is drawn evenly from the vocabulary.
+    """
+    workspace = Workspace()
+    state = model.zero_state(1, parameters.flat.dtype)
+    if not len(prime):
+        first = int(rng.integers(model.vocab))
+        yield first
+        prime = np.array([first])
+    for start in range(0, len(prime), _PRIME_STEPS):
+        part = prime[start : start + _PRIME_STEPS]
+        logits, state, _ = model.forward(parameters, part[:, None], state, workspace)
+    drawn = np.empty((1, 1), np.intp)
+    while True:
+        drawn[0, 0] = choice.draw(logits[-1, 0], rng)
+        yield int(drawn[0, 0])
+        logits, state, _ = model.forward(parameters, drawn, state, workspace)
+
+
+def generate_until(ids: Iterator[int], length: int, stop: Ids) -> Iterator[int]:
+    """The first `length` of `ids`, ending sooner once they end in `stop` (if that is not empty)."""
+    wanted = [int(code) for code in stop]
+    recent: list[int] = []
+    for _, drawn in zip(range(length), ids, strict=False):
+        yield drawn
+        if wanted:
+            recent = [*recent, drawn][-len(wanted) :]
+            if recent == wanted:
+                return

@@ -1,0 +1,1 @@
+"""Text in, windows of ids out: units, vocabulary, corpus, batches."""

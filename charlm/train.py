@@ -1,0 +1,255 @@
+"""Training: one update at a time, with all the state that it takes to go on exactly.
+
+Nothing here reads or writes files; `loop` does, around it.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from charlm.build import build_model, build_optimizer, build_schedule, planned_steps
+from charlm.checkpoint import Checkpoint
+from charlm.config import Config, keys
+from charlm.errors import CheckpointError, DivergenceError, RunError
+from charlm.evaluate import Score, score
+from charlm.nn.ops import softmax_cross_entropy
+from charlm.nn.parameters import Array
+from charlm.nn.workspace import Workspace
+from charlm.optim.clipping import clip
+from charlm.optim.schedules import Plateau
+from charlm.text.batches import Streams, fit
+from charlm.text.corpus import Corpus
+
+
+@dataclass
+class Means:
+    """Sums since the last report, for means that survive a resume."""
+
+    nats: float = 0.0
+    characters: int = 0
+    norms: float = 0.0
+    updates: int = 0
+    seconds: float = 0.0
+
+    @property
+    def loss(self) -> float:
+        """Mean training loss in nats per character."""
+        return self.nats / max(1, self.characters)
+
+    @property
+    def norm(self) -> float:
+        """Mean gradient norm before clipping."""
+        return self.norms / max(1, self.updates)
+
+    @property
+    def chars_per_s(self) -> float:
+        """Characters trained on a second of training (validation and saving not counted)."""
+        return self.characters / self.seconds if self.seconds else 0.0
+
+    def add(self, report: Update, seconds: float) -> None:
+        """Count one more update."""
+        self.nats += report.loss * report.characters
+        self.characters += report.characters
+        self.norms += report.norm
+        self.updates += 1
+        self.seconds += seconds
+
+
+@dataclass
+class Progress:
+    """Where a run stands: all of its state that is not an array."""
+
+    step: int = 0
+    """Updates done."""
+    plateau: Plateau = field(default_factory=Plateau)
+    best: float | None = None
+    """Lowest validation loss so far, in nats per character."""
+    best_step: int = 0
+    validation: float | None = None
+    """The last validation loss."""
+    waited: int = 0
+    """Validations in a row without improvement."""
+    log_bytes: int = 0
+    """Length of the log."""
+    since_log: Means = field(default_factory=Means)
+    since_validation: Means = field(default_factory=Means)
+    total: Means = field(default_factory=Means)
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain JSON values; infinities become None."""
+        values = asdict(self)
+        if math.isinf(self.plateau.best):
+            values["plateau"]["best"] = None
+        return values
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> Progress:
+        """The reverse of `to_json`; raises `KeyError`, `TypeError` or `ValueError` if it is not one."""
+        plateau = dict(values["plateau"])
+        plateau["best"] = math.inf if plateau["best"] is None else plateau["best"]
+        means = {name: Means(**values[name]) for name in ("since_log", "since_validation", "total")}
+        return cls(**{**values, **means, "plateau": Plateau(**plateau)})
+
+
+@dataclass(frozen=True)
+class Update:
+    """What one update did."""
+
+    loss: float
+    """Mean nats per character of its window, before the update."""
+    norm: float
+    """Global norm of the gradient before clipping."""
+    lr: float
+    characters: int
+
+
+class Trainer:
+    """A network being trained on a corpus.
+
+    All of its state is in `parameters`, `optimizer`, `carried`, `rng` and `progress`; `snapshot`
+    and `restore` move exactly these.
+
+    Attributes
+    ----------
+    warning
+        Set if the corpus is too small for the configured batch or window.
+    steps_per_epoch, planned_steps
+        Updates in an epoch, and in the whole run.
+    """
+
+    def __init__(self, config: Config, corpus: Corpus, dtype: npt.DTypeLike = np.float32) -> None:
+        if not corpus.usable("train"):
+            raise RunError(
+                f"the training split holds {len(corpus.part('train'))} characters; "
+                "it takes two at least: give corpus.split a larger first part, or a longer text"
+            )
+        self.config, self.corpus = config, corpus
+        train = corpus.part("train")
+        batch, seq_len, self.warning = fit(len(train), config.train.batch, config.train.seq_len)
+        self.streams = Streams(train, batch, seq_len)
+        self.model = build_model(config.model, len(corpus.vocabulary))
+        starting, dropping = np.random.SeedSequence(config.train.seed).spawn(2)
+        self.parameters = self.model.initialise(np.random.default_rng(starting), config.model.init, dtype)
+        self.gradients = self.parameters.zeros_like()
+        self.optimizer = build_optimizer(config.train, self.parameters.flat.size, dtype)
+        self.rng = np.random.Generator(np.random.PCG64(dropping))
+        self.carried = self.model.zero_state(batch, dtype)
+        self.workspace = Workspace()
+        self.steps_per_epoch = self.streams.windows
+        self.planned_steps = planned_steps(config.train, self.steps_per_epoch)
+        self.schedule = build_schedule(config.train, self.steps_per_epoch)
+        self.progress = Progress()
+
+    @property
+    def epoch(self) -> float:
+        """Epochs done; a fraction within one."""
+        return self.progress.step / self.steps_per_epoch
+
+    @property
+    def finished(self) -> bool:
+        """Whether every planned update is done, or patience has run out."""
+        patience = self.config.train.patience
+        return self.progress.step >= self.planned_steps or 0 < patience <= self.progress.waited
+
+    def update(self) -> Update:
+        """Train on the next window: forward, backward, clip, optimise; the state is carried over.
+
+        Raises `DivergenceError` if the loss or the gradient is not finite, before it reaches the
+        parameters.
+        """
+        step = self.progress.step
+        window = step % self.steps_per_epoch
+        if window == 0:  # every stream is back at its beginning
+            self.carried = self.model.zero_state(self.streams.batch, self.parameters.flat.dtype)
+        x, y = self.streams.window(window)
+        logits, carried, tape = self.model.forward(self.parameters, x, self.carried, self.workspace, self.rng)
+        loss, dlogits = softmax_cross_entropy(logits.reshape(x.size, self.model.vocab), y.reshape(-1))
+        self.gradients.flat[...] = 0.0
+        self.model.backward(
+            self.parameters, self.gradients, tape, dlogits.reshape(logits.shape), self.workspace
+        )
+        train = self.config.train
+        norm = clip(self.gradients.flat, train.clip_norm, train.clip_value)
+        if not math.isfinite(loss) or not math.isfinite(norm):
+            raise DivergenceError(
+                f"update {step + 1}: the {'gradient' if math.isfinite(loss) else 'loss'} is not a "
+                "finite number; try a lower train.lr or train.clip_norm"
+            )
+        lr = train.lr * self.schedule.share(step, self.progress.plateau)
+        self.optimizer.update(self.parameters.flat, self.gradients.flat, lr)
+        self.carried = carried
+        self.progress.step += 1
+        return Update(loss, norm, lr, x.size)
+
+    def validate(self) -> Score | None:
+        """Score the validation split, if there is one, without touching the training state."""
+        if not self.corpus.usable("validation"):
+            return None
+        return score(self.model, self.parameters, self.corpus.part("validation"))
+
+    def heed(self, loss: float) -> bool:
+        """Take note of a validation loss (schedule, patience, best); True if it is the best yet."""
+        progress = self.progress
+        progress.validation = loss
+        progress.plateau = self.schedule.after_validation(loss, progress.plateau)
+        if progress.best is None or loss < progress.best:
+            progress.best, progress.best_step, progress.waited = loss, progress.step, 0
+            return True
+        progress.waited += 1
+        return False
+
+    def snapshot(self) -> Checkpoint:
+        """Everything, as a checkpoint; it shares the trainer's arrays, so save it before going on."""
+        arrays: dict[str, Array] = {f"optimizer/{name}": slot for name, slot in self.optimizer.slots.items()}
+        for number, layer in enumerate(self.carried):
+            for name, array in zip(self.model.cell.states, layer, strict=True):
+                arrays[f"carried/{number}.{name}"] = array
+        progress = {
+            **self.progress.to_json(),
+            "epoch": self.epoch,
+            "optimizer_updates": self.optimizer.updates,
+            "random": copy.deepcopy(self.rng.bit_generator.state),
+        }
+        corpus = {"digest": self.corpus.digest, "characters": len(self.corpus.ids)}
+        return Checkpoint(self.config, self.corpus.vocabulary, self.parameters, corpus, progress, arrays)
+
+    def restore(self, checkpoint: Checkpoint, where: str) -> None:
+        """Go on where `checkpoint` was made.
+
+        Raises `RunError` if that would make nonsense, naming what differs, and `CheckpointError`
+        if training state is missing.
+        """
+        if checkpoint.corpus.get("digest") != self.corpus.digest:
+            raise RunError(f"{where}: the corpus is not the one that this run was trained on")
+        now, then = self.config.flat(), checkpoint.config.flat()
+        for dotted, _, _, known in keys():
+            if known.fixed and now[dotted] != then[dotted]:
+                raise RunError(
+                    f"{where}: {dotted} is {_plain(then[dotted])} in this run and cannot become "
+                    f"{_plain(now[dotted])}; start a new run with --out"
+                )
+        try:
+            values = dict(checkpoint.progress)
+            values.pop("epoch")
+            updates = int(values.pop("optimizer_updates"))
+            self.rng.bit_generator.state = values.pop("random")
+            self.progress = Progress.from_json(values)
+            for name, slot in self.optimizer.slots.items():
+                slot[...] = checkpoint.training[f"optimizer/{name}"]
+            for number, layer in enumerate(self.carried):
+                for name, array in zip(self.model.cell.states, layer, strict=True):
+                    array[...] = checkpoint.training[f"carried/{number}.{name}"]
+        except (KeyError, TypeError, ValueError) as error:
+            raise CheckpointError(f"{where} lacks the training state that it takes to resume") from error
+        self.optimizer.updates = updates
+        self.parameters.flat[...] = checkpoint.parameters.flat
+
+
+def _plain(value: Any) -> str:
+    return str(list(value)) if isinstance(value, tuple) else str(value)
