@@ -121,7 +121,8 @@ def load(path: Path) -> Checkpoint:
 def _read(path: Path) -> tuple[dict[str, npt.NDArray[Any]], dict[str, Any]]:
     """Every array of the file, and its metadata."""
     try:
-        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
+        with path.open("rb") as stream:
+            file = np.load(stream, allow_pickle=False)
             if not isinstance(file, np.lib.npyio.NpzFile):
                 raise CheckpointError(f"{path} is not a charlm checkpoint: it is a single array")
             arrays = {name: file[name] for name in file.files}

@@ -163,6 +163,10 @@ class Trainer:
         Raises `DivergenceError` if the loss or the gradient is not finite, before it reaches the
         parameters.
         """
+        with np.errstate(over="ignore", invalid="ignore"):  # what overflows is found below
+            return self._update()
+
+    def _update(self) -> Update:
         step = self.progress.step
         window = step % self.steps_per_epoch
         if window == 0:  # every stream is back at its beginning
@@ -177,10 +181,7 @@ class Trainer:
         train = self.config.train
         norm = clip(self.gradients.flat, train.clip_norm, train.clip_value)
         if not math.isfinite(loss) or not math.isfinite(norm):
-            raise DivergenceError(
-                f"update {step + 1}: the {'gradient' if math.isfinite(loss) else 'loss'} is not a "
-                "finite number; try a lower train.lr or train.clip_norm"
-            )
+            raise _divergence(step + 1, "gradient" if math.isfinite(loss) else "loss")
         lr = train.lr * self.schedule.share(step, self.progress.plateau)
         self.optimizer.update(self.parameters.flat, self.gradients.flat, lr)
         self.carried = carried
@@ -188,10 +189,17 @@ class Trainer:
         return Update(loss, norm, lr, x.size)
 
     def validate(self) -> Score | None:
-        """Score the validation split, if there is one, without touching the training state."""
+        """Score the validation split, if there is one, without touching the training state.
+
+        Raises `DivergenceError` if its loss is not finite.
+        """
         if not self.corpus.usable("validation"):
             return None
-        return score(self.model, self.parameters, self.corpus.part("validation"))
+        with np.errstate(over="ignore", invalid="ignore"):
+            result = score(self.model, self.parameters, self.corpus.part("validation"))
+        if not math.isfinite(result.nats):
+            raise _divergence(self.progress.step, "validation loss")
+        return result
 
     def heed(self, loss: float) -> bool:
         """Take note of a validation loss (schedule, patience, best); True if it is the best yet."""
@@ -249,6 +257,12 @@ class Trainer:
             raise CheckpointError(f"{where} lacks the training state that it takes to resume") from error
         self.optimizer.updates = updates
         self.parameters.flat[...] = checkpoint.parameters.flat
+
+
+def _divergence(step: int, what: str) -> DivergenceError:
+    return DivergenceError(
+        f"update {step}: the {what} is not a finite number; try a lower train.lr or train.clip_norm"
+    )
 
 
 def _plain(value: Any) -> str:

@@ -6,8 +6,6 @@ commands, so that `--help` and a usage error answer at once.
 
 from __future__ import annotations
 
-import contextlib
-import os
 import sys
 
 import click
@@ -43,6 +41,7 @@ def main() -> None:
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")
     try:
+        # click itself ends quietly, with status 1, when the reader of a pipe has gone
         status = charlm.main(prog_name="charlm", standalone_mode=False)
     except CharlmError as error:
         _fail(str(error), error.exit_status)
@@ -53,11 +52,6 @@ def main() -> None:
         _fail(error.format_message(), error.exit_code)
     except (click.Abort, KeyboardInterrupt):
         sys.exit(130)
-    except BrokenPipeError:
-        # the reader has gone, as with `| head`: end quietly, also when Python flushes at exit
-        with contextlib.suppress(OSError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
     sys.exit(status or 0)
 
 

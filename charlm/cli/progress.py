@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shutil
 import sys
 from typing import Any
 
@@ -25,11 +26,13 @@ class Display:
         self.loss = math.nan
         self.bar: Any = None
         if self.is_terminal:
+            size = shutil.get_terminal_size()  # 80 x 24 where the terminal says nothing, or 0
             self.bar = tqdm(
                 total=trainer.planned_steps,
                 initial=trainer.progress.step,
                 unit="update",
-                dynamic_ncols=True,
+                ncols=size.columns,
+                nrows=size.lines,
                 bar_format="{percentage:3.0f}%|{bar:20}| {n_fmt}/{total_fmt} "
                 "[{elapsed}<{remaining}{postfix}]",
             )

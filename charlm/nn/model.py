@@ -73,10 +73,17 @@ class Model:
     def initialise(
         self, rng: np.random.Generator, init: str, dtype: npt.DTypeLike = np.float32
     ) -> Parameters:
-        """Fresh parameters; `init` is `orthogonal` or `uniform` (see `Cell.initialise`)."""
+        """Fresh parameters; `init` is `orthogonal` or `uniform` (see `Cell.initialise`).
+
+        Matrices other than the recurrent ones are uniform within ±1/√(inputs that are not zero).
+        """
         parameters = Parameters(self.shapes(), dtype)
         for layer in range(self.layers):
             self.cell.initialise(parameters.under(f"layers.{layer}"), rng, init)
+        # 1/√H suits a sum over H inputs; a one-hot character is a sum over one, so the first
+        # layer's input matrix gets ±1. With 1/√H the gates hardly hear the text at first, and
+        # the loss rests for hundreds of updates where the frequencies of characters leave it.
+        parameters["layers.0.Wx"][...] *= self.hidden**0.5
         bound = self.hidden**-0.5
         output = parameters["output.W"]
         output[...] = rng.uniform(-bound, bound, output.shape)

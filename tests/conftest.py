@@ -1,0 +1,91 @@
+"""What the tests share: small models of every form, and the real command line."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from charlm.build import build_units
+from charlm.config import resolve
+from charlm.nn.cells import make_cell
+from charlm.nn.model import Model, States
+from charlm.nn.parameters import Ids, Parameters
+from charlm.text.corpus import read_corpus
+from charlm.train import Trainer
+
+FORMS = ("rnn", "lstm", "gru after", "gru before")
+"""Every recurrence: the cells, and both forms of the GRU."""
+
+ROOT = Path(__file__).parent.parent
+
+
+def make_model(form: str, layers: int = 1, vocab: int = 7, hidden: int = 5, **rest: Any) -> Model:
+    """A small model of one of `FORMS`."""
+    name, _, reset = form.partition(" ")
+    return Model(make_cell(name, reset or "after"), vocab, hidden, layers, **rest)
+
+
+def make_window(model: Model, T: int = 6, B: int = 3, seed: int = 0) -> tuple[Parameters, Ids, Ids, States]:
+    """Random float64 parameters (biases too), inputs and targets `[T, B]`, and a carried state."""
+    rng = np.random.default_rng(seed)
+    parameters = model.initialise(rng, "uniform", np.float64)
+    parameters.flat += 0.3 * rng.standard_normal(parameters.flat.size)
+    x, y = rng.integers(0, model.vocab, (2, T, B))
+    state = tuple(
+        tuple(rng.standard_normal(array.shape) for array in layer)
+        for layer in model.zero_state(B, np.float64)
+    )
+    return parameters, x, y, state
+
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def charlm(tmp_path: Path) -> Run:
+    """The real command, run in an empty directory of its own."""
+
+    def run(*arguments: str, status: int = 0, **options: Any) -> subprocess.CompletedProcess[str]:
+        done = subprocess.run(
+            [sys.executable, "-m", "charlm", *arguments],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            **options,
+        )
+        assert done.returncode == status, f"status {done.returncode}\n{done.stdout}\n{done.stderr}"
+        return done
+
+    return run
+
+
+TEXT = "the quick brown fox jumps over the lazy dog. " * 6 + "pack my box with five dozen jugs! " * 4
+
+
+def make_trainer(directory: Path, **values: Any) -> Trainer:
+    """A small trainer on `TEXT`; `values` are keys with `__` for the dot, such as model__cell."""
+    text = directory / "text.txt"
+    if not text.exists():
+        text.write_text(TEXT)
+    settings = {
+        "corpus.path": str(text),
+        "corpus.split": (0.8, 0.2, 0.0),
+        "model.hidden": 6,
+        "model.layers": 2,
+        "train.batch": 4,
+        "train.seq_len": 7,
+        "train.epochs": 5.0,
+    }
+    settings |= {name.replace("__", "."): value for name, value in values.items()}
+    config = resolve(settings, name="small")
+    return Trainer(config, read_corpus(text, build_units(config.corpus), config.corpus.split))

@@ -1,0 +1,141 @@
+"""The fused cells against their naive twins, and what every cell promises."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from conftest import FORMS, make_model, make_window
+from naive import Network
+
+from charlm.config import ModelConfig
+from charlm.nn.cells import CELL_NAMES, make_cell
+from charlm.nn.ops import softmax_cross_entropy
+from charlm.nn.workspace import Workspace
+
+TOLERANCE = 1e-10
+"""Two float64 programs of a few hundred operations on numbers near 1 agree far closer than this."""
+
+
+@pytest.mark.parametrize("layers", [1, 2, 3])
+@pytest.mark.parametrize("form", FORMS)
+def test_agrees_with_the_naive_twin(form: str, layers: int) -> None:
+    """Logits, loss, final state, every gradient and that of the initial state equal the twin's."""
+    model = make_model(form, layers)
+    parameters, x, y, state = make_window(model)
+    twin = Network(form, dict(parameters), x, y, [list(layer) for layer in state])
+
+    workspace = Workspace()
+    logits, after, tape = model.forward(parameters, x, state, workspace)
+    np.testing.assert_allclose(logits, twin.logits, rtol=0, atol=TOLERANCE)
+    loss, dlogits = softmax_cross_entropy(logits.reshape(-1, model.vocab), y.reshape(-1))
+    gradients = parameters.zeros_like()
+    dstate = model.backward(parameters, gradients, tape, dlogits.reshape(logits.shape), workspace)
+
+    assert loss == pytest.approx(twin.loss, abs=TOLERANCE)
+    assert set(gradients) == set(twin.gradients)
+    for name, gradient in gradients.items():
+        np.testing.assert_allclose(gradient, twin.gradients[name], rtol=0, atol=TOLERANCE, err_msg=name)
+    for mine, theirs in ((after, twin.final), (dstate, twin.dstate)):
+        for layer, twin_layer in zip(mine, theirs, strict=True):
+            for array, twin_array in zip(layer, twin_layer, strict=True):
+                np.testing.assert_allclose(array, twin_array, rtol=0, atol=TOLERANCE)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_three_windows_equal_one(form: str) -> None:
+    """Three windows with carried state give the logits and the state of one long window."""
+    model = make_model(form, layers=2)
+    parameters, x, _, state = make_window(model, T=12)
+    whole, final, _ = model.forward(parameters, x, state, Workspace())
+    workspace, parts = Workspace(), []
+    for piece in (x[:3], x[3:4], x[4:]):
+        logits, state, _ = model.forward(parameters, piece, state, workspace)
+        parts.append(logits.copy())
+    np.testing.assert_allclose(np.concatenate(parts), whole, rtol=0, atol=1e-13)
+    for layer, whole_layer in zip(state, final, strict=True):
+        np.testing.assert_allclose(layer, whole_layer, rtol=0, atol=1e-13)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_forward_only_reads_its_arguments(form: str) -> None:
+    """Parameters and carried state are as before after a forward and a backward pass."""
+    model = make_model(form, layers=2)
+    parameters, x, y, state = make_window(model)
+    before = parameters.copy(), [[array.copy() for array in layer] for layer in state]
+    workspace = Workspace()
+    logits, after, tape = model.forward(parameters, x, state, workspace)
+    kept = [[array.copy() for array in layer] for layer in after]
+    _, dlogits = softmax_cross_entropy(logits.reshape(-1, model.vocab), y.reshape(-1))
+    model.backward(parameters, parameters.zeros_like(), tape, dlogits.reshape(logits.shape), workspace)
+    model.forward(parameters, x, after, workspace)
+    np.testing.assert_array_equal(parameters.flat, before[0].flat)
+    for now, then in ((state, before[1]), (after, kept)):
+        for layer, layer_then in zip(now, then, strict=True):
+            np.testing.assert_array_equal(layer, layer_then)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_gradients_accumulate(form: str) -> None:
+    """A second backward pass adds to the gradients that are there."""
+    model = make_model(form, layers=2)
+    parameters, x, y, state = make_window(model)
+    gradients, workspace = parameters.zeros_like(), Workspace()
+    sums = []
+    for _ in range(2):
+        logits, _, tape = model.forward(parameters, x, state, workspace)
+        _, dlogits = softmax_cross_entropy(logits.reshape(-1, model.vocab), y.reshape(-1))
+        model.backward(parameters, gradients, tape, dlogits.reshape(logits.shape), workspace)
+        sums.append(gradients.flat.copy())
+    np.testing.assert_allclose(sums[1], 2 * sums[0], rtol=1e-12)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_orthogonal_recurrent_matrices(form: str) -> None:
+    """With `init: orthogonal` each gate's recurrent matrix is orthogonal, and no two are alike."""
+    model = make_model(form, layers=2, hidden=16)
+    parameters = model.initialise(np.random.default_rng(3), "orthogonal", np.float64)
+    blocks = [
+        block
+        for name in ("layers.0.Wh", "layers.1.Wh")
+        for block in np.split(parameters[name], model.cell.gates, axis=1)
+    ]
+    for number, block in enumerate(blocks):
+        np.testing.assert_allclose(block.T @ block, np.eye(16), atol=1e-12)
+        assert not any(np.allclose(block, other) for other in blocks[:number])
+
+
+@pytest.mark.parametrize("init", ["orthogonal", "uniform"])
+@pytest.mark.parametrize("form", FORMS)
+def test_initial_values(form: str, init: str) -> None:
+    """Matrices stay within their bounds, biases are zero but the LSTM's forget gate, which is 1."""
+    H = 64
+    model = make_model(form, layers=2, hidden=H)
+    parameters = model.initialise(np.random.default_rng(3), init)
+    for name in ("layers.1.Wx", "output.W", *(["layers.0.Wh"] if init == "uniform" else [])):
+        assert 0.9 * H**-0.5 < np.abs(parameters[name]).max() <= H**-0.5 + 1e-7
+    assert 0.9 < np.abs(parameters["layers.0.Wx"]).max() <= 1.0
+    for layer in range(2):
+        bias = parameters[f"layers.{layer}.b"]
+        expected = np.zeros_like(bias)
+        if form == "lstm":
+            expected[H : 2 * H] = 1.0
+        np.testing.assert_array_equal(bias, expected)
+    assert not parameters["output.b"].any()
+
+
+def test_initial_values_follow_the_seed() -> None:
+    """The same seed gives the same parameters, another seed others."""
+    model = make_model("lstm", layers=2)
+    first, again, other = (
+        model.initialise(np.random.default_rng(seed), "orthogonal").flat for seed in (1, 1, 2)
+    )
+    np.testing.assert_array_equal(first, again)
+    assert not np.allclose(first, other)
+
+
+def test_registry_and_configuration_agree() -> None:
+    """Every cell of the registry can be made, and the default configuration names one of them."""
+    for name in CELL_NAMES:
+        assert make_cell(name).gates in (1, 3, 4)
+    assert ModelConfig().cell in CELL_NAMES
+    assert type(make_cell("gru", "after")) is not type(make_cell("gru", "before"))

@@ -1,0 +1,178 @@
+"""Checkpoints: what comes back is what was saved, and nothing else is taken for one."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import zipfile
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import pytest
+from conftest import make_trainer
+
+from charlm import checkpoint
+from charlm.errors import CheckpointError
+
+
+@pytest.fixture
+def saved(tmp_path: Path) -> Path:
+    """A checkpoint of a small run that has done a few updates."""
+    trainer = make_trainer(tmp_path)
+    for _ in range(3):
+        trainer.update()
+    file = tmp_path / "small.npz"
+    checkpoint.save(file, trainer.snapshot())
+    return file
+
+
+def _members(file: Path) -> dict[str, Any]:
+    with np.load(file, allow_pickle=False) as arrays:
+        return dict(arrays)
+
+
+def _rewrite(file: Path, **changed: Any) -> None:
+    np.savez(file, **{**_members(file), **changed})
+
+
+def _metadata(file: Path) -> dict[str, Any]:
+    metadata: dict[str, Any] = json.loads(_members(file)["metadata"].tobytes())
+    return metadata
+
+
+def test_everything_comes_back(tmp_path: Path, saved: Path) -> None:
+    """Configuration, vocabulary, parameters, progress and training arrays are as they were saved."""
+    trainer = make_trainer(tmp_path)
+    for _ in range(3):
+        trainer.update()
+    expected, loaded = trainer.snapshot(), checkpoint.load(saved)
+    assert loaded.config == expected.config
+    np.testing.assert_array_equal(loaded.vocabulary.codes, expected.vocabulary.codes)
+    assert loaded.vocabulary.units == expected.vocabulary.units
+    np.testing.assert_array_equal(loaded.parameters.flat, expected.parameters.flat)
+    assert loaded.corpus == expected.corpus
+    # seconds are measured, all else must be equal
+    for progress in (loaded.progress, expected.progress):
+        for name in ("since_log", "since_validation", "total"):
+            progress[name].pop("seconds")
+    assert loaded.progress == expected.progress
+    assert loaded.training.keys() == expected.training.keys()
+    for name, array in loaded.training.items():
+        np.testing.assert_array_equal(array, expected.training[name])
+
+
+def test_the_file_is_plain(saved: Path) -> None:
+    """NumPy alone opens a checkpoint without pickle: parameters by name, metadata as JSON."""
+    members = _members(saved)
+    assert members["parameters/layers.0.Wh"].shape == (6, 24)
+    metadata = _metadata(saved)
+    assert metadata["format"] == checkpoint.FORMAT
+    assert metadata["config"]["model"]["hidden"] == 6
+    assert {"vocabulary", "corpus", "progress", "sha256", "charlm"} <= metadata.keys()
+
+
+def _cut(file: Path) -> None:
+    file.write_bytes(file.read_bytes()[:-100])
+
+
+def _flip(file: Path) -> None:
+    data = bytearray(file.read_bytes())
+    place = data.index(_members(file)["parameters/layers.0.Wh"].tobytes()) + 5
+    data[place] ^= 1
+    file.write_bytes(data)
+
+
+def _flip_unseen_by_zip(file: Path) -> None:
+    members = _members(file)
+    members["parameters/layers.0.Wh"].flat[3] += 1e-3
+    _rewrite(file, **members)
+
+
+def _future(file: Path) -> None:
+    metadata = _metadata(file) | {"format": 999}
+    _rewrite(file, metadata=np.frombuffer(json.dumps(metadata).encode(), np.uint8))
+
+
+def _with_pickle(file: Path) -> None:
+    _rewrite(file, extra=np.array([{"object": 1}], dtype=object))
+
+
+def _without_metadata(file: Path) -> None:
+    with zipfile.ZipFile(file) as archive:
+        kept = {name: archive.read(name) for name in archive.namelist() if name != "metadata.npy"}
+    with zipfile.ZipFile(file, "w") as archive:
+        for name, data in kept.items():
+            archive.writestr(name, data)
+
+
+def _array(file: Path) -> None:
+    stream = io.BytesIO()
+    np.save(stream, np.zeros(3))
+    file.write_bytes(stream.getvalue())
+
+
+def _directory(file: Path) -> None:
+    file.unlink()
+    file.mkdir()
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (_cut, "not a charlm checkpoint, or is damaged"),
+        (_flip, "damaged"),
+        (_flip_unseen_by_zip, "damaged: its contents do not match"),
+        (_future, "format 999"),
+        (_with_pickle, "not a charlm checkpoint"),
+        (_without_metadata, "not a charlm checkpoint"),
+        (_array, "not a charlm checkpoint"),
+        (_directory, "is a directory"),
+        (lambda file: file.write_bytes(b""), "not a charlm checkpoint"),
+        (lambda file: file.write_text("hello"), "not a charlm checkpoint"),
+        (lambda file: file.unlink(), "no such file"),
+    ],
+)
+def test_what_is_not_a_whole_checkpoint_is_refused(saved: Path, damage: Any, message: str) -> None:
+    """Damaged, foreign and missing files are a `CheckpointError` that names file and reason."""
+    damage(saved)
+    with pytest.raises(CheckpointError, match=message) as caught:
+        checkpoint.load(saved)
+    assert saved.name in str(caught.value)
+
+
+@pytest.mark.parametrize("shape", ["parameters", "configuration"])
+def test_contents_that_disagree_are_refused(saved: Path, shape: str) -> None:
+    """A parameter of another shape than the configuration asks for is refused, even if signed."""
+    members = _members(saved)
+    metadata = _metadata(saved)
+    if shape == "parameters":
+        members["parameters/layers.0.Wh"] = members["parameters/layers.0.Wh"][:, :-1]
+    else:
+        metadata["config"]["model"]["hidden"] = 7
+    metadata.pop("sha256")
+    members.pop("metadata")
+    metadata["sha256"] = checkpoint._digest(metadata, members)
+    members["metadata"] = np.frombuffer(json.dumps(metadata).encode(), np.uint8)
+    np.savez(saved, **members)
+    with pytest.raises(CheckpointError, match="has shape"):
+        checkpoint.load(saved)
+
+
+def test_a_failed_save_leaves_the_old_checkpoint(
+    saved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """If the disk is full while saving, the old checkpoint is intact and nothing else is left behind."""
+    before = saved.read_bytes()
+    files = sorted(tmp_path.iterdir())
+
+    def full(stream: BinaryIO, **_: Any) -> None:
+        stream.write(b"half")
+        raise OSError(28, os.strerror(28))
+
+    monkeypatch.setattr(np, "savez", full)
+    with pytest.raises(CheckpointError, match="no space left on device"):
+        checkpoint.save(saved, make_trainer(tmp_path).snapshot())
+    assert saved.read_bytes() == before
+    assert sorted(tmp_path.iterdir()) == files

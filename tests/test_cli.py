@@ -1,0 +1,511 @@
+"""The real commands: their output, their status, and the files they leave."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import select
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import ROOT, TEXT, Run
+
+HELLO = str(ROOT / "configs" / "hello.yaml")
+
+SMALL = """\
+corpus:
+  path: text.txt
+  split: [0.8, 0.1, 0.1]
+model:
+  hidden: 16
+  layers: 1
+train:
+  batch: 4
+  seq_len: 8
+  epochs: 3
+run:
+  log_every: 4
+"""
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Path:
+    """A directory with a small corpus, `text.txt`, and `small.yaml` to train on it."""
+    (tmp_path / "text.txt").write_text(TEXT)
+    (tmp_path / "small.yaml").write_text(SMALL)
+    return tmp_path
+
+
+def _log(run: Path) -> list[dict[str, Any]]:
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    return [{name: value for name, value in line.items() if name != "chars_per_s"} for line in lines]
+
+
+def _arrays(file: Path) -> dict[str, bytes]:
+    with np.load(file, allow_pickle=False) as arrays:
+        return {name: arrays[name].tobytes() for name in arrays.files if name != "metadata"}
+
+
+def test_the_worked_example(charlm: Run) -> None:
+    """After `he`, the network of configs/hello.yaml goes on with `llo`."""
+    charlm("train", "--config", HELLO)
+    assert charlm("sample", "--prime", "he", "--greedy", "--length", "3").stdout == "hello\n"
+
+
+def test_train_writes_a_run(charlm: Run, small: Path) -> None:
+    """A run holds its configuration, its log and its checkpoints, and the output says what to do next."""
+    done = charlm("train", "--config", "small.yaml")
+    run = small / "runs" / "small"
+    assert sorted(file.name for file in run.iterdir()) == [
+        "best.npz",
+        "config.yaml",
+        "last.npz",
+        "metrics.jsonl",
+    ]
+    assert "charlm sample --checkpoint runs/small" in done.stdout
+    assert "charlm eval perplexity --checkpoint runs/small" in done.stdout
+    assert "best validation loss" in done.stdout
+    line = _log(run)[-1]
+    assert set(line) == {"step", "epoch", "train_loss", "validation_loss", "lr", "grad_norm"}
+    assert "hidden: 16" in (run / "config.yaml").read_text()
+
+
+def test_output_to_a_pipe_is_plain(charlm: Run, small: Path) -> None:
+    """Without a terminal, progress is lines of text: position, losses, speed, and a preview."""
+    shown = charlm("train", "--config", "small.yaml").stderr
+    assert not [character for character in shown if not (character.isprintable() or character == "\n")]
+    assert "update 4/33  epoch" in shown
+    assert "chars/s" in shown
+    assert "validation" in shown
+    assert "bits/char" in shown
+    assert "\n  | " in shown
+
+
+def test_output_to_a_terminal_shows_a_bar(small: Path) -> None:
+    """On a terminal there is a bar with loss, bits, speed and time left, and the same validation lines."""
+    master, slave = pty.openpty()
+    with subprocess.Popen(
+        [sys.executable, "-m", "charlm", "train", "--config", "small.yaml", "--set", "train.epochs=30"],
+        cwd=small,
+        stdin=slave,
+        stdout=slave,
+        stderr=slave,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "120"},
+    ) as process:
+        os.close(slave)
+        shown = b""
+        while process.poll() is None or select.select([master], [], [], 0)[0]:
+            if select.select([master], [], [], 0.1)[0]:
+                try:
+                    shown += os.read(master, 65536)
+                except OSError:  # Linux reports the end of a terminal's other side as an error
+                    break
+    os.close(master)
+    text = shown.decode()
+    assert process.returncode == 0
+    assert "\r" in text
+    assert "%|" in text
+    assert "bits/char" in text
+    assert "chars/s]" in text
+    assert "validation" in text
+
+
+def test_dotted_overrides_and_options(charlm: Run, small: Path) -> None:
+    """--set, --corpus and --out override the file, and the run records what it was made with."""
+    (small / "other.txt").write_text(TEXT.upper())
+    charlm(
+        *("train", "--config", "small.yaml", "--corpus", "other.txt", "--out", "elsewhere"),
+        *("--set", "model.cell=gru", "--set", "corpus.split=[0.5, 0.5, 0]", "--set", "train.epochs=1"),
+    )
+    info = json.loads(charlm("info", "--checkpoint", "elsewhere", "--json").stdout)
+    assert info["config"]["model"]["cell"] == "gru"
+    assert info["config"]["corpus"]["split"] == [0.5, 0.5, 0]
+    assert info["config"]["corpus"]["path"] == str(small / "other.txt")
+    assert chr(info["vocabulary"]["codes"][-1]) == "Z"
+    assert not (small / "runs").exists()
+
+
+def test_a_run_is_not_overwritten_unasked(charlm: Run, small: Path) -> None:
+    """A directory that holds a run is refused unless --resume or --overwrite is given."""
+    train = ("train", "--config", "small.yaml")
+    charlm(*train)
+    before = (small / "runs/small/last.npz").read_bytes()
+    assert "already holds a run" in charlm(*train, status=1).stderr
+    assert "exclude each other" in charlm(*train, "--resume", "--overwrite", status=2).stderr
+    assert (small / "runs/small/last.npz").read_bytes() == before
+    charlm(*train, "--overwrite", "--set", "model.hidden=8")
+    assert json.loads(charlm("info", "--json").stdout)["config"]["model"]["hidden"] == 8
+
+
+@pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])
+def test_resume_in_a_new_process_is_exact(charlm: Run, small: Path, cell: str) -> None:
+    """40 updates equal 20, a new process, and 20 more: parameters, training state and log."""
+    train = ("train", "--config", "small.yaml", "--set", f"model.cell={cell}", "--set", "model.dropout=0.2")
+    train += ("--set", "train.epochs=9", "--set", "run.eval_every=0.3")
+    charlm(*train, "--out", "whole", "--max-steps", "40")
+    stopped = charlm(*train, "--out", "parts", "--max-steps", "20")
+    assert (
+        "stopped behind update 20; to go on: charlm train --config parts/config.yaml --resume"
+        in stopped.stdout
+    )
+    charlm("train", "--config", "parts/config.yaml", "--resume", "--max-steps", "40")
+    assert _log(small / "whole") == _log(small / "parts")
+    for name in ("last.npz", "best.npz"):
+        assert _arrays(small / "whole" / name) == _arrays(small / "parts" / name)
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_saves_and_says_how_to_go_on(small: Path, charlm: Run, number: int, status: int) -> None:
+    """Ctrl-C and SIGTERM end the update in progress, save, and exit with 130 or 143."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "charlm", "train", "--config", "small.yaml", "--set", "train.epochs=100000"],
+        cwd=small,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    ) as process:
+        assert process.stderr is not None
+        while "update 8/" not in process.stderr.readline():
+            pass
+        process.send_signal(number)
+        output, _ = process.communicate(timeout=60)
+    assert process.returncode == status
+    assert "--resume" in output
+    step = json.loads(charlm("info", "--checkpoint", "runs/small/last.npz", "--json").stdout)["step"]
+    assert step >= 8
+    charlm("train", "--config", "runs/small/config.yaml", "--resume", "--max-steps", str(step + 2))
+
+
+def test_sampling_is_reproducible(charlm: Run, small: Path) -> None:
+    """The same seed gives the same samples; the first of several is the one that comes alone."""
+    charlm("train", "--config", "small.yaml")
+    sample = ("sample", "--prime", "the ", "--length", "50")
+    first, again, other = (charlm(*sample, "--seed", seed).stdout for seed in ("1", "1", "2"))
+    assert first == again != other
+    assert first.startswith("the ")
+    assert len(first) == 4 + 50 + 1
+    several = charlm(*sample, "--seed", "1", "--num", "3").stdout
+    assert several.startswith(first)
+    assert several.count("the ") >= 3
+
+
+def test_sample_options(charlm: Run, small: Path) -> None:
+    """Prime files, stop texts, length 0 and no prime work as they say."""
+    charlm("train", "--config", "small.yaml", "--set", "train.epochs=20", "--set", "train.lr=0.01")
+    (small / "prime.txt").write_text("the quick")
+    assert charlm("sample", "--prime-file", "prime.txt", "--length", "0").stdout == "the quick\n"
+    stopped = charlm("sample", "--prime", "the ", "--stop", " ", "--length", "400", "--seed", "1").stdout
+    assert stopped.endswith(" \n")
+    assert stopped.removeprefix("the ").count(" ") == 1
+    assert len(charlm("sample", "--length", "30", "--seed", "1").stdout) == 31
+    greedy = charlm("sample", "--prime", "the", "--greedy", "--length", "20").stdout
+    assert charlm("sample", "--prime", "the", "--top-k", "1", "--length", "20").stdout == greedy
+    assert charlm("sample", "--prime", "the", "--top-p", "1e-9", "--length", "20").stdout == greedy
+    both = charlm("sample", "--prime", "a", "--prime-file", "prime.txt", status=2)
+    assert "exclude each other" in both.stderr
+
+
+def test_a_reader_that_leaves_ends_sampling_quietly(charlm: Run, small: Path) -> None:
+    """`charlm sample | head -c 10` prints no error."""
+    charlm("train", "--config", "small.yaml")
+    with subprocess.Popen(
+        [sys.executable, "-m", "charlm", "sample", "--length", "100000000"],
+        cwd=small,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert len(process.stdout.read(10)) == 10
+        process.stdout.close()
+        assert process.stderr.read() == b""
+        assert process.wait(timeout=30) == 1
+
+
+def test_text_is_written_as_it_is_drawn(charlm: Run, small: Path) -> None:
+    """The first characters of an endless sample arrive while it is still being generated."""
+    charlm("train", "--config", "small.yaml")
+    with subprocess.Popen(
+        [sys.executable, "-m", "charlm", "sample", "--length", "100000000"],
+        cwd=small,
+        stdout=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.read(5)
+        assert process.poll() is None
+        process.kill()
+
+
+def test_eval_perplexity(charlm: Run, small: Path) -> None:
+    """The JSON holds the fixed keys, the units agree, and the default is the test split."""
+    charlm("train", "--config", "small.yaml")
+    values = json.loads(charlm("eval", "perplexity", "--json").stdout)
+    assert set(values) >= {"nats_per_char", "bits_per_char", "perplexity", "characters", "split", "window"}
+    assert values["split"] == "test"
+    assert values["window"] is None
+    assert values["characters"] == len(TEXT) - int(len(TEXT) * 0.9) - 1
+    assert values["bits_per_char"] == pytest.approx(values["nats_per_char"] / np.log(2))
+    assert values["perplexity"] == pytest.approx(np.exp(values["nats_per_char"]))
+    windows = json.loads(charlm("eval", "perplexity", "--json", "--window", "5", "--split", "train").stdout)
+    assert (windows["split"], windows["window"]) == ("train", 5)
+    text = charlm("eval", "perplexity").stdout
+    assert f"{values['nats_per_char']:.4f} nats/char" in text
+    assert "test split" in text
+
+
+def test_eval_of_another_text(charlm: Run, small: Path) -> None:
+    """--corpus scores the whole of another text, or the part that --split names."""
+    charlm("train", "--config", "small.yaml")
+    (small / "other.txt").write_text(TEXT[:100])
+    other = ("eval", "perplexity", "--corpus", "other.txt", "--json")
+    whole = json.loads(charlm(*other).stdout)
+    assert (whole["characters"], whole["split"]) == (99, None)
+    part = json.loads(charlm(*other, "--split", "train").stdout)
+    assert (part["characters"], part["split"]) == (79, "train")
+
+
+def test_validation_loss_is_what_eval_says(charlm: Run, small: Path) -> None:
+    """`eval perplexity --split validation` gives the validation loss that the log holds for the best."""
+    charlm("train", "--config", "small.yaml")
+    logged = min(line["validation_loss"] for line in _log(small / "runs/small") if line["validation_loss"])
+    values = json.loads(charlm("eval", "perplexity", "--split", "validation", "--json").stdout)
+    assert values["nats_per_char"] == pytest.approx(logged, abs=1e-6)
+
+
+def test_eval_gradients(charlm: Run, small: Path) -> None:
+    """Every parameter of a configuration's network is named with its worst error, as text and as JSON."""
+    arguments = ("eval", "gradients", "--config", "small.yaml", "--set", "model.cell=gru")
+    text = charlm(*arguments).stdout
+    for name in ("layers.0.Wx", "layers.0.Wh", "layers.0.bn", "output.W", "state.0.h"):
+        assert name in text
+    assert "gradients are right" in text
+    values = json.loads(charlm(*arguments, "--json").stdout)
+    assert values["right"] is True
+    assert 0 < values["worst_relative_error"] <= values["tolerance"] <= 1e-6
+
+
+def test_eval_gradients_fails_on_a_wrong_gradient(small: Path) -> None:
+    """If a gradient is wrong, the command names it and exits with 1."""
+    code = (
+        "from charlm.nn.cells.lstm import LSTM\n"
+        "right = LSTM.backward\n"
+        "def wrong(self, parameters, gradients, *rest):\n"
+        "    result = right(self, parameters, gradients, *rest)\n"
+        "    gradients['Wh'][0, 0] *= 1.001\n"
+        "    return result\n"
+        "LSTM.backward = wrong\n"
+        "import sys; sys.argv = ['charlm', 'eval', 'gradients', '--set', 'model.cell=lstm', '--set', 'model.layers=1']\n"
+        "from charlm.cli import main; main()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "WRONG" in done.stdout
+    assert "layers.0.Wh (1 x 5 lstm)" in done.stdout.splitlines()[-1]
+
+
+def test_info(charlm: Run, small: Path) -> None:
+    """`info` tells configuration, vocabulary, sizes, progress and scores, as text and as JSON."""
+    charlm("train", "--config", "small.yaml")
+    values = json.loads(charlm("info", "--json").stdout)
+    assert values["vocabulary"]["size"] == len(set(TEXT))
+    assert values["parameters"] == sum(int(np.prod(shape)) for shape in values["shapes"].values())
+    assert values["best_validation_loss"] == min(
+        line["validation_loss"] for line in _log(small / "runs/small") if line["validation_loss"]
+    )
+    text = charlm("info").stdout
+    assert "model.hidden: 16" in text
+    assert f"vocabulary of {len(set(TEXT))} chars" in text
+    assert f"{values['parameters']:,} parameters" in text
+
+
+def test_bytes(charlm: Run, small: Path) -> None:
+    """With unit: byte any file is trained on, and whole characters are printed."""
+    (small / "text.txt").write_bytes("가나다 ".encode() * 80 + bytes(range(128, 256)))
+    charlm("train", "--config", "small.yaml", "--set", "corpus.unit=byte", "--set", "train.epochs=40")
+    shown = charlm("sample", "--prime", "가", "--length", "60", "--seed", "1").stdout
+    assert shown.startswith("가")
+    values = json.loads(charlm("info", "--json").stdout)
+    assert values["vocabulary"]["unit"] == "byte"
+
+
+def test_decomposed_korean_is_composed_again(charlm: Run, small: Path) -> None:
+    """With normalize: nfd syllables are modelled in jamo and printed as syllables."""
+    (small / "text.txt").write_text("한글은 아름답다. " * 60)
+    train = ("train", "--config", "small.yaml", "--set", "corpus.normalize=nfd")
+    charlm(*train, "--set", "train.epochs=60", "--set", "train.lr=0.02", "--set", "model.hidden=32")
+    shown = charlm("sample", "--prime", "한글", "--length", "30", "--greedy").stdout
+    assert shown.startswith("한글은 아름답다. 한글은")
+    assert min(json.loads(charlm("info", "--json").stdout)["vocabulary"]["codes"][2:]) >= 0x1100
+
+
+def _write(directory: Path, **files: str | bytes) -> None:
+    for name, contents in files.items():
+        data = contents.encode() if isinstance(contents, str) else contents
+        (directory / name.replace("__", ".")).write_bytes(data)
+
+
+MISTAKES: list[tuple[str, dict[str, str | bytes], list[str], int, list[str]]] = [
+    ("missing configuration", {}, ["train", "--config", "nowhere.yaml"], 2, ["nowhere.yaml", "no such file"]),
+    (
+        "missing text",
+        {},
+        ["train", "--config", "small.yaml", "--corpus", "nowhere.txt"],
+        1,
+        ["nowhere.txt", "no such file"],
+    ),
+    (
+        "wrong YAML",
+        {"bad__yaml": "model:\n  hidden: [1\n"},
+        ["train", "--config", "bad.yaml"],
+        2,
+        ["bad.yaml, line 3", "not valid YAML"],
+    ),
+    (
+        "unknown key",
+        {"bad__yaml": "model:\n  hiden: 12\n"},
+        ["train", "--config", "bad.yaml"],
+        2,
+        ["bad.yaml, line 2", "model.hiden", "unknown key", "model.hidden"],
+    ),
+    (
+        "unknown key in --set",
+        {},
+        ["train", "--config", "small.yaml", "--set", "train.lrr=1"],
+        2,
+        ["train.lrr", "unknown key", "train.lr"],
+    ),
+    (
+        "wrong type",
+        {"bad__yaml": "model:\n  layers: 2\n  hidden: many\n"},
+        ["train", "--config", "bad.yaml"],
+        2,
+        ["line 3", "model.hidden", "whole number", "'many'"],
+    ),
+    (
+        "impossible value",
+        {"bad__yaml": "train:\n  lr: -1\n"},
+        ["train", "--config", "bad.yaml"],
+        2,
+        ["line 2", "train.lr", "-1", "not above 0"],
+    ),
+    (
+        "impossible choice",
+        {"bad__yaml": "model:\n  cell: ltsm\n"},
+        ["train", "--config", "bad.yaml"],
+        2,
+        ["line 2", "model.cell", "'ltsm'", "did you mean lstm?"],
+    ),
+    ("empty corpus", {"text__txt": ""}, ["train", "--config", "small.yaml"], 1, ["text.txt", "is empty"]),
+    (
+        "one-character corpus",
+        {"text__txt": "a"},
+        ["train", "--config", "small.yaml"],
+        1,
+        ["text.txt", "one character", "two at least"],
+    ),
+    (
+        "invalid UTF-8",
+        {"text__txt": b"fine\nthen \xff\n"},
+        ["train", "--config", "small.yaml"],
+        1,
+        ["text.txt", "not UTF-8", "byte 10", "line 2", "unit: byte"],
+    ),
+    ("no text named", {"bad__yaml": ""}, ["train", "--config", "bad.yaml"], 2, ["corpus.path", "--corpus"]),
+    ("a directory as text", {}, ["train", "--config", "small.yaml", "--corpus", "."], 1, ["is a directory"]),
+    ("no run yet", {}, ["sample"], 1, ["no run under ./runs", "charlm train"]),
+    (
+        "not a checkpoint",
+        {"model__npz": "hello"},
+        ["sample", "--checkpoint", "model.npz"],
+        1,
+        ["model.npz", "not a charlm checkpoint"],
+    ),
+    ("no such checkpoint", {}, ["info", "--checkpoint", "a.npz"], 1, ["a.npz", "no such file"]),
+    ("nothing to resume", {}, ["train", "--config", "small.yaml", "--resume"], 1, ["runs/small", "last.npz"]),
+    ("unknown option", {}, ["sample", "--tempreature", "1"], 2, ["--tempreature", "--temperature"]),
+    ("impossible option", {}, ["sample", "--temperature", "0"], 2, ["--temperature", "x>0"]),
+    ("unknown command", {}, ["trian"], 2, ["trian"]),
+]
+
+
+@pytest.mark.parametrize(
+    ("mistake", "files", "arguments", "status", "words"), MISTAKES, ids=[m[0] for m in MISTAKES]
+)
+def test_a_mistake_gets_one_clear_line(
+    charlm: Run,
+    small: Path,
+    mistake: str,
+    files: dict[str, str | bytes],
+    arguments: list[str],
+    status: int,
+    words: list[str],
+) -> None:
+    """A user's mistake ends in one line that says what and where, and a status that is not zero."""
+    _write(small, **files)
+    done = charlm(*arguments, status=status)
+    assert done.stdout == ""
+    lines = done.stderr.splitlines()
+    assert len(lines) == 1, done.stderr
+    assert lines[0].startswith("Error: ")
+    for word in words:
+        assert word in lines[0]
+    assert not (small / "runs").exists(), "a refused run leaves nothing behind"
+
+
+def test_unknown_characters_are_named(charlm: Run, small: Path) -> None:
+    """A character that the vocabulary lacks is an error that names it and how often it occurs."""
+    charlm("train", "--config", "small.yaml", "--set", "train.epochs=1")
+    prime = charlm("sample", "--prime", "naïve ïdea, ½", status=1).stderr
+    assert len(prime.splitlines()) == 1
+    assert "'ï' (U+00EF) 2 times" in prime
+    assert "'½' (U+00BD) once" in prime
+    (small / "other.txt").write_text("the FOX")
+    other = charlm("eval", "perplexity", "--corpus", "other.txt", status=1).stderr
+    for character in "FOX":
+        assert f"'{character}' (U+{ord(character):04X}) once" in other
+    assert "other.txt" in other
+
+
+def test_a_changed_corpus_is_not_scored_unasked(charlm: Run, small: Path) -> None:
+    """Evaluating the run's own corpus is refused once its contents changed; --corpus scores it."""
+    charlm("train", "--config", "small.yaml", "--set", "train.epochs=1")
+    (small / "text.txt").write_text(TEXT[::-1])
+    refused = charlm("eval", "perplexity", status=1).stderr
+    assert "has changed since" in refused
+    charlm("eval", "perplexity", "--corpus", "text.txt")
+
+
+def test_a_run_that_diverges_stops(charlm: Run, small: Path) -> None:
+    """A loss that is no number ends the run with one line that says what to try; best.npz stays finite."""
+    done = charlm(
+        *("train", "--config", "small.yaml", "--set", "train.lr=1e38", "--set", "train.optimizer=sgd"),
+        *("--set", "train.epochs=50", "--set", "run.eval_every=0.1", "--set", "train.clip_norm=0"),
+        status=1,
+    )
+    error = done.stderr.splitlines()[-1]
+    assert error.startswith("Error: update ")
+    assert "not a finite number; try a lower train.lr" in error
+
+
+def test_a_small_corpus_warns(charlm: Run, small: Path) -> None:
+    """A text too small for batch and window is trained on, with a warning that names both numbers."""
+    (small / "text.txt").write_text("abcabcabcabc")
+    shown = charlm("train", "--config", "small.yaml").stderr
+    assert "Warning: the training split has only 9 characters: train.batch from 4 to 1" in shown
+
+
+def test_help(charlm: Run) -> None:
+    """Without a command there is help and status 2; with --help every command, and status 0."""
+    assert "train" in charlm(status=2).stderr
+    shown = charlm("--help").stdout
+    for command in ("train", "sample", "eval", "info"):
+        assert command in shown

@@ -1,0 +1,481 @@
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from charlm.config import Config, Key, from_nested, keys, load, parse_overrides, reference
+from charlm.errors import ConfigError
+from charlm.optim.optimizers import Hyperparameters
+
+KEYS = {dotted: key for dotted, _, _, key in keys()}
+DEFAULTS = Config().flat()
+unhurried = settings(deadline=None)  # other work may share the processor
+
+every_key = pytest.mark.parametrize("dotted", list(KEYS))
+
+
+def write(directory: Path, contents: str) -> Path:
+    """Write a configuration file and return its path."""
+    path = directory / "small.yaml"
+    path.write_text(contents, encoding="utf-8")
+    return path
+
+
+def refusal(directory: Path, contents: str) -> str:
+    """Return the message with which a configuration file is refused, without the file's name."""
+    path = write(directory, contents)
+    with pytest.raises(ConfigError) as caught:
+        load(path)
+    message = str(caught.value)
+    assert message.startswith(str(path))
+    assert "\n" not in message
+    return message.removeprefix(str(path)).removeprefix(", ").removeprefix(": ")
+
+
+def values_of(dotted: str) -> st.SearchStrategy[Any]:
+    """Return a strategy for the values that a key takes, made from its declared limits."""
+    key, default = KEYS[dotted], DEFAULTS[dotted]
+    if key.choices:
+        return st.sampled_from(key.choices)
+    if isinstance(default, tuple):
+        cuts = st.tuples(st.integers(1, 100), st.integers(0, 100)).map(lambda two: (two[0], sum(two)))
+        return cuts.filter(lambda two: two[1] <= 100).map(
+            lambda two: (two[0] / 100, (two[1] - two[0]) / 100, (100 - two[1]) / 100)
+        )
+    if isinstance(default, str):
+        # odd characters, and words that YAML has its own ideas about; only an absolute path stays as it is
+        words = st.one_of(
+            st.text(min_size=1), st.sampled_from(["yes", "null", "1e3", "0.5", "a: b", "#", "2024-01-05"])
+        )
+        words = words.map(lambda word: re.sub("[\0\ud800-\udfff]", "_", word))
+        return words.map(lambda word: f"/{word}") if dotted == "corpus.path" else words
+    low, high = max(key.at_least, key.above), min(key.at_most, key.below)
+    if isinstance(default, int):
+        return st.integers(int(low), 10**9)
+    return st.floats(
+        low,
+        min(high, 1e300),
+        exclude_min=key.above == low,
+        exclude_max=key.below == high,
+    )
+
+
+@st.composite
+def configurations(draw: st.DrawFn) -> Config:
+    """Configurations with any value of any key."""
+    values = {dotted: draw(values_of(dotted)) for dotted in KEYS}
+    if values["corpus.unit"] == "byte":
+        values["corpus.normalize"] = "none"  # the one pair of values that excludes another
+    return Config().replace(values)
+
+
+@every_key
+def test_every_key_says_what_it_means(dotted: str) -> None:
+    """A key has a meaning of its own, on one line, and it stands in the reference with its default."""
+    doc = KEYS[dotted].doc
+    assert doc.strip() == doc != ""
+    assert "\n" not in doc
+    assert [other for other, key in KEYS.items() if key.doc == doc] == [dotted]
+    default = DEFAULTS[dotted]
+    shown = list(default) if isinstance(default, tuple) else default
+    (line,) = [line for line in reference().split("\n") if line.startswith(f"  {dotted}=")]
+    assert line.startswith(f"  {dotted}={shown}")
+    assert line.endswith(f": {doc}")
+    assert all(choice in line for choice in KEYS[dotted].choices)
+
+
+@every_key
+def test_defaults_are_valid(dotted: str) -> None:
+    """Every default is within the limits of its own key, and of the type that the key takes."""
+    default = DEFAULTS[dotted]
+    assert KEYS[dotted].complaint(default) is None
+    section, name = dotted.split(".")
+    plain = list(default) if isinstance(default, tuple) else default
+    again = from_nested({section: {name: plain}}, "it").flat()[dotted]
+    assert again == default or dotted == "run.dir"
+    assert type(again) is type(default)
+
+
+def test_defaults_of_the_rules_are_those_of_the_configuration() -> None:
+    """What the update rules assume when nothing is said is what the configuration says."""
+    assert {f"train.{name}": value for name, value in dataclasses.asdict(Hyperparameters()).items()} == {
+        dotted: DEFAULTS[dotted]
+        for dotted in (
+            "train.momentum",
+            "train.beta1",
+            "train.beta2",
+            "train.rms_decay",
+            "train.epsilon",
+            "train.weight_decay",
+        )
+    }
+
+
+@given(config=configurations())
+@unhurried
+def test_a_written_configuration_reads_back_the_same(
+    tmp_path_factory: pytest.TempPathFactory, config: Config
+) -> None:
+    """Whatever the values, the file made by `to_yaml` holds every key and loads as it was."""
+    path = write(tmp_path_factory.getbasetemp(), config.to_yaml())
+    assert load(path) == config
+
+
+def test_a_written_configuration_is_for_people_too() -> None:
+    """The file holds every key in the order of the reference, and characters instead of their escapes."""
+    written = Config().replace({"corpus.path": "/보기/é.txt"}).to_yaml()
+    read = yaml.safe_load(written)
+    assert [f"{section}.{name}" for section, names in read.items() for name in names] == list(KEYS)
+    assert "/보기/é.txt" in written
+
+
+@given(config=configurations())
+@unhurried
+def test_plain_values_make_the_configuration_again(config: Config) -> None:
+    """`from_nested` undoes `nested`, through JSON too, as in a checkpoint."""
+    assert from_nested(config.nested(), "it") == config
+    assert from_nested(json.loads(json.dumps(config.nested())), "it") == config
+
+
+@pytest.mark.parametrize(
+    ("nested", "message"),
+    [
+        (None, "model.json: the configuration is not a mapping"),
+        ([1], "model.json: the configuration is not a mapping"),
+        ({"model": 3}, "model.json: model is not a section of keys"),
+        ({"model": {"hiden": 3}}, "model.json: model.hiden: unknown key; did you mean model.hidden?"),
+        ({"model": {"hidden": "big"}}, "model.json: model.hidden: expected a whole number, got 'big'"),
+        ({"corpus": {"split": [0.5, 0.1, 0.1]}}, "model.json: corpus.split: the parts sum to 0.7, not to 1"),
+    ],
+)
+def test_plain_values_are_checked(nested: Any, message: str) -> None:
+    """What does not come from `nested` is an error that names the file and the key."""
+    with pytest.raises(ConfigError) as caught:
+        from_nested(nested, "model.json")
+    assert str(caught.value) == message
+
+
+@pytest.mark.parametrize(
+    "contents", ["", "# nothing\n", "model:\n", "model:\n  # hidden: 3\ntrain: ~\n", "{}"]
+)
+def test_what_is_left_out_has_its_default(tmp_path: Path, contents: str) -> None:
+    """A file, a section or a key that says nothing means the defaults."""
+    assert load(write(tmp_path, contents)) == Config().replace({"run.dir": str(Path("runs/small"))})
+
+
+def test_values_of_every_kind_are_read(tmp_path: Path) -> None:
+    """Texts, whole numbers, numbers and lists are read as such, and the others keep their defaults."""
+    path = write(tmp_path, "model: {cell: gru, hidden: 3}\ntrain:\n  lr: 1\ncorpus:\n  split: [1, 0, 0]\n")
+    read = load(path).flat()
+    expected = {"model.cell": "gru", "model.hidden": 3, "train.lr": 1.0, "corpus.split": (1.0, 0.0, 0.0)}
+    assert read == DEFAULTS | expected | {"run.dir": str(Path("runs/small"))}
+    assert isinstance(read["train.lr"], float)
+    assert {type(share) for share in read["corpus.split"]} == {float}
+
+
+@pytest.mark.parametrize(
+    ("written", "number"),
+    [("1e-3", 0.001), ("1E2", 100.0), (".5", 0.5), ("2", 2.0), ("'0.25'", 0.25), ("+3e+0", 3.0)],
+)
+def test_numbers_are_read_as_one_writes_them(tmp_path: Path, written: str, number: float) -> None:
+    """`1e-3` is a number, though YAML 1.1 takes it for a text."""
+    assert load(write(tmp_path, f"train:\n  lr: {written}\n")).train.lr == number
+    assert parse_overrides([f"train.lr={written}"]) == {"train.lr": number}
+
+
+@pytest.mark.parametrize(("written", "number"), [("1e3", 1000), ("64.0", 64), ("'7'", 7)])
+def test_whole_numbers_may_be_written_as_numbers(tmp_path: Path, written: str, number: int) -> None:
+    """A number without a fraction is a whole number, however it is written."""
+    hidden = load(write(tmp_path, f"model:\n  hidden: {written}\n")).model.hidden
+    assert (hidden, type(hidden)) == (number, int)
+
+
+@pytest.mark.parametrize(
+    ("contents", "message"),
+    [
+        ("# one\nmodel:\n  hiden: 3\n", "line 3: model.hiden: unknown key; did you mean model.hidden?"),
+        ("train:\n  lr: 1\n  zzzzzzzzzzzz: 2\n", "line 3: train.zzzzzzzzzzzz: unknown key"),
+        ("\n\nmodle:\n  hidden: 3\n", "line 3: modle: unknown section; did you mean model?"),
+        ("hidden: 3\n", "line 1: hidden: unknown section; the sections are corpus, model, train, run"),
+        ("model:\n  hidden: 3\n  cell: rnn\n  hidden: 4\n", "line 4: model.hidden: stands twice"),
+        ("model: {hidden: 3}\ntrain:\nmodel: {hidden: 3}\n", "line 3: model.hidden: stands twice"),
+        ("- model\n", "line 1: the file must hold keys with values, such as `hidden: 256`"),
+        ("hello\n", "line 1: the file must hold keys with values, such as `hidden: 256`"),
+        ("train:\n  lr: 1\nmodel: 3\n", "line 3: model must hold keys with values, such as `hidden: 256`"),
+        ("model:\n- 3\n", "line 2: model must hold keys with values, such as `hidden: 256`"),
+        ("model:\n  ? [a]\n  : 3\n", "line 2: a key must be a plain word"),
+        ("model:\n  hidden: [3\ntrain:\n", "line 3: not valid YAML: "),
+        ("model:\n\thidden: 3\n", "line 2: not valid YAML: "),
+        ("model:\n  cell: 'rnn\n", "line 3: not valid YAML: "),
+        ("model:\n---\nmodel:\n", "line 2: not valid YAML: but found another document"),
+        ("model:\n  hidden: !!python/name:os.system\n", "line 2: model.hidden: the value cannot be read"),
+        ("run:\n  dir: 2024-02-30\n", "line 2: run.dir: the value cannot be read"),
+    ],
+)  # fmt: skip
+def test_a_file_that_makes_no_sense_is_refused(tmp_path: Path, contents: str, message: str) -> None:
+    """The error names the file, the line, the key, and the nearest thing that would have been right."""
+    assert refusal(tmp_path, contents).startswith(message)
+    if not message.endswith(": "):  # the words that follow are the YAML library's
+        assert refusal(tmp_path, contents) == message
+
+
+def test_the_nearest_key_is_one_that_exists(tmp_path: Path) -> None:
+    """Every suggestion for a mistyped key is that key."""
+    for dotted in KEYS:
+        section, name = dotted.split(".")
+        mistyped = f"{name}_" if f"{dotted}_" not in KEYS else f"{name}x"
+        message = refusal(tmp_path, f"{section}:\n  {mistyped}: 1\n")
+        assert message == f"line 2: {section}.{mistyped}: unknown key; did you mean {dotted}?"
+
+
+@pytest.mark.parametrize(
+    ("dotted", "written", "message"),
+    [
+        ("model.hidden", "many", "expected a whole number, got 'many'"),
+        ("model.hidden", "2.5", "expected a whole number, got 2.5"),
+        ("model.hidden", "1e-3", "expected a whole number, got '1e-3'"),
+        ("model.hidden", "1e999", "expected a whole number, got '1e999'"),
+        ("model.hidden", ".inf", "expected a whole number, got inf"),
+        ("model.hidden", ".nan", "expected a whole number, got nan"),
+        ("model.hidden", "true", "expected a whole number, got True"),
+        ("model.hidden", "[3]", "expected a whole number, got [3]"),
+        ("model.hidden", "~", "expected a whole number, got None"),
+        ("train.lr", "fast", "expected a number, got 'fast'"),
+        ("train.lr", "yes", "expected a number, got True"),
+        ("train.lr", "", "expected a number, got None"),
+        ("train.lr", "{a: 1}", "expected a number, got {'a': 1}"),
+        ("train.lr", "9" * 400, "the number is too large"),
+        ("corpus.path", "5", "expected a text, got 5"),
+        ("corpus.path", "", "expected a text, got None"),
+        ("model.cell", "[lstm]", "expected a text, got ['lstm']"),
+        ("corpus.split", "0.9", "expected a list of 3 numbers, such as [0.9, 0.05, 0.05]; got 0.9"),
+        ("corpus.split", "0.9,0.1,0",
+         "expected a list of 3 numbers, such as [0.9, 0.05, 0.05]; got '0.9,0.1,0'"),
+        ("corpus.split", "[0.9, 0.1]",
+         "expected a list of 3 numbers, such as [0.9, 0.05, 0.05]; got [0.9, 0.1]"),
+        ("corpus.split", "[a, 0, 0]", "expected a number, got 'a'"),
+        ("corpus.split", "[1, false, 0]", "expected a number, got False"),
+    ],
+)  # fmt: skip
+def test_a_value_of_the_wrong_type_is_refused(
+    tmp_path: Path, dotted: str, written: str, message: str
+) -> None:
+    """The error says what is wanted and what was found, in a file and in `--set` alike."""
+    section, name = dotted.split(".")
+    assert refusal(tmp_path, f"{section}:\n\n  {name}: {written}\n") == f"line 3: {dotted}: {message}"
+    with pytest.raises(ConfigError) as caught:
+        parse_overrides([f"{dotted}={written}"])
+    assert str(caught.value) == f"--set {dotted}={written}: {dotted}: {message}"
+
+
+@pytest.mark.parametrize(
+    ("dotted", "written", "message"),
+    [
+        ("model.cell", "gruu", "'gruu' is not one of rnn, lstm, gru; did you mean gru?"),
+        ("model.cell", "transformer", "'transformer' is not one of rnn, lstm, gru"),
+        ("corpus.unit", "bytes", "'bytes' is not one of char, byte; did you mean byte?"),
+        ("model.hidden", "0", "0 is below 1, the least it can be"),
+        ("train.warmup", "-1", "-1 is below 0, the least it can be"),
+        ("train.clip_norm", "-0.1", "-0.1 is below 0, the least it can be"),
+        ("train.lr", "0", "0.0 is not above 0"),
+        ("run.eval_every", "-1", "-1.0 is not above 0"),
+        ("train.lr_final", "1.5", "1.5 is above 1, the most it can be"),
+        ("train.lr_decay", "1.01", "1.01 is above 1, the most it can be"),
+        ("model.dropout", "1", "1.0 is not below 1"),
+        ("train.beta2", "1.5", "1.5 is not below 1"),
+        ("train.epochs", ".inf", "inf is not a finite number"),
+        ("train.lr", ".nan", "nan is not a finite number"),
+        ("train.lr", "1e999", "inf is not a finite number"),
+        ("corpus.split", "[1.5, -0.5, 0]", "1.5 is above 1, the most it can be"),
+        ("corpus.split", "[1, 0, -0.5]", "-0.5 is below 0, the least it can be"),
+        ("corpus.split", "[1, 0, .nan]", "nan is not a finite number"),
+    ],
+)
+def test_an_impossible_value_is_refused(tmp_path: Path, dotted: str, written: str, message: str) -> None:
+    """The error names the limit that the value breaks, in a file and in `--set` alike."""
+    section, name = dotted.split(".")
+    assert refusal(tmp_path, f"{section}:\n\n  {name}: {written}\n") == f"line 3: {dotted}: {message}"
+    with pytest.raises(ConfigError) as caught:
+        parse_overrides([f"{dotted}={written}"])
+    assert str(caught.value) == f"--set {dotted}={written}: {dotted}: {message}"
+
+
+@pytest.mark.parametrize(
+    ("key", "fitting", "breaking"),
+    [
+        (Key("", at_least=1), [1, 2, 1.0], [0, 0.999, -5]),
+        (Key("", above=0), [1e-300, 1], [0, 0.0, -1]),
+        (Key("", at_most=1), [1, 1.0, -7], [2, 1.001]),
+        (Key("", below=1), [0.999, 0], [1, 1.0, 2]),
+        (Key(""), [0, -1e300, "text"], [float("inf"), float("-inf"), float("nan")]),
+        (Key("", at_least=0, at_most=1), [(0, 1, 0.5)], [(0, 1, 2), (-1, 0, 0), (0, 0, float("nan"))]),
+        (Key("", choices=("one", "two")), ["one", "two"], ["three", "", "One"]),
+    ],
+    ids=["at_least", "above", "at_most", "below", "finite", "lists", "choices"],
+)
+def test_limits_hold_exactly_at_their_edges(key: Key, fitting: list[Any], breaking: list[Any]) -> None:
+    """`at_least` and `at_most` take the limit itself, `above` and `below` do not."""
+    assert [value for value in fitting if key.complaint(value)] == []
+    assert [value for value in breaking if not key.complaint(value)] == []
+
+
+@pytest.mark.parametrize(
+    ("corpus", "message"),
+    [
+        ("split: [0.5, 0.3, 0.1]", "corpus.split: the parts sum to 0.9, not to 1"),
+        ("split: [0.9, 0.1, 0.1]", "corpus.split: the parts sum to 1.1, not to 1"),
+        ("split: [0, 0, 0]", "corpus.split: the parts sum to 0, not to 1"),
+        ("split: [0, 0.5, 0.5]", "corpus.split: the first part, for training, must be above 0"),
+        ("{unit: byte, normalize: nfc}",
+         "corpus.normalize: bytes cannot be normalised; use none or unit: char"),
+    ],
+)  # fmt: skip
+def test_values_that_do_not_fit_together_are_refused(tmp_path: Path, corpus: str, message: str) -> None:
+    """A split that is not a whole, nothing to train on, and normalised bytes are errors."""
+    assert refusal(tmp_path, f"corpus:\n  {corpus}\n") == message
+
+
+def test_an_override_can_break_what_fitted_together(tmp_path: Path) -> None:
+    """Values are checked together after the overrides, not before."""
+    path = write(tmp_path, "corpus:\n  normalize: nfd\n")
+    with pytest.raises(ConfigError, match="bytes cannot be normalised"):
+        load(path, ["corpus.unit=byte"])
+    assert load(path, ["corpus.unit=byte", "corpus.normalize=none"]).corpus.unit == "byte"
+
+
+@pytest.mark.parametrize("split", [(0.7, 0.1, 0.2), (0.1, 0.2, 0.7), (1 / 3, 1 / 3, 1 / 3), (1, 0, 0)])
+def test_rounding_does_not_spoil_a_split(tmp_path: Path, split: tuple[float, float, float]) -> None:
+    """Parts that sum to 1 but for rounding are taken as they are."""
+    path = write(tmp_path, f"corpus:\n  split: {list(split)}\n")
+    assert load(path).corpus.split == split
+
+
+@pytest.mark.parametrize(
+    ("overrides", "found"),
+    [([], "{0}/texts/a.txt"), (["corpus.path=../texts/b.txt"], "../texts/b.txt")],
+    ids=["beside the file", "where one is"],
+)
+def test_a_relative_text_is_looked_for_where_it_was_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, overrides: list[str], found: str
+) -> None:
+    """A relative `corpus.path` in a file is relative to it; one on the command line stays as typed."""
+    (tmp_path / "configs").mkdir()
+    write(tmp_path / "configs", "corpus:\n  path: ../texts/a.txt\n")
+    monkeypatch.chdir(tmp_path)
+    assert load(Path("configs/small.yaml"), overrides).corpus.path == found.format(tmp_path)
+
+
+@pytest.mark.parametrize("written", ["{0}/a.txt", "{0}/../a.txt"])
+def test_an_absolute_path_stays_as_it_is(tmp_path: Path, written: str) -> None:
+    """An absolute `corpus.path` does not depend on where the file lies."""
+    absolute = written.format(tmp_path)
+    assert load(write(tmp_path, f"corpus:\n  path: {absolute}\n")).corpus.path == absolute
+
+
+@pytest.mark.parametrize(
+    ("contents", "overrides", "directory"),
+    [
+        ("", [], Path("runs/small")),
+        ("run:\n  dir: ''\n", [], Path("runs/small")),
+        ("run:\n  dir: kept/here\n", [], Path("kept/here")),
+        ("run:\n  dir: kept/here\n", ["run.dir=there"], Path("there")),
+        ("", ["run.dir=there"], Path("there")),
+    ],
+)
+def test_runs_are_kept_by_the_name_of_the_file(
+    tmp_path: Path, contents: str, overrides: list[str], directory: Path
+) -> None:
+    """`run.dir` is as given, relative to where one is; left out, it is the file's own name under runs."""
+    assert Path(load(write(tmp_path, contents), overrides).run.dir) == directory
+
+
+@pytest.mark.parametrize(
+    ("overrides", "values"),
+    [
+        ([], {}),
+        (["model.hidden=64"], {"model.hidden": 64}),
+        ([" model.hidden = 64 "], {"model.hidden": 64}),
+        (["model.hidden=64", "model.hidden=32"], {"model.hidden": 32}),
+        (["corpus.split=[0.8, 0.1, 0.1]"], {"corpus.split": (0.8, 0.1, 0.1)}),
+        (["corpus.split=[1,0,0]"], {"corpus.split": (1.0, 0.0, 0.0)}),
+        (["corpus.path=a=b.txt", "train.lr=1e-2"], {"corpus.path": "a=b.txt", "train.lr": 0.01}),
+        (["corpus.path='null'"], {"corpus.path": "null"}),
+    ],
+)
+def test_overrides_are_read_like_values_of_the_file(overrides: list[str], values: dict[str, Any]) -> None:
+    """`KEY=VALUE` is split at the first sign, its value is YAML, and the last of two holds."""
+    assert parse_overrides(overrides) == values
+
+
+def test_overrides_win_over_the_file(tmp_path: Path) -> None:
+    """What `--set` says replaces what the file says, and that alone."""
+    path = write(tmp_path, "model:\n  hidden: 3\n  layers: 5\n")
+    model = load(path, ["model.hidden=4"]).model
+    assert (model.hidden, model.layers) == (4, 5)
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("model.hidden", "expected KEY=VALUE, such as model.hidden=256"),
+        ("", "expected KEY=VALUE, such as model.hidden=256"),
+        ("model.hiden=3", "model.hiden: unknown key; did you mean model.hidden?"),
+        ("modle.hidden=3", "modle.hidden: unknown key; did you mean model.hidden?"),
+        ("zzz=3", "zzz: unknown key"),
+        ("=3", ": unknown key"),
+        ("corpus.split=[0.9, 0.1", "the value is not YAML"),
+        ("model.cell='rnn", "the value is not YAML"),
+    ],
+)
+def test_an_override_that_makes_no_sense_is_refused(override: str, message: str) -> None:
+    """The error repeats the option and says what would have been right."""
+    with pytest.raises(ConfigError) as caught:
+        parse_overrides([override])
+    assert str(caught.value) == f"--set {override}: {message}"
+
+
+@pytest.mark.parametrize(
+    ("contents", "message"),
+    [
+        (None, "configuration {} cannot be read: no such file or directory"),
+        (b"model:\n  cell: caf\xe9\n", "configuration {} is not UTF-8 (byte 18)"),
+    ],
+    ids=["missing", "not UTF-8"],
+)
+def test_a_file_that_cannot_be_read_is_refused(tmp_path: Path, contents: bytes | None, message: str) -> None:
+    """The error names the file and the cause."""
+    path = tmp_path / "small.yaml"
+    if contents is not None:
+        path.write_bytes(contents)
+    with pytest.raises(ConfigError) as caught:
+        load(path)
+    assert str(caught.value) == message.format(path)
+
+
+def test_a_directory_is_not_a_configuration(tmp_path: Path) -> None:
+    """A directory in place of the file is an error that says so."""
+    with pytest.raises(ConfigError) as caught:
+        load(tmp_path)
+    assert str(caught.value) == f"configuration {tmp_path} cannot be read: is a directory"
+
+
+@pytest.mark.parametrize("contents", ["corpus:\n  path: 보기/é.txt\n", "\ufeffcorpus:\n  path: 보기/é.txt\n"])
+def test_a_file_is_read_as_utf8(tmp_path: Path, contents: str) -> None:
+    """Names outside ASCII are read right, whatever the locale, with a byte order mark or without."""
+    assert load(write(tmp_path, contents)).corpus.path == str(tmp_path / "보기" / "é.txt")
+
+
+def test_replacing_changes_a_copy() -> None:
+    """`replace` gives a new configuration with the other values, and leaves the old one alone."""
+    config = Config()
+    other = config.replace({"model.hidden": 3, "train.lr": 0.5})
+    assert other.flat() == DEFAULTS | {"model.hidden": 3, "train.lr": 0.5}
+    assert config.flat() == DEFAULTS

@@ -1,0 +1,188 @@
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from charlm.errors import CorpusError, VocabularyError
+from charlm.text.corpus import SPLITS, Corpus, read_bytes, read_corpus
+from charlm.text.units import Units
+from charlm.text.vocabulary import Vocabulary
+
+WHOLE = (1.0, 0.0, 0.0)
+unhurried = settings(deadline=None)  # other work may share the processor
+
+
+@st.composite
+def thousandths(draw: st.DrawFn) -> tuple[int, int, int]:
+    """Three shares, in thousandths."""
+    train = draw(st.integers(1, 1000))
+    validation = draw(st.integers(0, 1000 - train))
+    return train, validation, 1000 - train - validation
+
+
+def of(size: int, shares: tuple[int, int, int]) -> Corpus:
+    """Return a corpus of `size` different ids, its shares given in thousandths."""
+    train, validation, test = (share / 1000 for share in shares)
+    return Corpus(np.arange(size), Vocabulary([0], Units()), (train, validation, test), "")
+
+
+@given(size=st.integers(2, 3000), shares=thousandths())
+@example(size=10, shares=(700, 100, 200))
+@example(size=1000, shares=(290, 0, 710))
+@unhurried
+def test_parts_are_contiguous_and_cover_the_text(size: int, shares: tuple[int, int, int]) -> None:
+    """Training, validation and test, one after the other, are the text: no gap, no overlap."""
+    corpus = of(size, shares)
+    parts = [corpus.part(name) for name in ("train", "validation", "test")]
+    np.testing.assert_array_equal(np.concatenate(parts), corpus.ids)
+
+
+@given(size=st.integers(2, 5_000_000), shares=thousandths())
+@example(size=1_115_394, shares=(900, 100, 0))
+@example(size=10, shares=(700, 100, 200))
+@example(size=100, shares=(290, 290, 420))
+@unhurried
+def test_boundaries_are_the_shares_rounded_down(size: int, shares: tuple[int, int, int]) -> None:
+    """A part ends at the whole text's share of it and those before, computed without rounding errors."""
+    # one number under many indices: the sizes are what is looked at, and memory is spared
+    train, validation, test = (share / 1000 for share in shares)
+    ids = np.broadcast_to(np.uint8(0), (size,))
+    corpus = Corpus(ids, Vocabulary([0], Units()), (train, validation, test), "")
+    first, second = size * shares[0] // 1000, size * (shares[0] + shares[1]) // 1000
+    assert [len(corpus.part(name)) for name in SPLITS] == [first, second - first, size - second]
+
+
+def test_tinyshakespeare_is_split_as_in_the_literature() -> None:
+    """1,115,394 characters at [0.9, 0.1, 0] are 1,003,854 to train on, 111,540 to validate, none to test."""
+    corpus = of(1_115_394, (900, 100, 0))
+    assert [len(corpus.part(name)) for name in SPLITS] == [1_003_854, 111_540, 0]
+
+
+@pytest.mark.parametrize("size", [2, 3, 7, 11, 1_115_394])
+@pytest.mark.parametrize(
+    ("shares", "empty"),
+    [
+        ((1000, 0, 0), {"validation", "test"}),
+        ((900, 100, 0), {"test"}),
+        ((500, 0, 500), {"validation"}),
+    ],
+)
+def test_parts_with_no_share_are_empty(size: int, shares: tuple[int, int, int], empty: set[str]) -> None:
+    """A share of zero is an empty part, however the others are rounded."""
+    corpus = of(size, shares)
+    assert {name for name in empty if len(corpus.part(name))} == set()
+
+
+@pytest.mark.parametrize(
+    ("size", "shares", "usable"),
+    [
+        (2, (1000, 0, 0), [True, False, False]),
+        (4, (500, 500, 0), [True, True, False]),
+        (4, (500, 250, 250), [True, False, False]),
+        (3, (500, 0, 500), [False, False, True]),
+    ],
+)
+def test_a_part_is_usable_from_two_units_on(
+    size: int, shares: tuple[int, int, int], usable: list[bool]
+) -> None:
+    """A part of one unit has nothing to predict, one of two has."""
+    assert [of(size, shares).usable(name) for name in SPLITS] == usable
+
+
+@pytest.mark.parametrize("form", ["none", "nfc", "nfd"])
+@pytest.mark.parametrize("contents", ["ab\r\ncd\r\n", "ab\n\n", "\ufeffab\t", "ab\x00\x85\u2028\r"])
+def test_a_text_is_read_as_it_stands(tmp_path: Path, form: str, contents: str) -> None:
+    """Line ends, marks and controls are characters like others: CRLF stays CRLF."""
+    path = tmp_path / "text.txt"
+    path.write_bytes(contents.encode())
+    corpus = read_corpus(path, Units("char", form), WHOLE)
+    assert "".join(chr(code) for code in corpus.vocabulary.codes[corpus.ids]) == contents
+
+
+def test_a_file_of_any_bytes_is_read_in_the_byte_unit(tmp_path: Path) -> None:
+    """The byte unit reads every file, one id a byte."""
+    path = tmp_path / "picture"
+    path.write_bytes(b"\xff\x00\r\n\xff")
+    corpus = read_corpus(path, Units("byte"), WHOLE)
+    assert corpus.vocabulary.codes[corpus.ids].tolist() == [0xFF, 0, 0x0D, 0x0A, 0xFF]
+
+
+def test_the_vocabulary_covers_every_part(tmp_path: Path) -> None:
+    """A character that only the last part holds is in the vocabulary all the same."""
+    path = tmp_path / "text.txt"
+    path.write_bytes(b"aaaaaaaabz")
+    corpus = read_corpus(path, Units(), (0.8, 0.1, 0.1))
+    assert corpus.vocabulary.codes.tolist() == [ord("a"), ord("b"), ord("z")]
+    assert corpus.part("test").tolist() == [2]
+    assert corpus.split == (0.8, 0.1, 0.1)
+
+
+def test_a_given_vocabulary_is_kept(tmp_path: Path) -> None:
+    """A text is read with a model's own vocabulary, whatever else that holds."""
+    path = tmp_path / "text.txt"
+    path.write_bytes(b"cab")
+    vocabulary = Vocabulary.of(Units().of_text("abcdef"), Units())
+    corpus = read_corpus(path, Units(), WHOLE, vocabulary)
+    assert corpus.vocabulary is vocabulary
+    assert corpus.ids.tolist() == [2, 0, 1]
+
+
+def test_a_text_beyond_a_given_vocabulary_is_refused(tmp_path: Path) -> None:
+    """The error names the file and the character that the model does not know."""
+    path = tmp_path / "text.txt"
+    path.write_bytes(b"abz")
+    vocabulary = Vocabulary.of(Units().of_text("ab"), Units())
+    with pytest.raises(VocabularyError) as caught:
+        read_corpus(path, Units(), WHOLE, vocabulary)
+    assert str(caught.value) == (
+        f"text {path}: characters that the model's vocabulary of 2 lacks: 'z' (U+007A) once"
+    )
+
+
+@pytest.mark.parametrize(
+    ("contents", "unit", "cause"),
+    [
+        (None, "char", " cannot be read: no such file or directory"),
+        (None, "byte", " cannot be read: no such file or directory"),
+        (b"", "char", " is empty"),
+        (b"", "byte", " is empty"),
+        ("가".encode(), "char",
+         " holds one character; it takes two at least, one to predict the other from"),
+        (b"a", "byte", " holds one byte; it takes two at least, one to predict the other from"),
+        (b"ab\nc\xff", "char",
+         " is not UTF-8: byte 4 (0xff, line 2); convert the file, or use corpus.unit: byte"),
+    ],
+    ids=["missing", "missing bytes", "empty", "no bytes", "one character", "one byte", "not UTF-8"],
+)  # fmt: skip
+def test_an_unusable_file_is_refused(tmp_path: Path, contents: bytes | None, unit: str, cause: str) -> None:
+    """A file that nothing can be learnt from is an error that names it and the cause."""
+    path = tmp_path / "text.txt"
+    if contents is not None:
+        path.write_bytes(contents)
+    with pytest.raises(CorpusError) as caught:
+        read_corpus(path, Units(unit), WHOLE)
+    assert str(caught.value) == f"text {path}{cause}"
+
+
+def test_a_directory_is_refused(tmp_path: Path) -> None:
+    """A directory in place of a text is an error that names it and says what it is."""
+    with pytest.raises(CorpusError) as caught:
+        read_bytes(tmp_path)
+    assert str(caught.value) == f"text {tmp_path} cannot be read: is a directory"
+
+
+@pytest.mark.parametrize("other", ["café\r\n", "cafe\u0301\n", "café\n\n", "Café\n"])
+def test_the_digest_is_that_of_the_file(tmp_path: Path, other: str) -> None:
+    """The digest is the file's SHA-256, so that any other contents have another, alike as they may be."""
+    digests = []
+    for contents in ("café\n", other):
+        path = tmp_path / "text.txt"
+        path.write_bytes(contents.encode())
+        digests.append(read_corpus(path, Units("char", "nfc"), WHOLE).digest)
+        assert digests[-1] == hashlib.sha256(contents.encode()).hexdigest()
+    assert digests[0] != digests[1]

@@ -1,0 +1,107 @@
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from charlm.text.corpus import read_corpus
+from charlm.text.units import Units
+
+DATA = Path(__file__).parent.parent / "data"
+TALES = ["tales.txt", "tales-ko.txt"]
+
+# A sentence ends in full stops and the like, with any quotes or brackets that close there, before a
+# space or the end of the line. `"Is it?" said Hob.` goes on after the mark, with a small letter; in
+# Korean, which has none, speech and the words around it count as sentences of their own.
+END = re.compile(r"""(?<=[.!?…])["'”’)\]]*(?:\s+(?![a-z])|$)""")
+WORD = re.compile(r"\w+(?:['’-]\w+)*")
+
+
+def sentences(text: str) -> list[str]:
+    """Return the sentences of a text as their words alone, in lower case."""
+    pieces = (piece for line in text.split("\n") for piece in END.split(line))
+    return [" ".join(WORD.findall(piece.lower())) for piece in pieces if WORD.search(piece)]
+
+
+def repeated(items: list[str]) -> list[str]:
+    """Return what stands more than once."""
+    return [item for item, times in Counter(items).items() if times > 1]
+
+
+def read(name: str) -> str:
+    """Return a text of the data directory exactly as it stands."""
+    return (DATA / name).read_bytes().decode("utf-8")
+
+
+def test_hello_is_hello() -> None:
+    """The example of every lecture is five letters, without a line end."""
+    assert (DATA / "hello.txt").read_bytes() == b"hello"
+
+
+@pytest.mark.parametrize(("name", "least"), [("tales.txt", 120_000), ("tales-ko.txt", 30_000)])
+def test_tales_are_long_enough_to_learn_from(name: str, least: int) -> None:
+    """A text to train on has its promised number of bytes."""
+    assert (DATA / name).stat().st_size >= least
+
+
+def test_english_tales_are_plain_ascii() -> None:
+    """The English text needs no more than printable ASCII and line ends, so its vocabulary is small."""
+    odd = {character for character in read("tales.txt") if not " " <= character <= "~"}
+    assert odd == {"\n"}
+
+
+def test_korean_tales_are_korean_and_composed() -> None:
+    """The Korean text is in NFC, most of its letters are whole syllables, and no jamo stands alone."""
+    text = read("tales-ko.txt")
+    assert unicodedata.is_normalized("NFC", text)
+    letters = [character for character in text if character.isalpha()]
+    assert sum("가" <= letter <= "힣" for letter in letters) > 0.99 * len(letters)
+    assert not re.search("[\u1100-\u11ff\ufffd]", text)
+
+
+@pytest.mark.parametrize("name", TALES)
+def test_tales_are_clean(name: str) -> None:
+    """Lines end in a line feed alone, the last one too, and nothing trails them."""
+    text = read(name)
+    assert not re.search(r"[^\S\n ]|[^\S\n]$", text, re.MULTILINE)
+    assert text.endswith("\n")
+    assert not text.endswith("\n\n")
+
+
+@pytest.mark.parametrize("name", TALES)
+def test_no_line_stands_twice(name: str) -> None:
+    """A text that repeats itself would flatter a model that learns by heart."""
+    assert repeated([line.strip() for line in read(name).split("\n") if line.strip()]) == []
+
+
+@pytest.mark.parametrize("name", TALES)
+def test_no_sentence_stands_twice(name: str) -> None:
+    """No sentence of more than three words occurs twice, whatever its punctuation and capitals."""
+    assert repeated([sentence for sentence in sentences(read(name)) if sentence.count(" ") >= 3]) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("One day. It's two!  Three?", ["one day", "it's two", "three"]),
+        ('"Is it?" said Hob. "It is."\nYes', ["is it said hob", "it is", "yes"]),
+        ("(So he did.) Then he went… Far.", ["so he did", "then he went", "far"]),
+        ('"종을 가지러 왔소." 박 서방이 말했다.\n"종?"', ["종을 가지러 왔소", "박 서방이 말했다", "종"]),
+    ],
+)
+def test_sentences_are_told_apart(text: str, found: list[str]) -> None:
+    """The splitter that the test above relies on finds sentences in speech, in brackets and in Korean."""
+    assert sentences(text) == found
+
+
+@pytest.mark.parametrize("name", ["hello.txt", *TALES])
+@pytest.mark.parametrize("units", [Units(), Units("char", "nfd"), Units("byte")], ids=["char", "nfd", "byte"])
+def test_texts_can_be_read_in_every_unit(name: str, units: Units) -> None:
+    """Every text that comes with the project comes back from its ids unchanged."""
+    corpus = read_corpus(DATA / name, units, (1.0, 0.0, 0.0))
+    writer = units.writer()
+    codes = corpus.vocabulary.codes[corpus.ids].tolist()
+    assert "".join(map(writer.write, codes)) + writer.finish() == read(name)

@@ -1,0 +1,96 @@
+"""Scores of a text, however it is cut for speed."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from conftest import FORMS, make_model
+
+from charlm import evaluate
+from charlm.evaluate import Score, score
+from charlm.nn.model import Model
+from charlm.nn.parameters import Ids, Parameters
+from charlm.nn.workspace import Workspace
+
+
+def _model(form: str, memory: float = 0.0) -> tuple[Model, Parameters]:
+    """A float64 model; `memory` moves the gates' biases towards keeping what is there."""
+    model = make_model(form, layers=2, hidden=8, vocab=6)
+    parameters = model.initialise(np.random.default_rng(4), "orthogonal", np.float64)
+    for name, array in parameters.items():
+        if name.endswith(".b") and memory:
+            array[8:16] = memory  # the LSTM's forget gate, the GRU's z
+    parameters["output.W"][...] *= 4
+    return model, parameters
+
+
+def _one_by_one(model: Model, parameters: Parameters, ids: Ids, window: int | None = None) -> float:
+    """The slow twin: one character at a time, one stream, a textbook softmax."""
+    workspace, nats = Workspace(), 0.0
+    for place in range(len(ids) - 1):
+        if place == 0 or (window and place % window == 0):
+            state = model.zero_state(1, np.float64)
+        logits, state, _ = model.forward(parameters, ids[place].reshape(1, 1), state, workspace)
+        p = np.exp(logits[0, 0]) / np.exp(logits[0, 0]).sum()
+        nats -= math.log(p[ids[place + 1]])
+    return nats
+
+
+@pytest.mark.parametrize("window", [None, 1, 7, 100, 250, 1499, 5000])
+def test_equals_one_character_at_a_time(window: int | None) -> None:
+    """Every protocol gives the nats of feeding the text one character at a time."""
+    model, parameters = _model("gru after")
+    ids = np.random.default_rng(1).integers(0, 6, 1500)
+    result = score(model, parameters, ids, window)
+    assert result.characters == 1499
+    assert result.nats == pytest.approx(_one_by_one(model, parameters, ids, window), rel=1e-9)
+
+
+@pytest.mark.parametrize("memory", [0.0, 4.0])
+@pytest.mark.parametrize("form", FORMS)
+def test_parallel_streams_equal_one_stream(form: str, memory: float) -> None:
+    """A text scored in parallel streams has the nats a character of one stream, to 1e-5."""
+    model, parameters = _model(form, memory)
+    ids = np.random.default_rng(1).integers(0, 6, 5003)
+    single = evaluate._Scorer(model, parameters).single(ids)
+    assert score(model, parameters, ids).nats == pytest.approx(single, abs=1e-5 * len(ids))
+
+
+def test_streams_that_never_forget_are_scored_as_one() -> None:
+    """A network whose state depends on its start for ever is scored as one stream, exactly."""
+    # a latch: the first character decides the sign of h, and no later one can change it
+    model = make_model("rnn", hidden=1, vocab=2)
+    parameters = Parameters(model.shapes(), np.float64)
+    parameters["layers.0.Wh"][...] = 5.0
+    parameters["output.W"][...] = [[3.0, -3.0]]
+    parameters["layers.0.Wx"][...] = [[0.5], [-0.5]]
+    ids = np.random.default_rng(1).integers(0, 2, 4000)
+    assert len(set(ids[:3999:1333])) == 2, "neighbouring streams must latch differently"
+    scorer = evaluate._Scorer(model, parameters)
+    calls: list[int] = []
+    single = scorer.single
+
+    def counted(ids: Ids) -> float:
+        calls.append(len(ids))
+        return single(ids)
+
+    scorer.single = counted  # type: ignore[method-assign]
+    assert scorer.carried(ids) == pytest.approx(single(ids), rel=1e-12)
+    assert calls == [4000]
+
+
+def test_units() -> None:
+    """Bits are nats / ln 2, perplexity is exp(nats), and infinite rather than an error."""
+    result = Score(nats=3 * math.log(8), characters=3)
+    assert result.nats_per_char == pytest.approx(math.log(8))
+    assert result.bits_per_char == pytest.approx(3)
+    assert result.perplexity == pytest.approx(8)
+    assert Score(1e6, 1).perplexity == math.inf
+
+
+def test_too_short_a_text_is_refused() -> None:
+    """One character cannot be scored: nothing stands before it."""
+    with pytest.raises(ValueError, match="two characters"):
+        score(*_model("rnn"), np.array([1]))

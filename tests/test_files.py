@@ -1,0 +1,188 @@
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import pytest
+
+from charlm.files import reason, write_whole
+
+OLD, NEW = b"what was there, and longer", b"what comes"
+
+
+def listing(directory: Path) -> dict[str, bytes]:
+    """Return every file of a directory with its contents, hidden ones too."""
+    return {path.name: path.read_bytes() for path in directory.iterdir()}
+
+
+@contextmanager
+def umask(mask: int) -> Iterator[None]:
+    """Set the process's umask for a while."""
+    before = os.umask(mask)
+    try:
+        yield
+    finally:
+        os.umask(before)
+
+
+@pytest.mark.parametrize("old", [None, OLD])
+def test_a_file_is_replaced_whole(tmp_path: Path, old: bytes | None) -> None:
+    """New contents take the place of the old ones, or of none, and nothing else is left behind."""
+    path = tmp_path / "file"
+    if old is not None:
+        path.write_bytes(old)
+    write_whole(path, lambda stream: stream.write(NEW))
+    assert listing(tmp_path) == {"file": NEW}
+
+
+@pytest.mark.parametrize("old", [None, OLD])
+def test_a_reader_never_meets_half_a_file(tmp_path: Path, old: bytes | None) -> None:
+    """While the new contents are being written, the old ones are what is read, if there are any."""
+    path = tmp_path / "file"
+    if old is not None:
+        path.write_bytes(old)
+    met = []
+
+    def write(stream: BinaryIO) -> None:
+        stream.write(NEW)
+        stream.flush()
+        met.append(path.read_bytes() if path.exists() else None)
+
+    write_whole(path, write)
+    assert met == [old]
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), ValueError(), KeyboardInterrupt()])
+@pytest.mark.parametrize("old", [None, OLD])
+def test_an_error_while_writing_leaves_everything_as_it_was(
+    tmp_path: Path, old: bytes | None, error: BaseException
+) -> None:
+    """A full disk, a bug or an interrupt in the middle passes on: old contents stay, no other file does."""
+    path = tmp_path / "file"
+    if old is not None:
+        path.write_bytes(old)
+    before = listing(tmp_path)
+
+    def write(stream: BinaryIO) -> None:
+        stream.write(NEW)
+        stream.flush()
+        raise error
+
+    with pytest.raises(type(error)) as caught:
+        write_whole(path, write)
+    assert caught.value is error
+    assert listing(tmp_path) == before
+
+
+@pytest.mark.parametrize("call", ["fsync", "replace"])
+def test_an_error_after_writing_leaves_everything_as_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    """If the new contents cannot be kept or put in place, the old ones stay, and no other file does."""
+    path = tmp_path / "file"
+    path.write_bytes(OLD)
+
+    def fail(*_: object) -> None:
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(os, call, fail)
+    with pytest.raises(OSError, match="Input/output error"):
+        write_whole(path, lambda stream: stream.write(NEW))
+    assert listing(tmp_path) == {"file": OLD}
+
+
+@pytest.mark.parametrize("place", ["missing/file", "directory"])
+def test_a_place_where_no_file_can_be_is_an_error(tmp_path: Path, place: str) -> None:
+    """A missing directory, or a directory of that name, is the system's own error and leaves no trace."""
+    (tmp_path / "directory").mkdir()
+    with pytest.raises((FileNotFoundError, IsADirectoryError)):
+        write_whole(tmp_path / place, lambda stream: stream.write(NEW))
+    assert [path.name for path in tmp_path.rglob("*")] == ["directory"]
+
+
+def test_contents_reach_the_disk_before_the_name_and_the_name_last(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A power cut finds the old file or the new: flushed whole, then renamed, then the directory flushed."""
+    path = tmp_path / "file"
+    events: list[object] = []
+
+    def spy(name: str, note: Callable[..., object]) -> None:
+        real: Callable[..., Any] = getattr(os, name)
+
+        def noted(*arguments: Any) -> Any:
+            events.append(note(*arguments))
+            return real(*arguments)
+
+        monkeypatch.setattr(os, name, noted)
+
+    def flushed(descriptor: int) -> object:
+        found = os.fstat(descriptor)
+        if os.path.samestat(found, tmp_path.stat()):
+            return "directory flushed"
+        return "file flushed", found.st_size
+
+    spy("fsync", flushed)
+    spy("replace", lambda source, target: ("renamed to", Path(target).name))
+    write_whole(path, lambda stream: stream.write(NEW))
+    assert events == [("file flushed", len(NEW)), ("renamed to", "file"), "directory flushed"]
+
+
+def test_a_directory_that_cannot_be_opened_is_no_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the system does not let a directory be opened, the file is written all the same."""
+
+    def refuse(*_: object) -> int:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(os, "open", refuse)
+    write_whole(tmp_path / "file", lambda stream: stream.write(NEW))
+    assert listing(tmp_path) == {"file": NEW}
+
+
+@pytest.mark.parametrize("old", [None, OLD], ids=["dangling", "whole"])
+@pytest.mark.parametrize("relative", [True, False])
+def test_a_link_is_followed(tmp_path: Path, old: bytes | None, relative: bool) -> None:
+    """A link stays a link, and the file that it leads to is what is written, even if it is new."""
+    here, there = tmp_path / "here", tmp_path / "there"
+    here.mkdir()
+    there.mkdir()
+    if old is not None:
+        (there / "file").write_bytes(old)
+    link = here / "link"
+    link.symlink_to(Path("../there/file") if relative else there / "file")
+    write_whole(link, lambda stream: stream.write(NEW))
+    assert link.is_symlink()
+    assert listing(there) == {"file": NEW}
+    assert [path.name for path in here.iterdir()] == ["link"]
+
+
+@pytest.mark.parametrize(("mask", "mode"), [(0o022, 0o644), (0o002, 0o664), (0o077, 0o600)])
+@pytest.mark.parametrize("old", [None, OLD])
+def test_permissions_follow_the_umask(tmp_path: Path, old: bytes | None, mask: int, mode: int) -> None:
+    """A written file has the permissions that the umask leaves, new or not."""
+    path = tmp_path / "file"
+    if old is not None:
+        path.write_bytes(old)
+        path.chmod(0o640)
+    with umask(mask):
+        write_whole(path, lambda stream: stream.write(NEW))
+    assert path.stat().st_mode & 0o777 == mode
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (FileNotFoundError(2, "No such file or directory", "/a/b"), "no such file or directory"),
+        (OSError(28, "No space left on device"), "no space left on device"),
+        (OSError("Something Else"), "something Else"),
+        (OSError(), ""),
+    ],
+)
+def test_reasons_are_readable(error: OSError, words: str) -> None:
+    """A reason is the system's words alone, small to begin with: no number, no path."""
+    assert reason(error) == words

@@ -1,0 +1,100 @@
+"""Every hand-written gradient against central differences, and the check itself against planted errors."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+from conftest import FORMS, make_model
+
+from charlm.nn.gradcheck import TOLERANCE, check_model
+from charlm.nn.model import Model, States, Tape
+from charlm.nn.parameters import Array, Parameters
+from charlm.nn.workspace import Workspace
+
+ALL = 10**9
+"""Entries to measure: every one."""
+
+
+def test_tolerance_is_the_promised_one() -> None:
+    """A gradient is right if its worst relative error is at most 1e-6."""
+    assert TOLERANCE <= 1e-6
+
+
+@pytest.mark.parametrize(("dropout", "mask"), [(0.0, "window"), (0.3, "window"), (0.3, "step")])
+@pytest.mark.parametrize("layers", [1, 2, 3])
+@pytest.mark.parametrize("form", FORMS)
+def test_every_gradient_is_right(form: str, layers: int, dropout: float, mask: str) -> None:
+    """Every entry of every parameter and of the carried state agrees with central differences."""
+    model = make_model(form, layers, hidden=4, vocab=5, dropout=dropout, dropout_mask=mask)
+    checks = check_model(model, "orthogonal", seed=layers, entries=ALL)
+    names = {check.name for check in checks}
+    assert names >= set(model.shapes()) | {f"state.{layer}.h" for layer in range(layers)}
+    for check in checks:
+        assert check.checked == check.size
+        assert check.right, f"{check.name}: {check.worst:.1e}"
+
+
+@dataclass(frozen=True)
+class Broken(Model):
+    """A model one of whose gradients is wrong: scaled as a whole, or in one entry."""
+
+    name: str = ""
+    entry: float | None = None
+    """Which entry, by size: 1 is the largest, 0.5 the median."""
+    factor: float = 1.001
+
+    def backward(
+        self,
+        parameters: Parameters,
+        gradients: Parameters,
+        tape: Tape,
+        dlogits: Array,
+        workspace: Workspace,
+        dstate: States | None = None,
+    ) -> States:
+        before = super().backward(parameters, gradients, tape, dlogits, workspace, dstate)
+        if self.name.startswith("state."):
+            _, layer, array = self.name.split(".")
+            wrong = before[int(layer)][self.cell.states.index(array)]
+        else:
+            wrong = gradients[self.name]
+        if self.entry is None:
+            wrong *= self.factor
+        else:
+            by_size = np.abs(wrong).argsort(axis=None)
+            wrong.flat[by_size[int(self.entry * (wrong.size - 1))]] *= self.factor
+        return before
+
+
+def _broken(form: str, name: str, entry: float | None) -> Broken:
+    model = make_model(form, layers=2, hidden=4, vocab=5)
+    return Broken(model.cell, model.vocab, model.hidden, model.layers, name=name, entry=entry)
+
+
+def _names(form: str) -> list[str]:
+    model = make_model(form, layers=2)
+    states = [f"state.{layer}.{state}" for layer in range(2) for state in model.cell.states]
+    return [*model.shapes(), *states]
+
+
+@pytest.mark.parametrize("entry", [None, 1.0, 0.5])
+@pytest.mark.parametrize(("form", "name"), [(form, name) for form in FORMS for name in _names(form)])
+def test_an_error_of_a_thousandth_is_found_and_named(form: str, name: str, entry: float | None) -> None:
+    """A gradient that is wrong by 0.1 %, as a whole or in one entry, is reported, and no other is."""
+    checks = check_model(_broken(form, name, entry), "orthogonal", seed=1, entries=ALL)
+    assert [check.name for check in checks if not check.right] == [name]
+
+
+@pytest.mark.parametrize("name", ["layers.0.Wh", "layers.1.Wx", "output.W"])
+def test_an_error_outside_the_measured_entries_is_found(name: str) -> None:
+    """Where only some entries are measured, random directions still find an error in the others."""
+    checks = check_model(_broken("lstm", name, None), "orthogonal", seed=1, entries=0)
+    assert [check.name for check in checks if not check.right] == [name]
+
+
+def test_a_large_network_is_checked_in_part() -> None:
+    """With a limit on entries, every array is still checked, and what was measured is told."""
+    checks = check_model(make_model("gru after", hidden=24), "uniform", seed=1, entries=10)
+    assert all(check.right and check.checked == min(10, check.size) for check in checks)

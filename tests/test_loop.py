@@ -1,0 +1,159 @@
+"""The loop around the trainer: what it logs, saves and tells, and that it can be left at any update."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import make_trainer
+
+from charlm import checkpoint
+from charlm.loop import Event, Logged, Previewed, Stopped, Updated, Validated, run
+from charlm.rundir import RunDirectory
+from charlm.train import Trainer
+
+
+def _begin(path: Path, trainer: Trainer) -> RunDirectory:
+    directory = RunDirectory(path)
+    directory.create(trainer.config.to_yaml())
+    return directory
+
+
+def _log(directory: RunDirectory) -> list[dict[str, Any]]:
+    """The log without measured speeds."""
+    lines = [json.loads(line) for line in directory.metrics.read_text().splitlines()]
+    return [{name: value for name, value in line.items() if name != "chars_per_s"} for line in lines]
+
+
+def _kinds(events: list[Event]) -> list[type]:
+    return [type(event) for event in events if not isinstance(event, Updated)]
+
+
+def test_events_of_a_whole_run(tmp_path: Path) -> None:
+    """Validations, previews and log lines come when they are due, and the end is told."""
+    trainer = make_trainer(tmp_path, train__epochs=2.0, run__log_every=4, run__eval_every=0.5)
+    assert trainer.steps_per_epoch == 12
+    directory = _begin(tmp_path / "run", trainer)
+    events = list(run(trainer, directory))
+    steps = [line["step"] for line in _log(directory)]
+    # validations every half epoch, log lines at multiples of 4
+    assert steps == [4, 6, 8, 12, 16, 18, 20, 24]
+    validated = [line["step"] for line in _log(directory) if line["validation_loss"] is not None]
+    assert validated == [6, 12, 18, 24]
+    epoch = [Logged, Validated, Logged, Validated, Previewed]
+    assert _kinds(events) == [*epoch, *epoch, Stopped]
+    assert events[-1] == Stopped(finished=True)
+    assert sum(isinstance(event, Updated) for event in events) == 24
+
+
+def test_log_lines(tmp_path: Path) -> None:
+    """A line holds the mean loss and norm of its updates, before clipping, and the rate and position."""
+    trainer, twin = make_trainer(tmp_path, train__epochs=1.0, run__log_every=4), make_trainer(tmp_path)
+    directory = _begin(tmp_path / "run", trainer)
+    list(run(trainer, directory))
+    updates = [twin.update() for _ in range(4)]
+    line = _log(directory)[0]
+    characters = sum(update.characters for update in updates)
+    assert line["train_loss"] == pytest.approx(
+        sum(update.loss * update.characters for update in updates) / characters
+    )
+    assert line["grad_norm"] == pytest.approx(sum(update.norm for update in updates) / 4)
+    assert line["lr"] == 0.002
+    assert (line["step"], line["epoch"], line["validation_loss"]) == (4, 4 / 12, None)
+
+
+def test_best_and_last(tmp_path: Path) -> None:
+    """best.npz holds the lowest validation loss, last.npz the end."""
+    trainer = make_trainer(tmp_path, train__epochs=8.0, train__lr=0.3)
+    directory = _begin(tmp_path / "run", trainer)
+    list(run(trainer, directory))
+    losses = {
+        line["step"]: line["validation_loss"]
+        for line in _log(directory)
+        if line["validation_loss"] is not None
+    }
+    best, last = checkpoint.load(directory.best), checkpoint.load(directory.last)
+    assert min(losses, key=lambda step: losses[step]) != max(losses), "the test needs a run that overshoots"
+    assert best.progress["step"] == min(losses, key=lambda step: losses[step])
+    assert best.progress["best"] == min(losses.values())
+    assert last.progress["step"] == max(losses) == trainer.planned_steps
+
+
+def test_without_validation_best_goes_by_training_loss(tmp_path: Path) -> None:
+    """A corpus without a validation split still has a best checkpoint."""
+    trainer = make_trainer(tmp_path, corpus__split=(1.0, 0.0, 0.0), train__epochs=2.0)
+    directory = _begin(tmp_path / "run", trainer)
+    events = list(run(trainer, directory))
+    validated = [event for event in events if isinstance(event, Validated)]
+    assert [event.validation_loss for event in validated] == [None, None]
+    assert checkpoint.load(directory.best).progress["best"] == min(event.train_loss for event in validated)
+
+
+@pytest.mark.parametrize("stop", [1, 5, 9, 12, 24, 31])
+def test_stopping_and_resuming_leaves_no_trace(tmp_path: Path, stop: int) -> None:
+    """A run stopped behind any update and resumed writes the log and the model of one that was not."""
+    values = {"train__epochs": 3.0, "run__log_every": 4, "run__eval_every": 0.7, "model__dropout": 0.2}
+    whole = make_trainer(tmp_path, **values)
+    whole_directory = _begin(tmp_path / "whole", whole)
+    list(run(whole, whole_directory))
+
+    first = make_trainer(tmp_path, **values)
+    directory = _begin(tmp_path / "stopped", first)
+    events = list(run(first, directory, max_steps=stop))
+    assert events[-1] == Stopped(finished=False)
+    # what a crash may leave in the log behind the checkpoint
+    with directory.metrics.open("a") as log:
+        log.write('{"step": 99}\n{"st')
+    second = make_trainer(tmp_path, **values)
+    second.restore(checkpoint.load(directory.last), "run")
+    directory.continue_from(second.config.to_yaml(), second.progress.log_bytes)
+    list(run(second, directory))
+
+    assert _log(directory) == _log(whole_directory)
+    assert (second.parameters.flat == whole.parameters.flat).all()
+    assert (
+        checkpoint.load(directory.best).progress["best"]
+        == checkpoint.load(whole_directory.best).progress["best"]
+    )
+
+
+def test_previews_and_reports_do_not_touch_training(tmp_path: Path) -> None:
+    """Other values of eval_every, sample_every and log_every give the same parameters."""
+    rare = make_trainer(
+        tmp_path, model__dropout=0.3, train__epochs=2.0, run__sample_every=0.0, run__log_every=0
+    )
+    often = make_trainer(
+        tmp_path,
+        model__dropout=0.3,
+        train__epochs=2.0,
+        run__sample_every=0.1,
+        run__eval_every=0.1,
+        run__log_every=1,
+    )
+    for number, trainer in enumerate((rare, often)):
+        list(run(trainer, _begin(tmp_path / str(number), trainer)))
+    assert (rare.parameters.flat == often.parameters.flat).all()
+
+
+def test_a_request_to_stop_is_heeded_after_the_update(tmp_path: Path) -> None:
+    """When asked to stop, the loop ends the update in progress, saves, and says it is not finished."""
+    trainer = make_trainer(tmp_path)
+    directory = _begin(tmp_path / "run", trainer)
+    seen: list[Event] = []
+    for event in run(trainer, directory, should_stop=lambda: len(seen) >= 3):
+        seen.append(event)
+    assert _kinds(seen) == [Stopped]
+    assert checkpoint.load(directory.last).progress["step"] == 3
+
+
+def test_preview_is_reproducible(tmp_path: Path) -> None:
+    """A preview depends on the seed and the update alone, and has the length asked for."""
+    texts = []
+    for _ in range(2):
+        trainer = make_trainer(tmp_path, train__epochs=1.0, run__sample_length=37)
+        events = run(trainer, _begin(tmp_path / "run", trainer))
+        texts += [event.text for event in events if isinstance(event, Previewed)]
+    assert texts[0] == texts[1]
+    assert len(texts[0]) == 37

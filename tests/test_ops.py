@@ -1,0 +1,92 @@
+"""The shared operations against their definitions."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from charlm.nn.ops import (
+    cross_entropy,
+    dropout_mask,
+    gather_backward,
+    gather_forward,
+    linear_backward,
+    linear_forward,
+    sigmoid,
+    softmax_cross_entropy,
+)
+
+RNG = np.random.default_rng(0)
+
+
+def test_sigmoid_is_the_logistic_function() -> None:
+    """σ(a) = 1 / (1 + exp(-a)), and it neither overflows nor leaves [0, 1] far out."""
+    a = np.linspace(-30, 30, 601)
+    expected = 1 / (1 + np.exp(-a))
+    sigmoid(a)
+    np.testing.assert_allclose(a, expected, rtol=0, atol=1e-15)
+    extreme = np.array([-1e30, 1e30], np.float32)
+    sigmoid(extreme)
+    np.testing.assert_array_equal(extreme, [0, 1])
+
+
+@pytest.mark.parametrize("V", [1, 2, 5, 300])
+def test_gather_is_the_one_hot_product(V: int) -> None:
+    """Forward and backward of the gather equal those of a linear layer on one-hot rows."""
+    N, outputs = 40, 6
+    ids = RNG.integers(0, max(1, V - 1), N)  # the last row may stay unused
+    W, b, dy = (
+        RNG.standard_normal((V, outputs)),
+        RNG.standard_normal(outputs),
+        RNG.standard_normal((N, outputs)),
+    )
+    onehot = np.eye(V)[ids]
+    y = gather_forward(ids, W, b, np.empty((N, outputs)))
+    np.testing.assert_allclose(y, linear_forward(onehot, W, b, np.empty((N, outputs))), atol=1e-14)
+    dW, db = np.ones((V, outputs)), np.ones(outputs)
+    dW_dense, db_dense = dW.copy(), db.copy()
+    gather_backward(ids, dW, db, dy)
+    linear_backward(onehot, W, dW_dense, db_dense, dy, np.empty((N, V)))
+    np.testing.assert_allclose(dW, dW_dense, atol=1e-13)
+    np.testing.assert_allclose(db, db_dense, atol=1e-13)
+
+
+def test_cross_entropy_of_even_logits() -> None:
+    """Equal logits cost ln V nats each."""
+    loss, gradient = softmax_cross_entropy(np.zeros((3, 4)), np.array([0, 1, 3]))
+    assert loss == pytest.approx(np.log(4))
+    np.testing.assert_allclose(gradient, (0.25 - np.eye(4)[[0, 1, 3]]) / 3)
+
+
+def test_cross_entropy_matches_its_definition() -> None:
+    """The loss is the mean of -ln softmax, row by row as `cross_entropy` says; its gradient sums to 0."""
+    logits, targets = 3 * RNG.standard_normal((20, 6)), RNG.integers(0, 6, 20)
+    p = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    rows = -np.log(p[np.arange(20), targets])
+    np.testing.assert_allclose(cross_entropy(logits.copy(), targets), rows, rtol=1e-12)
+    loss, gradient = softmax_cross_entropy(logits.copy(), targets)
+    assert loss == pytest.approx(rows.mean(), rel=1e-12)
+    np.testing.assert_allclose(gradient, (p - np.eye(6)[targets]) / 20, atol=1e-15)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("size", [1e3, 1e30, "largest"])
+def test_loss_stays_finite(dtype: type, size: float | str) -> None:
+    """Logits of any size, up to the largest number there is, give a finite loss and gradient."""
+    large = np.finfo(dtype).max if size == "largest" else size
+    logits = np.array([[large, -large, 0], [large, large, large], [-large, -large, -large]], dtype)
+    loss, gradient = softmax_cross_entropy(logits, np.array([1, 0, 2]))
+    assert np.isfinite(loss)
+    assert loss >= min(large, np.finfo(np.float64).max / 4) / 3
+    np.testing.assert_allclose(
+        gradient, np.array([[1, -1, 0], [-2 / 3, 1 / 3, 1 / 3], [1 / 3, 1 / 3, -2 / 3]]) / 3, rtol=1e-5
+    )
+
+
+def test_dropout_mask() -> None:
+    """A mask keeps the right share, scales what it keeps, and follows its generator."""
+    mask = dropout_mask(np.random.default_rng(5), (200, 500), 0.3, np.empty((200, 500)))
+    assert set(np.unique(mask)) == {0.0, 1 / 0.7}
+    assert np.mean(mask == 0) == pytest.approx(0.3, abs=0.005)
+    again = dropout_mask(np.random.default_rng(5), (200, 500), 0.3, np.empty((200, 500), np.float32))
+    np.testing.assert_array_equal(again, mask.astype(np.float32))

@@ -1,0 +1,185 @@
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from charlm.config import keys
+from charlm.optim.optimizers import OPTIMIZERS, Hyperparameters, Optimizer
+
+Vector = npt.NDArray[np.floating]
+Rule = Callable[[Any, Sequence[Any], float], Any]
+
+# all different, and none so near 0 or 1 that a rule could read another one's and not be noticed;
+# ε so large that it shows where it is added
+H = Hyperparameters(momentum=0.7, beta1=0.8, beta2=0.6, rms_decay=0.85, epsilon=0.05, weight_decay=0.3)
+LR = 0.1
+
+# The twins: a parameter after all the gradients it was given, from the formulas as they are
+# published. They only add, multiply, divide and take roots, so that `p` and the entries of `gs` may
+# be numbers, or arrays of numbers that know nothing of one another.
+
+
+def sgd(p: Any, gs: Sequence[Any], lr: float) -> Any:
+    """Go down the gradient."""
+    for g in gs:
+        p = p - lr * g
+    return p
+
+
+def momentum(p: Any, gs: Sequence[Any], lr: float) -> Any:
+    """Go down the sum of all gradients, each counted less and less."""
+    for t in range(len(gs)):
+        p = p - lr * sum(H.momentum ** (t - k) * gs[k] for k in range(t + 1))
+    return p
+
+
+def adagrad(p: Any, gs: Sequence[Any], lr: float) -> Any:
+    """Go down the gradient divided by the root of the sum of squares."""
+    for t, g in enumerate(gs):
+        p = p - lr * g / (sum(past**2 for past in gs[: t + 1]) ** 0.5 + H.epsilon)
+    return p
+
+
+def rmsprop(p: Any, gs: Sequence[Any], lr: float) -> Any:
+    """Go down the gradient divided by the root of the decaying mean of squares."""
+    s = 0.0
+    for g in gs:
+        s = H.rms_decay * s + (1 - H.rms_decay) * g**2
+        p = p - lr * g / (s**0.5 + H.epsilon)
+    return p
+
+
+def adam(p: Any, gs: Sequence[Any], lr: float, weight_decay: float = 0.0) -> Any:
+    """Kingma & Ba's Algorithm 1, line by line; and the decay of Loshchilov & Hutter before it."""
+    m = v = 0.0
+    for t, g in enumerate(gs, start=1):
+        p = p - lr * weight_decay * p
+        m = H.beta1 * m + (1 - H.beta1) * g
+        v = H.beta2 * v + (1 - H.beta2) * g**2
+        m_hat = m / (1 - H.beta1**t)
+        v_hat = v / (1 - H.beta2**t)
+        p = p - lr * m_hat / (v_hat**0.5 + H.epsilon)
+    return p
+
+
+def adamw(p: Any, gs: Sequence[Any], lr: float) -> Any:
+    """Adam with decay that does not go through the means."""
+    return adam(p, gs, lr, H.weight_decay)
+
+
+TWINS: dict[str, Rule] = {
+    "sgd": sgd,
+    "momentum": momentum,
+    "adagrad": adagrad,
+    "rmsprop": rmsprop,
+    "adam": adam,
+    "adamw": adamw,
+}
+
+every_optimizer = pytest.mark.parametrize("name", list(TWINS))
+
+
+def make(name: str, size: int, kind: npt.DTypeLike = np.float64) -> Optimizer:
+    """Return a fresh optimiser with this file's settings."""
+    return OPTIMIZERS[name](size, kind, H)
+
+
+def drawn(size: int, updates: int, kind: npt.DTypeLike = np.float64) -> tuple[Vector, list[Vector]]:
+    """Return parameters, and gradients for so many updates, some of them zero."""
+    rng = np.random.default_rng(size)
+    p = rng.standard_normal(size).astype(kind)
+    gs = rng.standard_normal((updates, size)) * 10.0 ** rng.integers(-3, 2, size)
+    gs[0, 0] = 0.0  # a parameter that nothing has moved yet
+    gs[-1, -1] = 0.0
+    return p, [g.astype(kind) for g in gs]
+
+
+def run(optimizer: Optimizer, p: Vector, gs: Sequence[Vector]) -> Vector:
+    """Return the parameters after these updates; neither `p` nor `gs` is changed."""
+    p = p.copy()
+    for g in gs:
+        optimizer.update(p, g.copy(), LR)
+    return p
+
+
+def test_every_optimizer_of_the_configuration_has_a_twin() -> None:
+    """The names in the configuration, the rules, and the twins of this file are the same."""
+    (choices,) = (key.choices for dotted, _, _, key in keys() if dotted == "train.optimizer")
+    assert set(choices) == set(OPTIMIZERS) == set(TWINS)
+
+
+@every_optimizer
+@pytest.mark.parametrize("updates", [1, 2, 7])
+def test_updates_agree_with_the_formula_number_by_number(name: str, updates: int) -> None:
+    """After any number of updates every parameter is what the published formula gives for it alone."""
+    p, gs = drawn(9, updates)
+    expected = [TWINS[name](float(p[k]), [float(g[k]) for g in gs], LR) for k in range(p.size)]
+    np.testing.assert_allclose(run(make(name, p.size), p, gs), expected, rtol=1e-12)
+
+
+@every_optimizer
+@pytest.mark.parametrize("size", [1, 32_767, 32_768, 32_769, 100_000])
+def test_blocks_do_not_show(name: str, size: int) -> None:
+    """A buffer of many blocks, the last of them partly filled, is updated like numbers one by one."""
+    p, gs = drawn(size, 3)
+    np.testing.assert_allclose(run(make(name, size), p, gs), TWINS[name](p, gs, LR), rtol=1e-12)
+
+
+@every_optimizer
+def test_the_learning_rate_is_that_of_the_update(name: str) -> None:
+    """Each update uses the learning rate it is given: with 0 nothing moves, and the state does."""
+    p, gs = drawn(9, 2)
+    optimizer, twin = make(name, 9), make(name, 9)
+    resting = p.copy()
+    optimizer.update(resting, gs[0].copy(), 0.0)
+    np.testing.assert_array_equal(resting, p)
+    twin.update(p.copy(), gs[0].copy(), LR)
+    for slot in twin.slot_names:
+        np.testing.assert_array_equal(optimizer.slots[slot], twin.slots[slot])
+    optimizer.update(resting, gs[1].copy(), LR)
+    assert (resting != p).any()
+
+
+@every_optimizer
+def test_float32_stays_float32(name: str) -> None:
+    """In float32, parameters and slots keep their type and agree with the formula as far as that goes."""
+    p, gs = drawn(9, 5, np.float32)
+    optimizer = make(name, 9, np.float32)
+    updated = run(optimizer, p, gs)
+    assert {array.dtype for array in (updated, *optimizer.slots.values())} == {np.dtype(np.float32)}
+    exact = TWINS[name](p.astype(np.float64), [g.astype(np.float64) for g in gs], LR)
+    np.testing.assert_allclose(updated, exact, rtol=1e-5, atol=1e-6)
+
+
+@every_optimizer
+@pytest.mark.parametrize("before", [0, 1, 4])
+def test_slots_and_updates_are_all_the_state(name: str, before: int) -> None:
+    """Moved to a fresh optimiser, they make it go on exactly as if there had been only one."""
+    p, gs = drawn(40_000, 7)
+    whole = make(name, p.size)
+    at_once = run(whole, p, gs)
+
+    first, second = make(name, p.size), make(name, p.size)
+    halfway = run(first, p, gs[:before])
+    assert first.updates == before
+    second.updates = first.updates
+    for slot, values in first.slots.items():
+        second.slots[slot][...] = values
+    np.testing.assert_array_equal(run(second, halfway, gs[before:]), at_once)
+    assert second.updates == whole.updates == 7
+    for slot in whole.slot_names:
+        np.testing.assert_array_equal(second.slots[slot], whole.slots[slot])
+
+
+@every_optimizer
+def test_slots_are_as_long_as_the_parameters_and_start_at_zero(name: str) -> None:
+    """A fresh optimiser has counted no update, and keeps a zero for every parameter in every slot."""
+    optimizer = make(name, 5)
+    assert optimizer.updates == 0
+    assert tuple(optimizer.slots) == optimizer.slot_names
+    for values in optimizer.slots.values():
+        np.testing.assert_array_equal(values, np.zeros(5), strict=True)

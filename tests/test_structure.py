@@ -1,0 +1,143 @@
+"""The house: imports point downwards, and what users can set is documented."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner
+from conftest import ROOT
+
+from charlm.cli import charlm
+from charlm.config import keys
+
+LAYERS = [
+    ["errors", "files"],
+    ["nn.parameters", "nn.cells"],
+    ["nn.workspace", "nn.ops"],
+    ["nn.cells.contract"],
+    ["nn.cells.rnn", "nn.cells.lstm", "nn.cells.gru", "nn.model"],
+    ["nn.gradcheck"],
+    ["optim.clipping", "optim.optimizers", "optim.schedules"],
+    ["text.units"],
+    ["text.vocabulary", "text.batches"],
+    ["text.corpus"],
+    ["config"],
+    ["build", "evaluate", "sample"],
+    ["checkpoint"],
+    ["rundir"],
+    ["train"],
+    ["loop"],
+    ["cli.options", "cli.progress"],
+    ["cli.train", "cli.sample", "cli.evaluate", "cli.info"],
+    ["cli"],
+    ["__main__"],
+]
+"""Every module, from the ground up: each imports only from layers below its own."""
+
+HEIGHT = {module: height for height, layer in enumerate(LAYERS) for module in layer}
+
+PACKAGE = ROOT / "charlm"
+
+
+def _modules() -> Iterator[tuple[str, Path]]:
+    for file in sorted(PACKAGE.rglob("*.py")):
+        parts = file.relative_to(PACKAGE).with_suffix("").parts
+        name = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+        # the other __init__ files hold a docstring and nothing else
+        if name in HEIGHT or len(ast.parse(file.read_text()).body) > 1:
+            yield name, file
+
+
+def _imports(source: str) -> set[str]:
+    """Modules of the package that `source` imports, anywhere in it but under TYPE_CHECKING."""
+    tree = ast.parse(source)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            node.body = []
+    found = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "charlm":
+            module = node.module.removeprefix("charlm").lstrip(".")
+            for alias in node.names:
+                whole = f"{module}.{alias.name}".lstrip(".")
+                found.add(whole if whole in HEIGHT else module)
+    return {module for module in found if module}
+
+
+def test_every_module_has_its_place() -> None:
+    """The table of layers names every module that there is, and none that there is not."""
+    modules = {name for name, _ in _modules()} - {""}
+    assert modules == set(HEIGHT)
+
+
+@pytest.mark.parametrize("module", sorted(HEIGHT))
+def test_imports_point_downwards(module: str) -> None:
+    """A module imports only from layers below its own."""
+    file = dict(_modules())[module]
+    for imported in _imports(file.read_text()):
+        assert HEIGHT[imported] < HEIGHT[module], f"{module} imports {imported}"
+
+
+def test_an_upward_import_would_be_found() -> None:
+    """The reader of imports sees them in functions too, in both ways of writing them."""
+    source = "def f():\n    from charlm.train import Trainer\n    from charlm import checkpoint\n"
+    assert _imports(source) == {"train", "checkpoint"}
+
+
+@pytest.mark.parametrize("package", ["nn", "optim"])
+def test_the_mathematics_stands_alone(package: str) -> None:
+    """The mathematics imports neither configuration nor files nor the command line."""
+    allowed = {"nn", "optim"}
+    for name, file in _modules():
+        if name.split(".")[0] == package:
+            assert {imported.split(".")[0] for imported in _imports(file.read_text())} <= allowed, name
+
+
+def test_only_the_command_line_knows_click_and_tqdm() -> None:
+    """click and tqdm are imported nowhere outside charlm/cli."""
+    for name, file in _modules():
+        if name.split(".")[0] != "cli":
+            source = file.read_text()
+            assert "import click" not in source, name
+            assert "tqdm" not in source, name
+
+
+def test_help_needs_no_numpy() -> None:
+    """The command line and a configuration error answer without importing NumPy."""
+    code = (
+        "import sys; import charlm.cli; from charlm import config; config.reference(); "
+        "assert 'numpy' not in sys.modules and 'tqdm' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
+
+
+def _commands(group: click.Group, path: str) -> Iterator[tuple[str, click.Command]]:
+    for name, command in group.commands.items():
+        if isinstance(command, click.Group):
+            yield from _commands(command, f"{path} {name}")
+        else:
+            yield f"{path} {name}", command
+
+
+@pytest.mark.parametrize(("path", "command"), list(_commands(charlm, "charlm")))
+def test_every_command_and_option_is_documented(path: str, command: click.Command) -> None:
+    """Every command stands in the README and has a help text, and so has every option."""
+    assert path in (ROOT / "README.md").read_text()
+    assert command.help
+    for option in command.params:
+        assert isinstance(option, click.Option)
+        assert option.help, option.name
+
+
+def test_every_key_is_documented() -> None:
+    """`charlm train --help` names every configuration key, its default and its meaning."""
+    text = CliRunner().invoke(charlm, ["train", "--help"]).output
+    for dotted, _, _, known in keys():
+        assert f"{dotted}=" in text
+        assert known.doc in text

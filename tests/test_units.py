@@ -1,0 +1,201 @@
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from charlm.errors import CorpusError
+from charlm.text.units import Units
+
+CHARACTER_UNITS = [Units("char", form) for form in ("none", "nfc", "nfd", "nfkc", "nfkd")]
+DECOMPOSED = [Units("char", "nfd"), Units("char", "nfkd")]
+ALL_UNITS = [*CHARACTER_UNITS, Units("byte")]
+
+# Characters that meet their neighbours: jamo (leading, vowel, trailing, old ones, for compatibility),
+# whole syllables, marks of several classes, vowel signs that are starters and compose all the same
+# (Tamil, Bengali, Burmese), composition exclusions, singletons, ligatures.
+SOCIABLE = (
+    "ᄀᄂ하ᅵᆨᇂ\u115f\u11a7ㄱㅏ가각힣"
+    "aeo \n\u0300\u0301\u0307\u0323\u0327\u0345\u034f\u200d"
+    "éṩǖ\u0b92\u0bd7\u0bc6\u0bbe\u09c7\u09be\u1025\u102e\u0958\u0f71\u0f72\u0f73\u0344"
+    "\u212bﬁ½㍿\uf900\ufeff😀\U0001d157\U0001d165"
+)
+texts = st.text(st.one_of(st.sampled_from(SOCIABLE), st.characters(exclude_categories=["Cs"])))
+unhurried = settings(deadline=None, max_examples=200)  # other work may share the processor
+
+
+def label(units: Units) -> str:
+    """Name a parametrised case."""
+    return units.unit if units.normalize == "none" else units.normalize
+
+
+def pieces(units: Units, codes: Iterable[int]) -> Iterator[str]:
+    """What a `Writer` shows after each code, and last what `finish` adds."""
+    writer = units.writer()
+    for code in codes:
+        yield writer.write(int(code))
+    yield writer.finish()
+
+
+def normal(units: Units, text: str) -> str:
+    """Return the text as a reader should see it again: normalised, and composed."""
+    if units.normalize == "none":
+        return text
+    form = {"nfc": "NFC", "nfd": "NFC", "nfkc": "NFKC", "nfkd": "NFKC"}[units.normalize]
+    return unicodedata.normalize(form, text)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("data", "byte", "value", "line"),
+    [
+        (b"\xff", 0, "0xff", 1),
+        (b"ab\ncd\n\xe9t\xe9\n", 6, "0xe9", 3),
+        (b"ab\r\ncd\r\n\x80", 8, "0x80", 3),
+        ("é\n가\n".encode() + b"\xea\xb0", 7, "0xea", 3),
+        (b"\n\n\xed\xa0\x80", 2, "0xed", 3),
+        (b"\xc0\xaf", 0, "0xc0", 1),
+    ],
+    ids=["first", "latin-1", "crlf", "cut off", "surrogate", "overlong"],
+)
+@pytest.mark.parametrize("units", CHARACTER_UNITS, ids=label)
+def test_a_file_that_is_not_utf8_is_refused(
+    units: Units, data: bytes, byte: int, value: str, line: int
+) -> None:
+    """The error names the file, the first wrong byte, its value and its line, and says what to do."""
+    with pytest.raises(CorpusError) as caught:
+        units.of_bytes(data, "text a.txt")
+    assert str(caught.value) == (
+        f"text a.txt is not UTF-8: byte {byte} ({value}, line {line}); "
+        "convert the file, or use corpus.unit: byte"
+    )
+
+
+@given(data=st.binary())
+@example(data=bytes(range(256)))
+@unhurried
+def test_bytes_go_in_and_out_unchanged(data: bytes) -> None:
+    """The byte unit takes any file, one code a byte, and gives the same bytes back."""
+    codes = Units("byte").of_bytes(data, "text")
+    assert codes.dtype == np.uint8
+    assert codes.tobytes() == data
+
+
+@given(text=texts)
+@unhurried
+@pytest.mark.parametrize("units", ALL_UNITS, ids=label)
+def test_a_file_and_a_text_give_the_same_codes(units: Units, text: str) -> None:
+    """A prime is read exactly like the corpus: as code points of the normalised text, or as UTF-8."""
+    codes = units.of_text(text)
+    np.testing.assert_array_equal(codes, units.of_bytes(text.encode(), "text"))
+    if units.unit == "byte":
+        assert codes.tolist() == list(text.encode())
+    else:
+        form = units.normalize.upper()
+        wanted = text if form == "NONE" else unicodedata.normalize(form, text)  # type: ignore[arg-type]
+        assert codes.tolist() == [ord(character) for character in wanted]
+
+
+@given(text=texts)
+@example(text="각")
+@example(text="\u0b92\u0bd7\u0bc6\u0bbe")
+@unhurried
+@pytest.mark.parametrize("units", ALL_UNITS, ids=label)
+def test_written_codes_are_the_text_again(units: Units, text: str) -> None:
+    """A text's codes, written one at a time and finished, are the text, normalised and composed."""
+    assert "".join(pieces(units, units.of_text(text))) == normal(units, text)
+
+
+@given(characters=st.lists(st.sampled_from(SOCIABLE)))
+@unhurried
+@pytest.mark.parametrize("units", DECOMPOSED, ids=label)
+def test_any_order_of_decomposed_characters_is_composed(units: Units, characters: list[str]) -> None:
+    """Whatever order a model puts jamo and marks in, what is shown is their composition."""
+    codes = [int(code) for character in characters for code in units.of_text(character)]
+    whole = unicodedata.normalize("NFC", "".join(map(chr, codes)))
+    assert "".join(pieces(units, codes)) == whole
+
+
+@given(characters=st.lists(st.sampled_from(SOCIABLE)))
+@unhurried
+@pytest.mark.parametrize("units", ALL_UNITS, ids=label)
+def test_what_is_shown_is_never_taken_back(units: Units, characters: list[str]) -> None:
+    """At every moment the text shown so far begins the whole text: no half syllable or character."""
+    text = "".join(characters)
+    shown = ""
+    for piece in pieces(units, units.of_text(text)):
+        shown += piece
+        assert normal(units, text).startswith(shown)
+
+
+@pytest.mark.parametrize(
+    ("units", "text", "shown"),
+    [
+        (Units(), "é가\n", ["é", "가", "\n", ""]),
+        (Units("char", "nfc"), "é가", ["é", "가", ""]),
+        (Units("char", "nfkc"), "ﬁ", ["f", "i", ""]),
+        (Units("byte"), "aé가", ["a", "", "é", "", "", "가", ""]),
+        (Units("char", "nfd"), "각나a", ["", "", "", "각", "", "나", "a"]),
+        (Units("char", "nfd"), "ab", ["", "a", "b"]),
+        (Units("char", "nfkd"), "ézz", ["", "", "é", "z", "z"]),
+    ],
+    ids=["none", "nfc", "nfkc", "byte", "nfd syllables", "nfd letters", "nfkd"],
+)
+def test_text_is_shown_as_soon_as_it_is_certain(units: Units, text: str, shown: list[str]) -> None:
+    """Only what a later code can still change is held back."""
+    assert list(pieces(units, units.of_text(text))) == shown
+
+
+@given(data=st.binary())
+@example(data=b"\xff")
+@example(data=b"a\xc3")
+@example(data=b"\xea\xb0a\xf0\x9f\x98")
+@unhurried
+def test_invalid_bytes_are_shown_as_replacement_characters(data: bytes) -> None:
+    """Generated bytes that are not UTF-8 become U+FFFD, an unfinished end included, and lose nothing."""
+    assert "".join(pieces(Units("byte"), data)) == data.decode("utf-8", "replace")
+
+
+@pytest.mark.parametrize("units", ALL_UNITS, ids=label)
+def test_finish_starts_afresh(units: Units) -> None:
+    """After `finish` a writer holds nothing of the text before."""
+    writer = units.writer()
+    held = [0xEA, 0xB0] if units.unit == "byte" else [ord("ᄀ"), ord("ᅡ")]
+    for code in held:
+        writer.write(code)
+    writer.finish()
+    assert writer.finish() == ""
+    assert writer.write(ord("a")) + writer.finish() == "a"
+
+
+@pytest.mark.parametrize("units", CHARACTER_UNITS, ids=label)
+def test_undecodable_arguments_become_codes_that_can_be_named(units: Units) -> None:
+    """A byte that the command line could not decode is a lone surrogate, which a message can show."""
+    codes = units.of_text("a\udce9")
+    assert codes.tolist() == [ord("a"), 0xDCE9]
+    assert units.describe(0xDCE9) == r"'\udce9' (U+DCE9)"
+
+
+def test_undecodable_arguments_keep_their_bytes() -> None:
+    """In the byte unit, a byte that the command line could not decode comes back as it was."""
+    assert Units("byte").of_text("é\udce9\udcff").tobytes() == b"\xc3\xa9\xe9\xff"
+
+
+@pytest.mark.parametrize(
+    ("units", "code", "shown"),
+    [
+        (Units(), ord("é"), "'é' (U+00E9)"),
+        (Units(), ord("가"), "'가' (U+AC00)"),
+        (Units(), ord("\n"), r"'\n' (U+000A)"),
+        (Units(), 0x200B, r"'\u200b' (U+200B)"),
+        (Units(), 0x1F600, "'😀' (U+1F600)"),
+        (Units("byte"), 0xE9, "byte 0xe9"),
+        (Units("byte"), 9, "byte 0x09"),
+    ],
+)
+def test_a_message_shows_a_code_readably(units: Units, code: int, shown: str) -> None:
+    """A character is shown with its number, in escapes if it would not be seen; a byte in hexadecimal."""
+    assert units.describe(code) == shown

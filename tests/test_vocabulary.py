@@ -1,0 +1,138 @@
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from charlm.errors import VocabularyError
+from charlm.text.units import Units
+from charlm.text.vocabulary import Vocabulary
+
+CHARACTERS = Units()
+BYTES = Units("byte")
+
+code_points = st.integers(0, 0x10FFFF)
+unhurried = settings(deadline=None)  # other work may share the processor
+
+
+def of(text: str) -> Vocabulary:
+    """Return the vocabulary of the characters of a text."""
+    return Vocabulary.of(CHARACTERS.of_text(text), CHARACTERS)
+
+
+def complaint(vocabulary: Vocabulary, text: str) -> str:
+    """Return the message with which the vocabulary refuses a text."""
+    with pytest.raises(VocabularyError) as caught:
+        vocabulary.encode(vocabulary.units.of_text(text), "--prime")
+    return str(caught.value)
+
+
+@given(codes=st.lists(code_points, min_size=1))
+@unhurried
+def test_codes_are_sorted_and_stand_once(codes: list[int]) -> None:
+    """A vocabulary holds every code of its text, sorted, each once."""
+    vocabulary = Vocabulary.of(np.array(codes, np.uint32), CHARACTERS)
+    assert vocabulary.codes.tolist() == sorted(set(codes))
+    assert len(vocabulary) == len(set(codes))
+
+
+@given(data=st.data())
+@unhurried
+def test_order_and_number_of_characters_do_not_matter(data: st.DataObject) -> None:
+    """A permutation or repetition of a text has the same codes and gives every code the same id."""
+    codes = data.draw(st.lists(code_points, min_size=1))
+    others = data.draw(st.permutations(codes + data.draw(st.lists(st.sampled_from(codes)))))
+    one = Vocabulary.of(np.array(codes, np.uint32), CHARACTERS)
+    made = (Vocabulary.of(np.array(others, np.uint32), CHARACTERS), Vocabulary(others, CHARACTERS))
+    for other in made:
+        assert other.codes.tolist() == one.codes.tolist()
+        np.testing.assert_array_equal(
+            other.encode(one.codes, "text"), one.encode(one.codes, "text"), strict=True
+        )
+
+
+@given(codes=st.lists(code_points, min_size=1))
+@unhurried
+def test_encoding_is_inverted_by_the_codes(codes: list[int]) -> None:
+    """`codes[encode(x)]` is `x`, for any text."""
+    text = np.array(codes, np.uint32)
+    vocabulary = Vocabulary.of(text, CHARACTERS)
+    np.testing.assert_array_equal(vocabulary.codes[vocabulary.encode(text, "text")], text)
+
+
+@given(data=st.binary(min_size=1))
+@unhurried
+def test_encoding_of_bytes_is_inverted_by_the_codes(data: bytes) -> None:
+    """`codes[encode(x)]` is `x`, for any bytes."""
+    text = BYTES.of_bytes(data, "text")
+    vocabulary = Vocabulary.of(text, BYTES)
+    np.testing.assert_array_equal(vocabulary.codes[vocabulary.encode(text, "text")], text)
+
+
+@pytest.mark.parametrize(
+    ("size", "kind"),
+    [
+        (1, np.uint8),
+        (2, np.uint8),
+        (255, np.uint8),
+        (257, np.uint16),
+        (65_535, np.uint16),
+        (65_537, np.uint32),
+    ],
+)
+def test_ids_are_of_the_smallest_type(size: int, kind: npt.DTypeLike) -> None:
+    """Ids count from 0 without gaps, in the smallest unsigned type that holds them all."""
+    codes = np.arange(100, 100 + size, dtype=np.uint32)
+    ids = Vocabulary.of(codes, CHARACTERS).encode(codes, "text")
+    np.testing.assert_array_equal(ids, np.arange(size, dtype=kind), strict=True)
+
+
+def test_an_empty_text_is_encoded() -> None:
+    """No codes are no ids, and no error: an empty prime holds nothing unknown."""
+    assert of("abc").encode(CHARACTERS.of_text(""), "--prime").shape == (0,)
+
+
+@pytest.mark.parametrize(
+    ("known", "text", "named"),
+    [
+        ("ac", "abc", "'b' (U+0062) once"),
+        ("bc", "abc", "'a' (U+0061) once"),
+        ("ab", "abc", "'c' (U+0063) once"),
+        ("ab", "a가b가", "'가' (U+AC00) 2 times"),
+        ("ab", "\U0010ffff", r"'\U0010ffff' (U+10FFFF) once"),
+        ("abz", "xéxyx\udce9é", r"'x' (U+0078) 3 times, 'é' (U+00E9) 2 times, "
+         r"'y' (U+0079) once, '\udce9' (U+DCE9) once"),
+    ],
+    ids=["between", "below", "just beyond", "far beyond", "last of all", "several"],
+)  # fmt: skip
+def test_unknown_characters_are_named(known: str, text: str, named: str) -> None:
+    """The error says where, which characters are unknown, and how often each occurs, most first."""
+    size = len(set(known))
+    assert complaint(of(known), text) == (
+        f"--prime: characters that the model's vocabulary of {size} lacks: {named}"
+    )
+
+
+@pytest.mark.parametrize(("kinds", "more"), [(10, ""), (11, ", and 1 more"), (26, ", and 16 more")])
+def test_only_ten_unknown_characters_are_named(kinds: int, more: str) -> None:
+    """The ten most frequent unknown characters are named, and the others counted."""
+    letters = "abcdefghijklmnopqrstuvwxyz"[:kinds]
+    # the last letters occur most often, so that the first are the ones not named
+    text = "".join(letter * (place + 2) for place, letter in enumerate(letters))
+    named = ", ".join(
+        f"'{letter}' (U+{ord(letter):04X}) {text.count(letter)} times" for letter in letters[:-11:-1]
+    )
+    assert complaint(of("0123"), text) == (
+        f"--prime: characters that the model's vocabulary of 4 lacks: {named}{more}"
+    )
+
+
+def test_unknown_bytes_are_named() -> None:
+    """In the byte unit the error speaks of bytes."""
+    vocabulary = Vocabulary.of(BYTES.of_text("abc"), BYTES)
+    assert complaint(vocabulary, "aé\udce9") == (
+        "--prime: bytes that the model's vocabulary of 3 lacks: "
+        "byte 0xa9 once, byte 0xc3 once, byte 0xe9 once"
+    )
