@@ -158,7 +158,9 @@ class TrainConfig:
         2, "plateau: validations without improvement that are borne before a reduction", at_least=0
     )
     clip_norm: float = key(5.0, "longest global norm of the gradient; 0 switches it off", at_least=0)
-    clip_value: float = key(0.0, "largest gradient of any one parameter; 0 switches it off", at_least=0)
+    clip_value: float = key(
+        0.0, "largest gradient of any one parameter; 0 switches it off", at_least=0, at_most=1e30
+    )
     patience: int = key(
         0, "stop after so many validations in a row without improvement; 0 never does", at_least=0
     )
@@ -173,6 +175,7 @@ class RunConfig:
     eval_every: float = key(1.0, "epochs between validations, each with a checkpoint", above=0)
     sample_every: float = key(1.0, "epochs between sample previews; 0 switches them off", at_least=0)
     sample_length: int = key(200, "characters of a sample preview", at_least=1)
+    threads: int = key(0, "threads of the arithmetic; 0: all CPUs, or what the environment says", at_least=0)
     log_every: int = key(100, "updates between lines of metrics.jsonl; 0 leaves only validations", at_least=0)
 
 
@@ -249,8 +252,9 @@ def parse_overrides(overrides: Iterable[str]) -> dict[str, Any]:
         if not equals:
             raise ConfigError(f"{where}: expected KEY=VALUE, such as model.hidden=256")
         try:
-            value = yaml.safe_load(text)
-        except yaml.YAMLError as error:
+            node = yaml.compose(text, Loader=yaml.SafeLoader)
+            value = None if node is None else _value(node)
+        except (yaml.YAMLError, ValueError) as error:
             raise ConfigError(f"{where}: the value is not YAML") from error
         values[dotted.strip()] = _checked(dotted.strip(), value, where)
     return values
@@ -310,13 +314,14 @@ def _read(text: str, file: str) -> dict[str, Any]:
     try:
         root = yaml.compose(text, Loader=yaml.SafeLoader)
     except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f", line {mark.line + 1}" if mark else ""
-        problem = getattr(error, "problem", None) or "cannot be parsed"
-        raise ConfigError(f"{file}{line}: not valid YAML: {problem}") from error
+        mark, place = getattr(error, "problem_mark", None), getattr(error, "position", None)
+        number = mark.line + 1 if mark else text.count("\n", 0, place) + 1
+        problem = getattr(error, "problem", None) or "a character that YAML does not allow"
+        raise ConfigError(f"{file}, line {number}: not valid YAML: {problem}") from error
     if root is None:
         return {}
     values: dict[str, Any] = {}
+    sections: set[str] = set()
     section_names = [field.name for field in dataclasses.fields(Config)]
     for section_node, content in _pairs(root, file, "the file"):
         section = str(section_node.value)
@@ -324,6 +329,9 @@ def _read(text: str, file: str) -> dict[str, Any]:
         if section not in section_names:
             hint = _nearest(section, section_names) or f"; the sections are {', '.join(section_names)}"
             raise ConfigError(f"{where}: {section}: unknown section{hint}")
+        if section in sections:
+            raise ConfigError(f"{where}: {section}: stands twice")
+        sections.add(section)
         if isinstance(content, yaml.ScalarNode) and content.tag.endswith(":null"):
             continue  # a section with every key commented out
         for key_node, value_node in _pairs(content, file, section):
@@ -332,11 +340,19 @@ def _read(text: str, file: str) -> dict[str, Any]:
             if dotted in values:
                 raise ConfigError(f"{where}: {dotted}: stands twice")
             try:
-                value = yaml.SafeLoader("").construct_object(value_node, deep=True)
-            except (yaml.YAMLError, ValueError) as error:
+                value = _value(value_node)
+            except ValueError as error:
                 raise ConfigError(f"{where}: {dotted}: the value cannot be read") from error
             values[dotted] = _checked(dotted, value, where)
     return values
+
+
+def _value(node: yaml.Node) -> Any:
+    """The plain value of a YAML node; raises `ValueError` if its tag and its text disagree."""
+    try:
+        return yaml.SafeLoader("").construct_object(node, deep=True)
+    except (yaml.YAMLError, LookupError, AttributeError, TypeError) as error:
+        raise ValueError("the value cannot be read") from error
 
 
 def _pairs(node: yaml.Node, file: str, what: str) -> list[tuple[yaml.Node, yaml.Node]]:
@@ -368,6 +384,10 @@ def _checked(dotted: str, value: Any, where: str) -> Any:
     return converted
 
 
+_LARGEST = 10**300
+"""Beyond this a number is no setting; below it every one fits a float."""
+
+
 def _converted(value: Any, kind: Any) -> Any:
     """Return `value` as `kind`, where nothing is lost by it; raises `ValueError` saying what is wanted."""
     if isinstance(kind, types.GenericAlias):
@@ -380,6 +400,8 @@ def _converted(value: Any, kind: Any) -> Any:
     if kind is str:
         if not isinstance(value, str):
             raise ValueError(f"expected a text, got {value!r}")
+        if "\0" in value:
+            raise ValueError("a text may not hold a NUL character")
         return value
     number: Any = value
     if isinstance(value, str):  # YAML 1.1 reads 1e-3, without a point, as a text
@@ -390,11 +412,10 @@ def _converted(value: Any, kind: Any) -> Any:
     if number is None or isinstance(number, bool) or not isinstance(number, (int, float)):
         wanted_word = "a whole number" if kind is int else "a number"
         raise ValueError(f"expected {wanted_word}, got {value!r}")
+    if isinstance(number, int) and abs(number) > _LARGEST:
+        raise ValueError("the number is too large")
     if kind is int:
         if not math.isfinite(number) or number != int(number):
             raise ValueError(f"expected a whole number, got {value!r}")
         return int(number)
-    try:
-        return float(number)
-    except OverflowError:
-        raise ValueError("the number is too large") from None
+    return float(number)

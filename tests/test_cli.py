@@ -303,7 +303,7 @@ def test_eval_gradients_fails_on_a_wrong_gradient(small: Path) -> None:
         "    gradients['Wh'][0, 0] *= 1.001\n"
         "    return result\n"
         "LSTM.backward = wrong\n"
-        "import sys; sys.argv = ['charlm', 'eval', 'gradients', '--set', 'model.cell=lstm', '--set', 'model.layers=1']\n"
+        "import sys; sys.argv = 'charlm eval gradients --set model.cell=lstm --set model.layers=1'.split()\n"
         "from charlm.cli import main; main()\n"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)

@@ -57,6 +57,12 @@ def test_boundaries_are_the_shares_rounded_down(size: int, shares: tuple[int, in
     assert [len(corpus.part(name)) for name in SPLITS] == [first, second - first, size - second]
 
 
+def test_shares_that_sum_to_almost_one_lose_nothing() -> None:
+    """Three times 0.3333333 covers the text to its last character."""
+    corpus = Corpus(np.zeros(10, np.uint8), Vocabulary([0], Units()), (0.3333333,) * 3, "")
+    assert [len(corpus.part(name)) for name in SPLITS] == [3, 3, 4]
+
+
 def test_tinyshakespeare_is_split_as_in_the_literature() -> None:
     """1,115,394 characters at [0.9, 0.1, 0] are 1,003,854 to train on, 111,540 to validate, none to test."""
     corpus = of(1_115_394, (900, 100, 0))

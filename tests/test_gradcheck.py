@@ -54,6 +54,7 @@ class Broken(Model):
         workspace: Workspace,
         dstate: States | None = None,
     ) -> States:
+        """See `Model.backward`; one gradient comes out wrong."""
         before = super().backward(parameters, gradients, tape, dlogits, workspace, dstate)
         if self.name.startswith("state."):
             _, layer, array = self.name.split(".")

@@ -11,6 +11,7 @@ import sys
 import click
 
 from charlm import __version__
+from charlm.cli.bench import bench
 from charlm.cli.evaluate import evaluate
 from charlm.cli.info import info
 from charlm.cli.sample import sample
@@ -30,7 +31,7 @@ def charlm() -> None:
     """
 
 
-for _command in (train, sample, evaluate, info):
+for _command in (train, sample, evaluate, info, bench):
     charlm.add_command(_command)
 
 

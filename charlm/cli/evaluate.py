@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from charlm import config as configuration
+from charlm import machine
 from charlm.cli.options import checkpoint_option, json_option, set_option
 from charlm.config import Config
 from charlm.errors import CorpusError
@@ -46,6 +47,7 @@ def perplexity(
     as_json: bool,
 ) -> None:
     """Nats and bits per character, and perplexity, on the run's own corpus or another text."""
+    machine.prepare()
     from charlm import checkpoint
     from charlm.evaluate import score
     from charlm.rundir import find_checkpoint
@@ -104,6 +106,7 @@ def gradients(config_path: Path | None, overrides: tuple[str, ...], as_json: boo
     arrays some entries are measured one by one, and all of them along random directions. The
     exit status is 1 if any gradient is wrong.
     """
+    machine.prepare()
     from charlm.build import build_model
     from charlm.nn.gradcheck import TOLERANCE, check_model
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from charlm import machine
 from charlm.cli.options import checkpoint_option, json_option
 
 
@@ -15,6 +16,7 @@ from charlm.cli.options import checkpoint_option, json_option
 @json_option
 def info(checkpoint_path: Path | None, as_json: bool) -> None:
     """What a checkpoint holds: configuration, vocabulary, sizes, progress and scores."""
+    machine.prepare()
     from charlm import checkpoint
     from charlm.cli.progress import losses
     from charlm.rundir import find_checkpoint

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from charlm import machine
 from charlm.cli.options import checkpoint_option
 
 
@@ -60,6 +61,7 @@ def sample(
 
     Prints the prime, then the text. Without a prime, a text begins as after a line break.
     """
+    machine.prepare()
     import numpy as np
 
     from charlm import checkpoint

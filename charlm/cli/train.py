@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from charlm import config as configuration
+from charlm import machine
 from charlm.cli.options import set_option
 from charlm.config import Config
 from charlm.errors import RunError
@@ -76,6 +77,7 @@ def train(
         raise click.UsageError(
             f"no text to train on: set corpus.path in {config_path}, or give --corpus FILE."
         )
+    machine.prepare(config.run.threads)
     trainer, directory = _prepare(config, resume, overwrite)
     _announce(trainer, directory)
     resume_command = f"charlm train --config {directory.config} --resume"

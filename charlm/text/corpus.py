@@ -37,8 +37,8 @@ class Corpus:
 
     def _boundary(self, parts: int) -> int:
         """Where the first so many parts end: the text's share of them, rounded down."""
-        # rounded first, so that a sum such as 0.7 + 0.1 = 0.7999… does not lose a character
-        share = round(sum(self.split[:parts]), 9)
+        share = sum(self.split[:parts]) / sum(self.split)
+        # rounded first, so that 0.7 + 0.1 = 0.7999… does not lose a character
         return int(round(len(self.ids) * share, 6))
 
     def usable(self, name: str) -> bool:

@@ -59,8 +59,7 @@ class Units:
         if self.unit == "byte":
             return f"byte 0x{code:02x}"
         character = chr(code)
-        shown = repr(character) if character.isprintable() else ascii(character)
-        return f"{shown} (U+{code:04X})"
+        return f"{character!r} (U+{code:04X})"
 
     def writer(self) -> Writer:
         """A fresh `Writer` for generated codes."""

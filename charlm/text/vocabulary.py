@@ -41,7 +41,7 @@ class Vocabulary:
         return len(self.codes)
 
     def encode(self, codes: Ids, where: str) -> Ids:
-        """Ids `[N]` in the smallest type that fits.
+        """Ids `[N]`, in the smallest type that has room for them and for "unknown".
 
         Raises `VocabularyError` if the vocabulary lacks a code; the message names the codes, how
         often each occurs, and `where`.

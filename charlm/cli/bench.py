@@ -1,0 +1,95 @@
+"""charlm bench."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from charlm import config as configuration
+from charlm import machine
+from charlm.cli.options import json_option, set_option
+
+
+@click.command()
+@click.option(
+    "--config",
+    "config_path",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="The configuration to time.  [default: the default of every key]",
+)
+@set_option
+@click.option("--vocab", type=click.IntRange(min=1), default=65, help="Units of the made-up vocabulary.")
+@click.option(
+    "--threads", type=click.IntRange(min=1), metavar="N", help="Threads to use.  [default: run.threads]"
+)
+@click.option(
+    "--seconds",
+    type=click.FloatRange(min=0, min_open=True),
+    default=3.0,
+    help="How long each part is timed.",
+)
+@json_option
+def bench(
+    config_path: Path | None,
+    overrides: tuple[str, ...],
+    vocab: int,
+    threads: int | None,
+    seconds: float,
+    as_json: bool,
+) -> None:
+    """Speed of a configuration on this machine, on made-up text.
+
+    Times whole training steps, generation one character at a time, and evaluation, exactly as the
+    other commands run them, and the machine's own float32 matrix product.
+    """
+    if config_path is not None:
+        config = configuration.load(config_path, overrides)
+    else:
+        config = configuration.resolve(configuration.parse_overrides(overrides), name="bench")
+    machine.prepare(threads or config.run.threads)
+    from charlm.bench import measure
+
+    speed = measure(config, vocab, seconds)
+    model, train = config.model, config.train
+    values = {
+        "cell": model.cell,
+        "hidden": model.hidden,
+        "layers": model.layers,
+        "batch": train.batch,
+        "seq_len": train.seq_len,
+        "vocab": vocab,
+        "parameters": speed.parameters,
+        "threads": machine.threads(),
+        "blas": machine.blas(),
+        "train_chars_per_s": speed.train_chars_per_s,
+        "sample_chars_per_s": speed.sample_chars_per_s,
+        "eval_chars_per_s": speed.eval_chars_per_s,
+        "train_gflops": speed.train_gflops,
+        "matmul_gflops": speed.matmul_gflops,
+        "fraction_of_matmul": speed.fraction_of_matmul,
+        "peak_rss_mb": speed.peak_rss_mb,
+        "before_rss_mb": speed.before_mb,
+        "needed_mb": speed.needed_mb,
+    }
+    if as_json:
+        click.echo(json.dumps(values))
+        return
+    click.echo(
+        f"{model.layers} x {model.hidden} {model.cell}, {speed.parameters:,} parameters, "
+        f"vocabulary {vocab:,}; batch {train.batch} x {train.seq_len}; "
+        f"{values['threads']} threads; {values['blas']}"
+    )
+    click.echo(f"training    {speed.train_chars_per_s:12,.0f} chars/s")
+    click.echo(f"generating  {speed.sample_chars_per_s:12,.0f} chars/s")
+    click.echo(f"evaluating  {speed.eval_chars_per_s:12,.0f} chars/s")
+    click.echo(
+        f"arithmetic  {speed.train_gflops:12,.1f} GFLOP/s in training, {speed.fraction_of_matmul:.2f} "
+        f"of the {speed.matmul_gflops:,.1f} GFLOP/s of this machine's float32 matrix product"
+    )
+    click.echo(
+        f"memory      {speed.peak_rss_mb:12,.0f} MB at the peak, {speed.before_mb:,.0f} MB before training; "
+        f"on paper it needs {speed.needed_mb:,.1f} MB"
+    )
