@@ -19,6 +19,7 @@ import numpy as np
 from charlm.config import Config
 from charlm.evaluate import score
 from charlm.nn.parameters import Array
+from charlm.nn.shards import Shards
 from charlm.sample import Choice, generate
 from charlm.text.corpus import Corpus
 from charlm.text.units import Units
@@ -63,7 +64,7 @@ class Speed:
         return self.train_gflops / self.matmul_gflops
 
 
-def measure(config: Config, vocab: int, seconds: float) -> Speed:
+def measure(config: Config, vocab: int, threads: int, seconds: float) -> Speed:
     """Time a configuration with a vocabulary of `vocab` units, each part for about `seconds`."""
     train = config.train
     rng = np.random.default_rng(0)
@@ -71,7 +72,7 @@ def measure(config: Config, vocab: int, seconds: float) -> Speed:
     ids = rng.integers(0, vocab, train.batch * train.seq_len * _WINDOWS + 1).astype(kind)
     corpus = Corpus(ids, Vocabulary(range(vocab), Units()), (1.0, 0.0, 0.0), digest="")
     before = _peak_rss_mb()
-    trainer = Trainer(config, corpus)
+    trainer = Trainer(config, corpus, threads)
     window = train.batch * train.seq_len
     trained = _rate(trainer.update, window, seconds)
     peak = _peak_rss_mb()
@@ -86,7 +87,7 @@ def measure(config: Config, vocab: int, seconds: float) -> Speed:
         sample_chars_per_s=sampled,
         eval_chars_per_s=evaluated,
         train_gflops=trained * training_flops(trainer) / 1e9,
-        matmul_gflops=_matmul_gflops(seconds),
+        matmul_gflops=_matmul_gflops(threads, seconds),
         parameters=parameters.flat.size,
         needed_mb=needed_bytes(trainer) / 1e6,
         before_mb=before,
@@ -103,7 +104,7 @@ def training_flops(trainer: Trainer) -> int:
     return sum(
         6 * array.size
         for name, array in trainer.parameters.items()
-        if array.ndim == 2 and name != "layers.0.Wx"
+        if name.endswith(("Wx", "Wh", "W")) and name != "layers.0.Wx"
     )
 
 
@@ -133,10 +134,15 @@ def _rate(work: Callable[[], object], units: int, seconds: float) -> float:
     return units / statistics.median(times)
 
 
-def _matmul_gflops(seconds: float) -> float:
+def _matmul_gflops(threads: int, seconds: float) -> float:
     a, b = np.random.default_rng(0).standard_normal((2, _PRODUCT, _PRODUCT), dtype=np.float32)
     out: Array = np.empty_like(a)
-    return _rate(lambda: np.matmul(a, b, out), 2 * _PRODUCT**3, seconds) / 1e9
+    shards = Shards(_PRODUCT, threads)
+
+    def product() -> None:
+        shards.map(lambda _, rows: np.matmul(a[rows], b, out[rows]))
+
+    return _rate(product, 2 * _PRODUCT**3, seconds) / 1e9
 
 
 def _peak_rss_mb() -> float:

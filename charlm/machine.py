@@ -22,21 +22,23 @@ _SKYLAKEX = {"avx512f", "avx512dq", "avx512bw", "avx512vl", "avx512cd"}
 _CPUINFO = Path("/proc/cpuinfo")
 
 
-def prepare(threads: int = 0) -> None:
-    """Choose threads and kernel for the BLAS that NumPy will load; too late once it is.
+def prepare(threads: int = 0) -> int:
+    """Set up the BLAS that NumPy will load, and return the number of threads to use.
 
-    `threads` above 0 wins over the environment; 0 leaves the choice to the environment and the
-    library. An OpenBLAS that does not know a newer CPU falls back to its AVX2 kernels, at up to
-    half the speed: where the CPU has AVX-512 it is asked for those instead, unless the user has
-    chosen a kernel.
+    `threads` above 0 wins over the environment, which wins over the number of CPUs. BLAS itself
+    gets one thread: the package splits batches over threads, elementwise work included (see
+    `nn.shards`). An OpenBLAS that does not know a newer CPU falls back to its AVX2 kernels, at up
+    to half the speed: where the CPU has AVX-512 it is asked for those instead, unless the user
+    has chosen a kernel.
     """
+    wanted = threads or _threads_in_environment() or usable_cpus()
     if "numpy" in sys.modules:
-        return
-    if threads > 0:
-        for variable in THREAD_VARIABLES:
-            os.environ[variable] = str(threads)
+        return wanted
+    for variable in THREAD_VARIABLES:
+        os.environ[variable] = "1"
     if _KERNEL not in os.environ and _cpu_flags() >= _SKYLAKEX:
         os.environ[_KERNEL] = "SkylakeX"
+    return wanted
 
 
 def _cpu_flags() -> set[str]:
@@ -49,13 +51,13 @@ def _cpu_flags() -> set[str]:
     return set(flags.partition(":")[2].split())
 
 
-def threads() -> int:
-    """The number of threads that BLAS was told to use, else that of the CPUs that may be used."""
+def _threads_in_environment() -> int:
+    """What the user told BLAS libraries, or 0."""
     for variable in THREAD_VARIABLES:
         value = os.environ.get(variable, "")
         if value.isdigit() and int(value) > 0:
             return int(value)
-    return usable_cpus()
+    return 0
 
 
 def usable_cpus() -> int:

@@ -18,8 +18,10 @@ from charlm.checkpoint import Checkpoint
 from charlm.config import Config, keys
 from charlm.errors import CheckpointError, DivergenceError, RunError
 from charlm.evaluate import Score, score
+from charlm.nn.model import States
 from charlm.nn.ops import softmax_cross_entropy
-from charlm.nn.parameters import Array
+from charlm.nn.parameters import Array, Ids, Parameters
+from charlm.nn.shards import Shards
 from charlm.nn.workspace import Workspace
 from charlm.optim.clipping import clip
 from charlm.optim.schedules import Plateau
@@ -109,6 +111,14 @@ class Update:
     characters: int
 
 
+@dataclass(frozen=True)
+class Shard:
+    """What one thread works with."""
+
+    gradients: Parameters
+    workspace: Workspace = field(default_factory=Workspace)
+
+
 class Trainer:
     """A network being trained on a corpus.
 
@@ -123,7 +133,9 @@ class Trainer:
         Updates in an epoch, and in the whole run.
     """
 
-    def __init__(self, config: Config, corpus: Corpus, dtype: npt.DTypeLike = np.float32) -> None:
+    def __init__(
+        self, config: Config, corpus: Corpus, threads: int = 1, dtype: npt.DTypeLike = np.float32
+    ) -> None:
         if not corpus.usable("train"):
             raise RunError(
                 f"the training split holds {len(corpus.part('train'))} characters; "
@@ -136,7 +148,9 @@ class Trainer:
         self.model = build_model(config.model, len(corpus.vocabulary))
         starting, dropping = np.random.SeedSequence(config.train.seed).spawn(2)
         self.parameters = self.model.initialise(np.random.default_rng(starting), config.model.init, dtype)
-        self.gradients = self.parameters.zeros_like()
+        self.threads = Shards(batch, threads)
+        self.shards = [Shard(self.parameters.zeros_like()) for _ in self.threads.parts]
+        self.gradients = self.shards[0].gradients
         self.optimizer = build_optimizer(config.train, self.parameters.flat.size, dtype)
         self.rng = np.random.Generator(np.random.PCG64(dropping))
         self.carried = self.model.zero_state(batch, dtype)
@@ -172,12 +186,7 @@ class Trainer:
         if window == 0:  # every stream is back at its beginning
             self.carried = self.model.zero_state(self.streams.batch, self.parameters.flat.dtype)
         x, y = self.streams.window(window)
-        logits, carried, tape = self.model.forward(self.parameters, x, self.carried, self.workspace, self.rng)
-        loss, dlogits = softmax_cross_entropy(logits.reshape(x.size, self.model.vocab), y.reshape(-1))
-        self.gradients.flat[...] = 0.0
-        self.model.backward(
-            self.parameters, self.gradients, tape, dlogits.reshape(logits.shape), self.workspace
-        )
+        loss, carried = self._gradients(x, y)
         train = self.config.train
         norm = clip(self.gradients.flat, train.clip_norm, train.clip_value)
         if not math.isfinite(loss) or not math.isfinite(norm):
@@ -187,6 +196,39 @@ class Trainer:
         self.carried = carried
         self.progress.step += 1
         return Update(loss, norm, lr, x.size)
+
+    def _gradients(self, x: Ids, y: Ids) -> tuple[float, States]:
+        """Fill `gradients` for the window `x, y [T, B]`; returns the loss and the state after it."""
+        T, B = x.shape
+        masks = self.model.draw_masks(self.rng, T, B, self.workspace, self.parameters.flat.dtype)
+
+        def part(number: int, streams: slice) -> tuple[float, States]:
+            shard = self.shards[number]
+            targets = y[:, streams].reshape(-1)
+            logits, carried, tape = self.model.forward(
+                self.parameters,
+                x[:, streams],
+                tuple(tuple(array[streams] for array in layer) for layer in self.carried),
+                shard.workspace,
+                tuple(mask[:, streams] for mask in masks),
+            )
+            loss, dlogits = softmax_cross_entropy(
+                logits.reshape(targets.size, self.model.vocab), targets, scored=x.size
+            )
+            shard.gradients.flat[...] = 0.0
+            self.model.backward(
+                self.parameters, shard.gradients, tape, dlogits.reshape(logits.shape), shard.workspace
+            )
+            return loss, carried
+
+        results = self.threads.map(part)
+        for shard in self.shards[1:]:
+            np.add(self.gradients.flat, shard.gradients.flat, self.gradients.flat)
+        carried = tuple(
+            tuple(np.concatenate(arrays) for arrays in zip(*layers, strict=True))
+            for layers in zip(*(after for _, after in results), strict=True)
+        )
+        return sum(loss for loss, _ in results), carried
 
     def validate(self) -> Score | None:
         """Score the validation split, if there is one, without touching the training state.

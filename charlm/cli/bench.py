@@ -49,10 +49,10 @@ def bench(
         config = configuration.load(config_path, overrides)
     else:
         config = configuration.resolve(configuration.parse_overrides(overrides), name="bench")
-    machine.prepare(threads or config.run.threads)
+    used = machine.prepare(threads or config.run.threads)
     from charlm.bench import measure
 
-    speed = measure(config, vocab, seconds)
+    speed = measure(config, vocab, used, seconds)
     model, train = config.model, config.train
     values = {
         "cell": model.cell,
@@ -62,7 +62,7 @@ def bench(
         "seq_len": train.seq_len,
         "vocab": vocab,
         "parameters": speed.parameters,
-        "threads": machine.threads(),
+        "threads": used,
         "blas": machine.blas(),
         "train_chars_per_s": speed.train_chars_per_s,
         "sample_chars_per_s": speed.sample_chars_per_s,

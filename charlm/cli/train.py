@@ -77,14 +77,14 @@ def train(
         raise click.UsageError(
             f"no text to train on: set corpus.path in {config_path}, or give --corpus FILE."
         )
-    machine.prepare(config.run.threads)
-    trainer, directory = _prepare(config, resume, overwrite)
+    threads = machine.prepare(config.run.threads)
+    trainer, directory = _prepare(config, threads, resume, overwrite)
     _announce(trainer, directory)
     resume_command = f"charlm train --config {directory.config} --resume"
     _train(trainer, directory, max_steps, resume_command)
 
 
-def _prepare(config: Config, resume: bool, overwrite: bool) -> tuple[Trainer, RunDirectory]:
+def _prepare(config: Config, threads: int, resume: bool, overwrite: bool) -> tuple[Trainer, RunDirectory]:
     """A trainer at its beginning, or where its run stopped; nothing is written before all is checked."""
     from charlm import checkpoint
     from charlm.build import build_units
@@ -102,7 +102,7 @@ def _prepare(config: Config, resume: bool, overwrite: bool) -> tuple[Trainer, Ru
         raise RunError(f"{directory.path} holds no last.npz to resume from; leave out --resume")
     saved = checkpoint.load(directory.last) if resume else None
     text = read_corpus(Path(config.corpus.path), build_units(config.corpus), config.corpus.split)
-    trainer = Trainer(config, text)
+    trainer = Trainer(config, text, threads)
     if saved is None:
         directory.create(config.to_yaml())
     else:

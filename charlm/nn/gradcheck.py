@@ -112,7 +112,7 @@ def check_model(
     The function checked is the mean cross-entropy of a window that begins from a carried state
     that is not zero, plus a random linear form of the state after the window, so that what comes
     back through both ends of the window is checked too. Gradients with respect to the carried
-    state are called `state.LAYER.NAME`. Dropout draws the same masks at every evaluation.
+    state are called `state.LAYER.NAME`. Dropout keeps one set of masks.
     """
     rng = np.random.default_rng(seed)
     parameters = model.initialise(rng, init, np.float64)
@@ -122,9 +122,10 @@ def check_model(
     state = _random_state(model, batch, rng)
     pull = _random_state(model, batch, rng)
     workspace = Workspace()
+    masks = model.draw_masks(rng, steps, batch, workspace, np.float64)
 
     def forward() -> tuple[float, Array, Tape]:
-        logits, after, tape = model.forward(parameters, x, state, workspace, np.random.default_rng(seed))
+        logits, after, tape = model.forward(parameters, x, state, workspace, masks)
         loss, dlogits = softmax_cross_entropy(logits.reshape(-1, model.vocab), y.reshape(-1))
         loss += sum(
             float((a * w).sum()) for s, p in zip(after, pull, strict=True) for a, w in zip(s, p, strict=True)

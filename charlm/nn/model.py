@@ -16,13 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from charlm.nn.cells.contract import Cell, State
-from charlm.nn.ops import (
-    dropout_mask,
-    gather_backward,
-    gather_forward,
-    linear_backward,
-    linear_forward,
-)
+from charlm.nn.ops import Gather, dropout_mask, linear_backward, linear_forward
 from charlm.nn.parameters import Array, Ids, Parameters, Shape
 from charlm.nn.workspace import Workspace
 
@@ -30,16 +24,19 @@ States = tuple[State, ...]
 """The carried state of the whole network: one `State` a layer, from the bottom."""
 
 
+Masks = tuple[Array, ...]
+"""Dropout masks behind each layer, `[1, B, H]` or `[T, B, H]`; empty without dropout."""
+
+
 @dataclass(frozen=True)
 class Tape:
     """What the backward pass needs of a forward pass; valid until the next one in its workspace."""
 
-    x: Ids
-    """`[T, B]`."""
+    characters: Gather
+    """The window's characters, as the first layer's input."""
     inputs: tuple[Array, ...]
-    """What each layer and, last, the output received: `[T, B, H]`; the first layer's is empty."""
-    masks: tuple[Array | None, ...]
-    """Dropout masks behind each layer, `[1, B, H]` or `[T, B, H]`."""
+    """What each layer above the first, and last the output, received: `[T, B, H]`."""
+    masks: Masks
     layers: tuple[Any, ...]
     """Each cell's own tape."""
 
@@ -95,13 +92,25 @@ class Model:
             tuple(np.zeros((batch, self.hidden), dtype) for _ in self.cell.states) for _ in range(self.layers)
         )
 
+    def draw_masks(
+        self, rng: np.random.Generator, T: int, B: int, workspace: Workspace, dtype: npt.DTypeLike
+    ) -> Masks:
+        """Draw the dropout masks of a window of `B` streams; none if there is no dropout."""
+        if self.dropout == 0:
+            return ()
+        shape = (1 if self.dropout_mask == "window" else T, B, self.hidden)
+        return tuple(
+            dropout_mask(rng, shape, self.dropout, workspace.array(f"mask.{layer}", shape, dtype))
+            for layer in range(self.layers)
+        )
+
     def forward(
         self,
         parameters: Parameters,
         x: Ids,
         state: States,
         workspace: Workspace,
-        rng: np.random.Generator | None = None,
+        masks: Masks = (),
     ) -> tuple[Array, States, Tape]:
         """Run a window of `B` streams.
 
@@ -111,8 +120,8 @@ class Model:
             Ids `[T, B]`.
         state
             Carried state before the window; only read.
-        rng
-            Where dropout masks are drawn from; None switches dropout off, for evaluation.
+        masks
+            From `draw_masks`; without them there is no dropout, as for evaluation.
 
         Returns
         -------
@@ -124,35 +133,34 @@ class Model:
             For `backward`.
         """
         T, B = x.shape
-        H, dtype = self.hidden, parameters.flat.dtype
-        h = workspace.array("no input", (0,), dtype)
-        inputs, masks, tapes = [h], [], []
+        H, G, dtype = self.hidden, self.cell.gates, parameters.flat.dtype
+        characters = Gather(x.reshape(T * B))
+        inputs: list[Array] = []
+        tapes = []
         after: list[State] = []
         for layer in range(self.layers):
             own, place = parameters.under(f"layers.{layer}"), workspace.within(f"layers.{layer}")
-            columns = own["b"].size
-            projected = place.array("projected", (T, B, columns), dtype)
-            rows = projected.reshape(T * B, columns)
-            if layer == 0:
-                gather_forward(x.reshape(T * B), own["Wx"], own["b"], rows)
-            else:
-                linear_forward(h.reshape(T * B, H), own["Wx"], own["b"], rows)
+            projected = place.array("projected", (G, T, B, H), dtype)
+            for gate in range(G):
+                Wx, b, rows = own["Wx"][gate], own["b"][gate], projected[gate].reshape(T * B, H)
+                if layer == 0:
+                    characters.forward(Wx, b, rows)
+                else:
+                    linear_forward(inputs[-1].reshape(T * B, H), Wx, b, rows)
             h, final, tape = self.cell.forward(own, projected, state[layer], place)
             after.append(tuple(array.copy() for array in final))
             tapes.append(tape)
-            mask = self._draw_mask(rng, T, B, place, dtype)
-            if mask is not None:
-                h = np.multiply(h, mask, place.array("dropped", (T, B, H), dtype))
-            masks.append(mask)
+            if masks:
+                h = np.multiply(h, masks[layer], place.array("dropped", (T, B, H), dtype))
             inputs.append(h)
         logits = workspace.array("logits", (T, B, self.vocab), dtype)
         linear_forward(
-            h.reshape(T * B, H),
+            inputs[-1].reshape(T * B, H),
             parameters["output.W"],
             parameters["output.b"],
             logits.reshape(T * B, self.vocab),
         )
-        return logits, tuple(after), Tape(x, tuple(inputs), tuple(masks), tuple(tapes))
+        return logits, tuple(after), Tape(characters, tuple(inputs), masks, tuple(tapes))
 
     def backward(
         self,
@@ -169,51 +177,32 @@ class Model:
         respect to the state after the window: none, in truncated BPTT. Returns the gradient with
         respect to the state before the window.
         """
-        T, B = tape.x.shape
+        T, B, V = dlogits.shape
         H, dtype = self.hidden, parameters.flat.dtype
         dstate = dstate or self.zero_state(B, dtype)
         dh = workspace.array("dh", (T, B, H), dtype)
-        linear_backward(
-            tape.inputs[-1].reshape(T * B, H),
-            parameters["output.W"],
-            gradients["output.W"],
-            gradients["output.b"],
-            dlogits.reshape(T * B, self.vocab),
-            dh.reshape(T * B, H),
-        )
+        # forward was logits = h W + b
+        rows = dlogits.reshape(T * B, V)
+        top = tape.inputs[-1].reshape(T * B, H)
+        linear_backward(top, gradients["output.W"], gradients["output.b"], rows)
+        np.matmul(rows, parameters["output.W"].T, dh.reshape(T * B, H))
         before: list[State] = []
         for layer in reversed(range(self.layers)):
             own, place = parameters.under(f"layers.{layer}"), workspace.within(f"layers.{layer}")
             down = gradients.under(f"layers.{layer}")
-            mask = tape.masks[layer]
-            if mask is not None:
-                np.multiply(dh, mask, dh)
+            if tape.masks:
+                np.multiply(dh, tape.masks[layer], dh)
             dprojected, dinitial = self.cell.backward(own, down, tape.layers[layer], dh, dstate[layer], place)
             before.append(dinitial)
-            rows = dprojected.reshape(T * B, own["b"].size)
-            if layer == 0:
-                gather_backward(tape.x.reshape(T * B), down["Wx"], down["b"], rows)
-            else:
-                linear_backward(
-                    tape.inputs[layer].reshape(T * B, H),
-                    own["Wx"],
-                    down["Wx"],
-                    down["b"],
-                    rows,
-                    dh.reshape(T * B, H),
-                )
+            # forward was projected[g] = x Wx[g] + b[g]
+            for gate, array in enumerate(dprojected):
+                rows, dW, db = array.reshape(T * B, H), down["Wx"][gate], down["b"][gate]
+                if layer == 0:
+                    tape.characters.backward(dW, db, rows)
+                else:
+                    linear_backward(tape.inputs[layer - 1].reshape(T * B, H), dW, db, rows)
+                    part = dh if gate == 0 else workspace.array("dh part", (T, B, H), dtype)
+                    np.matmul(rows, own["Wx"][gate].T, part.reshape(T * B, H))
+                    if gate > 0:
+                        np.add(dh, part, dh)
         return tuple(reversed(before))
-
-    def _draw_mask(
-        self,
-        rng: np.random.Generator | None,
-        T: int,
-        B: int,
-        place: Workspace,
-        dtype: npt.DTypeLike,
-    ) -> Array | None:
-        if rng is None or self.dropout == 0:
-            return None
-        steps = 1 if self.dropout_mask == "window" else T
-        shape = (steps, B, self.hidden)
-        return dropout_mask(rng, shape, self.dropout, place.array("mask", shape, dtype))

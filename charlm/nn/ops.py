@@ -10,15 +10,25 @@ import numpy as np
 from charlm.nn.parameters import Array, Ids, Shape
 
 
-def sigmoid(a: Array) -> None:
-    """Replace `a` by `σ(a) = ½ tanh(½a) + ½`.
+def sigmoid(a: Array, out: Array) -> Array:
+    """`σ(a) = ½ tanh(½a) + ½`, written to `out`, which is returned; `a` is used up.
 
     The same function as `1 / (1 + exp(-a))`, with neither overflow nor a division.
     """
     np.multiply(a, 0.5, a)
     np.tanh(a, a)
     np.multiply(a, 0.5, a)
-    np.add(a, 0.5, a)
+    np.add(a, 0.5, out)
+    return out
+
+
+def column_sums(rows: Array) -> Array:
+    """Sums `[O]` over the rows of `[N, O]`.
+
+    As a product with ones: NumPy's own sum goes row by row and takes several times as long.
+    """
+    sums: Array = np.ones(len(rows), rows.dtype) @ rows
+    return sums
 
 
 def linear_forward(x: Array, W: Array, b: Array, out: Array) -> Array:
@@ -28,42 +38,50 @@ def linear_forward(x: Array, W: Array, b: Array, out: Array) -> Array:
     return out
 
 
-def linear_backward(
-    x: Array,
-    W: Array,
-    dW: Array,
-    db: Array,
-    dy: Array,
-    dx: Array,
-) -> Array:
-    """Gradients of `y = x W + b`.
+def linear_backward(x: Array, dW: Array, db: Array, dy: Array) -> None:
+    """Gradients of the parameters of `y = x W + b`: `dW += xᵀ dy` and `db += Σ dy`.
 
-    `dW += xᵀ dy`, `db += Σ dy`, and `dx = dy Wᵀ`, written to `dx [N, I]`, which is returned.
+    That of the input is `dx = dy Wᵀ`.
     """
     dW += x.T @ dy
-    db += dy.sum(axis=0)
-    np.matmul(dy, W.T, dx)
-    return dx
+    db += column_sums(dy)
 
 
-def gather_forward(ids: Ids, W: Array, b: Array, out: Array) -> Array:
-    """`y = onehot(ids) W + b` without the product: `ids [N]`, `W [V, O]`, `out [N, O]`."""
-    # mode="clip" is NumPy's unbuffered way into `out`; ids come from a vocabulary, so none is clipped
-    np.take(W, ids, axis=0, out=out, mode="clip")
-    np.add(out, b, out)
-    return out
+class Gather:
+    """`y = onehot(ids) W + b` without the product, for several `W` and the same `ids [N]`.
+
+    The rows of `W` that occur are looked up once, so that the work does not grow with V.
+    """
+
+    def __init__(self, ids: Ids) -> None:
+        self.used, self.places = np.unique(ids, return_inverse=True)
+        """Ids that occur `[U]`, and for each row its place among them `[N]`."""
+        self._order = np.argsort(self.places, kind="stable")
+        self._starts = np.searchsorted(self.places[self._order], np.arange(len(self.used)))
+
+    def forward(self, W: Array, b: Array, out: Array) -> Array:
+        """`W [V, O]`, `b [O]`, `out [N, O]`, which is returned."""
+        table = W[self.used] + b
+        # mode="clip" is NumPy's unbuffered way into `out`; no place is out of bounds
+        return np.take(table, self.places, axis=0, out=out, mode="clip")
+
+    def backward(self, dW: Array, db: Array, dy: Array) -> None:
+        """`dW[v] += Σ dy` over the rows where `ids = v`, and `db += Σ dy`; `dy [N, O]`."""
+        N, U = len(self.places), len(self.used)
+        if U <= _FEW:
+            # few rows: a one-hot product costs little and runs at the speed of BLAS
+            onehot = np.zeros((U, N), dy.dtype)
+            onehot[self.places, np.arange(N)] = 1.0
+            sums = onehot @ dy
+        else:
+            # many rows: those of one id are brought together and summed in one pass
+            sums = np.add.reduceat(dy[self._order], self._starts, axis=0)
+        dW[self.used] += sums
+        db += column_sums(sums)
 
 
-def gather_backward(ids: Ids, dW: Array, db: Array, dy: Array) -> None:
-    """Gradients of `y = onehot(ids) W + b`: `dW[v] += Σ dy` over the rows where `ids = v`; `db += Σ dy`."""
-    # rows of one character are brought together and summed in one pass; a dense one-hot
-    # product would cost V times as much, and np.add.at is slower than either
-    order = np.argsort(ids, kind="stable")
-    together = ids[order]
-    starts = np.flatnonzero(np.r_[True, together[1:] != together[:-1]])
-    sums = np.add.reduceat(dy[order], starts, axis=0)
-    dW[together[starts]] += sums
-    db += sums.sum(axis=0)
+_FEW = 128
+"""Distinct ids up to which a one-hot product is faster than sorted sums."""
 
 
 def dropout_mask(rng: np.random.Generator, shape: Shape, dropout: float, out: Array) -> Array:
@@ -88,17 +106,18 @@ def cross_entropy(logits: Array, targets: Ids) -> Array:
     return nats
 
 
-def softmax_cross_entropy(logits: Array, targets: Ids) -> tuple[float, Array]:
+def softmax_cross_entropy(logits: Array, targets: Ids, scored: int | None = None) -> tuple[float, Array]:
     """Mean nats a character, and the gradient with respect to the logits.
 
     `loss = -1/N Σ_n log p[n, targets[n]]` with `p = softmax(logits)`; its gradient is
-    `(p - onehot(targets)) / N`. `logits [N, V]` is overwritten by the gradient.
+    `(p - onehot(targets)) / N`. `logits [N, V]` is overwritten by the gradient. Where these rows
+    are only a part, `scored` is the N of the whole: the parts' losses then sum to its mean.
     """
-    N = len(targets)
+    N = scored or len(targets)
     nats, normaliser = _nats_and_normaliser(logits, targets)
     p = logits  # the exponentials, from here on
     np.multiply(p, (1.0 / (normaliser * N)).astype(p.dtype)[:, None], p)
-    p[np.arange(N), targets] -= p.dtype.type(1.0 / N)
+    p[np.arange(len(targets)), targets] -= p.dtype.type(1.0 / N)
     return float((nats / N).sum()), p
 
 

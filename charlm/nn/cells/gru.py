@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from charlm.nn.cells.contract import Cell, State
-from charlm.nn.ops import sigmoid
+from charlm.nn.cells.contract import Cell, State, accumulate_recurrent, transposed
+from charlm.nn.ops import column_sums, sigmoid
 from charlm.nn.parameters import Array, Shape
 from charlm.nn.workspace import Workspace
 
@@ -20,7 +20,7 @@ class Tape:
     h: Array
     """`[T+1, B, H]`: the state before the window, then after each step."""
     gates: Array
-    """`[T, B, 3H]`: r, z, n, after their nonlinearities."""
+    """`[3, T, B, H]`: r, z, n, after their nonlinearities."""
     reset: Array
     """`[T, B, H]`: what the reset gate acts on or makes; see each form."""
 
@@ -30,9 +30,9 @@ class GRUAfter(Cell):
 
     ::
 
-        u_t = h_{t-1} Wh                                   [B, 3H], columns r z n
-        r, z = sigmoid(x_t Wx + b + u_t)[:, :2H]
-        n = tanh(x_t Wx + b + r * (u_t + bn))[:, 2H:]
+        u_t = h_{t-1} Wh                         [3, B, H], gates r z | n
+        r, z = sigmoid((x_t Wx + b + u_t)[:2])
+        n = tanh((x_t Wx + b)[2] + r * (u_t[2] + bn))
         h_t = (1 - z) * n + z * h_{t-1}
 
     The form of cuDNN and PyTorch: one recurrent product a step. `bn` is the bias inside the
@@ -51,23 +51,22 @@ class GRUAfter(Cell):
         self, parameters: Mapping[str, Array], projected: Array, state: State, workspace: Workspace
     ) -> tuple[Array, State, Tape]:
         """See `Cell.forward`."""
-        T, B, H = *projected.shape[:2], projected.shape[2] // 3
+        _, T, B, H = projected.shape
         Wh, bn = parameters["Wh"], parameters["bn"]
         h = workspace.array("h", (T + 1, B, H), projected.dtype)
         inner = workspace.array("inner", (T, B, H), projected.dtype)  # u + bn of the candidate
-        u = workspace.array("u", (B, 3 * H), projected.dtype)
+        u = workspace.array("u", (3, B, H), projected.dtype)
         scratch = workspace.array("scratch", (B, H), projected.dtype)
         h[0] = state[0]
-        gates = projected  # [T, B, 3H]: becomes r, z, n in place
+        gates = projected  # [3, T, B, H]: becomes r, z, n in place
         for t in range(T):
-            a = gates[t]
-            r, z, n = (a[:, k * H : (k + 1) * H] for k in range(3))
+            r, z, n = now = gates[:, t]
             np.matmul(h[t], Wh, u)
             # r, z = sigmoid(projected + u)
-            np.add(a[:, : 2 * H], u[:, : 2 * H], a[:, : 2 * H])
-            sigmoid(a[:, : 2 * H])
+            np.add(u[:2], now[:2], u[:2])
+            sigmoid(u[:2], now[:2])
             # n = tanh(projected + r * (u + bn))
-            np.add(u[:, 2 * H :], bn, inner[t])
+            np.add(u[2], bn, inner[t])
             np.multiply(r, inner[t], scratch)
             np.add(n, scratch, n)
             np.tanh(n, n)
@@ -85,34 +84,35 @@ class GRUAfter(Cell):
         dh: Array,
         dstate: State,
         workspace: Workspace,
-    ) -> tuple[Array, State]:
+    ) -> tuple[Sequence[Array] | Array, State]:
         """See `Cell.backward`."""
         T, B, H = dh.shape
-        WhT = parameters["Wh"].T
-        da = workspace.array("da", (T, B, 3 * H), dh.dtype)  # gradient at projected
-        du = workspace.array("du", (T, B, 3 * H), dh.dtype)  # gradient at the recurrent product
-        slope = workspace.array("slope", (B, 2 * H), dh.dtype)
+        WhT = transposed(parameters["Wh"], workspace)
+        # gradients at the candidate's input, at r and z, and at the candidate's recurrent product:
+        # the first three belong to the input product, the last three to the recurrent one
+        buffer = workspace.array("da", (4, T, B, H), dh.dtype)
+        slope = workspace.array("slope", (2, B, H), dh.dtype)
+        back = workspace.array("back", (3, B, H), dh.dtype)
         dh_t = dstate[0].copy()  # [B, H], from the steps after t
         carried = np.empty_like(dh_t)
         for t in reversed(range(T)):
-            r, z, n = (tape.gates[t, :, k * H : (k + 1) * H] for k in range(3))
-            dr, dz, dn = (da[t, :, k * H : (k + 1) * H] for k in range(3))
+            r, z, n = tape.gates[:, t]
+            da_n, dr, dz, du_n = now = buffer[:, t]
             np.add(dh_t, dh[t], dh_t)
             # forward was h_t = (1 - z) * n + z * h_{t-1}
-            _blend_backward(tape.h[t], z, n, dh_t, dz, dn, carried)
+            _blend_backward(tape.h[t], z, n, dh_t, dz, da_n, carried)
             # forward was n = tanh(projected + r * inner), inner = u + bn
-            np.multiply(dn, tape.reset[t], dr)
-            np.multiply(dn, r, du[t, :, 2 * H :])
+            np.multiply(da_n, tape.reset[t], dr)
+            np.multiply(da_n, r, du_n)
             # forward was r, z = sigmoid(projected + u)
-            _sigmoid_backward(tape.gates[t, :, : 2 * H], da[t, :, : 2 * H], slope)
-            du[t, :, : 2 * H] = da[t, :, : 2 * H]
+            _sigmoid_backward(tape.gates[:2, t], now[1:3], slope)
             # forward was u_t = h_{t-1} Wh
-            np.matmul(du[t], WhT, dh_t)
+            np.matmul(now[1:], WhT, back)
+            np.add.reduce(back, axis=0, out=dh_t)
             np.add(dh_t, carried, dh_t)
-        rows = du.reshape(T * B, 3 * H)
-        gradients["Wh"][...] += tape.h[:-1].reshape(T * B, H).T @ rows
-        gradients["bn"][...] += rows[:, 2 * H :].sum(axis=0)
-        return da, (dh_t,)
+        accumulate_recurrent(gradients["Wh"], tape.h, buffer[1:])
+        gradients["bn"][...] += column_sums(buffer[3].reshape(T * B, H))
+        return [buffer[1], buffer[2], buffer[0]], (dh_t,)
 
 
 class GRUBefore(Cell):
@@ -120,8 +120,8 @@ class GRUBefore(Cell):
 
     ::
 
-        r, z = sigmoid(x_t Wx + b + h_{t-1} Wh)[:, :2H]    columns r z | n
-        n = tanh(x_t Wx + b + (r * h_{t-1}) Wh)[:, 2H:]
+        r, z = sigmoid(x_t Wx[:2] + b[:2] + h_{t-1} Wh[:2])      gates r z | n
+        n = tanh(x_t Wx[2] + b[2] + (r * h_{t-1}) Wh[2])
         h_t = (1 - z) * n + z * h_{t-1}
 
     Cho et al. 2014, the usual textbook form: two recurrent products a step. Texts that write
@@ -135,21 +135,20 @@ class GRUBefore(Cell):
         self, parameters: Mapping[str, Array], projected: Array, state: State, workspace: Workspace
     ) -> tuple[Array, State, Tape]:
         """See `Cell.forward`."""
-        T, B, H = *projected.shape[:2], projected.shape[2] // 3
-        Wrz, Wn = parameters["Wh"][:, : 2 * H], parameters["Wh"][:, 2 * H :]
+        _, T, B, H = projected.shape
+        Wrz, Wn = parameters["Wh"][:2], parameters["Wh"][2]
         h = workspace.array("h", (T + 1, B, H), projected.dtype)
         kept = workspace.array("kept", (T, B, H), projected.dtype)  # r * h_{t-1}
-        u = workspace.array("u", (B, 2 * H), projected.dtype)
+        u = workspace.array("u", (2, B, H), projected.dtype)
         scratch = workspace.array("scratch", (B, H), projected.dtype)
         h[0] = state[0]
-        gates = projected  # [T, B, 3H]: becomes r, z, n in place
+        gates = projected  # [3, T, B, H]: becomes r, z, n in place
         for t in range(T):
-            a = gates[t]
-            r, z, n = (a[:, k * H : (k + 1) * H] for k in range(3))
+            r, z, n = now = gates[:, t]
             # r, z = sigmoid(projected + h_{t-1} Wrz)
             np.matmul(h[t], Wrz, u)
-            np.add(a[:, : 2 * H], u, a[:, : 2 * H])
-            sigmoid(a[:, : 2 * H])
+            np.add(u, now[:2], u)
+            sigmoid(u, now[:2])
             # n = tanh(projected + (r * h_{t-1}) Wn)
             np.multiply(r, h[t], kept[t])
             np.matmul(kept[t], Wn, scratch)
@@ -169,32 +168,33 @@ class GRUBefore(Cell):
         dh: Array,
         dstate: State,
         workspace: Workspace,
-    ) -> tuple[Array, State]:
+    ) -> tuple[Sequence[Array] | Array, State]:
         """See `Cell.backward`."""
         T, B, H = dh.shape
-        WrzT, WnT = parameters["Wh"][:, : 2 * H].T, parameters["Wh"][:, 2 * H :].T
-        da = workspace.array("da", (T, B, 3 * H), dh.dtype)
-        slope = workspace.array("slope", (B, 2 * H), dh.dtype)
+        WhT = transposed(parameters["Wh"], workspace)
+        da = workspace.array("da", (3, T, B, H), dh.dtype)
+        slope = workspace.array("slope", (2, B, H), dh.dtype)
+        back = workspace.array("back", (2, B, H), dh.dtype)
         dh_t = dstate[0].copy()  # [B, H], from the steps after t
         carried, dkept = np.empty_like(dh_t), np.empty_like(dh_t)
         for t in reversed(range(T)):
-            r, z, n = (tape.gates[t, :, k * H : (k + 1) * H] for k in range(3))
-            dr, dz, dn = (da[t, :, k * H : (k + 1) * H] for k in range(3))
+            r, z, n = tape.gates[:, t]
+            dr, dz, da_n = now = da[:, t]
             np.add(dh_t, dh[t], dh_t)
             # forward was h_t = (1 - z) * n + z * h_{t-1}
-            _blend_backward(tape.h[t], z, n, dh_t, dz, dn, carried)
+            _blend_backward(tape.h[t], z, n, dh_t, dz, da_n, carried)
             # forward was n = tanh(projected + kept Wn), kept = r * h_{t-1}
-            np.matmul(dn, WnT, dkept)
+            np.matmul(da_n, WhT[2], dkept)
             np.multiply(dkept, tape.h[t], dr)
             np.multiply(dkept, r, dkept)
             np.add(carried, dkept, carried)
             # forward was r, z = sigmoid(projected + h_{t-1} Wrz)
-            _sigmoid_backward(tape.gates[t, :, : 2 * H], da[t, :, : 2 * H], slope)
-            np.matmul(da[t, :, : 2 * H], WrzT, dh_t)
+            _sigmoid_backward(tape.gates[:2, t], now[:2], slope)
+            np.matmul(now[:2], WhT[:2], back)
+            np.add(back[0], back[1], dh_t)
             np.add(dh_t, carried, dh_t)
-        rows = da.reshape(T * B, 3 * H)
-        gradients["Wh"][:, : 2 * H] += tape.h[:-1].reshape(T * B, H).T @ rows[:, : 2 * H]
-        gradients["Wh"][:, 2 * H :] += tape.reset.reshape(T * B, H).T @ rows[:, 2 * H :]
+        accumulate_recurrent(gradients["Wh"][:2], tape.h, da[:2])
+        gradients["Wh"][2] += tape.reset.reshape(T * B, H).T @ da[2].reshape(T * B, H)
         return da, (dh_t,)
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from charlm.nn.cells.contract import Cell, State
+from charlm.nn.cells.contract import Cell, State, accumulate_recurrent, transposed
 from charlm.nn.ops import sigmoid
 from charlm.nn.parameters import Array
 from charlm.nn.workspace import Workspace
@@ -22,7 +22,7 @@ class Tape:
     c: Array
     """`[T+1, B, H]`: likewise."""
     gates: Array
-    """`[T, B, 4H]`: i, f, o, g, after their nonlinearities."""
+    """`[4, T, B, H]`: i, f, o, g, after their nonlinearities."""
     tanh_c: Array
     """`[T, B, H]`."""
 
@@ -32,8 +32,8 @@ class LSTM(Cell):
 
     ::
 
-        a_t = x_t Wx + h_{t-1} Wh + b            [B, 4H], columns i f o | g
-        i, f, o = sigmoid(a[:, :3H]);  g = tanh(a[:, 3H:])
+        a_t = x_t Wx + h_{t-1} Wh + b            [4, B, H], gates i f o | g
+        i, f, o = sigmoid(a[:3]);  g = tanh(a[3])
         c_t = f * c_{t-1} + i * g;     h_t = o * tanh(c_t)
 
     Hochreiter & Schmidhuber 1997; forget gate: Gers et al. 2000. The forget gate's bias starts
@@ -46,35 +46,33 @@ class LSTM(Cell):
     def initialise(self, parameters: Mapping[str, Array], rng: np.random.Generator, init: str) -> None:
         """See `Cell.initialise`; the forget gate's bias is 1."""
         super().initialise(parameters, rng, init)
-        H = parameters["Wh"].shape[0]
-        parameters["b"][H : 2 * H] = 1.0
+        parameters["b"][1] = 1.0
 
     def forward(
         self, parameters: Mapping[str, Array], projected: Array, state: State, workspace: Workspace
     ) -> tuple[Array, State, Tape]:
         """See `Cell.forward`."""
-        T, B, H = *projected.shape[:2], projected.shape[2] // 4
+        _, T, B, H = projected.shape
         Wh = parameters["Wh"]
         h = workspace.array("h", (T + 1, B, H), projected.dtype)
         c = workspace.array("c", (T + 1, B, H), projected.dtype)
         tanh_c = workspace.array("tanh_c", (T, B, H), projected.dtype)
-        recurrent = workspace.array("recurrent", (B, 4 * H), projected.dtype)
-        written = workspace.array("written", (B, H), projected.dtype)
+        a = workspace.array("a", (4, B, H), projected.dtype)
+        ig = workspace.array("ig", (B, H), projected.dtype)
         h[0], c[0] = state
-        gates = projected  # [T, B, 4H]: a_t becomes i, f, o, g in place
+        gates = projected  # [4, T, B, H]: becomes i, f, o, g in place
         for t in range(T):
             # a_t = projected_t + h_{t-1} Wh
-            a = gates[t]
-            np.matmul(h[t], Wh, recurrent)
-            np.add(a, recurrent, a)
-            # i, f, o = sigmoid(a[:, :3H]);  g = tanh(a[:, 3H:])
-            sigmoid(a[:, : 3 * H])
-            i, f, o, g = (a[:, k * H : (k + 1) * H] for k in range(4))
-            np.tanh(g, g)
+            i, f, o, g = now = gates[:, t]
+            np.matmul(h[t], Wh, a)
+            np.add(a, now, a)
+            # i, f, o = sigmoid(a[:3]);  g = tanh(a[3])
+            sigmoid(a[:3], now[:3])
+            np.tanh(a[3], g)
             # c_t = f * c_{t-1} + i * g
             np.multiply(f, c[t], c[t + 1])
-            np.multiply(i, g, written)
-            np.add(c[t + 1], written, c[t + 1])
+            np.multiply(i, g, ig)
+            np.add(c[t + 1], ig, c[t + 1])
             # h_t = o * tanh(c_t)
             np.tanh(c[t + 1], tanh_c[t])
             np.multiply(o, tanh_c[t], h[t + 1])
@@ -88,21 +86,23 @@ class LSTM(Cell):
         dh: Array,
         dstate: State,
         workspace: Workspace,
-    ) -> tuple[Array, State]:
+    ) -> tuple[Sequence[Array] | Array, State]:
         """See `Cell.backward`."""
         T, B, H = dh.shape
-        WhT = parameters["Wh"].T
-        da = workspace.array("da", (T, B, 4 * H), dh.dtype)  # [T, B, 4H]
-        slope = workspace.array("slope", (B, 3 * H), dh.dtype)
+        WhT = transposed(parameters["Wh"], workspace)
+        da = workspace.array("da", (4, T, B, H), dh.dtype)  # [4, T, B, H]
+        slope = workspace.array("slope", (3, B, H), dh.dtype)
+        back = workspace.array("back", (4, B, H), dh.dtype)
         dh_t, dc_t = dstate[0].copy(), dstate[1].copy()  # [B, H], from the steps after t
         scratch = np.empty_like(dh_t)
         for t in reversed(range(T)):
-            i, f, o, g = (tape.gates[t, :, k * H : (k + 1) * H] for k in range(4))
-            di, df, do, dg = (da[t, :, k * H : (k + 1) * H] for k in range(4))
+            i, f, o, g = gates = tape.gates[:, t]
+            di, df, do, dg = now = da[:, t]
+            tanh_c = tape.tanh_c[t]
             # forward was h_t = o * tanh(c_t)
             np.add(dh_t, dh[t], dh_t)
-            np.multiply(dh_t, tape.tanh_c[t], do)
-            np.multiply(tape.tanh_c[t], tape.tanh_c[t], scratch)
+            np.multiply(dh_t, tanh_c, do)
+            np.multiply(tanh_c, tanh_c, scratch)
             np.subtract(1.0, scratch, scratch)
             np.multiply(scratch, o, scratch)
             np.multiply(scratch, dh_t, scratch)
@@ -113,15 +113,15 @@ class LSTM(Cell):
             np.multiply(dc_t, i, dg)
             np.multiply(dc_t, f, dc_t)
             # forward was i, f, o = sigmoid(a): da = d(ifo) * ifo * (1 - ifo)
-            ifo = tape.gates[t, :, : 3 * H]
-            np.subtract(1.0, ifo, slope)
-            np.multiply(slope, ifo, slope)
-            np.multiply(da[t, :, : 3 * H], slope, da[t, :, : 3 * H])
+            np.subtract(1.0, gates[:3], slope)
+            np.multiply(slope, gates[:3], slope)
+            np.multiply(now[:3], slope, now[:3])
             # forward was g = tanh(a): da = dg * (1 - g²)
             np.multiply(g, g, scratch)
             np.subtract(1.0, scratch, scratch)
             np.multiply(dg, scratch, dg)
             # forward was a_t = projected_t + h_{t-1} Wh
-            np.matmul(da[t], WhT, dh_t)
-        gradients["Wh"][...] += tape.h[:-1].reshape(T * B, H).T @ da.reshape(T * B, 4 * H)
+            np.matmul(now, WhT, back)
+            np.add.reduce(back, axis=0, out=dh_t)
+        accumulate_recurrent(gradients["Wh"], tape.h, da)
         return da, (dh_t, dc_t)

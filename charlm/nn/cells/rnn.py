@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from charlm.nn.cells.contract import Cell, State
+from charlm.nn.cells.contract import Cell, State, accumulate_recurrent, transposed
 from charlm.nn.parameters import Array
 from charlm.nn.workspace import Workspace
 
@@ -32,15 +32,15 @@ class RNN(Cell):
         self, parameters: Mapping[str, Array], projected: Array, state: State, workspace: Workspace
     ) -> tuple[Array, State, Tape]:
         """See `Cell.forward`."""
-        T, B, H = projected.shape
-        Wh = parameters["Wh"]
+        _, T, B, H = projected.shape
+        Wh = parameters["Wh"][0]
         h = workspace.array("h", (T + 1, B, H), projected.dtype)  # [T+1, B, H]
         h[0] = state[0]
-        for t in range(T):
+        for before, a, after in zip(h, projected[0], h[1:], strict=False):
             # h_t = tanh(projected_t + h_{t-1} Wh)
-            np.matmul(h[t], Wh, h[t + 1])
-            np.add(h[t + 1], projected[t], h[t + 1])
-            np.tanh(h[t + 1], h[t + 1])
+            np.matmul(before, Wh, after)
+            np.add(after, a, after)
+            np.tanh(after, after)
         return h[1:], (h[T],), Tape(h)
 
     def backward(
@@ -51,21 +51,21 @@ class RNN(Cell):
         dh: Array,
         dstate: State,
         workspace: Workspace,
-    ) -> tuple[Array, State]:
+    ) -> tuple[Sequence[Array] | Array, State]:
         """See `Cell.backward`."""
         T, B, H = dh.shape
-        WhT = parameters["Wh"].T
+        WhT = transposed(parameters["Wh"], workspace)[0]
         h = tape.h
         da = workspace.array("da", (T, B, H), dh.dtype)  # [T, B, H], a = what tanh is taken of
-        dh_next = dstate[0].copy()  # [B, H], from the steps after t
-        slope = np.empty_like(dh_next)
+        # forward was h_t = tanh(a_t): its slope is 1 - h_t²
+        np.multiply(h[1:], h[1:], da)
+        np.subtract(1.0, da, da)
+        dh_t = dstate[0].copy()  # [B, H], from the steps after t
         for t in reversed(range(T)):
-            # forward was h_t = tanh(a_t), so da_t = (dh_t + what came back from t+1) (1 - h_t²)
-            np.add(dh_next, dh[t], dh_next)
-            np.multiply(h[t + 1], h[t + 1], slope)
-            np.subtract(1.0, slope, slope)
-            np.multiply(dh_next, slope, da[t])
-            np.matmul(da[t], WhT, dh_next)
-        # forward was a_t = projected_t + h_{t-1} Wh
-        gradients["Wh"][...] += h[:-1].reshape(T * B, H).T @ da.reshape(T * B, H)
-        return da, (dh_next,)
+            # da_t = (dh_t + what came back from t+1) (1 - h_t²)
+            np.add(dh_t, dh[t], dh_t)
+            np.multiply(dh_t, da[t], da[t])
+            # forward was a_t = projected_t + h_{t-1} Wh
+            np.matmul(da[t], WhT, dh_t)
+        accumulate_recurrent(gradients["Wh"], h, [da])
+        return [da], (dh_t,)
