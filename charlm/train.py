@@ -177,10 +177,6 @@ class Trainer:
         Raises `DivergenceError` if the loss or the gradient is not finite, before it reaches the
         parameters.
         """
-        with np.errstate(over="ignore", invalid="ignore"):  # what overflows is found below
-            return self._update()
-
-    def _update(self) -> Update:
         step = self.progress.step
         window = step % self.steps_per_epoch
         if window == 0:  # every stream is back at its beginning
@@ -202,6 +198,7 @@ class Trainer:
         T, B = x.shape
         masks = self.model.draw_masks(self.rng, T, B, self.workspace, self.parameters.flat.dtype)
 
+        @np.errstate(over="ignore", invalid="ignore")  # what overflows is found by the caller
         def part(number: int, streams: slice) -> tuple[float, States]:
             shard = self.shards[number]
             targets = y[:, streams].reshape(-1)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from charlm.build import build_units
@@ -72,7 +73,9 @@ def charlm(tmp_path: Path) -> Run:
 TEXT = "the quick brown fox jumps over the lazy dog. " * 6 + "pack my box with five dozen jugs! " * 4
 
 
-def make_trainer(directory: Path, **values: Any) -> Trainer:
+def make_trainer(
+    directory: Path, threads: int = 1, dtype: npt.DTypeLike = np.float32, **values: Any
+) -> Trainer:
     """A small trainer on `TEXT`; `values` are keys with `__` for the dot, such as model__cell."""
     text = directory / "text.txt"
     if not text.exists():
@@ -88,4 +91,4 @@ def make_trainer(directory: Path, **values: Any) -> Trainer:
     }
     settings |= {name.replace("__", "."): value for name, value in values.items()}
     config = resolve(settings, name="small")
-    return Trainer(config, read_corpus(text, build_units(config.corpus), config.corpus.split))
+    return Trainer(config, read_corpus(text, build_units(config.corpus), config.corpus.split), threads, dtype)

@@ -28,12 +28,10 @@ class Layer(ABC):
     gates: tuple[str, ...]
 
     def __init__(self, arrays: Named) -> None:
-        self.H = H = arrays["Wh"].shape[0]
-        columns = {gate: slice(k * H, (k + 1) * H) for k, gate in enumerate(self.gates)}
-        self.columns = columns
-        self.W = {gate: arrays["Wx"][:, columns[gate]].T for gate in self.gates}
-        self.U = {gate: arrays["Wh"][:, columns[gate]].T for gate in self.gates}
-        self.b = {gate: arrays["b"][columns[gate]] for gate in self.gates}
+        H = arrays["Wh"].shape[-1]
+        self.W = {gate: arrays["Wx"][k].T for k, gate in enumerate(self.gates)}
+        self.U = {gate: arrays["Wh"][k].T for k, gate in enumerate(self.gates)}
+        self.b = {gate: arrays["b"][k] for k, gate in enumerate(self.gates)}
         self.bn = arrays.get("bn", np.zeros(H))
         self.dW = {gate: np.zeros_like(self.W[gate]) for gate in self.gates}
         self.dU = {gate: np.zeros_like(self.U[gate]) for gate in self.gates}
@@ -43,9 +41,9 @@ class Layer(ABC):
     def gradients(self) -> Named:
         """In the package's layout."""
         joined = {
-            "Wx": np.concatenate([self.dW[gate].T for gate in self.gates], axis=1),
-            "Wh": np.concatenate([self.dU[gate].T for gate in self.gates], axis=1),
-            "b": np.concatenate([self.db[gate] for gate in self.gates]),
+            "Wx": np.stack([self.dW[gate].T for gate in self.gates]),
+            "Wh": np.stack([self.dU[gate].T for gate in self.gates]),
+            "b": np.stack([self.db[gate] for gate in self.gates]),
         }
         return joined | ({"bn": self.dbn} if isinstance(self, GRUAfter) else {})
 

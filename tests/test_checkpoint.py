@@ -66,7 +66,7 @@ def test_everything_comes_back(tmp_path: Path, saved: Path) -> None:
 def test_the_file_is_plain(saved: Path) -> None:
     """NumPy alone opens a checkpoint without pickle: parameters by name, metadata as JSON."""
     members = _members(saved)
-    assert members["parameters/layers.0.Wh"].shape == (6, 24)
+    assert members["parameters/layers.0.Wh"].shape == (4, 6, 6)
     metadata = _metadata(saved)
     assert metadata["format"] == checkpoint.FORMAT
     assert metadata["config"]["model"]["hidden"] == 6
@@ -148,7 +148,7 @@ def test_contents_that_disagree_are_refused(saved: Path, shape: str) -> None:
     members = _members(saved)
     metadata = _metadata(saved)
     if shape == "parameters":
-        members["parameters/layers.0.Wh"] = members["parameters/layers.0.Wh"][:, :-1]
+        members["parameters/layers.0.Wh"] = members["parameters/layers.0.Wh"][..., :-1]
     else:
         metadata["config"]["model"]["hidden"] = 7
     metadata.pop("sha256")

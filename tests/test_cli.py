@@ -300,7 +300,7 @@ def test_eval_gradients_fails_on_a_wrong_gradient(small: Path) -> None:
         "right = LSTM.backward\n"
         "def wrong(self, parameters, gradients, *rest):\n"
         "    result = right(self, parameters, gradients, *rest)\n"
-        "    gradients['Wh'][0, 0] *= 1.001\n"
+        "    gradients['Wh'][0, 0, 0] *= 1.001\n"
         "    return result\n"
         "LSTM.backward = wrong\n"
         "import sys; sys.argv = 'charlm eval gradients --set model.cell=lstm --set model.layers=1'.split()\n"

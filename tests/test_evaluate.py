@@ -20,8 +20,8 @@ def _model(form: str, memory: float = 0.0) -> tuple[Model, Parameters]:
     model = make_model(form, layers=2, hidden=8, vocab=6)
     parameters = model.initialise(np.random.default_rng(4), "orthogonal", np.float64)
     for name, array in parameters.items():
-        if name.endswith(".b") and memory:
-            array[8:16] = memory  # the LSTM's forget gate, the GRU's z
+        if name.endswith(".b") and len(array) > 1 and memory:
+            array[1] = memory  # the LSTM's forget gate, the GRU's z
     parameters["output.W"][...] *= 4
     return model, parameters
 
@@ -65,7 +65,7 @@ def test_streams_that_never_forget_are_scored_as_one() -> None:
     parameters = Parameters(model.shapes(), np.float64)
     parameters["layers.0.Wh"][...] = 5.0
     parameters["output.W"][...] = [[3.0, -3.0]]
-    parameters["layers.0.Wx"][...] = [[0.5], [-0.5]]
+    parameters["layers.0.Wx"][...] = [[[0.5], [-0.5]]]
     ids = np.random.default_rng(1).integers(0, 2, 4000)
     assert len(set(ids[:3999:1333])) == 2, "neighbouring streams must latch differently"
     scorer = evaluate._Scorer(model, parameters)

@@ -10,6 +10,7 @@ import pytest
 from conftest import make_trainer
 
 from charlm import checkpoint
+from charlm.evaluate import Score
 from charlm.loop import Event, Logged, Previewed, Stopped, Updated, Validated, run
 from charlm.rundir import RunDirectory
 from charlm.train import Trainer
@@ -64,21 +65,21 @@ def test_log_lines(tmp_path: Path) -> None:
     assert (line["step"], line["epoch"], line["validation_loss"]) == (4, 4 / 12, None)
 
 
-def test_best_and_last(tmp_path: Path) -> None:
-    """best.npz holds the lowest validation loss, last.npz the end."""
-    trainer = make_trainer(tmp_path, train__epochs=8.0, train__lr=0.3)
+def test_best_and_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """best.npz holds the lowest validation loss, last.npz the end, and the log every loss."""
+    losses = [3.0, 2.0, 2.5, 2.25]
+    scores = iter(Score(nats=10 * loss, characters=10) for loss in losses)
+    monkeypatch.setattr(Trainer, "validate", lambda _: next(scores))
+    trainer = make_trainer(tmp_path, train__epochs=4.0)
     directory = _begin(tmp_path / "run", trainer)
-    list(run(trainer, directory))
-    losses = {
-        line["step"]: line["validation_loss"]
-        for line in _log(directory)
-        if line["validation_loss"] is not None
-    }
+    events = list(run(trainer, directory))
+    logged = {line["step"]: line["validation_loss"] for line in _log(directory)}
+    assert [loss for loss in logged.values() if loss is not None] == losses
     best, last = checkpoint.load(directory.best), checkpoint.load(directory.last)
-    assert min(losses, key=lambda step: losses[step]) != max(losses), "the test needs a run that overshoots"
-    assert best.progress["step"] == min(losses, key=lambda step: losses[step])
-    assert best.progress["best"] == min(losses.values())
-    assert last.progress["step"] == max(losses) == trainer.planned_steps
+    assert best.progress["step"] == 2 * trainer.steps_per_epoch
+    assert best.progress["best"] == last.progress["best"] == 2.0
+    assert last.progress["step"] == trainer.planned_steps
+    assert [event.is_best for event in events if isinstance(event, Validated)] == [True, True, False, False]
 
 
 def test_without_validation_best_goes_by_training_loss(tmp_path: Path) -> None:

@@ -30,8 +30,9 @@ def _dropped(mask: str, T: int = 5, B: int = 4) -> tuple[np.ndarray, np.ndarray]
     """Hidden outputs `[T, B, H]` of both layers as the next product saw them."""
     model = make_model("rnn", layers=2, hidden=50, dropout=0.5, dropout_mask=mask)
     parameters, x, _, state = make_window(model, T, B)
-    _, _, tape = model.forward(parameters, x, state, Workspace(), np.random.default_rng(1))
-    return tape.inputs[1] == 0, tape.inputs[2] == 0
+    masks = model.draw_masks(np.random.default_rng(1), T, B, Workspace(), np.float64)
+    _, _, tape = model.forward(parameters, x, state, Workspace(), masks)
+    return tape.inputs[0] == 0, tape.inputs[1] == 0
 
 
 def test_window_masks_are_shared_by_the_steps() -> None:
@@ -51,8 +52,8 @@ def test_step_masks_differ_from_step_to_step() -> None:
         assert 0.3 < zeros.mean() < 0.7
 
 
-def test_no_dropout_without_a_generator() -> None:
-    """Without a generator (evaluation) a model with dropout computes what one without it does."""
+def test_no_dropout_without_masks() -> None:
+    """Without masks (evaluation) a model with dropout computes what one without it does."""
     plain, dropping = make_model("lstm", 2), make_model("lstm", 2, dropout=0.5)
     parameters, x, _, state = make_window(plain)
     logits, _, _ = plain.forward(parameters, x, state, Workspace())
@@ -66,7 +67,10 @@ def test_dropout_keeps_the_expected_output() -> None:
     parameters, x, _, state = make_window(model, T=2, B=2)
     full, _, _ = model.forward(parameters, x, state, Workspace())
     rng, workspace = np.random.default_rng(2), Workspace()
-    draws = [model.forward(parameters, x, state, workspace, rng)[0].copy() for _ in range(4000)]
+    draws = []
+    for _ in range(4000):
+        masks = model.draw_masks(rng, 2, 2, workspace, np.float64)
+        draws.append(model.forward(parameters, x, state, workspace, masks)[0].copy())
     error = np.std(draws, axis=0) / np.sqrt(len(draws))
     assert (np.abs(np.mean(draws, axis=0) - full) < 5 * error).all()
 

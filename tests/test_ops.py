@@ -6,10 +6,9 @@ import numpy as np
 import pytest
 
 from charlm.nn.ops import (
+    Gather,
     cross_entropy,
     dropout_mask,
-    gather_backward,
-    gather_forward,
     linear_backward,
     linear_forward,
     sigmoid,
@@ -23,30 +22,37 @@ def test_sigmoid_is_the_logistic_function() -> None:
     """σ(a) = 1 / (1 + exp(-a)), and it neither overflows nor leaves [0, 1] far out."""
     a = np.linspace(-30, 30, 601)
     expected = 1 / (1 + np.exp(-a))
-    sigmoid(a)
-    np.testing.assert_allclose(a, expected, rtol=0, atol=1e-15)
+    np.testing.assert_allclose(sigmoid(a, np.empty(601)), expected, rtol=0, atol=1e-15)
     extreme = np.array([-1e30, 1e30], np.float32)
-    sigmoid(extreme)
-    np.testing.assert_array_equal(extreme, [0, 1])
+    np.testing.assert_array_equal(sigmoid(extreme, extreme), [0, 1])
 
 
+def test_linear() -> None:
+    """A linear layer and the gradients of its parameters, which accumulate."""
+    x, W, b, dy = (RNG.standard_normal(shape) for shape in ((9, 3), (3, 4), (4,), (9, 4)))
+    np.testing.assert_allclose(linear_forward(x, W, b, np.empty((9, 4))), x @ W + b)
+    dW, db = np.ones((3, 4)), np.ones(4)
+    linear_backward(x, dW, db, dy)
+    np.testing.assert_allclose(dW, 1 + np.einsum("ni,no->io", x, dy))
+    np.testing.assert_allclose(db, 1 + dy.sum(axis=0))
+
+
+@pytest.mark.parametrize("few", [0, 128])
 @pytest.mark.parametrize("V", [1, 2, 5, 300])
-def test_gather_is_the_one_hot_product(V: int) -> None:
-    """Forward and backward of the gather equal those of a linear layer on one-hot rows."""
+def test_gather_is_the_one_hot_product(V: int, few: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Forward and backward of the gather equal those of a linear layer on one-hot rows, either way."""
+    monkeypatch.setattr("charlm.nn.ops._FEW", few)
     N, outputs = 40, 6
-    ids = RNG.integers(0, max(1, V - 1), N)  # the last row may stay unused
-    W, b, dy = (
-        RNG.standard_normal((V, outputs)),
-        RNG.standard_normal(outputs),
-        RNG.standard_normal((N, outputs)),
-    )
+    ids = RNG.integers(0, max(1, V - 1), N)  # the last row stays unused
+    W, b, dy = (RNG.standard_normal(shape) for shape in ((V, outputs), (outputs,), (N, outputs)))
     onehot = np.eye(V)[ids]
-    y = gather_forward(ids, W, b, np.empty((N, outputs)))
+    gather = Gather(ids)
+    y = gather.forward(W, b, np.empty((N, outputs)))
     np.testing.assert_allclose(y, linear_forward(onehot, W, b, np.empty((N, outputs))), atol=1e-14)
     dW, db = np.ones((V, outputs)), np.ones(outputs)
     dW_dense, db_dense = dW.copy(), db.copy()
-    gather_backward(ids, dW, db, dy)
-    linear_backward(onehot, W, dW_dense, db_dense, dy, np.empty((N, V)))
+    gather.backward(dW, db, dy)
+    linear_backward(onehot, dW_dense, db_dense, dy)
     np.testing.assert_allclose(dW, dW_dense, atol=1e-13)
     np.testing.assert_allclose(db, db_dense, atol=1e-13)
 
@@ -67,6 +73,17 @@ def test_cross_entropy_matches_its_definition() -> None:
     loss, gradient = softmax_cross_entropy(logits.copy(), targets)
     assert loss == pytest.approx(rows.mean(), rel=1e-12)
     np.testing.assert_allclose(gradient, (p - np.eye(6)[targets]) / 20, atol=1e-15)
+
+
+def test_parts_of_a_loss_sum_to_the_whole() -> None:
+    """Losses and gradients of parts that know the size of the whole are those of the whole."""
+    logits, targets = RNG.standard_normal((10, 4)), RNG.integers(0, 4, 10)
+    whole, gradient = softmax_cross_entropy(logits.copy(), targets)
+    parts = [
+        softmax_cross_entropy(logits[s].copy(), targets[s], scored=10) for s in (slice(3), slice(3, None))
+    ]
+    assert sum(loss for loss, _ in parts) == pytest.approx(whole)
+    np.testing.assert_allclose(np.concatenate([g for _, g in parts]), gradient)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

@@ -19,7 +19,7 @@ from charlm.config import keys
 LAYERS = [
     ["errors", "files", "machine"],
     ["nn.parameters", "nn.cells"],
-    ["nn.workspace", "nn.ops"],
+    ["nn.workspace", "nn.ops", "nn.shards"],
     ["nn.cells.contract"],
     ["nn.cells.rnn", "nn.cells.lstm", "nn.cells.gru", "nn.model"],
     ["nn.gradcheck"],

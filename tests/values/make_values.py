@@ -143,14 +143,14 @@ class Network(nn.Module):
         """`of` every parameter under charlm's name and in charlm's layout.
 
         PyTorch multiplies from the other side, so that its matrices are the transposes of
-        charlm's, and its gate blocks lie along their rows.
+        charlm's, and its gates are blocks of their rows; charlm's have an axis of their own.
         """
         named = {}
         for layer in range(self.layers):
             for name, own in (("Wx", "weight_ih"), ("Wh", "weight_hh"), ("b", "bias_ih")):
                 blocks = of(self.recurrent.get_parameter(f"{own}_l{layer}")).split(H)
-                rows = torch.cat([blocks[place] for place in BLOCKS[self.cell]])
-                named[f"layers.{layer}.{name}"] = rows if name == "b" else rows.T
+                gates = torch.stack([blocks[place] for place in BLOCKS[self.cell]])
+                named[f"layers.{layer}.{name}"] = gates if name == "b" else gates.mT
             if self.cell == "gru":
                 second = of(self.recurrent.get_parameter(f"bias_hh_l{layer}"))
                 named[f"layers.{layer}.bn"] = second[2 * H :]
