@@ -81,7 +81,7 @@ def measure(config: Config, vocab: int, threads: int, seconds: float) -> Speed:
     drawn = generate(model, parameters, ids[:1], Choice(), rng)
     sampled = _rate(lambda: list(islice(drawn, _GENERATED)), _GENERATED, seconds)
     text = rng.integers(0, vocab, _EVALUATED + 1).astype(kind)
-    evaluated = _rate(lambda: score(model, parameters, text), _EVALUATED, seconds)
+    evaluated = _rate(lambda: score(model, parameters, text, threads=threads), _EVALUATED, seconds)
     return Speed(
         train_chars_per_s=trained,
         sample_chars_per_s=sampled,
@@ -111,13 +111,14 @@ def training_flops(trainer: Trainer) -> int:
 def needed_bytes(trainer: Trainer) -> int:
     """What one training step needs on paper.
 
-    Parameters, gradients and the optimiser's slots; and for each step, stream and layer the gates
-    and states, their gradients on the way back, what dropout makes of h, and the logits.
+    Parameters, gradients and the optimiser's slots; for each step, stream and layer the gates,
+    their gradients, the states, and what dropout makes of h; for each step and stream the
+    gradient at h, and the logits, which their gradient replaces.
     """
     model, streams = trainer.model, trainer.streams
     flat = trainer.parameters.flat
     kept = 2 + len(trainer.optimizer.slots)
-    own = (2 * model.cell.gates + len(model.cell.states) + 1 + bool(model.dropout)) * model.hidden
+    own = (2 * model.cell.gates + len(model.cell.states) + bool(model.dropout)) * model.hidden
     per_step = model.layers * own + model.hidden + model.vocab
     return flat.itemsize * (kept * flat.size + streams.batch * streams.seq_len * per_step)
 

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from charlm.nn.model import Model, States
+from charlm.nn.model import Model, States, joined
 from charlm.nn.ops import cross_entropy
 from charlm.nn.parameters import Array, Ids, Parameters
+from charlm.nn.shards import Shards
 from charlm.nn.workspace import Workspace
 
 STREAMS = 64
@@ -55,7 +56,9 @@ class Score:
             return math.inf
 
 
-def score(model: Model, parameters: Parameters, ids: Ids, window: int | None = None) -> Score:
+def score(
+    model: Model, parameters: Parameters, ids: Ids, window: int | None = None, threads: int = 1
+) -> Score:
     """Score every character of `ids [N]` but the first, which nothing stands before.
 
     Without `window` the state is carried from the first character to the last. With it, the text
@@ -66,17 +69,18 @@ def score(model: Model, parameters: Parameters, ids: Ids, window: int | None = N
     """
     if len(ids) < 2:
         raise ValueError("it takes two characters to score one")
-    scorer = _Scorer(model, parameters)
+    scorer = _Scorer(model, parameters, threads)
     nats = scorer.carried(ids) if window is None else scorer.windows(ids, window)
     return Score(nats, len(ids) - 1)
 
 
 class _Scorer:
-    """Forward passes over streams of a text, in a workspace of their own."""
+    """Forward passes over streams of a text, in workspaces of their own."""
 
-    def __init__(self, model: Model, parameters: Parameters) -> None:
-        self.model, self.parameters = model, parameters
-        self.workspace = Workspace()
+    def __init__(self, model: Model, parameters: Parameters, threads: int = 1) -> None:
+        self.model, self.parameters, self.threads = model, parameters, threads
+        self.workspaces = [Workspace() for _ in range(threads)]
+        self.shards: dict[int, Shards] = {}
 
     def zero_state(self, batch: int) -> States:
         return self.model.zero_state(batch, self.parameters.flat.dtype)
@@ -91,10 +95,22 @@ class _Scorer:
 
     def piece(self, ids: Ids, starts: Ids, steps: int, state: States) -> tuple[Array, States]:
         """One forward pass: nats of every character `[T, B]`, and the state after."""
-        places = starts[None, :] + np.arange(steps)[:, None]  # [T, B]
-        logits, state, _ = self.model.forward(self.parameters, ids[places], state, self.workspace)
-        rows = cross_entropy(logits.reshape(places.size, self.model.vocab), ids[places + 1].reshape(-1))
-        return rows.reshape(places.shape), state
+        B = len(starts)
+        if B not in self.shards:
+            self.shards[B] = Shards(B, self.threads)
+
+        @np.errstate(over="ignore", invalid="ignore")  # a model that diverged has a score: not finite
+        def part(number: int, streams: slice) -> tuple[Array, States]:
+            places = starts[None, streams] + np.arange(steps)[:, None]  # [T, B]
+            before = tuple(tuple(array[streams] for array in layer) for layer in state)
+            logits, after, _ = self.model.forward(
+                self.parameters, ids[places], before, self.workspaces[number]
+            )
+            rows = cross_entropy(logits.reshape(places.size, self.model.vocab), ids[places + 1].reshape(-1))
+            return rows.reshape(places.shape), after
+
+        results = self.shards[B].map(part)
+        return np.concatenate([nats for nats, _ in results], axis=1), joined(after for _, after in results)
 
     def single(self, ids: Ids) -> float:
         """The whole text as one stream."""

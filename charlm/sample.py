@@ -9,6 +9,7 @@ import numpy as np
 
 from charlm.nn.model import Model
 from charlm.nn.parameters import Array, Ids, Parameters
+from charlm.nn.stepper import Stepper
 from charlm.nn.workspace import Workspace
 
 _PRIME_STEPS = 100
@@ -57,8 +58,8 @@ class Choice:
         if self.greedy:
             return int(logits.argmax())
         p = self.probabilities(logits)
-        cumulative = np.cumsum(p)
-        place = int(np.searchsorted(cumulative, rng.random() * cumulative[-1], side="right"))
+        cumulative = p.cumsum()
+        place = int(cumulative.searchsorted(rng.random() * cumulative[-1], side="right"))
         # a product that rounds up to the whole sum lies behind the last unit that can be drawn
         return place if place < p.size else int(np.flatnonzero(p)[-1])
 
@@ -70,20 +71,20 @@ def generate(
 
     `prime [N]` is not yielded; if it is empty, the first id is drawn evenly from the vocabulary.
     """
-    workspace = Workspace()
     state = model.zero_state(1, parameters.flat.dtype)
     if not len(prime):
         first = int(rng.integers(model.vocab))
         yield first
         prime = np.array([first])
-    for start in range(0, len(prime), _PRIME_STEPS):
-        part = prime[start : start + _PRIME_STEPS]
-        logits, state, _ = model.forward(parameters, part[:, None], state, workspace)
-    drawn = np.empty((1, 1), np.intp)
+    workspace = Workspace()
+    for start in range(0, len(prime) - 1, _PRIME_STEPS):
+        part = prime[start : min(start + _PRIME_STEPS, len(prime) - 1)]
+        _, state, _ = model.forward(parameters, part[:, None], state, workspace)
+    stepper = Stepper(model, parameters, state)
+    drawn = int(prime[-1])
     while True:
-        drawn[0, 0] = choice.draw(logits[-1, 0], rng)
-        yield int(drawn[0, 0])
-        logits, state, _ = model.forward(parameters, drawn, state, workspace)
+        drawn = choice.draw(stepper.step(drawn), rng)
+        yield drawn
 
 
 def generate_until(ids: Iterator[int], length: int, stop: Ids) -> Iterator[int]:

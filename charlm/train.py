@@ -18,7 +18,7 @@ from charlm.checkpoint import Checkpoint
 from charlm.config import Config, keys
 from charlm.errors import CheckpointError, DivergenceError, RunError
 from charlm.evaluate import Score, score
-from charlm.nn.model import States
+from charlm.nn.model import States, joined
 from charlm.nn.ops import softmax_cross_entropy
 from charlm.nn.parameters import Array, Ids, Parameters
 from charlm.nn.shards import Shards
@@ -148,8 +148,9 @@ class Trainer:
         self.model = build_model(config.model, len(corpus.vocabulary))
         starting, dropping = np.random.SeedSequence(config.train.seed).spawn(2)
         self.parameters = self.model.initialise(np.random.default_rng(starting), config.model.init, dtype)
-        self.threads = Shards(batch, threads)
-        self.shards = [Shard(self.parameters.zeros_like()) for _ in self.threads.parts]
+        self.threads = threads
+        self.split = Shards(batch, threads)
+        self.shards = [Shard(self.parameters.zeros_like()) for _ in self.split.parts]
         self.gradients = self.shards[0].gradients
         self.optimizer = build_optimizer(config.train, self.parameters.flat.size, dtype)
         self.rng = np.random.Generator(np.random.PCG64(dropping))
@@ -218,14 +219,10 @@ class Trainer:
             )
             return loss, carried
 
-        results = self.threads.map(part)
+        results = self.split.map(part)
         for shard in self.shards[1:]:
             np.add(self.gradients.flat, shard.gradients.flat, self.gradients.flat)
-        carried = tuple(
-            tuple(np.concatenate(arrays) for arrays in zip(*layers, strict=True))
-            for layers in zip(*(after for _, after in results), strict=True)
-        )
-        return sum(loss for loss, _ in results), carried
+        return sum(loss for loss, _ in results), joined(carried for _, carried in results)
 
     def validate(self) -> Score | None:
         """Score the validation split, if there is one, without touching the training state.
@@ -234,8 +231,8 @@ class Trainer:
         """
         if not self.corpus.usable("validation"):
             return None
-        with np.errstate(over="ignore", invalid="ignore"):
-            result = score(self.model, self.parameters, self.corpus.part("validation"))
+        text = self.corpus.part("validation")
+        result = score(self.model, self.parameters, text, threads=self.threads)
         if not math.isfinite(result.nats):
             raise _divergence(self.progress.step, "validation loss")
         return result

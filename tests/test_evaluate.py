@@ -48,6 +48,15 @@ def test_equals_one_character_at_a_time(window: int | None) -> None:
     assert result.nats == pytest.approx(_one_by_one(model, parameters, ids, window), rel=1e-9)
 
 
+@pytest.mark.parametrize("window", [None, 130])
+def test_threads_share_the_work(window: int | None) -> None:
+    """Three threads give the score that one gives."""
+    model, parameters = _model("lstm")
+    ids = np.random.default_rng(1).integers(0, 6, 13_007)
+    one, three = (score(model, parameters, ids, window, threads) for threads in (1, 3))
+    assert three.nats == pytest.approx(one.nats, rel=1e-12)
+
+
 @pytest.mark.parametrize("memory", [0.0, 4.0])
 @pytest.mark.parametrize("form", FORMS)
 def test_parallel_streams_equal_one_stream(form: str, memory: float) -> None:

@@ -22,7 +22,7 @@ LAYERS = [
     ["nn.workspace", "nn.ops", "nn.shards"],
     ["nn.cells.contract"],
     ["nn.cells.rnn", "nn.cells.lstm", "nn.cells.gru", "nn.model"],
-    ["nn.gradcheck"],
+    ["nn.gradcheck", "nn.stepper"],
     ["optim.clipping", "optim.optimizers", "optim.schedules"],
     ["text.units"],
     ["text.vocabulary", "text.batches"],

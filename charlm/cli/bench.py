@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 
 import click
@@ -10,6 +11,7 @@ import click
 from charlm import config as configuration
 from charlm import machine
 from charlm.cli.options import json_option, set_option
+from charlm.config import Config
 
 
 @click.command()
@@ -21,7 +23,12 @@ from charlm.cli.options import json_option, set_option
     help="The configuration to time.  [default: the default of every key]",
 )
 @set_option
-@click.option("--vocab", type=click.IntRange(min=1), default=65, help="Units of the made-up vocabulary.")
+@click.option(
+    "--vocab",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Units of the made-up vocabulary.  [default: as many as the configured text has, or 65]",
+)
 @click.option(
     "--threads", type=click.IntRange(min=1), metavar="N", help="Threads to use.  [default: run.threads]"
 )
@@ -35,7 +42,7 @@ from charlm.cli.options import json_option, set_option
 def bench(
     config_path: Path | None,
     overrides: tuple[str, ...],
-    vocab: int,
+    vocab: int | None,
     threads: int | None,
     seconds: float,
     as_json: bool,
@@ -52,7 +59,10 @@ def bench(
     used = machine.prepare(threads or config.run.threads)
     from charlm.bench import measure
 
+    text = _training_text(config)
+    vocab = vocab or (text.units if text else 65)
     speed = measure(config, vocab, used, seconds)
+    epoch = text.characters / speed.train_chars_per_s if text else None
     model, train = config.model, config.train
     values = {
         "cell": model.cell,
@@ -73,6 +83,8 @@ def bench(
         "peak_rss_mb": speed.peak_rss_mb,
         "before_rss_mb": speed.before_mb,
         "needed_mb": speed.needed_mb,
+        "epoch_seconds": epoch,
+        "run_seconds": epoch * train.epochs if epoch else None,
     }
     if as_json:
         click.echo(json.dumps(values))
@@ -93,3 +105,27 @@ def bench(
         f"memory      {speed.peak_rss_mb:12,.0f} MB at the peak, {speed.before_mb:,.0f} MB before training; "
         f"on paper it needs {speed.needed_mb:,.1f} MB"
     )
+    if epoch:
+        click.echo(
+            f"duration    {epoch:12,.1f} s an epoch of {config.corpus.path}, "
+            f"{epoch * train.epochs:,.0f} s the whole run, validation not counted"
+        )
+
+
+@dataclass(frozen=True)
+class _Text:
+    """How much there is to train on, and in how many different units."""
+
+    characters: int
+    units: int
+
+
+def _training_text(config: Config) -> _Text | None:
+    """Of the configured text, if one is named."""
+    from charlm.build import build_units
+    from charlm.text.corpus import read_corpus
+
+    if not config.corpus.path:
+        return None
+    corpus = read_corpus(Path(config.corpus.path), build_units(config.corpus), config.corpus.split)
+    return _Text(len(corpus.part("train")), len(corpus.vocabulary))

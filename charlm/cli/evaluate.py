@@ -47,7 +47,7 @@ def perplexity(
     as_json: bool,
 ) -> None:
     """Nats and bits per character, and perplexity, on the run's own corpus or another text."""
-    machine.prepare()
+    threads = machine.prepare()
     from charlm import checkpoint
     from charlm.evaluate import score
     from charlm.rundir import find_checkpoint
@@ -68,7 +68,8 @@ def perplexity(
         raise CorpusError(
             f"the {split} split of {path} holds {len(text.part(split))} characters; it takes two at least"
         )
-    result = score(loaded.model, loaded.parameters, text.ids if split is None else text.part(split), window)
+    ids = text.ids if split is None else text.part(split)
+    result = score(loaded.model, loaded.parameters, ids, window, threads)
     if as_json:
         values = {
             "nats_per_char": result.nats_per_char,

@@ -9,6 +9,7 @@ Parameters are called `layers.L.NAME` and `output.NAME`.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,6 +27,14 @@ States = tuple[State, ...]
 
 Masks = tuple[Array, ...]
 """Dropout masks behind each layer, `[1, B, H]` or `[T, B, H]`; empty without dropout."""
+
+
+def joined(parts: Iterable[States]) -> States:
+    """The states of several parts of a batch as one, in their order."""
+    return tuple(
+        tuple(np.concatenate(arrays) for arrays in zip(*layers, strict=True))
+        for layers in zip(*parts, strict=True)
+    )
 
 
 @dataclass(frozen=True)

@@ -58,6 +58,7 @@ class Gather:
         """Ids that occur `[U]`, and for each row its place among them `[N]`."""
         self._order = np.argsort(self.places, kind="stable")
         self._starts = np.searchsorted(self.places[self._order], np.arange(len(self.used)))
+        self._onehot: Array | None = None
 
     def forward(self, W: Array, b: Array, out: Array) -> Array:
         """`W [V, O]`, `b [O]`, `out [N, O]`, which is returned."""
@@ -67,12 +68,12 @@ class Gather:
 
     def backward(self, dW: Array, db: Array, dy: Array) -> None:
         """`dW[v] += Σ dy` over the rows where `ids = v`, and `db += Σ dy`; `dy [N, O]`."""
-        N, U = len(self.places), len(self.used)
-        if U <= _FEW:
+        if len(self.used) <= _FEW:
             # few rows: a one-hot product costs little and runs at the speed of BLAS
-            onehot = np.zeros((U, N), dy.dtype)
-            onehot[self.places, np.arange(N)] = 1.0
-            sums = onehot @ dy
+            if self._onehot is None:
+                self._onehot = np.zeros((len(self.used), len(self.places)), dy.dtype)
+                self._onehot[self.places, np.arange(len(self.places))] = 1.0
+            sums = self._onehot @ dy
         else:
             # many rows: those of one id are brought together and summed in one pass
             sums = np.add.reduceat(dy[self._order], self._starts, axis=0)

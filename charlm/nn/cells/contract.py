@@ -14,7 +14,7 @@ as long.)
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -152,3 +152,18 @@ def accumulate_recurrent(dWh: Array, h: Array, du: Sequence[Array] | Array) -> N
     before = h[:-1].reshape(-1, H)
     for gate, rows in enumerate(du):
         dWh[gate] += before.T @ rows.reshape(-1, H)
+
+
+_BLOCK_BYTES = 1 << 18
+"""What a block of steps may take: a part of the second-level cache."""
+
+
+def blocks(T: int, step_bytes: int) -> Iterator[slice]:
+    """The steps `0 … T-1` in blocks of about `_BLOCK_BYTES`, from the last to the first.
+
+    Elementwise work of a backward pass that does not recur is done a block at a time: in fewer
+    and larger operations than step by step, and while the block stays in the cache.
+    """
+    size = max(1, _BLOCK_BYTES // step_bytes)
+    for stop in range(T, 0, -size):
+        yield slice(max(0, stop - size), stop)

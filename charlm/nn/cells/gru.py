@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from charlm.nn.cells.contract import Cell, State, accumulate_recurrent, transposed
+from charlm.nn.cells.contract import Cell, State, accumulate_recurrent, blocks, transposed
 from charlm.nn.ops import column_sums, sigmoid
 from charlm.nn.parameters import Array, Shape
 from charlm.nn.workspace import Workspace
@@ -91,25 +91,27 @@ class GRUAfter(Cell):
         # gradients at the candidate's input, at r and z, and at the candidate's recurrent product:
         # the first three belong to the input product, the last three to the recurrent one
         buffer = workspace.array("da", (4, T, B, H), dh.dtype)
-        slope = workspace.array("slope", (2, B, H), dh.dtype)
+        da_n, dr, dz, du_n = buffer
         back = workspace.array("back", (3, B, H), dh.dtype)
+        r, z = tape.gates[:2]
         dh_t = dstate[0].copy()  # [B, H], from the steps after t
         carried = np.empty_like(dh_t)
-        for t in reversed(range(T)):
-            r, z, n = tape.gates[:, t]
-            da_n, dr, dz, du_n = now = buffer[:, t]
-            np.add(dh_t, dh[t], dh_t)
-            # forward was h_t = (1 - z) * n + z * h_{t-1}
-            _blend_backward(tape.h[t], z, n, dh_t, dz, da_n, carried)
-            # forward was n = tanh(projected + r * inner), inner = u + bn
-            np.multiply(da_n, tape.reset[t], dr)
-            np.multiply(da_n, r, du_n)
-            # forward was r, z = sigmoid(projected + u)
-            _sigmoid_backward(tape.gates[:2, t], now[1:3], slope)
-            # forward was u_t = h_{t-1} Wh
-            np.matmul(now[1:], WhT, back)
-            np.add.reduce(back, axis=0, out=dh_t)
-            np.add(dh_t, carried, dh_t)
+        for block in blocks(T, buffer[:, 0].nbytes):
+            # what each gradient is multiplied by does not recur: into the buffer, block by block
+            _slopes(tape, block, da_n, dr, dz)
+            # forward was n = tanh(projected + r * inner), r = sigmoid(…): dr = da_n inner r (1 - r)
+            np.multiply(dr[block], tape.reset[block], dr[block])
+            for t in reversed(range(block.start, block.stop)):
+                np.add(dh_t, dh[t], dh_t)
+                np.multiply(da_n[t], dh_t, da_n[t])
+                np.multiply(dz[t], dh_t, dz[t])
+                np.multiply(dr[t], da_n[t], dr[t])
+                np.multiply(r[t], da_n[t], du_n[t])
+                # forward was u_t = h_{t-1} Wh;  h_t = … + z * h_{t-1}
+                np.multiply(dh_t, z[t], carried)
+                np.matmul(buffer[1:, t], WhT, back)
+                np.add.reduce(back, axis=0, out=dh_t)
+                np.add(dh_t, carried, dh_t)
         accumulate_recurrent(gradients["Wh"], tape.h, buffer[1:])
         gradients["bn"][...] += column_sums(buffer[3].reshape(T * B, H))
         return [buffer[1], buffer[2], buffer[0]], (dh_t,)
@@ -173,50 +175,50 @@ class GRUBefore(Cell):
         T, B, H = dh.shape
         WhT = transposed(parameters["Wh"], workspace)
         da = workspace.array("da", (3, T, B, H), dh.dtype)
-        slope = workspace.array("slope", (2, B, H), dh.dtype)
+        dr, dz, da_n = da
         back = workspace.array("back", (2, B, H), dh.dtype)
+        r, z = tape.gates[:2]
         dh_t = dstate[0].copy()  # [B, H], from the steps after t
         carried, dkept = np.empty_like(dh_t), np.empty_like(dh_t)
-        for t in reversed(range(T)):
-            r, z, n = tape.gates[:, t]
-            dr, dz, da_n = now = da[:, t]
-            np.add(dh_t, dh[t], dh_t)
-            # forward was h_t = (1 - z) * n + z * h_{t-1}
-            _blend_backward(tape.h[t], z, n, dh_t, dz, da_n, carried)
-            # forward was n = tanh(projected + kept Wn), kept = r * h_{t-1}
-            np.matmul(da_n, WhT[2], dkept)
-            np.multiply(dkept, tape.h[t], dr)
-            np.multiply(dkept, r, dkept)
-            np.add(carried, dkept, carried)
-            # forward was r, z = sigmoid(projected + h_{t-1} Wrz)
-            _sigmoid_backward(tape.gates[:2, t], now[:2], slope)
-            np.matmul(now[:2], WhT[:2], back)
-            np.add(back[0], back[1], dh_t)
-            np.add(dh_t, carried, dh_t)
+        for block in blocks(T, da[:, 0].nbytes):
+            # what each gradient is multiplied by does not recur: into da, block by block
+            _slopes(tape, block, da_n, dr, dz)
+            # forward was kept = r * h_{t-1}, r = sigmoid(…): dr = dkept h_{t-1} r (1 - r)
+            np.multiply(dr[block], tape.h[block], dr[block])
+            for t in reversed(range(block.start, block.stop)):
+                np.add(dh_t, dh[t], dh_t)
+                np.multiply(da_n[t], dh_t, da_n[t])
+                np.multiply(dz[t], dh_t, dz[t])
+                # forward was n = tanh(projected + kept Wn)
+                np.matmul(da_n[t], WhT[2], dkept)
+                np.multiply(dr[t], dkept, dr[t])
+                # forward was h_t = … + z * h_{t-1};  kept = r * h_{t-1}
+                np.multiply(dh_t, z[t], carried)
+                np.multiply(dkept, r[t], dkept)
+                np.add(carried, dkept, carried)
+                # forward was r, z = sigmoid(projected + h_{t-1} Wrz)
+                np.matmul(da[:2, t], WhT[:2], back)
+                np.add(back[0], back[1], dh_t)
+                np.add(dh_t, carried, dh_t)
         accumulate_recurrent(gradients["Wh"][:2], tape.h, da[:2])
         gradients["Wh"][2] += tape.reset.reshape(T * B, H).T @ da[2].reshape(T * B, H)
         return da, (dh_t,)
 
 
-def _blend_backward(
-    h_before: Array, z: Array, n: Array, dh: Array, dz: Array, da_n: Array, carried: Array
-) -> None:
-    """Back through `h_t = (1 - z) * n + z * h_{t-1}` and `n = tanh(a_n)`.
+def _slopes(tape: Tape, block: slice, da_n: Array, dr: Array, dz: Array) -> None:
+    """Write what the gradients of a block of steps are multiplied by, all `[block, B, H]`.
 
-    Writes `dz` (with respect to z), `da_n = dh * (1 - z) * (1 - n²)`, and `carried = dh * z`,
-    the part of `dh_{t-1}` that the blend itself passes on; `dh` is used up. All `[B, H]`.
+    Forward was `h_t = (1 - z) * n + z * h_{t-1}`, `n = tanh(a_n)`, `r, z = sigmoid(a)`, so that
+    `da_n = dh (1 - z) (1 - n²)`, `dz = dh (h_{t-1} - n) z (1 - z)`, and `dr` has `r (1 - r)`.
     """
-    np.multiply(dh, z, carried)
-    np.subtract(h_before, n, dz)
-    np.multiply(dz, dh, dz)
-    np.subtract(dh, carried, dh)  # dn = dh * (1 - z)
-    np.multiply(n, n, da_n)
-    np.subtract(1.0, da_n, da_n)
-    np.multiply(da_n, dh, da_n)
-
-
-def _sigmoid_backward(s: Array, ds: Array, slope: Array) -> None:
-    """Turn `ds` into the gradient before the sigmoid, in place: `da = ds * s * (1 - s)`."""
-    np.subtract(1.0, s, slope)
-    np.multiply(slope, s, slope)
-    np.multiply(ds, slope, ds)
+    r, z, n = tape.gates[:, block]
+    # 1 - z serves twice
+    np.subtract(1.0, z, dz[block])
+    np.multiply(n, n, da_n[block])
+    np.subtract(1.0, da_n[block], da_n[block])
+    np.multiply(da_n[block], dz[block], da_n[block])
+    np.multiply(dz[block], z, dz[block])
+    np.subtract(tape.h[block], n, dr[block])
+    np.multiply(dz[block], dr[block], dz[block])
+    np.subtract(1.0, r, dr[block])
+    np.multiply(dr[block], r, dr[block])

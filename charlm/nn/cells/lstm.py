@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from charlm.nn.cells.contract import Cell, State, accumulate_recurrent, transposed
+from charlm.nn.cells.contract import Cell, State, accumulate_recurrent, blocks, transposed
 from charlm.nn.ops import sigmoid
 from charlm.nn.parameters import Array
 from charlm.nn.workspace import Workspace
@@ -89,39 +89,42 @@ class LSTM(Cell):
     ) -> tuple[Sequence[Array] | Array, State]:
         """See `Cell.backward`."""
         T, B, H = dh.shape
+        h, c, (i, f, o, g), tanh_c = tape.h, tape.c, tape.gates, tape.tanh_c
+        ifo = tape.gates[:3]
         WhT = transposed(parameters["Wh"], workspace)
         da = workspace.array("da", (4, T, B, H), dh.dtype)  # [4, T, B, H]
-        slope = workspace.array("slope", (3, B, H), dh.dtype)
+        to_c = workspace.array("to c", (T, B, H), dh.dtype)  # dc_t = dh_t * to_c_t
         back = workspace.array("back", (4, B, H), dh.dtype)
         dh_t, dc_t = dstate[0].copy(), dstate[1].copy()  # [B, H], from the steps after t
         scratch = np.empty_like(dh_t)
-        for t in reversed(range(T)):
-            i, f, o, g = gates = tape.gates[:, t]
-            di, df, do, dg = now = da[:, t]
-            tanh_c = tape.tanh_c[t]
-            # forward was h_t = o * tanh(c_t)
-            np.add(dh_t, dh[t], dh_t)
-            np.multiply(dh_t, tanh_c, do)
-            np.multiply(tanh_c, tanh_c, scratch)
-            np.subtract(1.0, scratch, scratch)
-            np.multiply(scratch, o, scratch)
-            np.multiply(scratch, dh_t, scratch)
-            np.add(dc_t, scratch, dc_t)
-            # forward was c_t = f * c_{t-1} + i * g
-            np.multiply(dc_t, g, di)
-            np.multiply(dc_t, tape.c[t], df)
-            np.multiply(dc_t, i, dg)
-            np.multiply(dc_t, f, dc_t)
-            # forward was i, f, o = sigmoid(a): da = d(ifo) * ifo * (1 - ifo)
-            np.subtract(1.0, gates[:3], slope)
-            np.multiply(slope, gates[:3], slope)
-            np.multiply(now[:3], slope, now[:3])
-            # forward was g = tanh(a): da = dg * (1 - g²)
-            np.multiply(g, g, scratch)
-            np.subtract(1.0, scratch, scratch)
-            np.multiply(dg, scratch, dg)
-            # forward was a_t = projected_t + h_{t-1} Wh
-            np.matmul(now, WhT, back)
-            np.add.reduce(back, axis=0, out=dh_t)
-        accumulate_recurrent(gradients["Wh"], tape.h, da)
+        for block in blocks(T, da[:, 0].nbytes):
+            # what each gate's gradient is multiplied by does not recur: into da, block by block
+            # forward was i, f, o = sigmoid(a): slope s (1 - s);  g = tanh(a): slope 1 - g²
+            np.subtract(1.0, ifo[:, block], da[:3, block])
+            np.multiply(da[:3, block], ifo[:, block], da[:3, block])
+            np.multiply(g[block], g[block], da[3, block])
+            np.subtract(1.0, da[3, block], da[3, block])
+            # forward was c_t = f * c_{t-1} + i * g;  h_t = o * tanh(c_t)
+            np.multiply(da[0, block], g[block], da[0, block])
+            np.multiply(da[1, block], c[block], da[1, block])
+            np.multiply(da[2, block], tanh_c[block], da[2, block])
+            np.multiply(da[3, block], i[block], da[3, block])
+            np.multiply(tanh_c[block], tanh_c[block], to_c[block])
+            np.subtract(1.0, to_c[block], to_c[block])
+            np.multiply(to_c[block], o[block], to_c[block])
+            for t in reversed(range(block.start, block.stop)):
+                now = da[:, t]
+                # dh_t and dc_t: from above, and from the steps after
+                np.add(dh_t, dh[t], dh_t)
+                np.multiply(dh_t, to_c[t], scratch)
+                np.add(dc_t, scratch, dc_t)
+                # da_t: i, f and g were reached through c_t, o through h_t
+                np.multiply(now[:2], dc_t, now[:2])
+                np.multiply(now[2], dh_t, now[2])
+                np.multiply(now[3], dc_t, now[3])
+                # forward was c_t = f * c_{t-1} + …;  a_t = projected_t + h_{t-1} Wh
+                np.multiply(dc_t, f[t], dc_t)
+                np.matmul(now, WhT, back)
+                np.add.reduce(back, axis=0, out=dh_t)
+        accumulate_recurrent(gradients["Wh"], h, da)
         return da, (dh_t, dc_t)
