@@ -19,8 +19,8 @@ import numpy as np
 from charlm.config import Config
 from charlm.evaluate import score
 from charlm.nn.parameters import Array
-from charlm.nn.shards import Shards
 from charlm.sample import Choice, generate
+from charlm.team import Team
 from charlm.text.corpus import Corpus
 from charlm.text.units import Units
 from charlm.text.vocabulary import Vocabulary
@@ -138,12 +138,8 @@ def _rate(work: Callable[[], object], units: int, seconds: float) -> float:
 def _matmul_gflops(threads: int, seconds: float) -> float:
     a, b = np.random.default_rng(0).standard_normal((2, _PRODUCT, _PRODUCT), dtype=np.float32)
     out: Array = np.empty_like(a)
-    shards = Shards(_PRODUCT, threads)
-
-    def product() -> None:
-        shards.map(lambda _, rows: np.matmul(a[rows], b, out[rows]))
-
-    return _rate(product, 2 * _PRODUCT**3, seconds) / 1e9
+    team = Team(_PRODUCT, threads, lambda _, rows: np.matmul(a[rows], b, out[rows]))
+    return _rate(team.run, 2 * _PRODUCT**3, seconds) / 1e9
 
 
 def _peak_rss_mb() -> float:

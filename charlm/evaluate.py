@@ -10,11 +10,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from charlm.nn.model import Model, States, joined
+from charlm.nn.model import Model, States
 from charlm.nn.ops import cross_entropy
 from charlm.nn.parameters import Array, Ids, Parameters
-from charlm.nn.shards import Shards
 from charlm.nn.workspace import Workspace
+from charlm.team import Team, shared
 
 STREAMS = 64
 """Most streams that a text is scored in side by side."""
@@ -69,55 +69,85 @@ def score(
     """
     if len(ids) < 2:
         raise ValueError("it takes two characters to score one")
-    scorer = _Scorer(model, parameters, threads)
-    nats = scorer.carried(ids) if window is None else scorer.windows(ids, window)
+    scorer = _Scorer(model, parameters, ids, threads)
+    try:
+        nats = scorer.carried() if window is None else scorer.windows(window)
+    finally:
+        scorer.close()
     return Score(nats, len(ids) - 1)
 
 
-class _Scorer:
-    """Forward passes over streams of a text, in workspaces of their own."""
+class _Lanes:
+    """`B` streams of a text, advanced side by side by a team; everything stays between passes."""
 
-    def __init__(self, model: Model, parameters: Parameters, threads: int = 1) -> None:
-        self.model, self.parameters, self.threads = model, parameters, threads
-        self.workspaces = [Workspace() for _ in range(threads)]
-        self.shards: dict[int, Shards] = {}
+    def __init__(self, model: Model, parameters: Parameters, ids: Ids, batch: int, threads: int) -> None:
+        dtype = parameters.flat.dtype
+        self.model, self.parameters, self.ids = model, parameters, ids
+        self.starts, self.steps = shared((batch,), np.int64), shared((1,), np.int64)
+        self.nats = shared((STEPS, batch), np.float64)
+        self.state = tuple(
+            tuple(shared(array.shape, dtype) for array in layer) for layer in model.zero_state(batch, dtype)
+        )
+        self.workspace = Workspace()  # each worker's own, from its fork on
+        self.team = Team(batch, threads, self._work)
+
+    @np.errstate(over="ignore", invalid="ignore")  # a model that diverged has a score: not finite
+    def _work(self, _: int, part: slice) -> None:
+        steps = int(self.steps[0])
+        places = self.starts[None, part] + np.arange(steps)[:, None]  # [T, B]
+        before = tuple(tuple(array[part] for array in layer) for layer in self.state)
+        logits, after, _tape = self.model.forward(self.parameters, self.ids[places], before, self.workspace)
+        rows = cross_entropy(logits.reshape(places.size, -1), self.ids[places + 1].reshape(-1))
+        self.nats[:steps, part] = rows.reshape(places.shape)
+        for layer, layer_after in zip(self.state, after, strict=True):
+            for array, array_after in zip(layer, layer_after, strict=True):
+                array[part] = array_after
+
+
+class _Scorer:
+    """Forward passes over streams of a text."""
+
+    def __init__(self, model: Model, parameters: Parameters, ids: Ids, threads: int = 1) -> None:
+        self.model, self.parameters, self.ids, self.threads = model, parameters, ids, threads
+        self.lanes: dict[int, _Lanes] = {}
+
+    def close(self) -> None:
+        """Dismiss the workers."""
+        for lanes in self.lanes.values():
+            lanes.team.close()
 
     def zero_state(self, batch: int) -> States:
         return self.model.zero_state(batch, self.parameters.flat.dtype)
 
-    def run(self, ids: Ids, starts: Ids, steps: int, state: States) -> tuple[Array, States]:
+    def run(self, starts: Ids, steps: int, state: States) -> tuple[Array, States]:
         """Score `steps` characters behind each place of `starts [B]`: nats `[B]`, and the state after."""
         nats = np.zeros(len(starts))
         for first in range(0, steps, STEPS):
-            rows, state = self.piece(ids, starts + first, min(STEPS, steps - first), state)
+            rows, state = self.piece(starts + first, min(STEPS, steps - first), state)
             nats += rows.sum(axis=0)
         return nats, state
 
-    def piece(self, ids: Ids, starts: Ids, steps: int, state: States) -> tuple[Array, States]:
-        """One forward pass: nats of every character `[T, B]`, and the state after."""
+    def piece(self, starts: Ids, steps: int, state: States) -> tuple[Array, States]:
+        """One forward pass of up to STEPS steps: nats of every character `[T, B]`, and the state after."""
         B = len(starts)
-        if B not in self.shards:
-            self.shards[B] = Shards(B, self.threads)
+        if B not in self.lanes:
+            self.lanes[B] = _Lanes(self.model, self.parameters, self.ids, B, self.threads)
+        lanes = self.lanes[B]
+        lanes.starts[...], lanes.steps[0] = starts, steps
+        for layer, layer_before in zip(lanes.state, state, strict=True):
+            for array, array_before in zip(layer, layer_before, strict=True):
+                array[...] = array_before
+        lanes.team.run()
+        return lanes.nats[:steps].copy(), tuple(
+            tuple(array.copy() for array in layer) for layer in lanes.state
+        )
 
-        @np.errstate(over="ignore", invalid="ignore")  # a model that diverged has a score: not finite
-        def part(number: int, streams: slice) -> tuple[Array, States]:
-            places = starts[None, streams] + np.arange(steps)[:, None]  # [T, B]
-            before = tuple(tuple(array[streams] for array in layer) for layer in state)
-            logits, after, _ = self.model.forward(
-                self.parameters, ids[places], before, self.workspaces[number]
-            )
-            rows = cross_entropy(logits.reshape(places.size, self.model.vocab), ids[places + 1].reshape(-1))
-            return rows.reshape(places.shape), after
-
-        results = self.shards[B].map(part)
-        return np.concatenate([nats for nats, _ in results], axis=1), joined(after for _, after in results)
-
-    def single(self, ids: Ids) -> float:
+    def single(self) -> float:
         """The whole text as one stream."""
-        nats, _ = self.run(ids, np.zeros(1, np.intp), len(ids) - 1, self.zero_state(1))
+        nats, _ = self.run(np.zeros(1, np.intp), len(self.ids) - 1, self.zero_state(1))
         return float(nats[0])
 
-    def carried(self, ids: Ids) -> float:
+    def carried(self) -> float:
         """The text with its state carried through, in parallel streams where it is long enough.
 
         All streams first start from nothing, which is wrong for all but the first. Then each is
@@ -126,22 +156,22 @@ class _Scorer:
         SEAM_TOLERANCE nats a character any longer: the wrong start is forgotten. If a stream ends
         before it is, the text is scored as one stream.
         """
-        targets = len(ids) - 1
+        targets = len(self.ids) - 1
         streams = min(STREAMS, targets // STREAM_LENGTH)
         if streams < 2:
-            return self.single(ids)
+            return self.single()
         length = targets // streams
         starts = np.arange(streams) * length
-        nats, ends = self.run(ids, starts, length, self.zero_state(streams))
+        nats, ends = self.run(starts, length, self.zero_state(streams))
         # the fewer than `streams` characters that are left over follow the last stream
         last = tuple(tuple(array[-1:] for array in layer) for layer in ends)
-        rest, _ = self.run(ids, starts[-1:] + length, targets - streams * length, last)
-        correction = self.seams(ids, starts[1:], length, ends)
+        rest, _ = self.run(starts[-1:] + length, targets - streams * length, last)
+        correction = self.seams(starts[1:], length, ends)
         if correction is None:
-            return self.single(ids)
+            return self.single()
         return float(nats.sum() + rest[0] + correction)
 
-    def seams(self, ids: Ids, starts: Ids, length: int, ends: States) -> float | None:
+    def seams(self, starts: Ids, length: int, ends: States) -> float | None:
         """Nats by which the streams at `starts [B]` change when they begin where their neighbours ended.
 
         `ends` is the state `[B+1, H]` after every stream, the first one's included. None if a
@@ -155,22 +185,22 @@ class _Scorer:
         )
         correction = 0.0
         for first in range(0, length, STEPS):
-            nats, state = self.piece(ids, both + first, min(STEPS, length - first), state)
+            nats, state = self.piece(both + first, min(STEPS, length - first), state)
             difference = nats[:, :B] - nats[:, B:]  # [T, B]
             correction += float(difference.sum())
             if np.abs(difference).mean(axis=0).max() < SEAM_TOLERANCE:
                 return correction
         return None
 
-    def windows(self, ids: Ids, window: int) -> float:
+    def windows(self, window: int) -> float:
         """The text in windows, each from nothing, as many side by side as there are streams."""
-        targets = len(ids) - 1
+        targets = len(self.ids) - 1
         whole = targets // window
         nats = 0.0
         for first in range(0, whole, STREAMS):
             starts = np.arange(first, min(first + STREAMS, whole)) * window
-            nats += float(self.run(ids, starts, window, self.zero_state(len(starts)))[0].sum())
+            nats += float(self.run(starts, window, self.zero_state(len(starts)))[0].sum())
         rest = targets - whole * window
         if rest:
-            nats += float(self.run(ids, np.array([whole * window]), rest, self.zero_state(1))[0][0])
+            nats += float(self.run(np.array([whole * window]), rest, self.zero_state(1))[0][0])
         return nats

@@ -13,16 +13,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from charlm.backprop import Backprop
 from charlm.build import build_model, build_optimizer, build_schedule, planned_steps
 from charlm.checkpoint import Checkpoint
 from charlm.config import Config, keys
 from charlm.errors import CheckpointError, DivergenceError, RunError
 from charlm.evaluate import Score, score
-from charlm.nn.model import States, joined
-from charlm.nn.ops import softmax_cross_entropy
-from charlm.nn.parameters import Array, Ids, Parameters
-from charlm.nn.shards import Shards
-from charlm.nn.workspace import Workspace
+from charlm.nn.parameters import Array
 from charlm.optim.clipping import clip
 from charlm.optim.schedules import Plateau
 from charlm.text.batches import Streams, fit
@@ -111,14 +108,6 @@ class Update:
     characters: int
 
 
-@dataclass(frozen=True)
-class Shard:
-    """What one thread works with."""
-
-    gradients: Parameters
-    workspace: Workspace = field(default_factory=Workspace)
-
-
 class Trainer:
     """A network being trained on a corpus.
 
@@ -147,15 +136,13 @@ class Trainer:
         self.streams = Streams(train, batch, seq_len)
         self.model = build_model(config.model, len(corpus.vocabulary))
         starting, dropping = np.random.SeedSequence(config.train.seed).spawn(2)
-        self.parameters = self.model.initialise(np.random.default_rng(starting), config.model.init, dtype)
+        parameters = self.model.initialise(np.random.default_rng(starting), config.model.init, dtype)
         self.threads = threads
-        self.split = Shards(batch, threads)
-        self.shards = [Shard(self.parameters.zeros_like()) for _ in self.split.parts]
-        self.gradients = self.shards[0].gradients
+        self.backprop = Backprop(self.model, parameters, self.streams, threads)
+        self.parameters = self.backprop.parameters
+        self.carried = self.backprop.carried
         self.optimizer = build_optimizer(config.train, self.parameters.flat.size, dtype)
         self.rng = np.random.Generator(np.random.PCG64(dropping))
-        self.carried = self.model.zero_state(batch, dtype)
-        self.workspace = Workspace()
         self.steps_per_epoch = self.streams.windows
         self.planned_steps = planned_steps(config.train, self.steps_per_epoch)
         self.schedule = build_schedule(config.train, self.steps_per_epoch)
@@ -181,48 +168,18 @@ class Trainer:
         step = self.progress.step
         window = step % self.steps_per_epoch
         if window == 0:  # every stream is back at its beginning
-            self.carried = self.model.zero_state(self.streams.batch, self.parameters.flat.dtype)
-        x, y = self.streams.window(window)
-        loss, carried = self._gradients(x, y)
-        train = self.config.train
-        norm = clip(self.gradients.flat, train.clip_norm, train.clip_value)
+            for layer in self.carried:
+                for array in layer:
+                    array[...] = 0.0
+        loss = self.backprop.window(window, self.rng)
+        train, gradients = self.config.train, self.backprop.gradients.flat
+        norm = clip(gradients, train.clip_norm, train.clip_value)
         if not math.isfinite(loss) or not math.isfinite(norm):
             raise _divergence(step + 1, "gradient" if math.isfinite(loss) else "loss")
         lr = train.lr * self.schedule.share(step, self.progress.plateau)
-        self.optimizer.update(self.parameters.flat, self.gradients.flat, lr)
-        self.carried = carried
+        self.optimizer.update(self.parameters.flat, gradients, lr)
         self.progress.step += 1
-        return Update(loss, norm, lr, x.size)
-
-    def _gradients(self, x: Ids, y: Ids) -> tuple[float, States]:
-        """Fill `gradients` for the window `x, y [T, B]`; returns the loss and the state after it."""
-        T, B = x.shape
-        masks = self.model.draw_masks(self.rng, T, B, self.workspace, self.parameters.flat.dtype)
-
-        @np.errstate(over="ignore", invalid="ignore")  # what overflows is found by the caller
-        def part(number: int, streams: slice) -> tuple[float, States]:
-            shard = self.shards[number]
-            targets = y[:, streams].reshape(-1)
-            logits, carried, tape = self.model.forward(
-                self.parameters,
-                x[:, streams],
-                tuple(tuple(array[streams] for array in layer) for layer in self.carried),
-                shard.workspace,
-                tuple(mask[:, streams] for mask in masks),
-            )
-            loss, dlogits = softmax_cross_entropy(
-                logits.reshape(targets.size, self.model.vocab), targets, scored=x.size
-            )
-            shard.gradients.flat[...] = 0.0
-            self.model.backward(
-                self.parameters, shard.gradients, tape, dlogits.reshape(logits.shape), shard.workspace
-            )
-            return loss, carried
-
-        results = self.split.map(part)
-        for shard in self.shards[1:]:
-            np.add(self.gradients.flat, shard.gradients.flat, self.gradients.flat)
-        return sum(loss for loss, _ in results), joined(carried for _, carried in results)
+        return Update(loss, norm, lr, self.streams.steps(window) * self.streams.batch)
 
     def validate(self) -> Score | None:
         """Score the validation split, if there is one, without touching the training state.

@@ -49,8 +49,8 @@ def test_equals_one_character_at_a_time(window: int | None) -> None:
 
 
 @pytest.mark.parametrize("window", [None, 130])
-def test_threads_share_the_work(window: int | None) -> None:
-    """Three threads give the score that one gives."""
+def test_workers_share_the_work(window: int | None) -> None:
+    """Three workers give the score that one gives."""
     model, parameters = _model("lstm")
     ids = np.random.default_rng(1).integers(0, 6, 13_007)
     one, three = (score(model, parameters, ids, window, threads) for threads in (1, 3))
@@ -63,7 +63,7 @@ def test_parallel_streams_equal_one_stream(form: str, memory: float) -> None:
     """A text scored in parallel streams has the nats a character of one stream, to 1e-5."""
     model, parameters = _model(form, memory)
     ids = np.random.default_rng(1).integers(0, 6, 5003)
-    single = evaluate._Scorer(model, parameters).single(ids)
+    single = evaluate._Scorer(model, parameters, ids).single()
     assert score(model, parameters, ids).nats == pytest.approx(single, abs=1e-5 * len(ids))
 
 
@@ -77,16 +77,16 @@ def test_streams_that_never_forget_are_scored_as_one() -> None:
     parameters["layers.0.Wx"][...] = [[[0.5], [-0.5]]]
     ids = np.random.default_rng(1).integers(0, 2, 4000)
     assert len(set(ids[:3999:1333])) == 2, "neighbouring streams must latch differently"
-    scorer = evaluate._Scorer(model, parameters)
+    scorer = evaluate._Scorer(model, parameters, ids)
     calls: list[int] = []
     single = scorer.single
 
-    def counted(ids: Ids) -> float:
+    def counted() -> float:
         calls.append(len(ids))
-        return single(ids)
+        return single()
 
     scorer.single = counted  # type: ignore[method-assign]
-    assert scorer.carried(ids) == pytest.approx(single(ids), rel=1e-12)
+    assert scorer.carried() == pytest.approx(single(), rel=1e-12)
     assert calls == [4000]
 
 

@@ -30,7 +30,7 @@ def _dropped(mask: str, T: int = 5, B: int = 4) -> tuple[np.ndarray, np.ndarray]
     """Hidden outputs `[T, B, H]` of both layers as the next product saw them."""
     model = make_model("rnn", layers=2, hidden=50, dropout=0.5, dropout_mask=mask)
     parameters, x, _, state = make_window(model, T, B)
-    masks = model.draw_masks(np.random.default_rng(1), T, B, Workspace(), np.float64)
+    masks = model.draw_masks(np.random.default_rng(1), [np.empty(s) for s in model.mask_shapes(T, B)])
     _, _, tape = model.forward(parameters, x, state, Workspace(), masks)
     return tape.inputs[0] == 0, tape.inputs[1] == 0
 
@@ -67,9 +67,10 @@ def test_dropout_keeps_the_expected_output() -> None:
     parameters, x, _, state = make_window(model, T=2, B=2)
     full, _, _ = model.forward(parameters, x, state, Workspace())
     rng, workspace = np.random.default_rng(2), Workspace()
+    out = [np.empty(shape) for shape in model.mask_shapes(2, 2)]
     draws = []
     for _ in range(4000):
-        masks = model.draw_masks(rng, 2, 2, workspace, np.float64)
+        masks = model.draw_masks(rng, out)
         draws.append(model.forward(parameters, x, state, workspace, masks)[0].copy())
     error = np.std(draws, axis=0) / np.sqrt(len(draws))
     assert (np.abs(np.mean(draws, axis=0) - full) < 5 * error).all()

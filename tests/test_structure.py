@@ -17,9 +17,9 @@ from charlm.cli import charlm
 from charlm.config import keys
 
 LAYERS = [
-    ["errors", "files", "machine"],
+    ["errors", "files", "machine", "team"],
     ["nn.parameters", "nn.cells"],
-    ["nn.workspace", "nn.ops", "nn.shards"],
+    ["nn.workspace", "nn.ops"],
     ["nn.cells.contract"],
     ["nn.cells.rnn", "nn.cells.lstm", "nn.cells.gru", "nn.model"],
     ["nn.gradcheck", "nn.stepper"],
@@ -29,7 +29,7 @@ LAYERS = [
     ["text.corpus"],
     ["config"],
     ["build", "evaluate", "sample"],
-    ["checkpoint"],
+    ["checkpoint", "backprop"],
     ["rundir"],
     ["train"],
     ["loop", "bench"],

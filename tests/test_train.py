@@ -90,7 +90,7 @@ def test_the_resume_test_would_notice(tmp_path: Path, forgotten: str) -> None:
     if forgotten == "optimizer":
         broken.optimizer.slots["m"][...] = 0
     elif forgotten == "carried":
-        broken.carried = broken.model.zero_state(4)
+        broken.carried[1][0][...] = 0
     elif forgotten == "random":
         broken.rng = np.random.default_rng(0)
     else:
@@ -222,19 +222,19 @@ def test_a_small_text_shrinks_the_batch(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("mask", ["window", "step"])
 @pytest.mark.parametrize("cell", CELLS, ids=lambda cell: "-".join(cell.values()))
-def test_threads_share_the_work(tmp_path: Path, cell: dict[str, Any], mask: str) -> None:
-    """Three threads compute what one does, dropout included, but for the order of float64 sums."""
+def test_workers_share_the_work(tmp_path: Path, cell: dict[str, Any], mask: str) -> None:
+    """Three workers compute what one does, dropout included, but for the order of float64 sums."""
     values = {**cell, "model__dropout": 0.3, "model__dropout_mask": mask, "train__batch": 13}
     alone, together = (make_trainer(tmp_path, threads, np.float64, **values) for threads in (1, 3))
-    assert len(together.shards) == 3
+    assert len(together.backprop._team.parts) == 3
     np.testing.assert_allclose(_advance(together, 12), _advance(alone, 12), rtol=1e-9)
     np.testing.assert_allclose(together.parameters.flat, alone.parameters.flat, rtol=0, atol=1e-9)
     for mine, theirs in zip(together.carried, alone.carried, strict=True):
         np.testing.assert_allclose(mine, theirs, rtol=0, atol=1e-9)
 
 
-def test_threads_leave_no_chance(tmp_path: Path) -> None:
-    """With the same number of threads, two runs are the same to the last bit."""
+def test_workers_leave_no_chance(tmp_path: Path) -> None:
+    """With the same number of workers, two runs are the same to the last bit."""
     first, again = (make_trainer(tmp_path, 3, train__batch=13, model__dropout=0.2) for _ in range(2))
     assert _advance(first, 25) == _advance(again, 25)
     assert _state(first) == _state(again)

@@ -26,6 +26,7 @@ class Display:
         self.loss = math.nan
         self.bar: Any = None
         if self.is_terminal:
+            tqdm.monitor_interval = 0  # no thread of its own: workers are forked while the bar stands
             size = shutil.get_terminal_size()  # 80 x 24 where the terminal says nothing, or 0
             self.bar = tqdm(
                 total=trainer.planned_steps,

@@ -122,7 +122,7 @@ def check_model(
     state = _random_state(model, batch, rng)
     pull = _random_state(model, batch, rng)
     workspace = Workspace()
-    masks = model.draw_masks(rng, steps, batch, workspace, np.float64)
+    masks = model.draw_masks(rng, [np.empty(shape) for shape in model.mask_shapes(steps, batch)])
 
     def forward() -> tuple[float, Array, Tape]:
         logits, after, tape = model.forward(parameters, x, state, workspace, masks)

@@ -9,7 +9,7 @@ Parameters are called `layers.L.NAME` and `output.NAME`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,14 +27,6 @@ States = tuple[State, ...]
 
 Masks = tuple[Array, ...]
 """Dropout masks behind each layer, `[1, B, H]` or `[T, B, H]`; empty without dropout."""
-
-
-def joined(parts: Iterable[States]) -> States:
-    """The states of several parts of a batch as one, in their order."""
-    return tuple(
-        tuple(np.concatenate(arrays) for arrays in zip(*layers, strict=True))
-        for layers in zip(*parts, strict=True)
-    )
 
 
 @dataclass(frozen=True)
@@ -101,17 +93,14 @@ class Model:
             tuple(np.zeros((batch, self.hidden), dtype) for _ in self.cell.states) for _ in range(self.layers)
         )
 
-    def draw_masks(
-        self, rng: np.random.Generator, T: int, B: int, workspace: Workspace, dtype: npt.DTypeLike
-    ) -> Masks:
-        """Draw the dropout masks of a window of `B` streams; none if there is no dropout."""
-        if self.dropout == 0:
-            return ()
+    def mask_shapes(self, T: int, B: int) -> list[Shape]:
+        """Shapes of the dropout masks of a window, one a layer; none if there is no dropout."""
         shape = (1 if self.dropout_mask == "window" else T, B, self.hidden)
-        return tuple(
-            dropout_mask(rng, shape, self.dropout, workspace.array(f"mask.{layer}", shape, dtype))
-            for layer in range(self.layers)
-        )
+        return [shape] * self.layers if self.dropout else []
+
+    def draw_masks(self, rng: np.random.Generator, out: Sequence[Array]) -> Masks:
+        """Draw the masks of a window into arrays of `mask_shapes`."""
+        return tuple(dropout_mask(rng, mask.shape, self.dropout, mask) for mask in out)
 
     def forward(
         self,

@@ -42,9 +42,17 @@ class Streams:
         """Windows of an epoch."""
         return math.ceil(self.length / self.seq_len)
 
+    def steps(self, number: int) -> int:
+        """T of one window."""
+        return self._first(number + 1) - self._first(number)
+
+    def _first(self, number: int) -> int:
+        """The step of a stream at which one window begins."""
+        return number * self.length // self.windows
+
     def window(self, number: int) -> tuple[Ids, Ids]:
         """Inputs `x` and targets `y` of one window, both `[T, B]`; `y` is the text one step on."""
-        first, stop = (n * self.length // self.windows for n in (number, number + 1))
+        first, stop = self._first(number), self._first(number + 1)
         # stream b starts at floor(b M / B); the last one then ends exactly at the end of the text
         starts = np.arange(self.batch) * (len(self.ids) - 1) // self.batch
         places = starts[None, :] + np.arange(first, stop)[:, None]  # [T, B]
