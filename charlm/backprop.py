@@ -59,6 +59,11 @@ class Backprop:
             np.add(self.gradients.flat, partial.flat, self.gradients.flat)
         return float(self._losses[: 1 + len(others)].sum())
 
+    @property
+    def worker_bytes(self) -> int:
+        """Peak memory of the other workers, beyond what they were made with."""
+        return self._team.worker_bytes
+
     def _window_masks(self, streams: slice) -> list[Array]:
         """The masks of these streams, as long as the window is (or of one step, if shared by all)."""
         steps = self.streams.steps(int(self._window[0]))

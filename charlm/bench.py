@@ -6,9 +6,7 @@ them; beside them stands the machine's own float32 matrix product in the same pr
 
 from __future__ import annotations
 
-import resource
 import statistics
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,7 +18,7 @@ from charlm.config import Config
 from charlm.evaluate import score
 from charlm.nn.parameters import Array
 from charlm.sample import Choice, generate
-from charlm.team import Team
+from charlm.team import Team, peak_bytes
 from charlm.text.corpus import Corpus
 from charlm.text.units import Units
 from charlm.text.vocabulary import Vocabulary
@@ -56,7 +54,7 @@ class Speed:
     before_mb: float
     """Peak memory of the process before the network was made."""
     peak_rss_mb: float
-    """Peak memory of the process after training."""
+    """Peak memory after training: of the process, and what its workers took besides."""
 
     @property
     def fraction_of_matmul(self) -> float:
@@ -71,11 +69,11 @@ def measure(config: Config, vocab: int, threads: int, seconds: float) -> Speed:
     kind = np.min_scalar_type(vocab)
     ids = rng.integers(0, vocab, train.batch * train.seq_len * _WINDOWS + 1).astype(kind)
     corpus = Corpus(ids, Vocabulary(range(vocab), Units()), (1.0, 0.0, 0.0), digest="")
-    before = _peak_rss_mb()
+    before = peak_bytes() / 1e6
     trainer = Trainer(config, corpus, threads)
     window = train.batch * train.seq_len
     trained = _rate(trainer.update, window, seconds)
-    peak = _peak_rss_mb()
+    peak = (peak_bytes() + trainer.backprop.worker_bytes) / 1e6
     model, parameters = trainer.model, trainer.parameters
 
     drawn = generate(model, parameters, ids[:1], Choice(), rng)
@@ -140,8 +138,3 @@ def _matmul_gflops(threads: int, seconds: float) -> float:
     out: Array = np.empty_like(a)
     team = Team(_PRODUCT, threads, lambda _, rows: np.matmul(a[rows], b, out[rows]))
     return _rate(team.run, 2 * _PRODUCT**3, seconds) / 1e9
-
-
-def _peak_rss_mb() -> float:
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / 1e6 if sys.platform == "darwin" else peak * 1024 / 1e6

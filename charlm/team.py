@@ -16,6 +16,7 @@ import contextlib
 import math
 import mmap
 import os
+import resource
 import signal
 import sys
 import traceback
@@ -44,6 +45,12 @@ def shared(shape: tuple[int, ...], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
     return np.frombuffer(memory, dtype, count=math.prod(shape)).reshape(shape)
 
 
+def peak_bytes() -> int:
+    """The most memory that this process has had so far."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
 class Team:
     """Workers that do `work(number, part)` at the same time, each for its part of a batch.
 
@@ -62,6 +69,7 @@ class Team:
         edges = [batch * number // count for number in range(count + 1)]
         self.parts = [slice(start, stop) for start, stop in pairwise(edges)]
         self._work = work
+        self._grown = shared((count,), np.int64)
         self._threads = ThreadPoolExecutor(count - 1) if count > 1 and not _FORKS else None
         self._workers = [_Worker(self, number) for number in range(1, count)] if _FORKS else []
 
@@ -89,6 +97,11 @@ class Team:
         if any(answer != _DONE for answer in answers):
             raise RuntimeError("a worker process failed; what it printed stands above, if it could")
 
+    @property
+    def worker_bytes(self) -> int:
+        """Peak memory of the other processes so far, beyond what they were made with."""
+        return int(self._grown.sum())
+
     def close(self) -> None:
         """Dismiss the workers; the team can do nothing after it."""
         for worker in self._workers:
@@ -107,7 +120,13 @@ class _Worker:
         if pid == 0:
             os.close(self._wake)
             os.close(self._answer)
-            _serve(lambda: team._work(number, team.parts[number]), wake, answer)
+            at_first = peak_bytes()
+
+            def part() -> None:
+                team._work(number, team.parts[number])
+                team._grown[number] = peak_bytes() - at_first
+
+            _serve(part, wake, answer)
         os.close(wake)
         os.close(answer)
         self.dismiss = weakref.finalize(self, _dismiss, pid, self._wake, self._answer)

@@ -30,7 +30,7 @@ class Units:
 
         Raises `CorpusError` naming `where`, the byte and the line that are not UTF-8.
         """
-        if self.unit == "byte":
+        if self.unit == "byte" or data.isascii():  # ASCII is its own code, in every normalisation
             return np.frombuffer(data, np.uint8)
         try:
             text = data.decode("utf-8")
