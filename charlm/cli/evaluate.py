@@ -13,6 +13,7 @@ import click
 from charlm import config as configuration
 from charlm import machine
 from charlm.cli.options import checkpoint_option, json_option, set_option
+from charlm.cli.show import place
 from charlm.config import Config
 from charlm.errors import CorpusError
 
@@ -83,7 +84,9 @@ def perplexity(
         return
     how = "state carried through" if window is None else f"windows of {window}"
     what = "whole text" if split is None else f"{split} split"
-    click.echo(f"{file} on {path}: {what}, {result.characters:,} {loaded.config.corpus.unit}s scored, {how}")
+    click.echo(
+        f"{file} on {place(path)}: {what}, {result.characters:,} {loaded.config.corpus.unit}s scored, {how}"
+    )
     click.echo(
         f"{result.nats_per_char:.4f} nats/char   {result.bits_per_char:.4f} bits/char   "
         f"perplexity {result.perplexity:.4f}"

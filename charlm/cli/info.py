@@ -9,6 +9,7 @@ import click
 
 from charlm import machine
 from charlm.cli.options import checkpoint_option, json_option
+from charlm.cli.show import losses
 
 
 @click.command()
@@ -18,7 +19,6 @@ def info(checkpoint_path: Path | None, as_json: bool) -> None:
     """What a checkpoint holds: configuration, vocabulary, sizes, progress and scores."""
     machine.prepare()
     from charlm import checkpoint
-    from charlm.cli.progress import losses
     from charlm.rundir import find_checkpoint
 
     file = find_checkpoint(checkpoint_path)

@@ -10,6 +10,7 @@ from typing import Any
 import click
 from tqdm import tqdm
 
+from charlm.cli.show import losses, printable
 from charlm.loop import Event, Logged, Previewed, Updated, Validated
 from charlm.train import Trainer
 
@@ -83,13 +84,3 @@ class Display:
             self.bar.write(text, file=sys.stderr)
         else:
             click.echo(text, err=True)
-
-
-def losses(nats: float) -> str:
-    """A loss in both units: `1.5432 nats 2.2264 bits/char`."""
-    return f"{nats:.4f} nats {nats / math.log(2):.4f} bits/char"
-
-
-def printable(text: str) -> str:
-    """`text` with everything that would move a terminal's cursor replaced, but line breaks."""
-    return "".join(c if c.isprintable() or c == "\n" else "\N{REPLACEMENT CHARACTER}" for c in text)

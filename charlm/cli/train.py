@@ -13,6 +13,7 @@ import click
 from charlm import config as configuration
 from charlm import machine
 from charlm.cli.options import set_option
+from charlm.cli.show import losses, place
 from charlm.config import Config
 from charlm.errors import RunError
 
@@ -116,7 +117,7 @@ def _announce(trainer: Trainer, directory: RunDirectory) -> None:
     config, text = trainer.config, trainer.corpus
     parts = ", ".join(f"{len(text.part(name)):,} {name}" for name in ("train", "validation", "test"))
     click.echo(
-        f"{config.corpus.path}: {len(text.ids):,} {config.corpus.unit}s ({parts}), "
+        f"{place(config.corpus.path)}: {len(text.ids):,} {config.corpus.unit}s ({parts}), "
         f"vocabulary of {len(text.vocabulary):,}\n"
         f"{config.model.layers} x {config.model.hidden} {config.model.cell}, "
         f"{trainer.parameters.flat.size:,} parameters; {trainer.planned_steps:,} updates of "
@@ -166,8 +167,6 @@ def _train(trainer: Trainer, directory: RunDirectory, max_steps: int | None, res
 
 
 def _summarise(trainer: Trainer, directory: RunDirectory) -> None:
-    from charlm.cli.progress import losses
-
     progress = trainer.progress
     minutes, seconds = divmod(round(progress.total.seconds), 60)
     click.echo(

@@ -1,0 +1,103 @@
+"""Speed of training, sampling, evaluating and encoding, recorded so that changes can be compared.
+
+Run by hand, on a machine that does nothing else; it is no test, and times nothing in the suite::
+
+    python tests/benchmarks.py --out before.json
+    python tests/benchmarks.py --out after.json --against before.json
+
+Every shape is timed `--rounds` times, in turn, and the medians are kept. With `--against` the
+ratio to the earlier file is printed beside each figure.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+SHAPES = [
+    f"{cell}:{shape}"
+    for cell in ("rnn", "lstm", "gru")
+    for shape in ("128:2:50:50:65", "256:1:64:64:65", "512:2:64:100:65", "128:1:50:50:5000")
+]
+"""CELL:HIDDEN:LAYERS:BATCH:SEQ_LEN:VOCAB."""
+
+FIGURES = ("train_chars_per_s", "sample_chars_per_s", "eval_chars_per_s", "fraction_of_matmul", "peak_rss_mb")
+
+TEXTS = {
+    "ascii": "The ferry came over at noon. " * 2_000_000,
+    "korean": "나룻배가 강을 건너왔다. " * 1_000_000,
+}
+
+
+def bench(shape: str, threads: int, seconds: float) -> dict[str, float]:
+    """The figures of one shape, from `charlm bench`."""
+    cell, hidden, layers, batch, seq_len, vocab = shape.split(":")
+    settings = {
+        "model.cell": cell,
+        "model.hidden": hidden,
+        "model.layers": layers,
+        "train.batch": batch,
+        "train.seq_len": seq_len,
+    }
+    command = [sys.executable, "-m", "charlm", "bench", "--json", "--vocab", vocab]
+    command += ["--threads", str(threads), "--seconds", str(seconds)]
+    for key, value in settings.items():
+        command += ["--set", f"{key}={value}"]
+    values = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
+    return {figure: values[figure] for figure in FIGURES}
+
+
+def encoding(text: str) -> dict[str, float]:
+    """Megabytes a second of reading and encoding a file."""
+    from charlm.text.corpus import read_corpus
+    from charlm.text.units import Units
+
+    with tempfile.TemporaryDirectory() as directory:
+        path = Path(directory) / "text.txt"
+        path.write_text(text)
+        started = time.perf_counter()
+        read_corpus(path, Units(), (0.9, 0.05, 0.05))
+        return {"encode_mb_per_s": path.stat().st_size / 1e6 / (time.perf_counter() - started)}
+
+
+def main() -> None:
+    """Measure, print, and keep."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--out", type=Path, required=True, help="where the figures are kept, as JSON")
+    parser.add_argument("--against", type=Path, help="figures of an earlier run")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seconds", type=float, default=1.5)
+    parser.add_argument("shapes", nargs="*", default=SHAPES, metavar="CELL:H:L:B:T:V")
+    arguments = parser.parse_args()
+    earlier = json.loads(arguments.against.read_text()) if arguments.against else {}
+
+    measured: dict[str, list[dict[str, float]]] = {}
+    for _ in range(arguments.rounds):
+        for shape in arguments.shapes:
+            measured.setdefault(shape, []).append(bench(shape, arguments.threads, arguments.seconds))
+        for name, text in TEXTS.items():
+            measured.setdefault(name, []).append(encoding(text))
+    medians = {
+        name: {figure: statistics.median(row[figure] for row in rows) for figure in rows[0]}
+        for name, rows in measured.items()
+    }
+    for name, figures in medians.items():
+        print(name)
+        for figure, value in figures.items():
+            before = earlier.get(name, {}).get(figure)
+            ratio = f"   {value / before:.3f} times the earlier" if before else ""
+            print(f"  {figure:<20} {value:14,.2f}{ratio}")
+    arguments.out.write_text(json.dumps(medians, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
