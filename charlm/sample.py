@@ -38,10 +38,12 @@ class Choice:
     top_p: float = 1.0
     greedy: bool = False
 
-    def probabilities(self, logits: Array) -> Array:
-        """The distribution `[V]` that is drawn from, in float64."""
-        wide = logits.astype(np.float64)
-        p: Array = np.exp((wide - wide.max()) / self.temperature)
+    def weights(self, logits: Array) -> Array:
+        """What `logits [V]` are drawn in proportion to, in float64; the likeliest has 1."""
+        p = logits.astype(np.float64)
+        np.subtract(p, p.max(), p)
+        np.divide(p, self.temperature, p)
+        np.exp(p, p)
         if 0 < self.top_k < p.size or self.top_p < 1:
             order = np.argsort(-p, kind="stable")  # likeliest first, ties by id
             kept = self.top_k or p.size
@@ -50,14 +52,13 @@ class Choice:
                 # the first place at which the sum is reached is the last one kept
                 kept = int(np.searchsorted(reached, self.top_p * reached[-1])) + 1
             p[order[kept:]] = 0.0
-        p /= p.sum()
         return p
 
     def draw(self, logits: Array, rng: np.random.Generator) -> int:
         """The next unit's id, from `logits [V]`."""
         if self.greedy:
             return int(logits.argmax())
-        p = self.probabilities(logits)
+        p = self.weights(logits)
         cumulative = p.cumsum()
         place = int(cumulative.searchsorted(rng.random() * cumulative[-1], side="right"))
         # a product that rounds up to the whole sum lies behind the last unit that can be drawn

@@ -99,7 +99,7 @@ def test_steps_allocate_nothing_large(form: str) -> None:
         model.backward(parameters, parameters.zeros_like(), tape, logits, workspace)
 
     window()
-    before = {name: id(buffer) for name, buffer in workspace._buffers.items()}
+    before = {name: id(buffer) for name, buffer in workspace.buffers().items()}
     window()
-    assert {name: id(buffer) for name, buffer in workspace._buffers.items()} == before
+    assert {name: id(buffer) for name, buffer in workspace.buffers().items()} == before
     assert len(before) > 4

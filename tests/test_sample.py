@@ -30,7 +30,8 @@ LOGITS = np.log(np.array([0.1, 0.4, 0.2, 0.05, 0.25], np.float32))
 )
 def test_probabilities(choice: Choice, expected: list[float]) -> None:
     """Temperature, top-k and top-p shape the distribution as they say, in this order."""
-    np.testing.assert_allclose(choice.probabilities(LOGITS), expected, atol=1e-7)
+    weights = choice.weights(LOGITS)
+    np.testing.assert_allclose(weights / weights.sum(), expected, atol=1e-7)
 
 
 @pytest.mark.parametrize("choice", [Choice(), Choice(top_k=3), Choice(temperature=2, top_p=0.9)])
@@ -38,7 +39,7 @@ def test_draws_follow_the_probabilities(choice: Choice) -> None:
     """Over many draws, each unit comes as often as its probability says, and excluded ones never."""
     rng, draws = np.random.default_rng(0), 20_000
     counts = np.bincount([choice.draw(LOGITS, rng) for _ in range(draws)], minlength=5)
-    p = choice.probabilities(LOGITS)
+    p = choice.weights(LOGITS) / choice.weights(LOGITS).sum()
     assert (np.abs(counts - draws * p) <= 5 * np.sqrt(draws * p * (1 - p)) + 1e-9).all()
 
 

@@ -19,25 +19,28 @@ class Workspace:
     """
 
     def __init__(self) -> None:
+        self._arrays: dict[str, Array] = {}
         self._buffers: dict[str, Array] = {}
+        self._parts: dict[str, Workspace] = {}
 
     def array(self, name: str, shape: Shape, dtype: npt.DTypeLike) -> Array:
         """An uninitialised array of `shape`; smaller shapes share the buffer of larger ones."""
-        size = math.prod(shape)
-        buffer = self._buffers.get(name)
-        if buffer is None or buffer.size < size or buffer.dtype != dtype:
-            buffer = self._buffers[name] = np.empty(size, dtype)
-        return buffer[:size].reshape(shape)
+        array = self._arrays.get(name)
+        if array is None or array.shape != shape or array.dtype != dtype:
+            size = math.prod(shape)
+            buffer = self._buffers.get(name)
+            if buffer is None or buffer.size < size or buffer.dtype != dtype:
+                buffer = self._buffers[name] = np.empty(size, dtype)
+            array = self._arrays[name] = buffer[:size].reshape(shape)
+        return array
 
     def within(self, prefix: str) -> Workspace:
         """The part of this workspace that belongs to `prefix` (a layer), with names of its own."""
-        return _Part(self, prefix)
+        return self._parts.setdefault(prefix, Workspace())
 
-
-class _Part(Workspace):
-    def __init__(self, whole: Workspace, prefix: str) -> None:
-        super().__init__()
-        self._whole, self._prefix = whole, prefix
-
-    def array(self, name: str, shape: Shape, dtype: npt.DTypeLike) -> Array:
-        return self._whole.array(f"{self._prefix}.{name}", shape, dtype)
+    def buffers(self) -> dict[str, Array]:
+        """Every buffer by its whole name."""
+        own = dict(self._buffers)
+        for prefix, part in self._parts.items():
+            own |= {f"{prefix}.{name}": buffer for name, buffer in part.buffers().items()}
+        return own

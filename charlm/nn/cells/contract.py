@@ -131,14 +131,34 @@ def _orthogonal(size: int, rng: np.random.Generator) -> Array:
     return signed
 
 
+_PAD = 16
+"""Numbers by which the rows of copied matrices are set apart."""
+
+
 def transposed(matrices: Array, workspace: Workspace) -> Array:
     """Copies of `matrices [G, H, H]`, each transposed, for the products of a backward pass.
 
     BLAS multiplies the few rows of a step by a transposed view at about 0.6 times the speed that
     it reaches with a copy, and a window uses the copy T times.
     """
-    copies = workspace.array("transposed", matrices.shape, matrices.dtype)
-    np.copyto(copies, matrices.swapaxes(1, 2))
+    return _copied(matrices.swapaxes(1, 2), "transposed", workspace)
+
+
+def spread(matrices: Array, steps: int, workspace: Workspace) -> Array:
+    """`matrices [G, H, H]` for the products of a forward pass of so many steps: copied, if it pays.
+
+    Rows that lie a multiple of 2 kB apart fall on the same few places of the cache: at H = 512
+    the products of a step are 1.09 times as fast with rows that lie a little further apart.
+    """
+    if steps < 8 or matrices.strides[1] % 2048:
+        return matrices
+    return _copied(matrices, "spread", workspace)
+
+
+def _copied(matrices: Array, name: str, workspace: Workspace) -> Array:
+    G, H, _ = matrices.shape
+    copies = workspace.array(name, (G, H, H + _PAD), matrices.dtype)[..., :H]
+    np.copyto(copies, matrices)
     return copies
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from charlm.nn.cells.contract import Cell, State, accumulate_recurrent, blocks, transposed
+from charlm.nn.cells.contract import Cell, State, accumulate_recurrent, blocks, spread, transposed
 from charlm.nn.ops import column_sums, sigmoid
 from charlm.nn.parameters import Array, Shape
 from charlm.nn.workspace import Workspace
@@ -52,7 +52,7 @@ class GRUAfter(Cell):
     ) -> tuple[Array, State, Tape]:
         """See `Cell.forward`."""
         _, T, B, H = projected.shape
-        Wh, bn = parameters["Wh"], parameters["bn"]
+        Wh, bn = spread(parameters["Wh"], T, workspace), parameters["bn"]
         h = workspace.array("h", (T + 1, B, H), projected.dtype)
         inner = workspace.array("inner", (T, B, H), projected.dtype)  # u + bn of the candidate
         u = workspace.array("u", (3, B, H), projected.dtype)
@@ -138,7 +138,8 @@ class GRUBefore(Cell):
     ) -> tuple[Array, State, Tape]:
         """See `Cell.forward`."""
         _, T, B, H = projected.shape
-        Wrz, Wn = parameters["Wh"][:2], parameters["Wh"][2]
+        Wh = spread(parameters["Wh"], T, workspace)
+        Wrz, Wn = Wh[:2], Wh[2]
         h = workspace.array("h", (T + 1, B, H), projected.dtype)
         kept = workspace.array("kept", (T, B, H), projected.dtype)  # r * h_{t-1}
         u = workspace.array("u", (2, B, H), projected.dtype)

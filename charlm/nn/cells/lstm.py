@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from charlm.nn.cells.contract import Cell, State, accumulate_recurrent, blocks, transposed
+from charlm.nn.cells.contract import Cell, State, accumulate_recurrent, blocks, spread, transposed
 from charlm.nn.ops import sigmoid
 from charlm.nn.parameters import Array
 from charlm.nn.workspace import Workspace
@@ -53,7 +53,7 @@ class LSTM(Cell):
     ) -> tuple[Array, State, Tape]:
         """See `Cell.forward`."""
         _, T, B, H = projected.shape
-        Wh = parameters["Wh"]
+        Wh = spread(parameters["Wh"], T, workspace)
         h = workspace.array("h", (T + 1, B, H), projected.dtype)
         c = workspace.array("c", (T + 1, B, H), projected.dtype)
         tanh_c = workspace.array("tanh_c", (T, B, H), projected.dtype)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from charlm.nn.cells.contract import Cell, State, accumulate_recurrent, transposed
+from charlm.nn.cells.contract import Cell, State, accumulate_recurrent, spread, transposed
 from charlm.nn.parameters import Array
 from charlm.nn.workspace import Workspace
 
@@ -33,7 +33,7 @@ class RNN(Cell):
     ) -> tuple[Array, State, Tape]:
         """See `Cell.forward`."""
         _, T, B, H = projected.shape
-        Wh = parameters["Wh"][0]
+        Wh = spread(parameters["Wh"], T, workspace)[0]
         h = workspace.array("h", (T + 1, B, H), projected.dtype)  # [T+1, B, H]
         h[0] = state[0]
         for before, a, after in zip(h, projected[0], h[1:], strict=False):
