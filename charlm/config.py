@@ -202,7 +202,9 @@ class Config:
 
     def to_yaml(self) -> str:
         """The configuration as a YAML file, every key written out."""
-        text: str = yaml.safe_dump(self.nested(), sort_keys=False, allow_unicode=True)
+        # PyYAML writes some line breaks of Unicode plainly and does not read them back: escape those
+        plain = all(str(value).isprintable() for value in self.flat().values())
+        text: str = yaml.safe_dump(self.nested(), sort_keys=False, allow_unicode=plain)
         return text
 
     def replace(self, values: Mapping[str, Any]) -> Config:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
+from hypothesis import settings
 
 from charlm.build import build_units
 from charlm.config import resolve
@@ -20,6 +21,11 @@ from charlm.nn.model import Model, States
 from charlm.nn.parameters import Ids, Parameters
 from charlm.text.corpus import read_corpus
 from charlm.train import Trainer
+
+# CI looks at the same examples every time; elsewhere each run looks at new ones
+settings.register_profile("ci", derandomize=True)
+if os.environ.get("CI"):
+    settings.load_profile("ci")
 
 FORMS = ("rnn", "lstm", "gru after", "gru before")
 """Every recurrence: the cells, and both forms of the GRU."""

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from charlm.config import Config, Key, from_nested, keys, load, parse_overrides, reference
+from charlm.config import Config, CorpusConfig, Key, from_nested, keys, load, parse_overrides, reference
 from charlm.errors import ConfigError
 from charlm.optim.optimizers import Hyperparameters
 
@@ -120,6 +120,7 @@ def test_defaults_of_the_rules_are_those_of_the_configuration() -> None:
 
 
 @given(config=configurations())
+@example(config=Config(corpus=CorpusConfig(path="/line\x85break")).replace({"run.dir": "run"}))
 @unhurried
 def test_a_written_configuration_reads_back_the_same(
     tmp_path_factory: pytest.TempPathFactory, config: Config
