@@ -24,6 +24,7 @@ import weakref
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -49,6 +50,12 @@ def peak_bytes() -> int:
     """The most memory that this process has had so far."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
+
+
+def _private_bytes() -> int:
+    """Memory that this process shares with no other (Linux)."""
+    resident, with_others = Path("/proc/self/statm").read_text().split()[1:3]
+    return (int(resident) - int(with_others)) * os.sysconf("SC_PAGESIZE")
 
 
 class Team:
@@ -99,7 +106,7 @@ class Team:
 
     @property
     def worker_bytes(self) -> int:
-        """Peak memory of the other processes so far, beyond what they were made with."""
+        """Memory of the other processes' own, beyond what they were made with."""
         return int(self._grown.sum())
 
     def close(self) -> None:
@@ -120,11 +127,11 @@ class _Worker:
         if pid == 0:
             os.close(self._wake)
             os.close(self._answer)
-            at_first = peak_bytes()
+            at_first = _private_bytes()
 
             def part() -> None:
                 team._work(number, team.parts[number])
-                team._grown[number] = peak_bytes() - at_first
+                team._grown[number] = _private_bytes() - at_first
 
             _serve(part, wake, answer)
         os.close(wake)

@@ -199,7 +199,8 @@ class Model:
                     tape.characters.backward(dW, db, rows)
                 else:
                     linear_backward(tape.inputs[layer - 1].reshape(T * B, H), dW, db, rows)
-                    part = dh if gate == 0 else workspace.array("dh part", (T, B, H), dtype)
+                    # the first gate's activations have done their work: their place is free
+                    part = dh if gate == 0 else place.array("projected", (T, B, H), dtype)
                     np.matmul(rows, own["Wx"][gate].T, part.reshape(T * B, H))
                     if gate > 0:
                         np.add(dh, part, dh)

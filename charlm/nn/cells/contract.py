@@ -101,7 +101,7 @@ class Cell(ABC):
         dh: Array,
         dstate: State,
         workspace: Workspace,
-    ) -> tuple[Sequence[Array] | Array, State]:
+    ) -> tuple[Array, State]:
         """Run back through the window of `tape` and accumulate (`+=`) the recurrent gradients.
 
         `gradients` gets what belongs to `Wh` and to biases of the recurrent product; `Wx` and
@@ -117,7 +117,7 @@ class Cell(ABC):
         Returns
         -------
         dprojected
-            Gradient with respect to `projected`: G arrays `[T, B, H]`, in the workspace.
+            Gradient with respect to `projected`, `[G, T, B, H]`, in the workspace.
         dstate
             Gradient with respect to the state before the window.
         """
@@ -141,7 +141,7 @@ def transposed(matrices: Array, workspace: Workspace) -> Array:
     BLAS multiplies the few rows of a step by a transposed view at about 0.6 times the speed that
     it reaches with a copy, and a window uses the copy T times.
     """
-    return _copied(matrices.swapaxes(1, 2), "transposed", workspace)
+    return _copied(matrices.swapaxes(1, 2), workspace)
 
 
 def spread(matrices: Array, steps: int, workspace: Workspace) -> Array:
@@ -152,12 +152,13 @@ def spread(matrices: Array, steps: int, workspace: Workspace) -> Array:
     """
     if steps < 8 or matrices.strides[1] % 2048:
         return matrices
-    return _copied(matrices, "spread", workspace)
+    return _copied(matrices, workspace)
 
 
-def _copied(matrices: Array, name: str, workspace: Workspace) -> Array:
+def _copied(matrices: Array, workspace: Workspace) -> Array:
+    """Copies in the one buffer that the passes of a window use in turn."""
     G, H, _ = matrices.shape
-    copies = workspace.array(name, (G, H, H + _PAD), matrices.dtype)[..., :H]
+    copies = workspace.array("copied", (G, H, H + _PAD), matrices.dtype)[..., :H]
     np.copyto(copies, matrices)
     return copies
 

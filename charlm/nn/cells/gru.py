@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,7 +22,7 @@ class Tape:
     gates: Array
     """`[3, T, B, H]`: r, z, n, after their nonlinearities."""
     reset: Array
-    """`[T, B, H]`: what the reset gate acts on or makes; see each form."""
+    """`[T, B, H]`: what the reset gate acts on or makes; see each form. Used up by backward."""
 
 
 class GRUAfter(Cell):
@@ -84,20 +84,19 @@ class GRUAfter(Cell):
         dh: Array,
         dstate: State,
         workspace: Workspace,
-    ) -> tuple[Sequence[Array] | Array, State]:
+    ) -> tuple[Array, State]:
         """See `Cell.backward`."""
         T, B, H = dh.shape
         WhT = transposed(parameters["Wh"], workspace)
-        # gradients at the candidate's input, at r and z, and at the candidate's recurrent product:
-        # the first three belong to the input product, the last three to the recurrent one
-        buffer = workspace.array("da", (4, T, B, H), dh.dtype)
-        da_n, dr, dz, du_n = buffer
+        da = workspace.array("da", (3, T, B, H), dh.dtype)
+        du_n = tape.reset  # gradient at the candidate's recurrent product, in the place of u + bn
+        dr, dz, da_n = da
         back = workspace.array("back", (3, B, H), dh.dtype)
         r, z = tape.gates[:2]
         dh_t = dstate[0].copy()  # [B, H], from the steps after t
         carried = np.empty_like(dh_t)
-        for block in blocks(T, buffer[:, 0].nbytes):
-            # what each gradient is multiplied by does not recur: into the buffer, block by block
+        for block in blocks(T, da[:, 0].nbytes):
+            # what each gradient is multiplied by does not recur: into da, block by block
             _slopes(tape, block, da_n, dr, dz)
             # forward was n = tanh(projected + r * inner), r = sigmoid(…): dr = da_n inner r (1 - r)
             np.multiply(dr[block], tape.reset[block], dr[block])
@@ -109,12 +108,13 @@ class GRUAfter(Cell):
                 np.multiply(r[t], da_n[t], du_n[t])
                 # forward was u_t = h_{t-1} Wh;  h_t = … + z * h_{t-1}
                 np.multiply(dh_t, z[t], carried)
-                np.matmul(buffer[1:, t], WhT, back)
+                np.matmul(da[:2, t], WhT[:2], back[:2])
+                np.matmul(du_n[t], WhT[2], back[2])
                 np.add.reduce(back, axis=0, out=dh_t)
                 np.add(dh_t, carried, dh_t)
-        accumulate_recurrent(gradients["Wh"], tape.h, buffer[1:])
-        gradients["bn"][...] += column_sums(buffer[3].reshape(T * B, H))
-        return [buffer[1], buffer[2], buffer[0]], (dh_t,)
+        accumulate_recurrent(gradients["Wh"], tape.h, [dr, dz, du_n])
+        gradients["bn"][...] += column_sums(du_n.reshape(T * B, H))
+        return da, (dh_t,)
 
 
 class GRUBefore(Cell):
@@ -171,7 +171,7 @@ class GRUBefore(Cell):
         dh: Array,
         dstate: State,
         workspace: Workspace,
-    ) -> tuple[Sequence[Array] | Array, State]:
+    ) -> tuple[Array, State]:
         """See `Cell.backward`."""
         T, B, H = dh.shape
         WhT = transposed(parameters["Wh"], workspace)

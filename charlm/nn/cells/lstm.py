@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,7 +24,7 @@ class Tape:
     gates: Array
     """`[4, T, B, H]`: i, f, o, g, after their nonlinearities."""
     tanh_c: Array
-    """`[T, B, H]`."""
+    """`[T, B, H]`; used up by backward."""
 
 
 class LSTM(Cell):
@@ -86,14 +86,13 @@ class LSTM(Cell):
         dh: Array,
         dstate: State,
         workspace: Workspace,
-    ) -> tuple[Sequence[Array] | Array, State]:
+    ) -> tuple[Array, State]:
         """See `Cell.backward`."""
         T, B, H = dh.shape
         h, c, (i, f, o, g), tanh_c = tape.h, tape.c, tape.gates, tape.tanh_c
         ifo = tape.gates[:3]
         WhT = transposed(parameters["Wh"], workspace)
         da = workspace.array("da", (4, T, B, H), dh.dtype)  # [4, T, B, H]
-        to_c = workspace.array("to c", (T, B, H), dh.dtype)  # dc_t = dh_t * to_c_t
         back = workspace.array("back", (4, B, H), dh.dtype)
         dh_t, dc_t = dstate[0].copy(), dstate[1].copy()  # [B, H], from the steps after t
         scratch = np.empty_like(dh_t)
@@ -109,14 +108,15 @@ class LSTM(Cell):
             np.multiply(da[1, block], c[block], da[1, block])
             np.multiply(da[2, block], tanh_c[block], da[2, block])
             np.multiply(da[3, block], i[block], da[3, block])
-            np.multiply(tanh_c[block], tanh_c[block], to_c[block])
-            np.subtract(1.0, to_c[block], to_c[block])
-            np.multiply(to_c[block], o[block], to_c[block])
+            to_c = tanh_c[block]  # from here on what dc_t gets of dh_t
+            np.multiply(to_c, to_c, to_c)
+            np.subtract(1.0, to_c, to_c)
+            np.multiply(to_c, o[block], to_c)
             for t in reversed(range(block.start, block.stop)):
                 now = da[:, t]
                 # dh_t and dc_t: from above, and from the steps after
                 np.add(dh_t, dh[t], dh_t)
-                np.multiply(dh_t, to_c[t], scratch)
+                np.multiply(dh_t, tanh_c[t], scratch)
                 np.add(dc_t, scratch, dc_t)
                 # da_t: i, f and g were reached through c_t, o through h_t
                 np.multiply(now[:2], dc_t, now[:2])

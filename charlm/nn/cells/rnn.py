@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -51,12 +51,13 @@ class RNN(Cell):
         dh: Array,
         dstate: State,
         workspace: Workspace,
-    ) -> tuple[Sequence[Array] | Array, State]:
+    ) -> tuple[Array, State]:
         """See `Cell.backward`."""
         T, B, H = dh.shape
         WhT = transposed(parameters["Wh"], workspace)[0]
         h = tape.h
-        da = workspace.array("da", (T, B, H), dh.dtype)  # [T, B, H], a = what tanh is taken of
+        gates = workspace.array("da", (1, T, B, H), dh.dtype)
+        da = gates[0]  # [T, B, H], a = what tanh is taken of
         # forward was h_t = tanh(a_t): its slope is 1 - h_t²
         np.multiply(h[1:], h[1:], da)
         np.subtract(1.0, da, da)
@@ -67,5 +68,5 @@ class RNN(Cell):
             np.multiply(dh_t, da[t], da[t])
             # forward was a_t = projected_t + h_{t-1} Wh
             np.matmul(da[t], WhT, dh_t)
-        accumulate_recurrent(gradients["Wh"], h, [da])
-        return [da], (dh_t,)
+        accumulate_recurrent(gradients["Wh"], h, gates)
+        return gates, (dh_t,)
