@@ -40,5 +40,9 @@ class RunError(CharlmError):
     """A run directory, or a run in it, that cannot be started or continued."""
 
 
+class WorkerError(CharlmError):
+    """A worker process that failed or was killed."""
+
+
 class DivergenceError(CharlmError):
     """A loss or a gradient that is not a finite number."""

@@ -30,6 +30,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from charlm.errors import WorkerError
+
 FEWEST = 4
 """Streams below which a worker of its own does not pay."""
 
@@ -83,7 +85,7 @@ class Team:
     def run(self) -> None:
         """Do all parts; returns when the last is done, and raises what the first part raises.
 
-        Raises `RuntimeError` if another part failed or its worker died.
+        Raises `WorkerError` if another part failed or its worker died.
         """
         if self._threads is not None:
             later = [
@@ -102,7 +104,10 @@ class Team:
         finally:
             answers = [worker.end() for worker in self._workers]
         if any(answer != _DONE for answer in answers):
-            raise RuntimeError("a worker process failed; what it printed stands above, if it could")
+            raise WorkerError(
+                "a worker process failed, or was killed (out of memory?); the last checkpoint is whole: "
+                "go on from it, or use fewer workers with run.threads"
+            )
 
     @property
     def worker_bytes(self) -> int:

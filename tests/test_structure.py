@@ -17,7 +17,8 @@ from charlm.cli import charlm
 from charlm.config import keys
 
 LAYERS = [
-    ["errors", "files", "machine", "team"],
+    ["errors", "files", "machine"],
+    ["team"],
     ["nn.parameters", "nn.cells"],
     ["nn.workspace", "nn.ops"],
     ["nn.cells.contract"],

@@ -13,6 +13,7 @@ import pytest
 from conftest import ROOT
 
 from charlm import team
+from charlm.errors import WorkerError
 from charlm.team import Team, shared
 
 
@@ -75,7 +76,7 @@ def test_an_error_in_any_part_is_raised(failing: int, capfd: pytest.CaptureFixtu
             raise ValueError("broken")
 
     crew = Team(8, 2, work)
-    with pytest.raises((ValueError, RuntimeError)):
+    with pytest.raises((ValueError, WorkerError)):
         crew.run()
     crew.close()
     if failing == 1 and team._FORKS:
@@ -93,7 +94,7 @@ def test_a_killed_worker_is_noticed() -> None:
     crew = Team(8, 2, work)
     crew.run()
     os.kill(int(pids[1]), 9)
-    with pytest.raises(RuntimeError, match="worker process failed"):
+    with pytest.raises(WorkerError, match="worker process failed"):
         crew.run()
     crew.close()
 
