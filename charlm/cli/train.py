@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import signal
 import sys
 from pathlib import Path
@@ -146,7 +148,9 @@ def _train(trainer: Trainer, directory: RunDirectory, max_steps: int | None, res
         received.append(number)
         # a second signal stops at once; what is on disk stays whole
         signal.signal(number, signal.SIG_DFL)
-        click.echo("\nstopping after this update", err=True)
+        # unbuffered: the signal may have come in the middle of a line that is being written
+        with contextlib.suppress(OSError):
+            os.write(2, b"\nstopping after this update\n")
 
     before = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
     display = Display(trainer)
