@@ -175,8 +175,8 @@ def test_a_signal_saves_and_says_how_to_go_on(small: Path, charlm: Run, number: 
         while "update 8/" not in process.stderr.readline():
             pass
         process.send_signal(number)
-        output, _ = process.communicate(timeout=60)
-    assert process.returncode == status
+        output, shown = process.communicate(timeout=60)
+    assert process.returncode == status, shown[-2000:]
     assert "--resume" in output
     step = json.loads(charlm("info", "--checkpoint", "runs/small/last.npz", "--json").stdout)["step"]
     assert step >= 8
