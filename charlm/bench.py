@@ -18,7 +18,7 @@ from charlm.config import Config
 from charlm.evaluate import score
 from charlm.nn.parameters import Array
 from charlm.sample import Choice, generate
-from charlm.team import Team, peak_bytes
+from charlm.team import Team, divide, peak_bytes
 from charlm.text.corpus import Corpus
 from charlm.text.units import Units
 from charlm.text.vocabulary import Vocabulary
@@ -73,7 +73,7 @@ def measure(config: Config, vocab: int, threads: int, seconds: float) -> Speed:
     trainer = Trainer(config, corpus, threads)
     window = train.batch * train.seq_len
     trained = _rate(trainer.update, window, seconds)
-    peak = (peak_bytes() + trainer.backprop.worker_bytes) / 1e6
+    peak = (peak_bytes() + trainer.updater.worker_bytes) / 1e6
     model, parameters = trainer.model, trainer.parameters
 
     drawn = generate(model, parameters, ids[:1], Choice(), rng)
@@ -136,5 +136,5 @@ def _rate(work: Callable[[], object], units: int, seconds: float) -> float:
 def _matmul_gflops(threads: int, seconds: float) -> float:
     a, b = np.random.default_rng(0).standard_normal((2, _PRODUCT, _PRODUCT), dtype=np.float32)
     out: Array = np.empty_like(a)
-    team = Team(_PRODUCT, threads, lambda _, rows: np.matmul(a[rows], b, out[rows]))
+    team = Team(divide(_PRODUCT, threads), lambda _, rows: np.matmul(a[rows], b, out[rows]))
     return _rate(team.run, 2 * _PRODUCT**3, seconds) / 1e9

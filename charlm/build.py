@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 
 from charlm.config import CorpusConfig, ModelConfig, TrainConfig
@@ -31,8 +34,13 @@ def build_model(config: ModelConfig, vocab: int) -> Model:
     )
 
 
-def build_optimizer(config: TrainConfig, size: int, dtype: npt.DTypeLike) -> Optimizer:
-    """A fresh optimiser for a flat buffer of `size` parameters."""
+def build_optimizer(
+    config: TrainConfig,
+    size: int,
+    dtype: npt.DTypeLike,
+    zeros: Callable[[tuple[int, ...], npt.DTypeLike], npt.NDArray[Any]] = np.zeros,
+) -> Optimizer:
+    """A fresh optimiser for a flat buffer of `size` parameters, its state in arrays made by `zeros`."""
     return OPTIMIZERS[config.optimizer](
         size,
         dtype,
@@ -44,6 +52,7 @@ def build_optimizer(config: TrainConfig, size: int, dtype: npt.DTypeLike) -> Opt
             epsilon=config.epsilon,
             weight_decay=config.weight_decay,
         ),
+        zeros,
     )
 
 

@@ -14,7 +14,7 @@ from charlm.nn.model import Model, States
 from charlm.nn.ops import cross_entropy
 from charlm.nn.parameters import Array, Ids, Parameters
 from charlm.nn.workspace import Workspace
-from charlm.team import Team, shared
+from charlm.team import Team, divide, shared
 
 STREAMS = 64
 """Most streams that a text is scored in side by side."""
@@ -88,15 +88,18 @@ class _Lanes:
         self.state = tuple(
             tuple(shared(array.shape, dtype) for array in layer) for layer in model.zero_state(batch, dtype)
         )
-        self.workspace = Workspace()  # each worker's own, from its fork on
-        self.team = Team(batch, threads, self._work)
+        parts = divide(batch, threads)
+        self.workspaces = [Workspace() for _ in parts]
+        self.team = Team(parts, self._work)
 
     @np.errstate(over="ignore", invalid="ignore")  # a model that diverged has a score: not finite
-    def _work(self, _: int, part: slice) -> None:
+    def _work(self, number: int, part: slice) -> None:
         steps = int(self.steps[0])
         places = self.starts[None, part] + np.arange(steps)[:, None]  # [T, B]
         before = tuple(tuple(array[part] for array in layer) for layer in self.state)
-        logits, after, _tape = self.model.forward(self.parameters, self.ids[places], before, self.workspace)
+        logits, after, _ = self.model.forward(
+            self.parameters, self.ids[places], before, self.workspaces[number]
+        )
         rows = cross_entropy(logits.reshape(places.size, -1), self.ids[places + 1].reshape(-1))
         self.nats[:steps, part] = rows.reshape(places.shape)
         for layer, layer_after in zip(self.state, after, strict=True):

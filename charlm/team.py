@@ -16,12 +16,13 @@ import contextlib
 import math
 import mmap
 import os
-import resource
+import select
 import signal
 import sys
+import time
 import traceback
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from pathlib import Path
@@ -35,10 +36,17 @@ from charlm.errors import WorkerError
 FEWEST = 4
 """Streams below which a worker of its own does not pay."""
 
+_SPIN = 0.0005
+"""Seconds that a wait keeps its CPU: to be woken takes some 50 µs, and most waits are shorter."""
+
 _FORKS = sys.platform == "linux"
 """Elsewhere forking is missing, or not safe beside the system's BLAS: workers are threads there."""
 
-_BEGIN, _END, _DONE, _FAILED = b"b", b"e", b"d", b"f"
+Task = Callable[[int, slice], object]
+"""What a worker does, given its number and its part of the batch."""
+
+_END, _DONE, _FAILED = b"\xff", b"d", b"f"
+"""Words; every other byte is the number of a task."""
 
 
 def shared(shape: tuple[int, ...], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
@@ -50,57 +58,57 @@ def shared(shape: tuple[int, ...], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
 
 def peak_bytes() -> int:
     """The most memory that this process has had so far."""
+    import resource  # which not every system has
+
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
 
 
-def _private_bytes() -> int:
-    """Memory that this process shares with no other (Linux)."""
-    resident, with_others = Path("/proc/self/statm").read_text().split()[1:3]
-    return (int(resident) - int(with_others)) * os.sysconf("SC_PAGESIZE")
+def divide(batch: int, workers: int) -> list[slice]:
+    """Parts of a batch for at most so many workers: contiguous, in order, as even as can be.
+
+    Fewer where a part would have less than `FEWEST` streams; one at least.
+    """
+    count = max(1, min(workers, batch // FEWEST))
+    edges = [batch * number // count for number in range(count + 1)]
+    return [slice(start, stop) for start, stop in pairwise(edges)]
 
 
 class Team:
-    """Workers that do `work(number, part)` at the same time, each for its part of a batch.
+    """Workers, one for each part of a batch, that do the same task at the same time.
 
-    The first part is this process's own. `work` must leave its results in arrays made by
-    `shared`, and read from such arrays what changes between calls of `run`.
-
-    Attributes
-    ----------
-    parts
-        A slice of the batch for each worker: contiguous, in order, as even as can be, so that
-        results do not depend on which worker was first.
+    The first worker is this process. Tasks must leave their results in arrays made by `shared`,
+    and read from such arrays what changes after the team is made.
     """
 
-    def __init__(self, batch: int, workers: int, work: Callable[[int, slice], object]) -> None:
-        count = max(1, min(workers, batch // FEWEST))
-        edges = [batch * number // count for number in range(count + 1)]
-        self.parts = [slice(start, stop) for start, stop in pairwise(edges)]
-        self._work = work
-        self._grown = shared((count,), np.int64)
-        self._threads = ThreadPoolExecutor(count - 1) if count > 1 and not _FORKS else None
-        self._workers = [_Worker(self, number) for number in range(1, count)] if _FORKS else []
+    def __init__(self, parts: Sequence[slice], *tasks: Task) -> None:
+        self._parts, self._tasks = parts, tasks
+        later = range(1, len(parts))
+        self._threads = ThreadPoolExecutor(len(later)) if later and not _FORKS else None
+        self._workers = [_Worker(parts[number], number, tasks) for number in later] if _FORKS else []
 
-    def run(self) -> None:
-        """Do all parts; returns when the last is done, and raises what the first part raises.
+    def run(self, task: Task | None = None) -> None:
+        """Do all parts of a task, the first if none is named; returns when the last is done.
 
-        Raises `WorkerError` if another part failed or its worker died.
+        Raises what the first part raises, and `WorkerError` if another part failed or its worker
+        died.
         """
+        which = self._tasks.index(task) if task else 0
+        task = self._tasks[which]
         if self._threads is not None:
             later = [
-                self._threads.submit(self._work, number, part)
-                for number, part in enumerate(self.parts)
+                self._threads.submit(task, number, part)
+                for number, part in enumerate(self._parts)
                 if number > 0
             ]
-            self._work(0, self.parts[0])
+            task(0, self._parts[0])
             for future in later:
                 future.result()
             return
         for worker in self._workers:
-            worker.begin()
+            worker.begin(which)
         try:
-            self._work(0, self.parts[0])
+            task(0, self._parts[0])
         finally:
             answers = [worker.end() for worker in self._workers]
         if any(answer != _DONE for answer in answers):
@@ -112,7 +120,7 @@ class Team:
     @property
     def worker_bytes(self) -> int:
         """Memory of the other processes' own, beyond what they were made with."""
-        return int(self._grown.sum())
+        return sum(worker.grown for worker in self._workers)
 
     def close(self) -> None:
         """Dismiss the workers; the team can do nothing after it."""
@@ -123,43 +131,48 @@ class Team:
 
 
 class _Worker:
-    """A forked process that waits for a word, does its part, and says so."""
+    """A forked process that waits for a word, does its part of that task, and says so."""
 
-    def __init__(self, team: Team, number: int) -> None:
+    def __init__(self, part: slice, number: int, tasks: Sequence[Task]) -> None:
         wake, self._wake = os.pipe()
         self._answer, answer = os.pipe()
-        pid = os.fork()
-        if pid == 0:
+        self._at_first = _private_bytes(os.getpid())
+        self._pid = os.fork()
+        if self._pid == 0:
             os.close(self._wake)
             os.close(self._answer)
-            at_first = _private_bytes()
-
-            def part() -> None:
-                team._work(number, team.parts[number])
-                team._grown[number] = _private_bytes() - at_first
-
-            _serve(part, wake, answer)
+            _serve(lambda which: tasks[which](number, part), wake, answer)
         os.close(wake)
         os.close(answer)
-        self.dismiss = weakref.finalize(self, _dismiss, pid, self._wake, self._answer)
+        self.dismiss = weakref.finalize(self, _dismiss, self._pid, self._wake, self._answer)
         """End the process; also called when the worker is forgotten, and at exit."""
 
-    def begin(self) -> None:
+    def begin(self, which: int) -> None:
         with contextlib.suppress(BrokenPipeError):  # the missing answer tells
-            os.write(self._wake, _BEGIN)
+            os.write(self._wake, bytes([which]))
 
     def end(self) -> bytes:
-        return os.read(self._answer, 1)
+        return _word(self._answer)
+
+    @property
+    def grown(self) -> int:
+        return _private_bytes(self._pid) - self._at_first
 
 
-def _serve(work: Callable[[], object], wake: int, answer: int) -> None:
+def _private_bytes(pid: int) -> int:
+    """Memory of a process that belongs to no file and is not meant to be shared (Linux)."""
+    resident, with_others = Path(f"/proc/{pid}/statm").read_text().split()[1:3]
+    return (int(resident) - int(with_others)) * os.sysconf("SC_PAGESIZE")
+
+
+def _serve(work: Callable[[int], object], wake: int, answer: int) -> None:
     """The worker's life: it ends when it is told to, or when the process that made it has gone."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)  # the process that made it decides
     status = 0
     try:
-        while os.read(wake, 1) == _BEGIN:
-            work()
+        while (word := _word(wake)) not in (_END, b""):
+            work(word[0])
             os.write(answer, _DONE)
     except BaseException:
         traceback.print_exc()
@@ -168,6 +181,16 @@ def _serve(work: Callable[[], object], wake: int, answer: int) -> None:
             os.write(answer, _FAILED)
     finally:
         os._exit(status)  # nothing that the parent left to be done at its exit is done twice
+
+
+def _word(pipe: int) -> bytes:
+    """The next word from a pipe, or nothing at its end."""
+    ready = select.poll()
+    ready.register(pipe, select.POLLIN)
+    patience = time.perf_counter() + _SPIN
+    while not ready.poll(0) and time.perf_counter() < patience:
+        os.sched_yield()
+    return os.read(pipe, 1)
 
 
 def _dismiss(pid: int, wake: int, answer: int) -> None:

@@ -13,17 +13,17 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from charlm.backprop import Backprop
 from charlm.build import build_model, build_optimizer, build_schedule, planned_steps
 from charlm.checkpoint import Checkpoint
 from charlm.config import Config, keys
 from charlm.errors import CheckpointError, DivergenceError, RunError
 from charlm.evaluate import Score, score
 from charlm.nn.parameters import Array
-from charlm.optim.clipping import clip
 from charlm.optim.schedules import Plateau
+from charlm.team import shared
 from charlm.text.batches import Streams, fit
 from charlm.text.corpus import Corpus
+from charlm.updater import Updater
 
 
 @dataclass
@@ -138,10 +138,12 @@ class Trainer:
         starting, dropping = np.random.SeedSequence(config.train.seed).spawn(2)
         parameters = self.model.initialise(np.random.default_rng(starting), config.model.init, dtype)
         self.threads = threads
-        self.backprop = Backprop(self.model, parameters, self.streams, threads)
-        self.parameters = self.backprop.parameters
-        self.carried = self.backprop.carried
-        self.optimizer = build_optimizer(config.train, self.parameters.flat.size, dtype)
+        self.optimizer = build_optimizer(config.train, parameters.flat.size, dtype, shared)
+        clip_norm, clip_value = config.train.clip_norm, config.train.clip_value
+        self.updater = Updater(
+            self.model, parameters, self.streams, self.optimizer, threads, clip_norm, clip_value
+        )
+        self.parameters, self.carried = self.updater.parameters, self.updater.carried
         self.rng = np.random.Generator(np.random.PCG64(dropping))
         self.steps_per_epoch = self.streams.windows
         self.planned_steps = planned_steps(config.train, self.steps_per_epoch)
@@ -171,13 +173,12 @@ class Trainer:
             for layer in self.carried:
                 for array in layer:
                     array[...] = 0.0
-        loss = self.backprop.window(window, self.rng)
-        train, gradients = self.config.train, self.backprop.gradients.flat
-        norm = clip(gradients, train.clip_norm, train.clip_value)
+        loss = self.updater.backpropagate(window, self.rng)
+        norm = self.updater.clip()
         if not math.isfinite(loss) or not math.isfinite(norm):
             raise _divergence(step + 1, "gradient" if math.isfinite(loss) else "loss")
-        lr = train.lr * self.schedule.share(step, self.progress.plateau)
-        self.optimizer.update(self.parameters.flat, gradients, lr)
+        lr = self.config.train.lr * self.schedule.share(step, self.progress.plateau)
+        self.updater.descend(lr)
         self.progress.step += 1
         return Update(loss, norm, lr, self.streams.steps(window) * self.streams.batch)
 

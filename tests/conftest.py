@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import subprocess
 import sys
@@ -18,7 +19,8 @@ from charlm.build import build_units
 from charlm.config import resolve
 from charlm.nn.cells import make_cell
 from charlm.nn.model import Model, States
-from charlm.nn.parameters import Ids, Parameters
+from charlm.nn.parameters import Array, Ids, Parameters
+from charlm.optim.clipping import clip_factor, clip_values
 from charlm.text.corpus import read_corpus
 from charlm.train import Trainer
 
@@ -31,6 +33,14 @@ FORMS = ("rnn", "lstm", "gru after", "gru before")
 """Every recurrence: the cells, and both forms of the GRU."""
 
 ROOT = Path(__file__).parent.parent
+
+
+def clip(gradients: Array, clip_norm: float, clip_value: float) -> float:
+    """Clip all gradients in one piece, as a team does in parts; returns the norm before."""
+    before, after = clip_values(gradients, clip_value)
+    if math.isfinite(before):
+        np.multiply(gradients, clip_factor(math.sqrt(after), clip_norm), gradients)
+    return math.sqrt(before)
 
 
 def make_model(form: str, layers: int = 1, vocab: int = 7, hidden: int = 5, **rest: Any) -> Model:

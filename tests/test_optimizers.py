@@ -103,6 +103,7 @@ def run(optimizer: Optimizer, p: Vector, gs: Sequence[Vector]) -> Vector:
     p = p.copy()
     for g in gs:
         optimizer.update(p, g.copy(), LR)
+        optimizer.updates += 1
     return p
 
 
@@ -130,6 +131,22 @@ def test_blocks_do_not_show(name: str, size: int) -> None:
 
 
 @every_optimizer
+def test_parts_of_an_update_are_an_update(name: str) -> None:
+    """However an update is cut, it is the same to the last bit, and nothing outside a part changes."""
+    p, gs = drawn(70_000, 3)
+    expected = run(make(name, p.size), p, gs)
+    optimizer, whole = make(name, p.size), p.copy()
+    for g in gs:
+        for part in (slice(40_000, None), slice(0, 7), slice(7, 40_000)):
+            before = whole.copy()
+            optimizer.update(whole, g.copy(), LR, part)
+            before[part] = whole[part]
+            np.testing.assert_array_equal(whole, before)
+        optimizer.updates += 1
+    np.testing.assert_array_equal(whole, expected)
+
+
+@every_optimizer
 def test_the_learning_rate_is_that_of_the_update(name: str) -> None:
     """Each update uses the learning rate it is given: with 0 nothing moves, and the state does."""
     p, gs = drawn(9, 2)
@@ -137,6 +154,7 @@ def test_the_learning_rate_is_that_of_the_update(name: str) -> None:
     resting = p.copy()
     optimizer.update(resting, gs[0].copy(), 0.0)
     np.testing.assert_array_equal(resting, p)
+    optimizer.updates += 1
     twin.update(p.copy(), gs[0].copy(), LR)
     for slot in twin.slot_names:
         np.testing.assert_array_equal(optimizer.slots[slot], twin.slots[slot])

@@ -14,7 +14,7 @@ from conftest import ROOT
 
 from charlm import team
 from charlm.errors import WorkerError
-from charlm.team import Team, shared
+from charlm.team import Team, divide, shared
 
 
 @pytest.fixture(params=["processes", "threads"])
@@ -44,8 +44,9 @@ def test_parts_cover_the_batch(batch: int, workers: int, sizes: list[int]) -> No
     def work(number: int, part: slice) -> None:
         done[part] += 10**number
 
-    crew = Team(batch, workers, work)
-    assert [part.stop - part.start for part in crew.parts] == sizes
+    parts = divide(batch, workers)
+    assert [part.stop - part.start for part in parts] == sizes
+    crew = Team(parts, work)
     for run in (1, 2):
         crew.run()
         assert done.tolist() == [run * 10**number for number, size in enumerate(sizes) for _ in range(size)]
@@ -59,7 +60,7 @@ def test_workers_are_processes_of_their_own() -> None:
     def work(number: int, _: slice) -> None:
         pids[number] = os.getpid()
 
-    crew = Team(12, 3, work)
+    crew = Team(divide(12, 3), work)
     crew.run()
     assert pids[0] == os.getpid()
     assert len(set(pids.tolist())) == (3 if sys.platform == "linux" else 1)
@@ -75,7 +76,7 @@ def test_an_error_in_any_part_is_raised(failing: int, capfd: pytest.CaptureFixtu
         if number == failing:
             raise ValueError("broken")
 
-    crew = Team(8, 2, work)
+    crew = Team(divide(8, 2), work)
     with pytest.raises((ValueError, WorkerError)):
         crew.run()
     crew.close()
@@ -91,7 +92,7 @@ def test_a_killed_worker_is_noticed() -> None:
     def work(number: int, _: slice) -> None:
         pids[number] = os.getpid()
 
-    crew = Team(8, 2, work)
+    crew = Team(divide(8, 2), work)
     crew.run()
     os.kill(int(pids[1]), 9)
     with pytest.raises(WorkerError, match="worker process failed"):
@@ -104,10 +105,10 @@ def test_workers_die_with_their_maker(tmp_path: Path) -> None:
     """When the process that made them is killed, no worker is left behind, however many there are."""
     code = (
         "import os, sys, numpy as np\n"
-        "from charlm.team import Team, shared\n"
+        "from charlm.team import Team, divide, shared\n"
         "pids = shared((4,), np.int64)\n"
         "def work(number, part): pids[number] = os.getpid()\n"
-        "crew = Team(16, 4, work)\n"
+        "crew = Team(divide(16, 4), work)\n"
         "crew.run()\n"
         "print(*pids, flush=True)\n"
         "os.kill(os.getpid(), 9)\n"

@@ -12,13 +12,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import clip
 
 from charlm.nn.cells import CELL_NAMES, make_cell
 from charlm.nn.model import Model, States
 from charlm.nn.ops import softmax_cross_entropy
 from charlm.nn.parameters import Array, Ids, Parameters
 from charlm.nn.workspace import Workspace
-from charlm.optim.clipping import clip
 from charlm.optim.optimizers import OPTIMIZERS, Hyperparameters
 
 VALUES = Path(__file__).with_name("values")
@@ -113,6 +113,7 @@ def ten_steps(case: Case, run: str) -> Iterator[tuple[float, float, Parameters]]
         made = step(case.model, parameters, x, y, state)
         norm = clip(made.gradients.flat, longest, largest)
         optimizer.update(parameters.flat, made.gradients.flat, lr)
+        optimizer.updates += 1
         state = made.after
         yield made.loss, norm, parameters
 

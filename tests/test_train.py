@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from pathlib import Path
 from typing import Any
 
@@ -151,9 +150,16 @@ def test_what_is_not_finite_never_reaches_the_parameters(tmp_path: Path, where: 
     if where == "loss":
         trainer.parameters["output.b"][2] = np.nan
     before = trainer.parameters.flat.copy(), {n: s.copy() for n, s in trainer.optimizer.slots.items()}
+    backpropagate = trainer.updater.backpropagate
+
+    def broken(number: int, rng: np.random.Generator) -> float:
+        loss = backpropagate(number, rng)
+        trainer.updater.gradients.flat[17] = np.inf
+        return loss
+
     with pytest.MonkeyPatch.context() as patch:
         if where == "gradient":
-            patch.setattr("charlm.train.clip", lambda *_: math.inf)
+            patch.setattr(trainer.updater, "backpropagate", broken)
         with pytest.raises(DivergenceError, match=f"update 4: the {where} is not a finite number"):
             trainer.update()
     np.testing.assert_array_equal(trainer.parameters.flat, before[0])
@@ -220,13 +226,18 @@ def test_a_small_text_shrinks_the_batch(tmp_path: Path) -> None:
     assert make_trainer(tmp_path).warning is None
 
 
+@pytest.mark.parametrize("transport", ["processes", "threads"])
 @pytest.mark.parametrize("mask", ["window", "step"])
 @pytest.mark.parametrize("cell", CELLS, ids=lambda cell: "-".join(cell.values()))
-def test_workers_share_the_work(tmp_path: Path, cell: dict[str, Any], mask: str) -> None:
-    """Three workers compute what one does, dropout included, but for the order of float64 sums."""
+def test_workers_share_the_work(
+    tmp_path: Path, cell: dict[str, Any], mask: str, transport: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Three workers, processes or threads, compute what one does but for the order of float64 sums."""
+    if transport == "threads":
+        monkeypatch.setattr("charlm.team._FORKS", False)
     values = {**cell, "model__dropout": 0.3, "model__dropout_mask": mask, "train__batch": 13}
     alone, together = (make_trainer(tmp_path, threads, np.float64, **values) for threads in (1, 3))
-    assert len(together.backprop._team.parts) == 3
+    assert len(together.updater._team._parts) == 3
     np.testing.assert_allclose(_advance(together, 12), _advance(alone, 12), rtol=1e-9)
     np.testing.assert_allclose(together.parameters.flat, alone.parameters.flat, rtol=0, atol=1e-9)
     for mine, theirs in zip(together.carried, alone.carried, strict=True):

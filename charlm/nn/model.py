@@ -19,6 +19,7 @@ import numpy.typing as npt
 from charlm.nn.cells.contract import Cell, State
 from charlm.nn.ops import Gather, dropout_mask, linear_backward, linear_forward
 from charlm.nn.parameters import Array, Ids, Parameters, Shape
+from charlm.nn.tiles import multiply
 from charlm.nn.workspace import Workspace
 
 States = tuple[State, ...]
@@ -144,7 +145,7 @@ class Model:
                 if layer == 0:
                     characters.forward(Wx, b, rows)
                 else:
-                    linear_forward(inputs[-1].reshape(T * B, H), Wx, b, rows)
+                    linear_forward(inputs[-1].reshape(T * B, H), Wx, b, rows, place)
             h, final, tape = self.cell.forward(own, projected, state[layer], place)
             after.append(tuple(array.copy() for array in final))
             tapes.append(tape)
@@ -157,6 +158,7 @@ class Model:
             parameters["output.W"],
             parameters["output.b"],
             logits.reshape(T * B, self.vocab),
+            workspace,
         )
         return logits, tuple(after), Tape(characters, tuple(inputs), masks, tuple(tapes))
 
@@ -169,7 +171,7 @@ class Model:
         workspace: Workspace,
         dstate: States | None = None,
     ) -> States:
-        """Run back through the window of `tape`; gradients accumulate (`+=`).
+        """Run back through the window of `tape`; `gradients` are overwritten.
 
         `dlogits [T, B, V]` is the gradient with respect to the logits, and `dstate` that with
         respect to the state after the window: none, in truncated BPTT. Returns the gradient with
@@ -183,7 +185,7 @@ class Model:
         rows = dlogits.reshape(T * B, V)
         top = tape.inputs[-1].reshape(T * B, H)
         linear_backward(top, gradients["output.W"], gradients["output.b"], rows)
-        np.matmul(rows, parameters["output.W"].T, dh.reshape(T * B, H))
+        multiply(rows, parameters["output.W"].T, dh.reshape(T * B, H), workspace)
         before: list[State] = []
         for layer in reversed(range(self.layers)):
             own, place = parameters.under(f"layers.{layer}"), workspace.within(f"layers.{layer}")
@@ -193,15 +195,16 @@ class Model:
             dprojected, dinitial = self.cell.backward(own, down, tape.layers[layer], dh, dstate[layer], place)
             before.append(dinitial)
             # forward was projected[g] = x Wx[g] + b[g]
+            # the first gate's activations have done their work: their place is free
+            free = place.array("projected", (T, B, H), dtype)
             for gate, array in enumerate(dprojected):
                 rows, dW, db = array.reshape(T * B, H), down["Wx"][gate], down["b"][gate]
                 if layer == 0:
-                    tape.characters.backward(dW, db, rows)
+                    tape.characters.backward(dW, db, rows, free.reshape(T * B, H))
                 else:
                     linear_backward(tape.inputs[layer - 1].reshape(T * B, H), dW, db, rows)
-                    # the first gate's activations have done their work: their place is free
-                    part = dh if gate == 0 else place.array("projected", (T, B, H), dtype)
-                    np.matmul(rows, own["Wx"][gate].T, part.reshape(T * B, H))
+                    part = dh if gate == 0 else free
+                    multiply(rows, own["Wx"][gate].T, part.reshape(T * B, H), place)
                     if gate > 0:
                         np.add(dh, part, dh)
         return tuple(reversed(before))

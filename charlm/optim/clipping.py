@@ -1,4 +1,9 @@
-"""Gradient clipping on the flat buffer."""
+"""Gradient clipping on the flat buffer, in two halves.
+
+First every value is brought into ±clip_value, then all are scaled so that their global norm is at
+most clip_norm (Pascanu et al. 2013); 0 switches either off. The norm is that of all gradients
+together, so workers that each hold a part of them meet between the halves.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +14,8 @@ import numpy as np
 from charlm.nn.parameters import Array
 
 
-def global_norm(gradients: Array) -> float:
-    """Euclidean length of all gradients together, summed in float64 over blocks.
+def square_sum(gradients: Array) -> float:
+    """Sum of squares, in float64 over blocks.
 
     Float32 sums of squares overflow near 1e19; blocks of float64 partial sums do not.
     """
@@ -18,22 +23,21 @@ def global_norm(gradients: Array) -> float:
     for start in range(0, gradients.size, 1 << 16):
         block = gradients[start : start + (1 << 16)].astype(np.float64)
         total += float(block @ block)
-    return math.sqrt(total)
+    return total
 
 
-def clip(gradients: Array, clip_norm: float, clip_value: float) -> float:
-    """Clip in place, first each value, then the norm, and return the norm before any clipping.
+def clip_values(gradients: Array, clip_value: float) -> tuple[float, float]:
+    """Clip each value in place; returns the sums of squares before and after.
 
-    `clip_value`: every entry is brought into ±clip_value. `clip_norm`: if the global norm is
-    longer, all entries are scaled by `clip_norm / norm` (Pascanu et al. 2013). 0 switches either
-    off. If the norm is not finite, nothing is clipped: the caller must not use such gradients.
+    Gradients that are not finite are left as they are: the caller must not use them.
     """
-    norm = before = global_norm(gradients)
-    if not math.isfinite(norm):
-        return norm
-    if clip_value > 0:
-        np.clip(gradients, -clip_value, clip_value, gradients)
-        norm = global_norm(gradients) if clip_norm > 0 else norm
-    if 0 < clip_norm < norm:
-        np.multiply(gradients, clip_norm / norm, gradients)
-    return before
+    before = square_sum(gradients)
+    if not clip_value or not math.isfinite(before):
+        return before, before
+    np.clip(gradients, -clip_value, clip_value, gradients)
+    return before, square_sum(gradients)
+
+
+def clip_factor(norm: float, clip_norm: float) -> float:
+    """What gradients with this global norm are to be multiplied by; 1 if they are short enough."""
+    return clip_norm / norm if 0 < clip_norm < norm else 1.0

@@ -8,13 +8,16 @@ those of `torch.optim` (2.13), against whose values the tests hold them.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
 from charlm.nn.parameters import Array
+
+_WHOLE = slice(None)
 
 _BLOCK = 1 << 15
 """Numbers updated at a time: a block's arrays stay in the cache from one operation to the next."""
@@ -36,25 +39,41 @@ class Optimizer(ABC):
     """An update rule with its slots.
 
     `slots` and `updates` are all the state there is: copied into another optimiser of the same
-    kind, they make it go on exactly here.
+    kind, they make it go on exactly here. `zeros` makes the arrays for both: in memory shared by
+    processes, if several of them are to do one update together.
     """
 
     slot_names: ClassVar[tuple[str, ...]] = ()
 
-    def __init__(self, size: int, dtype: npt.DTypeLike, hyperparameters: Hyperparameters) -> None:
+    def __init__(
+        self,
+        size: int,
+        dtype: npt.DTypeLike,
+        hyperparameters: Hyperparameters,
+        zeros: Callable[[tuple[int, ...], npt.DTypeLike], npt.NDArray[Any]] = np.zeros,
+    ) -> None:
         self.hyperparameters = hyperparameters
-        self.updates = 0
-        self.slots: dict[str, Array] = {name: np.zeros(size, dtype) for name in self.slot_names}
-        self._scratch = np.empty((2, min(_BLOCK, size)), dtype)
+        self._updates = zeros((1,), np.int64)
+        self.slots: dict[str, Array] = {name: zeros((size,), dtype) for name in self.slot_names}
 
-    def update(self, parameters: Array, gradients: Array, lr: float) -> None:
-        """Change `parameters` in place by one update; `gradients` may be overwritten."""
-        self.updates += 1
-        for start in range(0, parameters.size, _BLOCK):
-            part = slice(start, start + _BLOCK)
-            p, g = parameters[part], gradients[part]
-            slots = [self.slots[name][part] for name in self.slot_names]
-            self._rule(p, g, lr, self._scratch[:, : p.size], *slots)
+    @property
+    def updates(self) -> int:
+        """Updates done. The caller counts them, since an update may be done in parts."""
+        return int(self._updates[0])
+
+    @updates.setter
+    def updates(self, number: int) -> None:
+        self._updates[0] = number
+
+    def update(self, parameters: Array, gradients: Array, lr: float, part: slice = _WHOLE) -> None:
+        """Change `parameters` in place by the update that follows those done, or a part of them."""
+        start, stop, _ = part.indices(parameters.size)
+        scratch = np.empty((2, _BLOCK), parameters.dtype)
+        for first in range(start, stop, _BLOCK):
+            block = slice(first, min(first + _BLOCK, stop))
+            p, g = parameters[block], gradients[block]
+            slots = [self.slots[name][block] for name in self.slot_names]
+            self._rule(p, g, lr, scratch[:, : p.size], *slots)
 
     @abstractmethod
     def _rule(self, p: Array, g: Array, lr: float, scratch: Array, *slots: Array) -> None:
@@ -118,7 +137,7 @@ class Adam(Optimizer):
 
     def _rule(self, p: Array, g: Array, lr: float, scratch: Array, *slots: Array) -> None:
         m, v = slots
-        h, t = self.hyperparameters, self.updates
+        h, t = self.hyperparameters, self.updates + 1
         _average(m, g, None, h.beta1, scratch)
         _average(v, g, g, h.beta2, scratch)
         _descend(p, m, v, lr / (1 - h.beta1**t), 1 / (1 - h.beta2**t), h.epsilon, scratch)

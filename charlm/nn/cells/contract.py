@@ -102,10 +102,10 @@ class Cell(ABC):
         dstate: State,
         workspace: Workspace,
     ) -> tuple[Array, State]:
-        """Run back through the window of `tape` and accumulate (`+=`) the recurrent gradients.
+        """Run back through the window of `tape` and write the recurrent gradients.
 
-        `gradients` gets what belongs to `Wh` and to biases of the recurrent product; `Wx` and
-        `b` are the caller's, from what is returned.
+        Of `gradients`, `Wh` and biases of the recurrent product are overwritten; `Wx` and `b` are
+        the caller's, from what is returned.
 
         Parameters
         ----------
@@ -131,40 +131,8 @@ def _orthogonal(size: int, rng: np.random.Generator) -> Array:
     return signed
 
 
-_PAD = 16
-"""Numbers by which the rows of copied matrices are set apart."""
-
-
-def transposed(matrices: Array, workspace: Workspace) -> Array:
-    """Copies of `matrices [G, H, H]`, each transposed, for the products of a backward pass.
-
-    BLAS multiplies the few rows of a step by a transposed view at about 0.6 times the speed that
-    it reaches with a copy, and a window uses the copy T times.
-    """
-    return _copied(matrices.swapaxes(1, 2), workspace)
-
-
-def spread(matrices: Array, steps: int, workspace: Workspace) -> Array:
-    """`matrices [G, H, H]` for the products of a forward pass of so many steps: copied, if it pays.
-
-    Rows that lie a multiple of 2 kB apart fall on the same few places of the cache: at H = 512
-    the products of a step are 1.09 times as fast with rows that lie a little further apart.
-    """
-    if steps < 8 or matrices.strides[1] % 2048:
-        return matrices
-    return _copied(matrices, workspace)
-
-
-def _copied(matrices: Array, workspace: Workspace) -> Array:
-    """Copies in the one buffer that the passes of a window use in turn."""
-    G, H, _ = matrices.shape
-    copies = workspace.array("copied", (G, H, H + _PAD), matrices.dtype)[..., :H]
-    np.copyto(copies, matrices)
-    return copies
-
-
-def accumulate_recurrent(dWh: Array, h: Array, du: Sequence[Array] | Array) -> None:
-    """`dWh[g] += Σ_t h_{t-1}ᵀ du_t[g]`: one product a gate for the whole window.
+def recurrent_gradients(dWh: Array, h: Array, du: Sequence[Array] | Array) -> None:
+    """`dWh[g] = Σ_t h_{t-1}ᵀ du_t[g]`: one product a gate for the whole window.
 
     `h [T+1, B, H]` is the state before the window and after each step; `du` holds G arrays
     `[T, B, H]`, the gradients with respect to the recurrent products.
@@ -172,7 +140,7 @@ def accumulate_recurrent(dWh: Array, h: Array, du: Sequence[Array] | Array) -> N
     H = h.shape[-1]
     before = h[:-1].reshape(-1, H)
     for gate, rows in enumerate(du):
-        dWh[gate] += before.T @ rows.reshape(-1, H)
+        np.matmul(before.T, rows.reshape(-1, H), dWh[gate])
 
 
 _BLOCK_BYTES = 1 << 18

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from charlm.nn.cells.contract import Cell, State, accumulate_recurrent, blocks, spread, transposed
+from charlm.nn.cells.contract import Cell, State, blocks, recurrent_gradients
 from charlm.nn.ops import column_sums, sigmoid
 from charlm.nn.parameters import Array, Shape
+from charlm.nn.tiles import in_tiles, tiled
 from charlm.nn.workspace import Workspace
 
 
@@ -52,16 +53,17 @@ class GRUAfter(Cell):
     ) -> tuple[Array, State, Tape]:
         """See `Cell.forward`."""
         _, T, B, H = projected.shape
-        Wh, bn = spread(parameters["Wh"], T, workspace), parameters["bn"]
+        Wh, bn = tiled(parameters["Wh"], B, T, workspace), parameters["bn"]
         h = workspace.array("h", (T + 1, B, H), projected.dtype)
         inner = workspace.array("inner", (T, B, H), projected.dtype)  # u + bn of the candidate
         u = workspace.array("u", (3, B, H), projected.dtype)
+        product = in_tiles(u, Wh.shape[-1])
         scratch = workspace.array("scratch", (B, H), projected.dtype)
         h[0] = state[0]
         gates = projected  # [3, T, B, H]: becomes r, z, n in place
         for t in range(T):
             r, z, n = now = gates[:, t]
-            np.matmul(h[t], Wh, u)
+            np.matmul(h[t], Wh, product)
             # r, z = sigmoid(projected + u)
             np.add(u[:2], now[:2], u[:2])
             sigmoid(u[:2], now[:2])
@@ -87,11 +89,12 @@ class GRUAfter(Cell):
     ) -> tuple[Array, State]:
         """See `Cell.backward`."""
         T, B, H = dh.shape
-        WhT = transposed(parameters["Wh"], workspace)
+        WhT = tiled(parameters["Wh"].swapaxes(1, 2), B, T, workspace)
         da = workspace.array("da", (3, T, B, H), dh.dtype)
         du_n = tape.reset  # gradient at the candidate's recurrent product, in the place of u + bn
         dr, dz, da_n = da
         back = workspace.array("back", (3, B, H), dh.dtype)
+        product = in_tiles(back, WhT.shape[-1])
         r, z = tape.gates[:2]
         dh_t = dstate[0].copy()  # [B, H], from the steps after t
         carried = np.empty_like(dh_t)
@@ -108,12 +111,12 @@ class GRUAfter(Cell):
                 np.multiply(r[t], da_n[t], du_n[t])
                 # forward was u_t = h_{t-1} Wh;  h_t = … + z * h_{t-1}
                 np.multiply(dh_t, z[t], carried)
-                np.matmul(da[:2, t], WhT[:2], back[:2])
-                np.matmul(du_n[t], WhT[2], back[2])
+                np.matmul(da[:2, t, None], WhT[:2], product[:2])
+                np.matmul(du_n[t], WhT[2], product[2])
                 np.add.reduce(back, axis=0, out=dh_t)
                 np.add(dh_t, carried, dh_t)
-        accumulate_recurrent(gradients["Wh"], tape.h, [dr, dz, du_n])
-        gradients["bn"][...] += column_sums(du_n.reshape(T * B, H))
+        recurrent_gradients(gradients["Wh"], tape.h, [dr, dz, du_n])
+        column_sums(du_n.reshape(T * B, H), gradients["bn"])
         return da, (dh_t,)
 
 
@@ -138,23 +141,24 @@ class GRUBefore(Cell):
     ) -> tuple[Array, State, Tape]:
         """See `Cell.forward`."""
         _, T, B, H = projected.shape
-        Wh = spread(parameters["Wh"], T, workspace)
+        Wh = tiled(parameters["Wh"], B, T, workspace)
         Wrz, Wn = Wh[:2], Wh[2]
         h = workspace.array("h", (T + 1, B, H), projected.dtype)
         kept = workspace.array("kept", (T, B, H), projected.dtype)  # r * h_{t-1}
         u = workspace.array("u", (2, B, H), projected.dtype)
         scratch = workspace.array("scratch", (B, H), projected.dtype)
+        product, product_n = in_tiles(u, Wh.shape[-1]), in_tiles(scratch, Wh.shape[-1])
         h[0] = state[0]
         gates = projected  # [3, T, B, H]: becomes r, z, n in place
         for t in range(T):
             r, z, n = now = gates[:, t]
             # r, z = sigmoid(projected + h_{t-1} Wrz)
-            np.matmul(h[t], Wrz, u)
+            np.matmul(h[t], Wrz, product)
             np.add(u, now[:2], u)
             sigmoid(u, now[:2])
             # n = tanh(projected + (r * h_{t-1}) Wn)
             np.multiply(r, h[t], kept[t])
-            np.matmul(kept[t], Wn, scratch)
+            np.matmul(kept[t], Wn, product_n)
             np.add(n, scratch, n)
             np.tanh(n, n)
             # h_t = (1 - z) * n + z * h_{t-1} = n + z * (h_{t-1} - n)
@@ -174,13 +178,15 @@ class GRUBefore(Cell):
     ) -> tuple[Array, State]:
         """See `Cell.backward`."""
         T, B, H = dh.shape
-        WhT = transposed(parameters["Wh"], workspace)
+        WhT = tiled(parameters["Wh"].swapaxes(1, 2), B, T, workspace)
         da = workspace.array("da", (3, T, B, H), dh.dtype)
         dr, dz, da_n = da
         back = workspace.array("back", (2, B, H), dh.dtype)
+        product = in_tiles(back, WhT.shape[-1])
         r, z = tape.gates[:2]
         dh_t = dstate[0].copy()  # [B, H], from the steps after t
         carried, dkept = np.empty_like(dh_t), np.empty_like(dh_t)
+        product_n = in_tiles(dkept, WhT.shape[-1])
         for block in blocks(T, da[:, 0].nbytes):
             # what each gradient is multiplied by does not recur: into da, block by block
             _slopes(tape, block, da_n, dr, dz)
@@ -191,18 +197,18 @@ class GRUBefore(Cell):
                 np.multiply(da_n[t], dh_t, da_n[t])
                 np.multiply(dz[t], dh_t, dz[t])
                 # forward was n = tanh(projected + kept Wn)
-                np.matmul(da_n[t], WhT[2], dkept)
+                np.matmul(da_n[t], WhT[2], product_n)
                 np.multiply(dr[t], dkept, dr[t])
                 # forward was h_t = … + z * h_{t-1};  kept = r * h_{t-1}
                 np.multiply(dh_t, z[t], carried)
                 np.multiply(dkept, r[t], dkept)
                 np.add(carried, dkept, carried)
                 # forward was r, z = sigmoid(projected + h_{t-1} Wrz)
-                np.matmul(da[:2, t], WhT[:2], back)
+                np.matmul(da[:2, t, None], WhT[:2], product)
                 np.add(back[0], back[1], dh_t)
                 np.add(dh_t, carried, dh_t)
-        accumulate_recurrent(gradients["Wh"][:2], tape.h, da[:2])
-        gradients["Wh"][2] += tape.reset.reshape(T * B, H).T @ da[2].reshape(T * B, H)
+        recurrent_gradients(gradients["Wh"][:2], tape.h, da[:2])
+        np.matmul(tape.reset.reshape(T * B, H).T, da[2].reshape(T * B, H), gradients["Wh"][2])
         return da, (dh_t,)
 
 

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from charlm.nn.cells.contract import Cell, State, accumulate_recurrent, blocks, spread, transposed
+from charlm.nn.cells.contract import Cell, State, blocks, recurrent_gradients
 from charlm.nn.ops import sigmoid
 from charlm.nn.parameters import Array
+from charlm.nn.tiles import in_tiles, tiled
 from charlm.nn.workspace import Workspace
 
 
@@ -53,18 +54,19 @@ class LSTM(Cell):
     ) -> tuple[Array, State, Tape]:
         """See `Cell.forward`."""
         _, T, B, H = projected.shape
-        Wh = spread(parameters["Wh"], T, workspace)
         h = workspace.array("h", (T + 1, B, H), projected.dtype)
         c = workspace.array("c", (T + 1, B, H), projected.dtype)
         tanh_c = workspace.array("tanh_c", (T, B, H), projected.dtype)
         a = workspace.array("a", (4, B, H), projected.dtype)
         ig = workspace.array("ig", (B, H), projected.dtype)
+        Wh = tiled(parameters["Wh"], B, T, workspace)  # [4, n, H, w]
+        product = in_tiles(a, Wh.shape[-1])
         h[0], c[0] = state
         gates = projected  # [4, T, B, H]: becomes i, f, o, g in place
         for t in range(T):
             # a_t = projected_t + h_{t-1} Wh
             i, f, o, g = now = gates[:, t]
-            np.matmul(h[t], Wh, a)
+            np.matmul(h[t], Wh, product)
             np.add(a, now, a)
             # i, f, o = sigmoid(a[:3]);  g = tanh(a[3])
             sigmoid(a[:3], now[:3])
@@ -91,9 +93,10 @@ class LSTM(Cell):
         T, B, H = dh.shape
         h, c, (i, f, o, g), tanh_c = tape.h, tape.c, tape.gates, tape.tanh_c
         ifo = tape.gates[:3]
-        WhT = transposed(parameters["Wh"], workspace)
+        WhT = tiled(parameters["Wh"].swapaxes(1, 2), B, T, workspace)
         da = workspace.array("da", (4, T, B, H), dh.dtype)  # [4, T, B, H]
         back = workspace.array("back", (4, B, H), dh.dtype)
+        product = in_tiles(back, WhT.shape[-1])
         dh_t, dc_t = dstate[0].copy(), dstate[1].copy()  # [B, H], from the steps after t
         scratch = np.empty_like(dh_t)
         for block in blocks(T, da[:, 0].nbytes):
@@ -124,7 +127,7 @@ class LSTM(Cell):
                 np.multiply(now[3], dc_t, now[3])
                 # forward was c_t = f * c_{t-1} + …;  a_t = projected_t + h_{t-1} Wh
                 np.multiply(dc_t, f[t], dc_t)
-                np.matmul(now, WhT, back)
+                np.matmul(now[:, None], WhT, product)
                 np.add.reduce(back, axis=0, out=dh_t)
-        accumulate_recurrent(gradients["Wh"], h, da)
+        recurrent_gradients(gradients["Wh"], h, da)
         return da, (dh_t, dc_t)

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from charlm.nn.cells.contract import Cell, State, accumulate_recurrent, spread, transposed
+from charlm.nn.cells.contract import Cell, State, recurrent_gradients
 from charlm.nn.parameters import Array
+from charlm.nn.tiles import in_tiles, tiled
 from charlm.nn.workspace import Workspace
 
 
@@ -33,12 +34,13 @@ class RNN(Cell):
     ) -> tuple[Array, State, Tape]:
         """See `Cell.forward`."""
         _, T, B, H = projected.shape
-        Wh = spread(parameters["Wh"], T, workspace)[0]
         h = workspace.array("h", (T + 1, B, H), projected.dtype)  # [T+1, B, H]
+        Wh = tiled(parameters["Wh"], B, T, workspace)[0]
+        products = in_tiles(h[1:], Wh.shape[-1])
         h[0] = state[0]
-        for before, a, after in zip(h, projected[0], h[1:], strict=False):
+        for before, product, a, after in zip(h, products, projected[0], h[1:], strict=False):
             # h_t = tanh(projected_t + h_{t-1} Wh)
-            np.matmul(before, Wh, after)
+            np.matmul(before, Wh, product)
             np.add(after, a, after)
             np.tanh(after, after)
         return h[1:], (h[T],), Tape(h)
@@ -54,7 +56,7 @@ class RNN(Cell):
     ) -> tuple[Array, State]:
         """See `Cell.backward`."""
         T, B, H = dh.shape
-        WhT = transposed(parameters["Wh"], workspace)[0]
+        WhT = tiled(parameters["Wh"].swapaxes(1, 2), B, T, workspace)[0]
         h = tape.h
         gates = workspace.array("da", (1, T, B, H), dh.dtype)
         da = gates[0]  # [T, B, H], a = what tanh is taken of
@@ -62,11 +64,12 @@ class RNN(Cell):
         np.multiply(h[1:], h[1:], da)
         np.subtract(1.0, da, da)
         dh_t = dstate[0].copy()  # [B, H], from the steps after t
+        dh_before = in_tiles(dh_t, WhT.shape[-1])
         for t in reversed(range(T)):
             # da_t = (dh_t + what came back from t+1) (1 - h_t²)
             np.add(dh_t, dh[t], dh_t)
             np.multiply(dh_t, da[t], da[t])
             # forward was a_t = projected_t + h_{t-1} Wh
-            np.matmul(da[t], WhT, dh_t)
-        accumulate_recurrent(gradients["Wh"], h, gates)
+            np.matmul(da[t], WhT, dh_before)
+        recurrent_gradients(gradients["Wh"], h, gates)
         return gates, (dh_t,)
