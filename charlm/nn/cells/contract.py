@@ -14,7 +14,7 @@ as long.)
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -62,14 +62,10 @@ class Cell(ABC):
                 view[...] = 0.0
 
     @abstractmethod
-    def forward(
-        self,
-        parameters: Mapping[str, Array],
-        projected: Array,
-        state: State,
-        workspace: Workspace,
-    ) -> tuple[Array, State, Any]:
-        """Run the recurrence over a window.
+    def window(
+        self, parameters: Mapping[str, Array], projected: Array, workspace: Workspace
+    ) -> tuple[Any, Callable[[int], None]]:
+        """Make ready for a window: what it leaves, and the function that does step `t` of it.
 
         Parameters
         ----------
@@ -77,20 +73,34 @@ class Cell(ABC):
             One layer's arrays by their short names.
         projected
             `x Wx + b`, `[G, T, B, H]`; its contents may be overwritten.
-        state
-            The layer's state before the window, arrays `[B, H]`; only read.
         workspace
             Where the window's arrays live.
 
         Returns
         -------
-        h
-            `[T, B, H]`, in the workspace.
-        state
-            The state after the window, views into the workspace.
         tape
-            What `backward` needs; valid until the next `forward` with this workspace.
+            What `backward` needs, valid until the next window with this workspace. Its `states`
+            are arrays `[T+1, B, H]`, one for each of the cell's states: before the window, and
+            after each step.
+        step
+            Computes `states[…][t + 1]` from `states[…][t]`.
         """
+
+    def forward(
+        self, parameters: Mapping[str, Array], projected: Array, state: State, workspace: Workspace
+    ) -> tuple[Array, State, Any]:
+        """Run the recurrence over a window.
+
+        `parameters`, `projected` and `workspace` are those of `window`; `state`, arrays `[B, H]`,
+        is the layer's before it, and only read. Returns `h [T, B, H]`, the state after the window
+        (views into the workspace), and the tape for `backward`.
+        """
+        tape, step = self.window(parameters, projected, workspace)
+        for array, before in zip(tape.states, state, strict=True):
+            array[0] = before
+        for t in range(projected.shape[1]):
+            step(t)
+        return tape.states[0][1:], tuple(array[-1] for array in tape.states), tape
 
     @abstractmethod
     def backward(

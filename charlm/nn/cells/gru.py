@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,8 +18,8 @@ from charlm.nn.workspace import Workspace
 class Tape:
     """What backward needs of a window."""
 
-    h: Array
-    """`[T+1, B, H]`: the state before the window, then after each step."""
+    states: tuple[Array]
+    """h `[T+1, B, H]`: before the window, then after each step."""
     gates: Array
     """`[3, T, B, H]`: r, z, n, after their nonlinearities."""
     reset: Array
@@ -48,10 +48,10 @@ class GRUAfter(Cell):
         """See `Cell.shapes`; with `bn [H]` besides."""
         return {**super().shapes(inputs, hidden), "bn": (hidden,)}
 
-    def forward(
-        self, parameters: Mapping[str, Array], projected: Array, state: State, workspace: Workspace
-    ) -> tuple[Array, State, Tape]:
-        """See `Cell.forward`."""
+    def window(
+        self, parameters: Mapping[str, Array], projected: Array, workspace: Workspace
+    ) -> tuple[Tape, Callable[[int], None]]:
+        """See `Cell.window`."""
         _, T, B, H = projected.shape
         Wh, bn = tiled(parameters["Wh"], B, T, workspace), parameters["bn"]
         h = workspace.array("h", (T + 1, B, H), projected.dtype)
@@ -59,9 +59,9 @@ class GRUAfter(Cell):
         u = workspace.array("u", (3, B, H), projected.dtype)
         product = in_tiles(u, Wh.shape[-1])
         scratch = workspace.array("scratch", (B, H), projected.dtype)
-        h[0] = state[0]
         gates = projected  # [3, T, B, H]: becomes r, z, n in place
-        for t in range(T):
+
+        def step(t: int) -> None:
             r, z, n = now = gates[:, t]
             np.matmul(h[t], Wh, product)
             # r, z = sigmoid(projected + u)
@@ -76,7 +76,8 @@ class GRUAfter(Cell):
             np.subtract(h[t], n, scratch)
             np.multiply(z, scratch, scratch)
             np.add(n, scratch, h[t + 1])
-        return h[1:], (h[T],), Tape(h, gates, inner)
+
+        return Tape((h,), gates, inner), step
 
     def backward(
         self,
@@ -115,7 +116,7 @@ class GRUAfter(Cell):
                 np.matmul(du_n[t], WhT[2], product[2])
                 np.add.reduce(back, axis=0, out=dh_t)
                 np.add(dh_t, carried, dh_t)
-        recurrent_gradients(gradients["Wh"], tape.h, [dr, dz, du_n])
+        recurrent_gradients(gradients["Wh"], tape.states[0], [dr, dz, du_n])
         column_sums(du_n.reshape(T * B, H), gradients["bn"])
         return da, (dh_t,)
 
@@ -136,10 +137,10 @@ class GRUBefore(Cell):
 
     gates = 3
 
-    def forward(
-        self, parameters: Mapping[str, Array], projected: Array, state: State, workspace: Workspace
-    ) -> tuple[Array, State, Tape]:
-        """See `Cell.forward`."""
+    def window(
+        self, parameters: Mapping[str, Array], projected: Array, workspace: Workspace
+    ) -> tuple[Tape, Callable[[int], None]]:
+        """See `Cell.window`."""
         _, T, B, H = projected.shape
         Wh = tiled(parameters["Wh"], B, T, workspace)
         Wrz, Wn = Wh[:2], Wh[2]
@@ -148,9 +149,9 @@ class GRUBefore(Cell):
         u = workspace.array("u", (2, B, H), projected.dtype)
         scratch = workspace.array("scratch", (B, H), projected.dtype)
         product, product_n = in_tiles(u, Wh.shape[-1]), in_tiles(scratch, Wh.shape[-1])
-        h[0] = state[0]
         gates = projected  # [3, T, B, H]: becomes r, z, n in place
-        for t in range(T):
+
+        def step(t: int) -> None:
             r, z, n = now = gates[:, t]
             # r, z = sigmoid(projected + h_{t-1} Wrz)
             np.matmul(h[t], Wrz, product)
@@ -165,7 +166,8 @@ class GRUBefore(Cell):
             np.subtract(h[t], n, scratch)
             np.multiply(z, scratch, scratch)
             np.add(n, scratch, h[t + 1])
-        return h[1:], (h[T],), Tape(h, gates, kept)
+
+        return Tape((h,), gates, kept), step
 
     def backward(
         self,
@@ -191,7 +193,7 @@ class GRUBefore(Cell):
             # what each gradient is multiplied by does not recur: into da, block by block
             _slopes(tape, block, da_n, dr, dz)
             # forward was kept = r * h_{t-1}, r = sigmoid(…): dr = dkept h_{t-1} r (1 - r)
-            np.multiply(dr[block], tape.h[block], dr[block])
+            np.multiply(dr[block], tape.states[0][block], dr[block])
             for t in reversed(range(block.start, block.stop)):
                 np.add(dh_t, dh[t], dh_t)
                 np.multiply(da_n[t], dh_t, da_n[t])
@@ -207,7 +209,7 @@ class GRUBefore(Cell):
                 np.matmul(da[:2, t, None], WhT[:2], product)
                 np.add(back[0], back[1], dh_t)
                 np.add(dh_t, carried, dh_t)
-        recurrent_gradients(gradients["Wh"][:2], tape.h, da[:2])
+        recurrent_gradients(gradients["Wh"][:2], tape.states[0], da[:2])
         np.matmul(tape.reset.reshape(T * B, H).T, da[2].reshape(T * B, H), gradients["Wh"][2])
         return da, (dh_t,)
 
@@ -225,7 +227,7 @@ def _slopes(tape: Tape, block: slice, da_n: Array, dr: Array, dz: Array) -> None
     np.subtract(1.0, da_n[block], da_n[block])
     np.multiply(da_n[block], dz[block], da_n[block])
     np.multiply(dz[block], z, dz[block])
-    np.subtract(tape.h[block], n, dr[block])
+    np.subtract(tape.states[0][block], n, dr[block])
     np.multiply(dz[block], dr[block], dz[block])
     np.subtract(1.0, r, dr[block])
     np.multiply(dr[block], r, dr[block])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,10 +18,8 @@ from charlm.nn.workspace import Workspace
 class Tape:
     """What backward needs of a window."""
 
-    h: Array
-    """`[T+1, B, H]`: before the window, then after each step."""
-    c: Array
-    """`[T+1, B, H]`: likewise."""
+    states: tuple[Array, Array]
+    """h and c, `[T+1, B, H]`: before the window, then after each step."""
     gates: Array
     """`[4, T, B, H]`: i, f, o, g, after their nonlinearities."""
     tanh_c: Array
@@ -49,10 +47,10 @@ class LSTM(Cell):
         super().initialise(parameters, rng, init)
         parameters["b"][1] = 1.0
 
-    def forward(
-        self, parameters: Mapping[str, Array], projected: Array, state: State, workspace: Workspace
-    ) -> tuple[Array, State, Tape]:
-        """See `Cell.forward`."""
+    def window(
+        self, parameters: Mapping[str, Array], projected: Array, workspace: Workspace
+    ) -> tuple[Tape, Callable[[int], None]]:
+        """See `Cell.window`."""
         _, T, B, H = projected.shape
         h = workspace.array("h", (T + 1, B, H), projected.dtype)
         c = workspace.array("c", (T + 1, B, H), projected.dtype)
@@ -61,24 +59,26 @@ class LSTM(Cell):
         ig = workspace.array("ig", (B, H), projected.dtype)
         Wh = tiled(parameters["Wh"], B, T, workspace)  # [4, n, H, w]
         product = in_tiles(a, Wh.shape[-1])
-        h[0], c[0] = state
         gates = projected  # [4, T, B, H]: becomes i, f, o, g in place
-        for t in range(T):
-            # a_t = projected_t + h_{t-1} Wh
+
+        def step(t: int) -> None:
             i, f, o, g = now = gates[:, t]
+            c_t = c[t + 1]
+            # a_t = projected_t + h_{t-1} Wh
             np.matmul(h[t], Wh, product)
             np.add(a, now, a)
             # i, f, o = sigmoid(a[:3]);  g = tanh(a[3])
             sigmoid(a[:3], now[:3])
             np.tanh(a[3], g)
             # c_t = f * c_{t-1} + i * g
-            np.multiply(f, c[t], c[t + 1])
+            np.multiply(f, c[t], c_t)
             np.multiply(i, g, ig)
-            np.add(c[t + 1], ig, c[t + 1])
+            np.add(c_t, ig, c_t)
             # h_t = o * tanh(c_t)
-            np.tanh(c[t + 1], tanh_c[t])
+            np.tanh(c_t, tanh_c[t])
             np.multiply(o, tanh_c[t], h[t + 1])
-        return h[1:], (h[T], c[T]), Tape(h, c, gates, tanh_c)
+
+        return Tape((h, c), gates, tanh_c), step
 
     def backward(
         self,
@@ -91,7 +91,7 @@ class LSTM(Cell):
     ) -> tuple[Array, State]:
         """See `Cell.backward`."""
         T, B, H = dh.shape
-        h, c, (i, f, o, g), tanh_c = tape.h, tape.c, tape.gates, tape.tanh_c
+        (h, c), (i, f, o, g), tanh_c = tape.states, tape.gates, tape.tanh_c
         ifo = tape.gates[:3]
         WhT = tiled(parameters["Wh"].swapaxes(1, 2), B, T, workspace)
         da = workspace.array("da", (4, T, B, H), dh.dtype)  # [4, T, B, H]
