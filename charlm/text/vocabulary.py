@@ -44,22 +44,22 @@ class Vocabulary:
         Raises `VocabularyError` if the vocabulary lacks a code; the message names the codes, how
         often each occurs, and `where`.
         """
-        ids: Ids
-        if codes.dtype == np.uint8 and self._unknown < 256:
-            # bytes have a table lookup of their own, which is several times as fast
-            every = np.take(self._ids, np.arange(256), mode="clip").astype(np.uint8)
-            ids = np.frombuffer(codes.tobytes().translate(every.tobytes()), np.uint8)
-        else:
-            ids = np.empty(codes.shape, self._ids.dtype)
-            for part in _blocks(len(codes)):
-                # codes beyond the table share its last place
+        ids: Ids = np.empty(codes.shape, self._ids.dtype)
+        # codes beyond the table share its last place
+        table = np.take(self._ids, np.arange(256), mode="clip").tobytes()
+        bytewise = codes.dtype == ids.dtype == np.uint8
+        for part in _blocks(len(codes)):
+            if bytewise:
+                # bytes have a table lookup of their own, which is several times as fast
+                ids[part] = np.frombuffer(codes[part].tobytes().translate(table), np.uint8)
+            else:
                 np.take(self._ids, codes[part], out=ids[part], mode="clip")
-        unknown = codes[ids == self._unknown]
-        if len(unknown):
-            raise VocabularyError(f"{where}: {self._complaint(unknown)}")
+            if ids[part].max(initial=0) == self._unknown:
+                raise VocabularyError(f"{where}: {self._complaint(codes)}")
         return ids
 
-    def _complaint(self, unknown: Ids) -> str:
+    def _complaint(self, text: Ids) -> str:
+        unknown = text[~np.isin(text, self.codes)]
         codes, counts = np.unique(unknown, return_counts=True)
         most_first = np.argsort(-counts, kind="stable")
         named = ", ".join(
@@ -73,10 +73,11 @@ class Vocabulary:
 def _distinct(codes: Ids) -> Ids:
     """The codes that occur in `codes [N]`, sorted."""
     if codes.dtype == np.uint8:
-        data = codes.tobytes()
-        # what the beginning holds is taken out of the whole, and next to nothing remains to look at
-        common = set(data[: 1 << 16])
-        return np.array(sorted(common | set(data.translate(None, bytes(common)))), np.uint32)
+        found: set[int] = set()
+        for part in _blocks(len(codes)):
+            # what was found is taken out, and next to nothing remains to look at
+            found |= set(codes[part].tobytes().translate(None, bytes(found)))
+        return np.array(sorted(found), np.uint32)
     seen = np.zeros(int(codes.max(initial=0)) + 1, bool)
     for part in _blocks(len(codes)):
         seen[codes[part]] = True
