@@ -9,7 +9,7 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 
 import numpy as np
@@ -52,7 +52,7 @@ class Speed:
     needed_mb: float
     """Bytes / 1e6 that one window's activations, parameters, gradients and optimiser state need on paper."""
     before_mb: float
-    """Peak memory of the process before the network was made."""
+    """Peak memory of the process, all code loaded, before the network was made."""
     peak_rss_mb: float
     """Peak memory after training: of the process, and what its workers took besides."""
 
@@ -69,6 +69,10 @@ def measure(config: Config, vocab: int, threads: int, seconds: float) -> Speed:
     kind = np.min_scalar_type(vocab)
     ids = rng.integers(0, vocab, train.batch * train.seq_len * _WINDOWS + 1).astype(kind)
     corpus = Corpus(ids, Vocabulary(range(vocab), Units()), (1.0, 0.0, 0.0), digest="")
+    # a network of next to nothing comes first: what it takes is code of NumPy and BLAS that is
+    # loaded when it is first used, and belongs to the interpreter
+    tiny = replace(config, model=replace(config.model, hidden=1), train=replace(train, batch=1, seq_len=1))
+    Trainer(tiny, corpus).update()
     before = peak_bytes() / 1e6
     trainer = Trainer(config, corpus, threads)
     window = train.batch * train.seq_len
