@@ -10,17 +10,18 @@ from __future__ import annotations
 
 import hashlib
 import json
-import zipfile
-import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from charlm import __version__
+from charlm.archive import Archive
 from charlm.build import build_model, build_units
 from charlm.config import Config, from_nested
 from charlm.errors import CharlmError, CheckpointError
@@ -32,7 +33,10 @@ from charlm.text.vocabulary import Vocabulary
 FORMAT = 1
 """Version of the file format that is written."""
 
-_PARAMETERS, _TRAINING = "parameters/", "training/"
+_PARAMETERS, _TRAINING, _METADATA = "parameters/", "training/", "metadata"
+
+_METADATA_BYTES = 2_000_000
+"""Metadata at the most: parsed, hostile JSON takes up to 30 times the space; ours has some kilobytes."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +75,7 @@ def save(path: Path, checkpoint: Checkpoint) -> None:
     }
     metadata["sha256"] = _digest(metadata, arrays)
     text = json.dumps(metadata, ensure_ascii=True, allow_nan=False)
-    arrays["metadata"] = np.frombuffer(text.encode("ascii"), np.uint8)
+    arrays[_METADATA] = np.frombuffer(text.encode("ascii"), np.uint8)
     try:
         write_whole(path, lambda stream: np.savez(stream, allow_pickle=False, **arrays))
     except OSError as error:
@@ -79,69 +83,112 @@ def save(path: Path, checkpoint: Checkpoint) -> None:
 
 
 def load(path: Path) -> Checkpoint:
-    """Read a checkpoint; raises `CheckpointError` if it is missing, damaged, or not one."""
-    arrays, metadata = _read(path)
+    """Read a checkpoint; raises `CheckpointError` if it is missing, damaged, or not one.
+
+    Nothing in the file is trusted: it may come from a stranger. What it claims of itself is
+    checked before anything of that size is made, and its digest at the end.
+    """
     where = f"checkpoint {path}"
+    if path.exists() and not path.is_file() and not path.is_dir():
+        raise CheckpointError(f"{where} cannot be read: it is not a regular file")
+    try:
+        with path.open("rb") as stream, Archive(stream) as archive:
+            return _load(archive, where)
+    except CheckpointError as error:
+        raise CheckpointError(f"{where} {error}") from error
+    except OSError as error:
+        raise CheckpointError(f"{where} cannot be read: {reason(error)}") from error
+    except (KeyError, TypeError, ValueError, OverflowError, RecursionError, CharlmError) as error:
+        raise CheckpointError(f"{where} is not a charlm checkpoint: {_shortened(error)}") from error
+
+
+def _load(archive: Archive, where: str) -> Checkpoint:
+    metadata = _metadata(archive)
     version = metadata.get("format")
-    if not isinstance(version, int) or not 1 <= version <= FORMAT:
-        raise CheckpointError(f"{where} has format {version!r}; this charlm reads 1 to {FORMAT}")
+    if type(version) is not int or not 1 <= version <= FORMAT:
+        raise CheckpointError(
+            f"has format {_shortened(repr(version))}; this charlm reads 1 to {FORMAT}: "
+            "a newer one may be able to"
+        )
+    for older in range(version, FORMAT):
+        metadata = _MIGRATIONS[older](metadata)
+    config = from_nested(metadata["config"], where)
+    vocabulary = Vocabulary(_codes(metadata["vocabulary"], config.corpus.unit), build_units(config.corpus))
+    if config.model.layers > len(archive.shapes):
+        raise CheckpointError(f"lacks parameters: its configuration asks for {config.model.layers} layers")
+    shapes = build_model(config.model, len(vocabulary)).shapes()
+    for name, shape in shapes.items():
+        found = archive.shapes.get(_PARAMETERS + name)
+        if found is None:
+            raise CheckpointError(f"lacks the parameter {name}")
+        if found != shape:
+            raise CheckpointError(f"holds {name} of shape {found}, its configuration asks for {shape}")
+    arrays = {name: archive.array(name) for name in archive.shapes if name != _METADATA}
     stored = metadata.pop("sha256", None)
     if stored != _digest(metadata, arrays):
-        raise CheckpointError(f"{where} is damaged: its contents do not match their SHA-256")
-    try:
-        config = from_nested(metadata["config"], where)
-        vocabulary = Vocabulary(metadata["vocabulary"], build_units(config.corpus))
-        shapes = build_model(config.model, len(vocabulary)).shapes()
-        parameters = Parameters(shapes)
-        for name, view in parameters.items():
-            array = arrays[_PARAMETERS + name]
-            if array.shape != view.shape:
-                raise CheckpointError(
-                    f"{where}: {name} has shape {array.shape}, its configuration asks for {view.shape}"
-                )
-            view[...] = array
-        return Checkpoint(
-            config,
-            vocabulary,
-            parameters,
-            metadata["corpus"],
-            metadata["progress"],
-            {
-                name.removeprefix(_TRAINING): array
-                for name, array in arrays.items()
-                if name.startswith(_TRAINING)
-            },
-        )
-    except (KeyError, TypeError, ValueError, OverflowError) as error:
-        raise CheckpointError(f"{where} is not a charlm checkpoint: {error!r} in its contents") from error
-    except CharlmError as error:
-        raise CheckpointError(str(error)) from error
+        raise CheckpointError("is damaged: its contents do not match their SHA-256")
+    for name, array in arrays.items():
+        if not np.isfinite(array).all():
+            raise CheckpointError(f"holds numbers that are not finite in {name}")
+    parameters = Parameters(shapes)
+    for name, view in parameters.items():
+        view[...] = arrays[_PARAMETERS + name]
+    training = {
+        name.removeprefix(_TRAINING): array for name, array in arrays.items() if name.startswith(_TRAINING)
+    }
+    corpus, progress = metadata["corpus"], metadata["progress"]
+    _check_kinds(corpus, {"digest": str, "characters": int})
+    _check_kinds(progress, _SHOWN)
+    return Checkpoint(config, vocabulary, parameters, corpus, progress, training)
 
 
-def _read(path: Path) -> tuple[dict[str, npt.NDArray[Any]], dict[str, Any]]:
-    """Every array of the file, and its metadata."""
-    try:
-        with path.open("rb") as stream:
-            file = np.load(stream, allow_pickle=False)
-            if not isinstance(file, np.lib.npyio.NpzFile):
-                raise CheckpointError(f"{path} is not a charlm checkpoint: it is a single array")
-            arrays = {name: file[name] for name in file.files}
-        metadata = json.loads(arrays.pop("metadata").tobytes().decode("utf-8"))
-    except OSError as error:
-        raise CheckpointError(f"checkpoint {path} cannot be read: {reason(error)}") from error
-    except (
-        ValueError,
-        KeyError,
-        EOFError,
-        RecursionError,
-        NotImplementedError,
-        zipfile.BadZipFile,
-        zlib.error,
-    ) as error:
-        raise CheckpointError(f"{path} is not a charlm checkpoint, or is damaged") from error
+_MIGRATIONS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {}
+"""For each older format the function that turns its metadata into that of the next."""
+
+_SHOWN = {
+    "step": int,
+    "epoch": (int, float),
+    "validation": (int, float, NoneType),
+    "best": (int, float, NoneType),
+    "best_step": int,
+}
+"""What every reader of a checkpoint relies on of its progress; `Trainer.restore` checks the rest."""
+
+
+def _check_kinds(values: Any, kinds: Mapping[str, Any]) -> None:
+    if not isinstance(values, dict):
+        raise TypeError(f"{_shortened(repr(values))} where named values belong")
+    for name, kind in kinds.items():
+        if not isinstance(values[name], kind) or isinstance(values[name], bool):
+            raise TypeError(f"{name} is {_shortened(repr(values[name]))}")
+
+
+def _metadata(archive: Archive) -> dict[str, Any]:
+    if archive.bytes_of(_METADATA) > _METADATA_BYTES:
+        raise CheckpointError(f"has more than {_METADATA_BYTES:,} bytes of metadata")
+    metadata = json.loads(archive.array(_METADATA).tobytes().decode("utf-8"), parse_constant=_refuse)
     if not isinstance(metadata, dict):
-        raise CheckpointError(f"{path} is not a charlm checkpoint: its metadata is not an object")
-    return arrays, metadata
+        raise CheckpointError("is not a charlm checkpoint: its metadata is not an object")
+    return metadata
+
+
+def _refuse(constant: str) -> float:
+    raise ValueError(f"{constant} in its metadata")
+
+
+def _codes(values: Any, unit: str) -> list[int]:
+    """The vocabulary as it is stored: codes in ascending order, each a character or a byte."""
+    largest = 0xFF if unit == "byte" else 0x10FFFF
+    whole = isinstance(values, list) and all(type(code) is int for code in values)
+    if not whole or any(a >= b for a, b in pairwise([-1, *values, largest + 1])):
+        raise CheckpointError("holds a vocabulary that is not one")
+    return list(values)
+
+
+def _shortened(words: object) -> str:
+    """What a file says may be shown, but not a million characters of it."""
+    text = str(words) or type(words).__name__
+    return text if len(text) <= 200 else text[:200] + "…"
 
 
 def _digest(metadata: Mapping[str, Any], arrays: Mapping[str, npt.NDArray[Any]]) -> str:

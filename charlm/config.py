@@ -161,6 +161,11 @@ class TrainConfig:
     clip_value: float = key(
         0.0, "largest gradient of any one parameter; 0 switches it off", at_least=0, at_most=1e30
     )
+    on_nonfinite: str = key(
+        "stop",
+        "what a loss or gradient that is not finite does: end the run, or drop the update (ten at the most)",
+        choices=("stop", "skip"),
+    )
     patience: int = key(
         0, "stop after so many validations in a row without improvement; 0 never does", at_least=0
     )

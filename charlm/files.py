@@ -1,4 +1,4 @@
-"""Files that are replaced whole or left alone, and readable reasons when they cannot be."""
+"""Files that are written whole or left alone, and readable reasons when they cannot be."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def write_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:
     finds the old contents or the new. A link is followed, not replaced; permissions follow the
     umask. On any error the temporary file is removed and `path` is as it was.
 
-    Raises `OSError` as the operating system gave it.
+    Raises `OSError` as the operating system gave it, but for the file's name, which is `path`.
     """
     target = Path(os.path.realpath(path))
     beside = target.with_name(f".{target.name}.{os.getpid()}.tmp")
@@ -33,11 +33,45 @@ def write_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:
             stream.flush()
             os.fsync(stream.fileno())
         os.replace(beside, target)
-    except BaseException:
+        _flush_directory(target.parent)
+    except BaseException as error:
         with contextlib.suppress(OSError):
             beside.unlink()
+        if isinstance(error, OSError):
+            error.filename, error.filename2 = str(path), None
         raise
-    _flush_directory(target.parent)
+
+
+def append_whole(path: Path, data: bytes) -> int:
+    """Add `data` at the end of `path`, all of it or nothing; returns the file's length after it.
+
+    Raises `OSError` as the operating system gave it.
+    """
+    with path.open("ab", buffering=0) as stream:
+        before = stream.seek(0, os.SEEK_END)
+        try:
+            left = memoryview(data)
+            while left:
+                left = left[stream.write(left) :]
+        except OSError:
+            with contextlib.suppress(OSError):
+                os.truncate(path, before)
+            raise
+    return before + len(data)
+
+
+def flush(path: Path) -> None:
+    """Wait until what was written to `path` is on the disk; raises `OSError`."""
+    with path.open("rb") as stream:
+        os.fsync(stream.fileno())
+
+
+def remove_leftovers(directory: Path) -> None:
+    """Remove the temporary files of writers that were killed; nobody else may be writing here."""
+    for file in directory.glob(".*.*.tmp"):
+        if file.name.split(".")[-2].isdigit():
+            with contextlib.suppress(OSError):
+                file.unlink()
 
 
 def _flush_directory(directory: Path) -> None:

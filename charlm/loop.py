@@ -9,10 +9,12 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
 from charlm import checkpoint
+from charlm.errors import CheckpointError, RunError
 from charlm.rundir import RunDirectory
 from charlm.sample import Choice, generate, generate_until
 from charlm.train import Means, Trainer, Update
@@ -29,8 +31,8 @@ class Updated:
 class Logged:
     """A line was added to the log; losses in nats per character."""
 
-    train_loss: float
-    """Mean over the updates since the line before."""
+    train_loss: float | None
+    """Mean over the updates since the line before; None if all of them were dropped."""
     chars_per_s: float
 
 
@@ -38,8 +40,8 @@ class Logged:
 class Validated:
     """A validation was made, and a checkpoint saved after it; losses in nats per character."""
 
-    train_loss: float
-    """Mean over the updates since the validation before."""
+    train_loss: float | None
+    """Mean over the updates since the validation before; None if all of them were dropped."""
     validation_loss: float | None
     """None if the corpus has no validation split."""
     chars_per_s: float
@@ -54,6 +56,13 @@ class Previewed:
 
 
 @dataclass(frozen=True)
+class Warned:
+    """Something went wrong that training can go on without."""
+
+    message: str
+
+
+@dataclass(frozen=True)
 class Stopped:
     """The loop ended; `last.npz` holds where it stands."""
 
@@ -61,7 +70,7 @@ class Stopped:
     """False if it was asked to stop before its end."""
 
 
-Event = Updated | Logged | Validated | Previewed | Stopped
+Event = Updated | Logged | Validated | Previewed | Warned | Stopped
 
 
 def run(
@@ -83,20 +92,23 @@ def run(
         started = time.perf_counter()
         update = trainer.update()
         seconds = time.perf_counter() - started
-        for means in (progress.since_log, progress.since_validation, progress.total):
-            means.add(update, seconds)
+        if update.dropped:
+            yield Warned(f"update {progress.step} was dropped: the {update.dropped} is not a finite number")
+        else:
+            for means in (progress.since_log, progress.since_validation, progress.total):
+                means.add(update, seconds)
         yield Updated(update)
 
         is_last = progress.step >= trainer.planned_steps
         if is_last or _falls_due(trainer, settings.eval_every):
-            yield _validate(trainer, directory, update)
+            yield from _validate(trainer, directory, update)
             saved = progress.step
         elif settings.log_every and progress.step % settings.log_every == 0:
-            yield _log(trainer, directory, update, None)
+            yield from _log(trainer, directory, update, None)
         if settings.sample_every and (is_last or _falls_due(trainer, settings.sample_every)):
             yield Previewed(preview(trainer))
     if saved != progress.step:
-        checkpoint.save(directory.last, trainer.snapshot())
+        yield from _save(trainer, directory, directory.last)
     yield Stopped(trainer.finished)
 
 
@@ -108,38 +120,58 @@ def _falls_due(trainer: Trainer, every: float) -> bool:
     return math.floor(round(step / updates, 9)) > math.floor(round((step - 1) / updates, 9))
 
 
-def _validate(trainer: Trainer, directory: RunDirectory, update: Update) -> Validated:
+def _validate(trainer: Trainer, directory: RunDirectory, update: Update) -> Iterator[Event]:
     """Score the validation split, log it, take note of it, and save the checkpoints."""
     score = trainer.validate()
     validation_loss = score.nats_per_char if score else None
-    _log(trainer, directory, update, validation_loss)
+    for event in _log(trainer, directory, update, validation_loss):
+        if isinstance(event, Warned):
+            yield event
     means = trainer.progress.since_validation
     trainer.progress.since_validation = Means()
     # a run without a validation split goes by its training loss
-    is_best = trainer.heed(means.loss if validation_loss is None else validation_loss)
+    loss = validation_loss if validation_loss is not None else means.loss
+    is_best = loss is not None and trainer.heed(loss)
     if is_best:
-        checkpoint.save(directory.best, trainer.snapshot())
-    checkpoint.save(directory.last, trainer.snapshot())
-    return Validated(means.loss, validation_loss, means.chars_per_s, is_best)
+        yield from _save(trainer, directory, directory.best)
+    yield from _save(trainer, directory, directory.last)
+    yield Validated(means.loss, validation_loss, means.chars_per_s, is_best)
 
 
-def _log(trainer: Trainer, directory: RunDirectory, update: Update, validation_loss: float | None) -> Logged:
+def _log(
+    trainer: Trainer, directory: RunDirectory, update: Update, validation_loss: float | None
+) -> Iterator[Event]:
     """Add a line to the log, with the means since the line before."""
     progress = trainer.progress
     means = progress.since_log
     progress.since_log = Means()
-    progress.log_bytes = directory.log(
-        {
-            "step": progress.step,
-            "epoch": trainer.epoch,
-            "train_loss": means.loss,
-            "validation_loss": validation_loss,
-            "lr": update.lr,
-            "grad_norm": means.norm,
-            "chars_per_s": round(means.chars_per_s, 1),
-        }
-    )
-    return Logged(means.loss, means.chars_per_s)
+    values = {
+        "step": progress.step,
+        "epoch": trainer.epoch,
+        "train_loss": means.loss,
+        "validation_loss": validation_loss,
+        "lr": update.lr,
+        "grad_norm": means.norm,
+        "chars_per_s": round(means.chars_per_s, 1),
+    }
+    try:
+        progress.log_bytes = directory.log(values)
+    except RunError as error:
+        yield Warned(f"{error}; training goes on, and the line is written with the next one")
+    yield Logged(means.loss, means.chars_per_s)
+
+
+def _save(trainer: Trainer, directory: RunDirectory, file: Path) -> Iterator[Event]:
+    """Save a checkpoint; if that fails, warn and try once more before the run is given up."""
+    try:
+        trainer.progress.log_bytes = directory.flush_log()
+    except RunError as error:
+        yield Warned(str(error))
+    try:
+        checkpoint.save(file, trainer.snapshot())
+    except CheckpointError as error:
+        yield Warned(f"{error}; trying once more")
+        checkpoint.save(file, trainer.snapshot())
 
 
 def preview(trainer: Trainer) -> str:

@@ -37,14 +37,14 @@ class Means:
     seconds: float = 0.0
 
     @property
-    def loss(self) -> float:
-        """Mean training loss in nats per character."""
-        return self.nats / max(1, self.characters)
+    def loss(self) -> float | None:
+        """Mean training loss in nats per character; None if all updates were dropped."""
+        return self.nats / self.characters if self.characters else None
 
     @property
-    def norm(self) -> float:
-        """Mean gradient norm before clipping."""
-        return self.norms / max(1, self.updates)
+    def norm(self) -> float | None:
+        """Mean gradient norm before clipping; likewise."""
+        return self.norms / self.updates if self.updates else None
 
     @property
     def chars_per_s(self) -> float:
@@ -74,6 +74,10 @@ class Progress:
     """The last validation loss."""
     waited: int = 0
     """Validations in a row without improvement."""
+    skipped: int = 0
+    """Updates dropped because they were not finite."""
+    skipped_in_a_row: int = 0
+    """Those of them since the last that was done."""
     log_bytes: int = 0
     """Length of the log."""
     since_log: Means = field(default_factory=Means)
@@ -106,6 +110,12 @@ class Update:
     """Global norm of the gradient before clipping."""
     lr: float
     characters: int
+    dropped: str | None = None
+    """What was not finite, if the update was dropped for it."""
+
+
+SKIPPED_AT_MOST = 10
+"""Updates in a row that are dropped before the run ends all the same."""
 
 
 class Trainer:
@@ -164,8 +174,9 @@ class Trainer:
     def update(self) -> Update:
         """Train on the next window: forward, backward, clip, optimise; the state is carried over.
 
-        Raises `DivergenceError` if the loss or the gradient is not finite, before it reaches the
-        parameters.
+        A loss or gradient that is not finite never reaches the parameters: `train.on_nonfinite`
+        says whether it is a `DivergenceError`, or the update is dropped (ten in a row are an
+        error in any case).
         """
         step = self.progress.step
         window = step % self.steps_per_epoch
@@ -175,12 +186,26 @@ class Trainer:
                     array[...] = 0.0
         loss = self.updater.backpropagate(window, self.rng)
         norm = self.updater.clip()
-        if not math.isfinite(loss) or not math.isfinite(norm):
-            raise _divergence(step + 1, "gradient" if math.isfinite(loss) else "loss")
         lr = self.config.train.lr * self.schedule.share(step, self.progress.plateau)
-        self.updater.descend(lr)
+        dropped = None
+        if math.isfinite(loss) and math.isfinite(norm):
+            self.updater.descend(lr)
+            self.progress.skipped_in_a_row = 0
+        else:
+            dropped = f"gradient of {self.updater.first_not_finite()}" if math.isfinite(loss) else "loss"
+            self._drop(step + 1, dropped)
         self.progress.step += 1
-        return Update(loss, norm, lr, self.streams.steps(window) * self.streams.batch)
+        return Update(loss, norm, lr, self.streams.steps(window) * self.streams.batch, dropped)
+
+    def _drop(self, step: int, what: str) -> None:
+        """Go on without an update, or raise `DivergenceError`."""
+        if self.config.train.on_nonfinite == "stop":
+            raise _divergence(step, what)
+        self.progress.skipped += 1
+        self.progress.skipped_in_a_row += 1
+        if self.progress.skipped_in_a_row >= SKIPPED_AT_MOST:
+            raise _divergence(step, what, f", the {SKIPPED_AT_MOST}th update in a row")
+        self.updater.forget_not_finite()
 
     def validate(self) -> Score | None:
         """Score the validation split, if there is one, without touching the training state.
@@ -243,19 +268,26 @@ class Trainer:
             self.rng.bit_generator.state = values.pop("random")
             self.progress = Progress.from_json(values)
             for name, slot in self.optimizer.slots.items():
-                slot[...] = checkpoint.training[f"optimizer/{name}"]
+                _fill(slot, checkpoint.training[f"optimizer/{name}"])
             for number, layer in enumerate(self.carried):
                 for name, array in zip(self.model.cell.states, layer, strict=True):
-                    array[...] = checkpoint.training[f"carried/{number}.{name}"]
+                    _fill(array, checkpoint.training[f"carried/{number}.{name}"])
         except (KeyError, TypeError, ValueError) as error:
             raise CheckpointError(f"{where} lacks the training state that it takes to resume") from error
         self.optimizer.updates = updates
         self.parameters.flat[...] = checkpoint.parameters.flat
 
 
-def _divergence(step: int, what: str) -> DivergenceError:
+def _fill(array: Array, values: Array) -> None:
+    """Copy values of the same shape; raises `ValueError` for any other."""
+    if values.shape != array.shape:
+        raise ValueError(f"an array of shape {values.shape} where {array.shape} is kept")
+    array[...] = values
+
+
+def _divergence(step: int, what: str, more: str = "") -> DivergenceError:
     return DivergenceError(
-        f"update {step}: the {what} is not a finite number; try a lower train.lr or train.clip_norm"
+        f"update {step}: the {what} is not a finite number{more}; try a lower train.lr or train.clip_norm"
     )
 
 

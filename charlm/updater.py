@@ -91,6 +91,15 @@ class Updater:
         self._team.run(self._descend)
         self.optimizer.updates += 1
 
+    def first_not_finite(self) -> str:
+        """Name of the first parameter whose gradient holds a number that is not finite."""
+        return next(name for name, array in self.gradients.items() if not np.isfinite(array).all())
+
+    def forget_not_finite(self) -> None:
+        """Set the carried state of every stream back to zero where some of it is not finite."""
+        for array in (array for layer in self.carried for array in layer):
+            array[~np.isfinite(array).all(axis=1)] = 0.0
+
     @property
     def worker_bytes(self) -> int:
         """Memory of the other workers, beyond what they were made with."""

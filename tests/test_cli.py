@@ -9,6 +9,8 @@ import select
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -160,20 +162,43 @@ def test_resume_in_a_new_process_is_exact(charlm: Run, small: Path, cell: str) -
         assert _arrays(small / "whole" / name) == _arrays(small / "parts" / name)
 
 
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_signal_saves_and_says_how_to_go_on(small: Path, charlm: Run, number: int, status: int) -> None:
-    """Ctrl-C and SIGTERM end the update in progress, save, and exit with 130 or 143."""
+@contextmanager
+def _training(small: Path, *more: str, **options: Any) -> Iterator[subprocess.Popen[str]]:
+    """A long run that has done eight updates."""
+    command = [
+        sys.executable,
+        "-m",
+        "charlm",
+        "train",
+        "--config",
+        "small.yaml",
+        "--set",
+        "train.epochs=100000",
+    ]
     with subprocess.Popen(
-        [sys.executable, "-m", "charlm", "train", "--config", "small.yaml", "--set", "train.epochs=100000"],
+        [*command, *more],
         cwd=small,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
+        **options,
     ) as process:
         assert process.stderr is not None
         while "update 8/" not in process.stderr.readline():
-            pass
+            assert process.poll() is None
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+@pytest.mark.parametrize(
+    ("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 143)]
+)
+def test_a_signal_saves_and_says_how_to_go_on(small: Path, charlm: Run, number: int, status: int) -> None:
+    """Ctrl-C, SIGTERM and SIGHUP end the update in progress, save, and exit with 130 or 143."""
+    with _training(small) as process:
         process.send_signal(number)
         output, shown = process.communicate(timeout=60)
     assert process.returncode == status, shown[-2000:]
@@ -181,6 +206,76 @@ def test_a_signal_saves_and_says_how_to_go_on(small: Path, charlm: Run, number: 
     step = json.loads(charlm("info", "--checkpoint", "runs/small/last.npz", "--json").stdout)["step"]
     assert step >= 8
     charlm("train", "--config", "runs/small/config.yaml", "--resume", "--max-steps", str(step + 2))
+
+
+def test_a_second_signal_stops_at_once(small: Path, charlm: Run) -> None:
+    """Whatever the first one is doing, a second signal ends the process, and the run can go on."""
+    with _training(small, "--set", "run.eval_every=0.05") as process:
+        process.send_signal(signal.SIGTERM)
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=60)
+    assert process.returncode in (-signal.SIGINT, 130, 143)
+    charlm("info", "--checkpoint", "runs/small/last.npz")
+    done = charlm("train", "--config", "runs/small/config.yaml", "--resume", "--max-steps", "1")
+    assert "stopped" in done.stdout
+
+
+def test_what_was_to_be_ignored_is_ignored(small: Path) -> None:
+    """Under nohup, SIGHUP does not end the run."""
+    with _training(small, preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN)) as process:
+        process.send_signal(signal.SIGHUP)
+        assert process.stderr is not None
+        while "update 24/" not in process.stderr.readline():
+            assert process.poll() is None
+        assert process.poll() is None
+
+
+def test_a_closed_terminal_does_not_end_a_run(small: Path) -> None:
+    """When nobody reads what training says any longer, it trains on, and a signal still saves."""
+    with _training(small, "--set", "run.log_every=1") as process:
+        assert process.stderr is not None
+        assert process.stdout is not None
+        process.stderr.close()
+        process.stdout.close()
+        log = small / "runs/small/metrics.jsonl"
+        lines = log.read_text().count("\n")
+        while log.read_text().count("\n") < lines + 20:
+            assert process.poll() is None
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(60) == 143
+
+
+def test_two_runs_cannot_share_a_directory(small: Path, charlm: Run) -> None:
+    """A second `train` is refused while the first lives; reading is not; a killed run leaves no lock."""
+    with _training(small) as process:
+        for how in ("--resume", "--overwrite"):
+            refused = charlm("train", "--config", "small.yaml", how, status=1)
+            assert "another charlm train is at work in runs/small" in refused.stderr
+        charlm("info", "--checkpoint", "runs/small/last.npz")
+        charlm("sample", "--checkpoint", "runs/small", "--length", "5")
+        charlm("eval", "perplexity", "--checkpoint", "runs/small")
+        process.kill()
+        process.wait()
+        charlm("train", "--config", "small.yaml", "--resume", "--max-steps", "1")
+
+
+def test_two_runs_are_alike_to_the_last_byte(small: Path, charlm: Run) -> None:
+    """The same seed, configuration and threads give the same checkpoints, but for the times they hold."""
+
+    def contents(run: str) -> dict[str, bytes]:
+        with np.load(small / run / "last.npz", allow_pickle=False) as file:
+            arrays = {name: file[name].tobytes() for name in file.files}
+        metadata = json.loads(arrays.pop("metadata"))
+        metadata.pop("sha256")
+        metadata["config"]["run"].pop("dir")
+        for name in ("since_log", "since_validation", "total"):
+            metadata["progress"][name].pop("seconds")
+        metadata["progress"].pop("log_bytes")  # the log's speeds are as long as they are
+        return arrays | {"metadata": json.dumps(metadata).encode()}
+
+    for run in ("one", "two"):
+        charlm("train", "--config", "small.yaml", "--out", run, "--set", "model.dropout=0.2")
+    assert contents("one") == contents("two")
 
 
 def test_sampling_is_reproducible(charlm: Run, small: Path) -> None:
@@ -429,6 +524,13 @@ MISTAKES: list[tuple[str, dict[str, str | bytes], list[str], int, list[str]]] = 
         1,
         ["model.npz", "not a charlm checkpoint"],
     ),
+    (
+        "a directory as configuration",
+        {},
+        ["train", "--config", "."],
+        2,
+        ["is a directory"],
+    ),
     ("no such checkpoint", {}, ["info", "--checkpoint", "a.npz"], 1, ["a.npz", "no such file"]),
     ("nothing to resume", {}, ["train", "--config", "small.yaml", "--resume"], 1, ["runs/small", "last.npz"]),
     ("unknown option", {}, ["sample", "--tempreature", "1"], 2, ["--tempreature", "--temperature"]),
@@ -459,6 +561,37 @@ def test_a_mistake_gets_one_clear_line(
     for word in words:
         assert word in lines[0]
     assert not (small / "runs").exists(), "a refused run leaves nothing behind"
+
+
+def test_odd_primes(charlm: Run, small: Path) -> None:
+    """Long primes work; characters of every plane, lone bytes and NUL are one clear line."""
+    charlm("train", "--config", "small.yaml", "--set", "train.epochs=1")
+    long = "the quick brown fox " * 5000
+    assert charlm("sample", "--prime", long, "--length", "3").stdout.startswith(long)
+    planes = "".join(chr((plane << 16) + 0x1234) for plane in range(17))
+    (small / "prime.txt").write_bytes(b"the \0 fox")
+    for prime in (("--prime", planes), ("--prime", "a\udcff\udc80"), ("--prime-file", "prime.txt")):
+        refused = charlm("sample", *prime, status=1)
+        assert refused.stdout == ""
+        assert len(refused.stderr.splitlines()) == 1
+        assert "vocabulary" in refused.stderr
+
+
+def test_odd_places(charlm: Run, small: Path) -> None:
+    """A poor environment, a pipe for a file and a directory without permission: work, or one clear line."""
+    charlm("train", "--config", "small.yaml", "--set", "train.epochs=1")
+    bare = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "LANG": "C", "COLUMNS": "0"}
+    command = [sys.executable, "-m", "charlm"]
+    for arguments in (["sample", "--length", "20"], ["info"], ["eval", "perplexity"], ["--help"]):
+        done = subprocess.run([*command, *arguments], cwd=small, env=bare, capture_output=True, check=False)
+        assert (done.returncode, done.stderr) == (0, b"")
+    os.mkfifo(small / "pipe")
+    refused = charlm("info", "--checkpoint", "pipe", status=1)
+    assert "checkpoint pipe cannot be read: it is not a regular file" in refused.stderr
+    (small / "file").write_text("in the way")
+    refused = charlm("train", "--config", "small.yaml", "--out", "file/run", status=1)
+    assert len(refused.stderr.splitlines()) == 1
+    assert "not a directory" in refused.stderr
 
 
 def test_unknown_characters_are_named(charlm: Run, small: Path) -> None:

@@ -18,6 +18,7 @@ from charlm.config import keys
 
 LAYERS = [
     ["errors", "files", "machine"],
+    ["archive"],
     ["team"],
     ["nn.parameters", "nn.cells"],
     ["nn.workspace"],

@@ -160,11 +160,65 @@ def test_what_is_not_finite_never_reaches_the_parameters(tmp_path: Path, where: 
     with pytest.MonkeyPatch.context() as patch:
         if where == "gradient":
             patch.setattr(trainer.updater, "backpropagate", broken)
-        with pytest.raises(DivergenceError, match=f"update 4: the {where} is not a finite number"):
+        what = {"loss": "loss", "gradient": "gradient of layers.0.Wx"}[where]
+        with pytest.raises(DivergenceError, match=f"update 4: the {what} is not a finite number"):
             trainer.update()
     np.testing.assert_array_equal(trainer.parameters.flat, before[0])
     for name, slot in before[1].items():
         np.testing.assert_array_equal(trainer.optimizer.slots[name], slot)
+
+
+def _spoil(trainer: Trainer, patch: pytest.MonkeyPatch, updates: range) -> None:
+    """Make the gradient, and the state that is carried on, not finite in these updates."""
+    backpropagate = trainer.updater.backpropagate
+
+    def broken(number: int, rng: np.random.Generator) -> float:
+        loss = backpropagate(number, rng)
+        if trainer.progress.step + 1 in updates:
+            trainer.updater.gradients["output.W"][1, 1] = np.nan
+            trainer.carried[0][0][1, 0] = np.inf
+        return loss
+
+    patch.setattr(trainer.updater, "backpropagate", broken)
+
+
+def test_updates_that_are_not_finite_can_be_skipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With `skip` such an update is dropped, counted and told, spoilt streams begin anew."""
+    trainer = make_trainer(tmp_path, train__on_nonfinite="skip")
+    _spoil(trainer, monkeypatch, range(3, 5))
+    trainer.update()
+    trainer.update()
+    before, moments = trainer.parameters.flat.copy(), trainer.optimizer.slots["m"].copy()
+    assert [trainer.update().dropped for _ in range(2)] == ["gradient of output.W"] * 2
+    np.testing.assert_array_equal(trainer.parameters.flat, before)
+    np.testing.assert_array_equal(trainer.optimizer.slots["m"], moments)
+    assert (trainer.progress.step, trainer.optimizer.updates) == (4, 2)
+    assert (trainer.progress.skipped, trainer.progress.skipped_in_a_row) == (2, 2)
+    assert trainer.carried[0][0][1].tolist() == [0.0] * 6
+    assert np.isfinite([trainer.update().loss for _ in range(3)]).all()
+    assert (trainer.progress.skipped, trainer.progress.skipped_in_a_row) == (2, 0)
+
+
+def test_ten_skipped_updates_in_a_row_end_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nine may pass; the tenth in a row is an error, also when the run was resumed in between."""
+    trainer = make_trainer(tmp_path, train__on_nonfinite="skip", train__epochs=9.0)
+    _spoil(trainer, monkeypatch, range(2, 11))
+    _advance(trainer, 12)
+    assert trainer.progress.skipped == 9
+    _spoil(trainer, monkeypatch, range(13, 99))
+    for _ in range(5):
+        trainer.update()
+    saved = trainer.snapshot()
+    checkpoint.save(tmp_path / "five.npz", saved)
+    again = make_trainer(tmp_path, train__on_nonfinite="skip", train__epochs=9.0)
+    again.restore(checkpoint.load(tmp_path / "five.npz"), "five")
+    _spoil(again, monkeypatch, range(13, 99))
+    for _ in range(4):
+        again.update()
+    with pytest.raises(
+        DivergenceError, match=r"update 22: the gradient of output\.W .* the 10th update in a row"
+    ):
+        again.update()
 
 
 def test_patience(tmp_path: Path) -> None:

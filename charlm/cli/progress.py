@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import shutil
 import sys
@@ -11,7 +12,7 @@ import click
 from tqdm import tqdm
 
 from charlm.cli.show import losses, printable
-from charlm.loop import Event, Logged, Previewed, Updated, Validated
+from charlm.loop import Event, Logged, Previewed, Updated, Validated, Warned
 from charlm.train import Trainer
 
 _SMOOTHING = 0.98
@@ -43,24 +44,27 @@ class Display:
         """Show one event."""
         match event:
             case Updated(update):
-                self._advance(update.loss)
+                self._advance(None if update.dropped else update.loss)
             case Logged(train_loss, chars_per_s):
                 if not self.is_terminal:
-                    self._line(f"{self._position()}  train {losses(train_loss)}  {chars_per_s:,.0f} chars/s")
+                    self._line(f"{self._position()}{_train(train_loss)}  {chars_per_s:,.0f} chars/s")
             case Validated(train_loss, validation_loss, chars_per_s, is_best):
                 validation = "" if validation_loss is None else f"  validation {losses(validation_loss)}"
                 best = "  best so far" if is_best else ""
                 self._line(
-                    f"{self._position()}  train {losses(train_loss)}{validation}"
-                    f"  {chars_per_s:,.0f} chars/s{best}"
+                    f"{self._position()}{_train(train_loss)}{validation}  {chars_per_s:,.0f} chars/s{best}"
                 )
             case Previewed(text):
                 self._line("\n".join(f"  | {line}" for line in printable(text).split("\n")))
 
+            case Warned(message):
+                self._line(f"Warning: {message}")
+
     def close(self) -> None:
         """Leave the terminal as it was; safe to call twice."""
         if self.bar is not None:
-            self.bar.close()
+            with contextlib.suppress(OSError):
+                self.bar.close()
             self.bar = None
 
     def _position(self) -> str:
@@ -70,17 +74,25 @@ class Display:
             f"epoch {trainer.epoch:.2f}/{trainer.config.train.epochs:g}"
         )
 
-    def _advance(self, loss: float) -> None:
+    def _advance(self, loss: float | None) -> None:
         if self.bar is None:
             return
-        started = not math.isnan(self.loss)
-        self.loss = _SMOOTHING * self.loss + (1 - _SMOOTHING) * loss if started else loss
+        if loss is not None:
+            started = not math.isnan(self.loss)
+            self.loss = _SMOOTHING * self.loss + (1 - _SMOOTHING) * loss if started else loss
         speed = self.trainer.progress.since_validation.chars_per_s
-        self.bar.set_postfix_str(f"{losses(self.loss)}, {speed:,.0f} chars/s", refresh=False)
-        self.bar.update()
+        with contextlib.suppress(OSError):
+            self.bar.set_postfix_str(f"{losses(self.loss)}, {speed:,.0f} chars/s", refresh=False)
+            self.bar.update()
 
     def _line(self, text: str) -> None:
-        if self.bar is not None:
-            self.bar.write(text, file=sys.stderr)
-        else:
-            click.echo(text, err=True)
+        # a terminal that was closed, or a full disk behind stderr, is no reason to stop training
+        with contextlib.suppress(OSError):
+            if self.bar is not None:
+                self.bar.write(text, file=sys.stderr)
+            else:
+                click.echo(text, err=True)
+
+
+def _train(loss: float | None) -> str:
+    return "" if loss is None else f"  train {losses(loss)}"

@@ -24,6 +24,13 @@ if TYPE_CHECKING:
     from charlm.train import Trainer
 
 
+_SIGNALS: dict[int, int] = {signal.SIGINT: 130, signal.SIGTERM: 143}
+"""Signals that end a run with a checkpoint, and the exit status each leaves."""
+
+if hasattr(signal, "SIGHUP"):
+    _SIGNALS[signal.SIGHUP] = _SIGNALS[signal.SIGTERM]
+
+
 class _WithKeys(click.Command):
     """A command whose help ends with every key of the configuration."""
 
@@ -96,22 +103,32 @@ def _prepare(config: Config, threads: int, resume: bool, overwrite: bool) -> tup
     from charlm.train import Trainer
 
     directory = RunDirectory(Path(config.run.dir))
-    if directory.holds_run() and not (resume or overwrite):
-        raise RunError(
-            f"{directory.path} already holds a run: --resume continues it, --overwrite begins anew, "
-            "--out DIR goes elsewhere"
-        )
+    claimed = directory.path.is_dir()
+    if claimed:
+        directory.claim()  # held until the process ends
+    _refuse_to_overwrite(directory, resume or overwrite)
     if resume and not directory.last.exists():
         raise RunError(f"{directory.path} holds no last.npz to resume from; leave out --resume")
     saved = checkpoint.load(directory.last) if resume else None
     text = read_corpus(Path(config.corpus.path), build_units(config.corpus), config.corpus.split)
     trainer = Trainer(config, text, threads)
     if saved is None:
+        if not claimed:
+            directory.claim()
+            _refuse_to_overwrite(directory, overwrite)
         directory.create(config.to_yaml())
     else:
         trainer.restore(saved, f"run {directory.path}")
         directory.continue_from(config.to_yaml(), trainer.progress.log_bytes)
     return trainer, directory
+
+
+def _refuse_to_overwrite(directory: RunDirectory, allowed: bool) -> None:
+    if directory.holds_run() and not allowed:
+        raise RunError(
+            f"{directory.path} already holds a run: --resume continues it, --overwrite begins anew, "
+            "--out DIR goes elsewhere"
+        )
 
 
 def _announce(trainer: Trainer, directory: RunDirectory) -> None:
@@ -147,12 +164,17 @@ def _train(trainer: Trainer, directory: RunDirectory, max_steps: int | None, res
     def on_signal(number: int, _frame: FrameType | None) -> None:
         received.append(number)
         # a second signal stops at once; what is on disk stays whole
-        signal.signal(number, signal.SIG_DFL)
+        for heeded in before:
+            signal.signal(heeded, signal.SIG_DFL)
         # unbuffered: the signal may have come in the middle of a line that is being written
         with contextlib.suppress(OSError):
             os.write(2, b"\nstopping after this update\n")
 
-    before = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
+    # what the process was told to ignore (nohup, a shell's &) it goes on ignoring
+    before = {number: signal.getsignal(number) for number in _SIGNALS}
+    before = {number: handler for number, handler in before.items() if handler != signal.SIG_IGN}
+    for number in before:
+        signal.signal(number, on_signal)
     display = Display(trainer)
     finished = False
     try:
@@ -165,8 +187,9 @@ def _train(trainer: Trainer, directory: RunDirectory, max_steps: int | None, res
         for number, handler in before.items():
             signal.signal(number, handler)
     if not finished:
-        click.echo(f"stopped behind update {trainer.progress.step}; to go on: {resume_command}")
-        sys.exit(128 + received[0] if received else 0)
+        with contextlib.suppress(OSError):  # nobody may be left to read it
+            click.echo(f"stopped behind update {trainer.progress.step}; to go on: {resume_command}")
+        sys.exit(_SIGNALS[received[0]] if received else 0)
     _summarise(trainer, directory)
 
 
@@ -177,6 +200,8 @@ def _summarise(trainer: Trainer, directory: RunDirectory) -> None:
         f"trained {trainer.epoch:g} epochs in {minutes} min {seconds} s "
         f"({progress.total.chars_per_s:,.0f} chars/s)"
     )
+    if progress.skipped:
+        click.echo(f"{progress.skipped} updates dropped: their loss or gradient was not a finite number")
     if progress.best is not None:
         what = "validation" if trainer.corpus.usable("validation") else "training"
         click.echo(f"best {what} loss {losses(progress.best)}, at update {progress.best_step}")

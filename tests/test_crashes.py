@@ -1,0 +1,236 @@
+"""A run is never lost: kills at every system call, disks that fail at every write."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import ROOT, make_trainer
+from faults import Disk, kill_at_system_call
+
+from charlm import checkpoint
+from charlm.errors import CharlmError, CheckpointError, RunError
+from charlm.loop import Warned, run
+from charlm.rundir import RunDirectory
+from charlm.train import Trainer
+
+ERRORS = [errno.ENOSPC, errno.EIO, errno.EACCES, errno.EROFS]
+
+every_error = pytest.mark.parametrize("error", ERRORS, ids=[errno.errorcode[number] for number in ERRORS])
+
+
+def _trainer(directory: Path, **values: Any) -> Trainer:
+    small = {"model__hidden": 3, "model__layers": 1, "train__epochs": 1.0, "run__eval_every": 0.25}
+    return make_trainer(directory, **{**small, "run__sample_every": 0.0, "run__log_every": 2, **values})
+
+
+def _log(directory: RunDirectory) -> list[dict[str, Any]]:
+    lines = [json.loads(line) for line in directory.metrics.read_text().splitlines()]
+    return [{name: value for name, value in line.items() if name != "chars_per_s"} for line in lines]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="system calls are traced with Linux's ptrace")
+def test_killed_at_any_system_call_of_a_save(tmp_path: Path) -> None:
+    """Before and after every system call of a save, SIGKILL leaves the old checkpoint or the new one."""
+    trainer, directory = _trainer(tmp_path), RunDirectory(tmp_path / "run")
+    directory.create("")
+    checkpoint.save(directory.last, trainer.snapshot())
+    trainer.update()
+    new = trainer.snapshot()
+    steps = []
+    number = 0
+    while kill_at_system_call(number, lambda: checkpoint.save(directory.last, new)):
+        steps.append(checkpoint.load(directory.last).progress["step"])
+        number += 1
+    # the old one until the rename, the new one from then on, and both were seen
+    assert steps == sorted(steps)
+    assert {0, 1} == set(steps)
+    assert number > 20
+    directory.continue_from("", 0)
+    assert sorted(file.name for file in directory.path.iterdir()) == [
+        "config.yaml",
+        "last.npz",
+        "metrics.jsonl",
+    ]
+
+
+def _operations(directory: RunDirectory, trainer: Trainer) -> dict[str, tuple[Path, Callable[[], object]]]:
+    return {
+        "checkpoint": (directory.last, lambda: checkpoint.save(directory.last, trainer.snapshot())),
+        "configuration": (directory.config, lambda: directory.continue_from("new: 1\n", 10**6)),
+        "log": (directory.metrics, lambda: directory.log({"step": 2})),
+    }
+
+
+def _message(write: Callable[[], object]) -> str | None:
+    """What the user is told, or None if nothing went wrong."""
+    try:
+        write()
+    except CharlmError as error:
+        return str(error)
+    return None
+
+
+@every_error
+@pytest.mark.parametrize("what", ["checkpoint", "configuration", "log"])
+def test_a_write_that_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str, error: int) -> None:
+    """Whichever write fails, it is one line that names file and cause, and every file is as it was."""
+    trainer, directory = _trainer(tmp_path), RunDirectory(tmp_path / "run")
+    directory.create("old: 1\n")
+    directory.log({"step": 1})
+    checkpoint.save(directory.last, trainer.snapshot())
+    before = {file.name: file.read_bytes() for file in directory.path.iterdir()}
+    trainer.update()
+    file, write = _operations(directory, trainer)[what]
+    number = 0
+    while True:
+        number += 1
+        disk = Disk(error, lambda call, number=number: call == number)
+        with monkeypatch.context() as patch:
+            disk.patch(patch)
+            message = _message(write)
+        if message is None:
+            break
+        assert file.name in message or str(directory.path) in message
+        assert os.strerror(error).lower() in message.lower()
+        after = {file.name: file.read_bytes() for file in directory.path.iterdir()}
+        if what == "log":
+            assert after == before
+        # the last calls make the new name last: by then the new file is whole and in its place
+        assert after.keys() == before.keys()
+        changed = [name for name in after if after[name] != before[name]]
+        assert changed in ([], [file.name])
+        assert not changed or number > 3
+    assert not disk.failed
+    assert number > {"checkpoint": 5, "configuration": 4, "log": 1}[what]
+
+
+def test_lines_that_could_not_be_logged_come_with_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A log that fails for a while, in the middle of a line too, lacks nothing in the end."""
+    directory = RunDirectory(tmp_path / "run")
+    directory.create("")
+    directory.log({"step": 1})
+    for step in (2, 3):
+        with monkeypatch.context() as patch:
+            Disk(errno.ENOSPC, lambda call: call > 1).patch(patch)
+            with pytest.raises(RunError, match="no space left"):
+                directory.log({"step": step})
+        assert _log(directory) == [{"step": 1}]
+    assert directory.log({"step": 4}) == directory.metrics.stat().st_size
+    assert [line["step"] for line in _log(directory)] == [1, 2, 3, 4]
+
+
+@pytest.fixture
+def unharmed(tmp_path: Path) -> tuple[list[dict[str, Any]], bytes]:
+    """Log and parameters of a run that nothing happened to."""
+    trainer, directory = _trainer(tmp_path), RunDirectory(tmp_path / "unharmed")
+    directory.create("")
+    list(run(trainer, directory))
+    return _log(directory), trainer.parameters.flat.tobytes()
+
+
+def test_one_failure_never_ends_a_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, unharmed: tuple[Any, bytes]
+) -> None:
+    """If any one write of a whole run fails, the run warns, goes on, and ends as if nothing had been."""
+    number = failed = 0
+    while True:
+        number += 1
+        trainer, directory = _trainer(tmp_path), RunDirectory(tmp_path / f"run{number}")
+        directory.create("")
+        disk = Disk(ERRORS[number % len(ERRORS)], lambda call, number=number: call == number)
+        with monkeypatch.context() as patch:
+            disk.patch(patch)
+            events = list(run(trainer, directory))
+        failed += disk.failed
+        assert any(isinstance(event, Warned) for event in events) == bool(disk.failed)
+        assert (_log(directory), trainer.parameters.flat.tobytes()) == unharmed
+        assert checkpoint.load(directory.last).progress["step"] == trainer.planned_steps
+        if not disk.failed:
+            break
+    assert failed == number - 1 > 30
+
+
+@every_error
+def test_a_disk_that_stays_broken_ends_a_run_that_can_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, unharmed: tuple[Any, bytes], error: int
+) -> None:
+    """If every write fails from some write on, the run stops with what it had; resumed, it ends as if not."""
+    for number in range(1, 60, 3):
+        trainer, directory = _trainer(tmp_path), RunDirectory(tmp_path / f"run{number}")
+        directory.create("")
+        disk = Disk(error, lambda call, number=number: call >= number)
+        with monkeypatch.context() as patch:
+            disk.patch(patch)
+            with pytest.raises(CheckpointError, match=r"\.npz cannot be written"):
+                list(run(trainer, directory))
+        assert not list(directory.path.glob(".*"))
+        resumed = _trainer(tmp_path)
+        if directory.last.exists():
+            resumed.restore(checkpoint.load(directory.last), "the run")
+        directory = RunDirectory(directory.path)
+        directory.continue_from("", resumed.progress.log_bytes)
+        list(run(resumed, directory))
+        assert (_log(directory), resumed.parameters.flat.tobytes()) == unharmed
+
+
+KILLS = 200
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])
+def test_killed_at_random_moments(tmp_path: Path, cell: str) -> None:
+    """A run killed again and again, and resumed each time, ends with the files of one that was not."""
+    (tmp_path / "text.txt").write_text("the ferry came over at noon, and nobody was on it. " * 60)
+    optimizer, schedule = {
+        "rnn": ("momentum", "cosine"),
+        "lstm": ("adamw", "plateau"),
+        "gru": ("rmsprop", "step"),
+    }[cell]
+    (tmp_path / "run.yaml").write_text(
+        f"corpus: {{path: text.txt, split: [0.8, 0.2, 0]}}\n"
+        f"model: {{cell: {cell}, hidden: 8, layers: 2, dropout: 0.2}}\n"
+        f"train: {{batch: 8, seq_len: 8, epochs: 150, optimizer: {optimizer}, schedule: {schedule}}}\n"
+        "run: {eval_every: 0.2, sample_every: 0, log_every: 3, threads: 2}\n"
+    )
+    command = [sys.executable, "-m", "charlm", "train", "--config", "run.yaml", "--out"]
+    options: Any = {
+        "cwd": tmp_path,
+        "env": {**os.environ, "PYTHONPATH": str(ROOT)},
+        "stdout": subprocess.DEVNULL,
+        "stderr": subprocess.PIPE,
+    }
+    subprocess.run([*command, "whole"], check=True, **options)
+    rng = np.random.default_rng(len(cell))
+    kills = 0
+    finished = False
+    while not finished:
+        resume = ["--resume"] if (tmp_path / "killed" / "last.npz").exists() else ["--overwrite"]
+        process = subprocess.Popen([*command, "killed", *resume], start_new_session=True, **options)
+        try:
+            process.wait(rng.uniform(0.3, 1.5) if kills < KILLS // 3 + 1 else None)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            kills += 1
+        _, errors = process.communicate()
+        assert process.returncode in (0, -signal.SIGKILL), errors
+        finished = process.returncode == 0
+    assert kills >= KILLS // 3
+    whole, killed = RunDirectory(tmp_path / "whole"), RunDirectory(tmp_path / "killed")
+    assert _log(killed) == _log(whole)
+    for one, other in ((whole.last, killed.last), (whole.best, killed.best)):
+        first, second = checkpoint.load(one), checkpoint.load(other)
+        np.testing.assert_array_equal(first.parameters.flat, second.parameters.flat)
+        for name, array in first.training.items():
+            np.testing.assert_array_equal(array, second.training[name])

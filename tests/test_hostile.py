@@ -1,0 +1,290 @@
+"""Checkpoints from strangers: refused for a reason, without a traceback and without asking for memory."""
+
+from __future__ import annotations
+
+import io
+import json
+import struct
+import tracemalloc
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import make_trainer
+
+from charlm import checkpoint
+from charlm.errors import CheckpointError
+
+Members = dict[str, Any]
+
+
+@pytest.fixture
+def saved(tmp_path: Path) -> Path:
+    """As small a checkpoint as there is."""
+    trainer = make_trainer(tmp_path, model__hidden=1, model__layers=1, model__cell="rnn", train__batch=1)
+    trainer.update()
+    file = tmp_path / "small.npz"
+    checkpoint.save(file, trainer.snapshot())
+    return file
+
+
+def _same(one: checkpoint.Checkpoint, other: checkpoint.Checkpoint) -> bool:
+    arrays = [{"parameters": c.parameters.flat, **c.training} for c in (one, other)]
+    return (
+        (one.config, one.corpus, one.progress) == (other.config, other.corpus, other.progress)
+        and one.vocabulary.codes.tolist() == other.vocabulary.codes.tolist()
+        and arrays[0].keys() == arrays[1].keys()
+        and all(np.array_equal(arrays[0][name], arrays[1][name]) for name in arrays[0])
+    )
+
+
+def _try(file: Path, data: bytes, original: checkpoint.Checkpoint) -> bool:
+    """Whether damaged contents are read; if they are, nothing that matters may have changed."""
+    file.write_bytes(data)
+    try:
+        loaded = checkpoint.load(file)
+    except CheckpointError:
+        return False
+    assert _same(loaded, original)
+    return True
+
+
+def _cut_everywhere(file: Path, step: int) -> None:
+    data, original = file.read_bytes(), checkpoint.load(file)
+    assert not any(_try(file, data[:length], original) for length in range(0, len(data), step))
+
+
+def _damage(data: bytes, rng: np.random.Generator) -> bytes:
+    """A bit flipped, or a piece of the file copied over another, removed, or put in."""
+    damaged = bytearray(data)
+    place, other = sorted(rng.integers(len(data), size=2).tolist())
+    length = int(rng.choice([1, 2, 4, 16, 100]))
+    kind = rng.integers(4)
+    if kind == 0:
+        damaged[place] ^= 1 << int(rng.integers(8))
+    elif kind == 1:
+        damaged[place : place + length] = data[other : other + length]
+    elif kind == 2:
+        del damaged[place : place + length]
+    else:
+        damaged[place:place] = data[other : other + length]
+    return bytes(damaged)
+
+
+def _damage_often(file: Path, times: int) -> None:
+    data, original, rng = file.read_bytes(), checkpoint.load(file), np.random.default_rng(0)
+    read = sum(_try(file, _damage(data, rng), original) for _ in range(times))
+    assert read < times / 4  # fields of the zip file that nobody reads
+
+
+def test_cut_off(saved: Path) -> None:
+    """A file that ends too soon, after any number of bytes, is refused (here one length in 17)."""
+    _cut_everywhere(saved, 17)
+
+
+@pytest.mark.slow
+def test_cut_off_everywhere(saved: Path) -> None:
+    """A file that ends too soon, after any number of bytes, is refused."""
+    _cut_everywhere(saved, 1)
+
+
+def test_damaged(saved: Path) -> None:
+    """Random flips and splices are found, or changed nothing that matters."""
+    _damage_often(saved, 1000)
+
+
+@pytest.mark.slow
+def test_damaged_often(saved: Path) -> None:
+    """Random flips and splices are found, or changed nothing that matters."""
+    _damage_often(saved, 100_000)
+
+
+def _members(file: Path) -> Members:
+    with np.load(file, allow_pickle=False) as arrays:
+        return dict(arrays)
+
+
+def _sign(file: Path, members: Members, metadata: dict[str, Any]) -> None:
+    """Write what a stranger who knows the format would: with the right digest."""
+    arrays = {name: array for name, array in members.items() if name != "metadata"}
+    metadata.pop("sha256", None)
+    metadata["sha256"] = checkpoint._digest(metadata, arrays)
+    text = np.frombuffer(json.dumps(metadata).encode(), np.uint8)
+    np.savez(file, allow_pickle=True, **arrays, metadata=text)
+
+
+def _signed(change: Callable[[Members, dict[str, Any]], object]) -> Callable[[Path], None]:
+    def write(file: Path) -> None:
+        members = _members(file)
+        metadata = json.loads(members["metadata"].tobytes())
+        change(members, metadata)
+        _sign(file, members, metadata)
+
+    return write
+
+
+def _raw(change: Callable[[dict[str, bytes]], object]) -> Callable[[Path], None]:
+    """Rewrite the zip file member by member, as bytes."""
+
+    def write(file: Path) -> None:
+        with zipfile.ZipFile(file) as archive:
+            members = {name: archive.read(name) for name in archive.namelist()}
+        change(members)
+        with zipfile.ZipFile(file, "w") as archive:
+            for name, data in members.items():
+                archive.writestr(name, data)
+
+    return write
+
+
+def _metadata_of(text: bytes) -> Callable[[Path], None]:
+    def change(members: dict[str, bytes]) -> None:
+        stream = io.BytesIO()
+        np.save(stream, np.frombuffer(text, np.uint8))
+        members["metadata.npy"] = stream.getvalue()
+
+    return _raw(change)
+
+
+def _described(header: str) -> Callable[[Path], None]:
+    def change(members: dict[str, bytes]) -> None:
+        text = header.encode() + b"\n"
+        members["parameters/output.b.npy"] = b"\x93NUMPY\x01\x00" + struct.pack("<H", len(text)) + text
+
+    return _raw(change)
+
+
+def _bomb(file: Path) -> None:
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("metadata.npy", bytes(1 << 28))
+
+
+def _twice(file: Path) -> None:
+    with zipfile.ZipFile(file, "a") as archive, pytest.warns(UserWarning, match="Duplicate"):
+        archive.writestr("metadata.npy", archive.read("metadata.npy"))
+
+
+def _named(name: str) -> Callable[[Path], None]:
+    return _raw(lambda members: members.update({name: members["metadata.npy"]}))
+
+
+def _directory_claims(file: Path) -> None:
+    data = bytearray(file.read_bytes())
+    struct.pack_into("<L", data, len(data) - 10, 0xFFFFFFF0)
+    file.write_bytes(data)
+
+
+def _many_members(file: Path) -> None:
+    with zipfile.ZipFile(file, "w") as archive:
+        for number in range(30_000):
+            archive.writestr(f"parameters/{number}.npy", b"")
+
+
+def _member_claims(file: Path) -> None:
+    """Every size of a member, as the table of contents has it, becomes 4 GB less a few bytes."""
+    data = bytearray(file.read_bytes())
+    place = data.index(b"PK\x01\x02")
+    struct.pack_into("<LL", data, place + 20, 0xFFFFFF00, 0xFFFFFF00)
+    file.write_bytes(data)
+
+
+def _set(path: str, value: Any) -> Callable[[Path], None]:
+    def change(_: Members, metadata: dict[str, Any]) -> None:
+        *parents, last = path.split(".")
+        inner = metadata
+        for name in parents:
+            inner = inner[name]
+        inner[last] = value
+
+    return _signed(change)
+
+
+HOSTILE = {
+    "a zip bomb": (_bomb, "compressed"),
+    "a name twice": (_twice, "twice"),
+    "an absolute name": (_named("/etc/passwd.npy"), "files of other kinds"),
+    "a name that climbs": (_named("a/../../b.npy"), "files of other kinds"),
+    "another kind of file": (_named("readme.txt"), "files of other kinds"),
+    "a name that moves the cursor": (_named("\x1b[2J.npy"), "files of other kinds"),
+    "a large table of contents": (_many_members, "table of contents too large"),
+    "a table of contents that is not there": (_directory_claims, "table of contents too large"),
+    "a member of 4 GB": (_member_claims, "not a charlm checkpoint|damaged"),
+    "a shape of exabytes": (
+        _described("{'descr': '<f4', 'fortran_order': False, 'shape': (2305843009213693952,)}"),
+        "not of the size",
+    ),
+    "a shape below nothing": (
+        _described("{'descr': '<f4', 'fortran_order': False, 'shape': (-1,)}"),
+        "another kind",
+    ),
+    "objects": (_described("{'descr': '|O', 'fortran_order': False, 'shape': (1,)}"), "another kind"),
+    "a description that is a program": (_described("__import__('os').abort()"), "not one"),
+    "a deep description": (_described("(" * 3000 + ")" * 3000), "description"),
+    "deep metadata": (_metadata_of(b"[" * 900_000), "not a charlm checkpoint"),
+    "large metadata": (_metadata_of(b'"' + b"x" * 3_000_000 + b'"'), "bytes of metadata"),
+    "dense metadata": (_metadata_of(b"[" + b"{}," * 600_000 + b"{}]"), "not an object"),
+    "metadata with NaN": (_metadata_of(b'{"format": NaN}'), "NaN in its metadata"),
+    "a number of a million digits": (_metadata_of(b'{"format": ' + b"9" * 1_000_000 + b"}"), "not a charlm"),
+    "a format from the future": (_set("format", 2**40), "has format"),
+    "a format that is no number": (_set("format", True), "has format"),
+    "no configuration": (_set("config", None), "not a charlm checkpoint"),
+    "a million layers": (_set("config.model.layers", 10**9), "lacks parameters"),
+    "a billion units": (_set("config.model.hidden", 10**9), "its configuration asks for"),
+    "a vocabulary of four billion": (_set("vocabulary", [2**32 - 1]), "vocabulary"),
+    "a vocabulary out of order": (_set("vocabulary", [98, 97]), "vocabulary"),
+    "a vocabulary of words": (_set("vocabulary", ["a"]), "vocabulary"),
+    "progress that is a list": (_set("progress", []), "not a charlm checkpoint"),
+    "a step that is a text": (_set("progress.step", "\x1b[2J" * 10_000), "step is"),
+    "a corpus without a digest": (_set("corpus", {"characters": 3}), "digest"),
+    "weights that are not numbers": (
+        _signed(lambda members, _: members["parameters/output.b"].fill(np.nan)),
+        "not finite in parameters/output.b",
+    ),
+    "another shape": (
+        _signed(lambda members, _: members.update({"parameters/output.b": np.zeros(1, np.float32)})),
+        "output.b of shape",
+    ),
+    "a parameter less": (
+        _signed(lambda members, _: members.pop("parameters/output.b")),
+        "lacks the parameter",
+    ),
+    "pickled objects": (
+        _signed(lambda members, _: members.update({"training/x": np.array([{}], object)})),
+        "another kind",
+    ),
+}
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+@pytest.mark.parametrize("kind", HOSTILE)
+def test_hostile_checkpoints(saved: Path, kind: str) -> None:
+    """Each is refused for its own reason, in one line that names the file, within 64 MB of memory."""
+    write, reason = HOSTILE[kind]
+    write(saved)
+    tracemalloc.start()
+    try:
+        with pytest.raises(CheckpointError, match=reason) as caught:
+            checkpoint.load(saved)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 64_000_000
+    message = str(caught.value)
+    assert message.startswith(f"checkpoint {saved} ")
+    assert len(message) < 600
+    assert "\x1b" not in message
+
+
+def test_training_state_of_other_shapes_is_refused(saved: Path, tmp_path: Path) -> None:
+    """Arrays that would only fit by repeating themselves are not training state."""
+    trainer = make_trainer(tmp_path, model__hidden=1, model__layers=1, model__cell="rnn", train__batch=1)
+    members = _members(saved)
+    members["training/optimizer/m"] = members["training/optimizer/m"][:1]
+    _sign(saved, members, json.loads(members["metadata"].tobytes()))
+    before = trainer.parameters.flat.copy()
+    with pytest.raises(CheckpointError, match="lacks the training state"):
+        trainer.restore(checkpoint.load(saved), "the run")
+    np.testing.assert_array_equal(trainer.parameters.flat, before)
