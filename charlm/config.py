@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import math
+import os
 import types
 import typing
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -261,8 +262,8 @@ def parse_overrides(overrides: Iterable[str]) -> dict[str, Any]:
         try:
             node = yaml.compose(text, Loader=yaml.SafeLoader)
             value = None if node is None else _value(node)
-        except (yaml.YAMLError, ValueError) as error:
-            raise ConfigError(f"{where}: the value is not YAML") from error
+        except (yaml.YAMLError, ValueError, RecursionError) as error:
+            raise ConfigError(f"{_shortened(where)}: the value is not YAML") from error
         values[dotted.strip()] = _checked(dotted.strip(), value, where)
     return values
 
@@ -325,6 +326,8 @@ def _read(text: str, file: str) -> dict[str, Any]:
         number = mark.line + 1 if mark else text.count("\n", 0, place) + 1
         problem = getattr(error, "problem", None) or "a character that YAML does not allow"
         raise ConfigError(f"{file}, line {number}: not valid YAML: {problem}") from error
+    except RecursionError as error:
+        raise ConfigError(f"{file}: brackets within brackets, too many to be a configuration") from error
     if root is None:
         return {}
     values: dict[str, Any] = {}
@@ -352,6 +355,10 @@ def _read(text: str, file: str) -> dict[str, Any]:
                 raise ConfigError(f"{where}: {dotted}: the value cannot be read") from error
             values[dotted] = _checked(dotted, value, where)
     return values
+
+
+def _shortened(words: str) -> str:
+    return words if len(words) <= 200 else words[:200] + "…"
 
 
 def _value(node: yaml.Node) -> Any:
@@ -409,6 +416,10 @@ def _converted(value: Any, kind: Any) -> Any:
             raise ValueError(f"expected a text, got {value!r}")
         if "\0" in value:
             raise ValueError("a text may not hold a NUL character")
+        try:
+            os.fsencode(value)
+        except UnicodeEncodeError:
+            raise ValueError("a text may not hold half a character") from None
         return value
     number: Any = value
     if isinstance(value, str):  # YAML 1.1 reads 1e-3, without a point, as a text

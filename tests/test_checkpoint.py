@@ -11,7 +11,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 import pytest
-from conftest import make_trainer
+from conftest import ROOT, make_trainer
 
 from charlm import checkpoint
 from charlm.errors import CheckpointError
@@ -176,3 +176,21 @@ def test_a_failed_save_leaves_the_old_checkpoint(
         checkpoint.save(saved, make_trainer(tmp_path).snapshot())
     assert saved.read_bytes() == before
     assert sorted(tmp_path.iterdir()) == files
+
+
+@pytest.mark.parametrize(("version", "losses"), [(1, [3.3366, 3.368, 3.3349])])
+def test_old_formats_stay_readable(tmp_path: Path, version: int, losses: list[float]) -> None:
+    """A checkpoint of every format there has been loads, and its training goes on as it would have then."""
+    assert version <= checkpoint.FORMAT
+    old = checkpoint.load(ROOT / "tests" / "values" / f"format-{version}.npz")
+    trainer = make_trainer(tmp_path, model__cell="gru", model__dropout=0.1, train__optimizer="adamw")
+    trainer.restore(old, "the run")
+    assert trainer.progress.step == 5
+    assert [trainer.update().loss for _ in losses] == pytest.approx(losses, abs=1e-4)
+
+
+def test_there_is_a_file_of_every_format() -> None:
+    """The files of old formats are kept, none is missing, and each but the newest has its migration."""
+    kept = sorted(file.name for file in (ROOT / "tests" / "values").glob("format-*.npz"))
+    assert kept == [f"format-{version}.npz" for version in range(1, checkpoint.FORMAT + 1)]
+    assert set(checkpoint._MIGRATIONS) == set(range(1, checkpoint.FORMAT))

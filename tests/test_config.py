@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import re
@@ -8,6 +9,7 @@ from typing import Any
 
 import pytest
 import yaml
+from conftest import ROOT
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -224,6 +226,7 @@ def test_whole_numbers_may_be_written_as_numbers(tmp_path: Path, written: str, n
         ("model:\n---\nmodel:\n", "line 2: not valid YAML: but found another document"),
         ("model:\n  hidden: !!python/name:os.system\n", "line 2: model.hidden: the value cannot be read"),
         ("run:\n  dir: 2024-02-30\n", "line 2: run.dir: the value cannot be read"),
+        ('run:\n  dir: "a\\ud800"\n', "line 2: run.dir: a text may not hold half a character"),
     ],
 )  # fmt: skip
 def test_a_file_that_makes_no_sense_is_refused(tmp_path: Path, contents: str, message: str) -> None:
@@ -488,3 +491,39 @@ def test_replacing_changes_a_copy() -> None:
     other = config.replace({"model.hidden": 3, "train.lr": 0.5})
     assert other.flat() == DEFAULTS | {"model.hidden": 3, "train.lr": 0.5}
     assert config.flat() == DEFAULTS
+
+
+_PIECES = st.sampled_from(
+    ["[", "{", "}", "]", "&a ", "*a", "!!python/object:os.system", "!!int ", "!!binary x", ": ", "- ", "\n",
+     "  ", "'", '"', "|", "? ", "<<: *a", ".nan", "1e400", "0x", "1:30", "2001-01-01", "%YAML 9.9\n", "---\n",
+     "...\n", "\t", "\ufeff", "\x85", "~", "null", "[1, 2, 3]", "\\ud800", "\\0", "9" * 5000]
+)  # fmt: skip
+
+
+def _refused_or_read(path: Path, contents: str) -> None:
+    path.write_text(contents, encoding="utf-8", errors="replace")
+    with contextlib.suppress(ConfigError):
+        load(path)
+    with contextlib.suppress(ConfigError):
+        parse_overrides([contents])
+
+
+@settings(unhurried, max_examples=300)
+@given(data=st.data())
+def test_whatever_a_file_holds_is_read_or_refused(tmp_path_factory: Any, data: st.DataObject) -> None:
+    """A configuration with pieces of YAML thrown into it is read, or refused; there is no traceback."""
+    text = list((ROOT / "configs" / "tales.yaml").read_text())
+    for place, piece in data.draw(st.lists(st.tuples(st.integers(0, len(text) - 1), _PIECES), max_size=6)):
+        text[place] = piece
+    _refused_or_read(tmp_path_factory.getbasetemp() / "pieces.yaml", "".join(text))
+
+
+@pytest.mark.parametrize(
+    "contents",
+    ["[" * 5000, "{a: " * 3000, "a: &a [*a]", "model: &x {hidden: *x}", "model: {hidden: [" + "[" * 900],
+)
+def test_endless_files_are_refused(tmp_path: Path, contents: str) -> None:
+    """Brackets without end, and structures that hold themselves, are one line too."""
+    _refused_or_read(tmp_path / "endless.yaml", contents)
+    with pytest.raises(ConfigError):
+        load(tmp_path / "endless.yaml")

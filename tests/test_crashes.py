@@ -201,7 +201,7 @@ def test_killed_at_random_moments(tmp_path: Path, cell: str) -> None:
     (tmp_path / "run.yaml").write_text(
         f"corpus: {{path: text.txt, split: [0.8, 0.2, 0]}}\n"
         f"model: {{cell: {cell}, hidden: 8, layers: 2, dropout: 0.2}}\n"
-        f"train: {{batch: 8, seq_len: 8, epochs: 150, optimizer: {optimizer}, schedule: {schedule}}}\n"
+        f"train: {{batch: 8, seq_len: 8, epochs: 400, optimizer: {optimizer}, schedule: {schedule}}}\n"
         "run: {eval_every: 0.2, sample_every: 0, log_every: 3, threads: 2}\n"
     )
     command = [sys.executable, "-m", "charlm", "train", "--config", "run.yaml", "--out"]
@@ -219,7 +219,7 @@ def test_killed_at_random_moments(tmp_path: Path, cell: str) -> None:
         resume = ["--resume"] if (tmp_path / "killed" / "last.npz").exists() else ["--overwrite"]
         process = subprocess.Popen([*command, "killed", *resume], start_new_session=True, **options)
         try:
-            process.wait(rng.uniform(0.3, 1.5) if kills < KILLS // 3 + 1 else None)
+            process.wait(rng.uniform(0.35, 0.9) if kills < KILLS // 3 + 1 else None)
         except subprocess.TimeoutExpired:
             process.kill()
             kills += 1
