@@ -164,7 +164,7 @@ class TrainConfig:
     )
     on_nonfinite: str = key(
         "stop",
-        "what a loss or gradient that is not finite does: end the run, or drop the update (ten at the most)",
+        "what a loss or gradient that is not finite does: end the run, or drop the update (the tenth in a row ends it)",
         choices=("stop", "skip"),
     )
     patience: int = key(

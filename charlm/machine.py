@@ -26,8 +26,8 @@ def prepare(threads: int = 0) -> int:
     """Set up the BLAS that NumPy will load, and return the number of threads to use.
 
     `threads` above 0 wins over the environment, which wins over the number of CPUs. BLAS itself
-    gets one thread: the package splits batches over threads, elementwise work included (see
-    `nn.shards`). An OpenBLAS that does not know a newer CPU falls back to its AVX2 kernels, at up
+    gets one thread: the package splits batches over workers, elementwise work included (see `team`).
+    An OpenBLAS that does not know a newer CPU falls back to its AVX2 kernels, at up
     to half the speed: where the CPU has AVX-512 it is asked for those instead, unless the user
     has chosen a kernel.
     """

@@ -35,7 +35,7 @@ _CHUNK = range(16, 33)
 
 
 def tile_width(rows: int, inputs: int, outputs: int) -> int:
-    """W for products `[R, I] @ [I, O]`: a divisor of O, or O itself where tiles would not help."""
+    """The width w for products `[R, I] @ [I, O]`: a divisor of O, or O itself if tiles would not help."""
     if rows == 1:
         return outputs  # a product with a vector reads the matrix once, whatever its layout
     divisors = [w for w in range(_VECTOR, _WIDEST + 1) if outputs % w == 0]
