@@ -164,7 +164,7 @@ class TrainConfig:
     )
     on_nonfinite: str = key(
         "stop",
-        "what a loss or gradient that is not finite does: end the run, or drop the update (the tenth in a row ends it)",
+        "if a loss or gradient is not finite: end the run, or drop the update (ten in a row end it)",
         choices=("stop", "skip"),
     )
     patience: int = key(
