@@ -226,7 +226,7 @@ def test_killed_at_random_moments(tmp_path: Path, cell: str) -> None:
         process.wait()
         assert process.returncode in (0, -signal.SIGKILL), (tmp_path / "errors.txt").read_text()[-2000:]
         finished = process.returncode == 0
-    assert kills >= KILLS // 3
+    assert kills > KILLS // 3
     whole, killed = RunDirectory(tmp_path / "whole"), RunDirectory(tmp_path / "killed")
     assert _log(killed) == _log(whole)
     for one, other in ((whole.last, killed.last), (whole.best, killed.best)):
