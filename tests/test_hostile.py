@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 import pytest
 from conftest import make_trainer
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from charlm import checkpoint
 from charlm.errors import CheckpointError
@@ -100,6 +102,26 @@ def test_damaged(saved: Path) -> None:
 def test_damaged_often(saved: Path) -> None:
     """Random flips and splices are found, or changed nothing that matters."""
     _damage_often(saved, 100_000)
+
+
+_EDITS = st.lists(
+    st.tuples(st.floats(0, 1, exclude_max=True), st.integers(0, 8), st.binary(max_size=8)),
+    min_size=1,
+    max_size=4,
+)
+
+
+@settings(deadline=None, max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(edits=_EDITS)
+def test_edited(saved: Path, edits: list[tuple[float, int, bytes]]) -> None:
+    """Whatever hypothesis writes into a checkpoint is found, or changed nothing that matters."""
+    data = saved.read_bytes()
+    original, edited = checkpoint.load(saved), bytearray(data)
+    for place, length, piece in edits:
+        start = int(place * len(edited))
+        edited[start : start + length] = piece
+    _try(saved, bytes(edited), original)
+    saved.write_bytes(data)
 
 
 def _members(file: Path) -> Members:
