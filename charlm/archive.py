@@ -29,6 +29,12 @@ _DIRECTORY_BYTES = 1_000_000
 _HEADER_BYTES = 4096
 """The description in front of an array at the most."""
 
+_NAME = 200
+"""Characters of a member's name at the most."""
+
+_BAD_ZIP = (zipfile.BadZipFile, NotImplementedError, EOFError, RuntimeError, ValueError, struct.error)
+"""What `zipfile` raises for damaged files: also for kinds it does not know, or that ask for a password."""
+
 _END = struct.Struct("<4s4H2LH")
 _END64 = struct.Struct("<4sQ2H2L4Q")
 _LOCATOR64 = struct.Struct("<4sLQL")
@@ -51,7 +57,7 @@ class Archive:
             if _directory_bytes(stream, size) > _DIRECTORY_BYTES:
                 raise CheckpointError("has a table of contents too large for a checkpoint")
             self._zip = zipfile.ZipFile(stream)
-        except (zipfile.BadZipFile, NotImplementedError, ValueError, struct.error) as error:
+        except _BAD_ZIP as error:
             raise CheckpointError("is not a charlm checkpoint, or is cut off") from error
         self._members: dict[str, tuple[zipfile.ZipInfo, int, str]] = {}
         self.shapes: dict[str, tuple[int, ...]] = {}
@@ -80,7 +86,7 @@ class Archive:
         info, header, kind = self._members[name]
         try:
             data = self._zip.read(info)
-        except (zipfile.BadZipFile, NotImplementedError, EOFError, RuntimeError, ValueError) as error:
+        except _BAD_ZIP as error:
             raise CheckpointError(f"is damaged in {name}") from error
         return np.frombuffer(data, kind, offset=header).reshape(self.shapes[name])
 
@@ -88,7 +94,8 @@ class Archive:
         """Take note of a member, after checking all that it says of itself."""
         name = info.filename.removesuffix(".npy")
         parts = name.split("/")
-        if name == info.filename or not name.isprintable() or not all(parts) or ".." in parts or "\\" in name:
+        plain = name.isprintable() and all(parts) and ".." not in parts and "\\" not in name
+        if name == info.filename or not plain or len(name) > _NAME:
             raise CheckpointError("is not a charlm checkpoint: it holds files of other kinds")
         if name in self._members:
             raise CheckpointError(f"is not a charlm checkpoint: it holds {name} twice")
@@ -97,7 +104,7 @@ class Archive:
         try:
             with self._zip.open(info) as member:
                 beginning = member.read(_HEADER_BYTES)
-        except (zipfile.BadZipFile, NotImplementedError, EOFError, RuntimeError, ValueError) as error:
+        except _BAD_ZIP as error:
             raise CheckpointError(f"is damaged in {name}") from error
         try:
             header, kind, shape = _header(beginning)

@@ -8,6 +8,7 @@ It is enough to sample, to evaluate any text, and to go on training.
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 from collections.abc import Callable, Mapping
@@ -24,7 +25,7 @@ from charlm import __version__
 from charlm.archive import Archive
 from charlm.build import build_model, build_units
 from charlm.config import Config, from_nested
-from charlm.errors import CharlmError, CheckpointError
+from charlm.errors import CharlmError, CheckpointError, shortened
 from charlm.files import reason, write_whole
 from charlm.nn.model import Model
 from charlm.nn.parameters import Array, Parameters
@@ -99,7 +100,7 @@ def load(path: Path) -> Checkpoint:
     except OSError as error:
         raise CheckpointError(f"{where} cannot be read: {reason(error)}") from error
     except (KeyError, TypeError, ValueError, OverflowError, RecursionError, CharlmError) as error:
-        raise CheckpointError(f"{where} is not a charlm checkpoint: {_shortened(error)}") from error
+        raise CheckpointError(f"{where} is not a charlm checkpoint: {shortened(error)}") from error
 
 
 def _load(archive: Archive, where: str) -> Checkpoint:
@@ -107,11 +108,13 @@ def _load(archive: Archive, where: str) -> Checkpoint:
     version = metadata.get("format")
     if type(version) is not int or not 1 <= version <= FORMAT:
         raise CheckpointError(
-            f"has format {_shortened(repr(version))}; this charlm reads 1 to {FORMAT}: "
+            f"has format {shortened(repr(version))}; this charlm reads 1 to {FORMAT}: "
             "a newer one may be able to"
         )
+    signed = metadata  # the digest is that of the metadata as it was written
+    stored = signed.pop("sha256", None)
     for older in range(version, FORMAT):
-        metadata = _MIGRATIONS[older](metadata)
+        metadata = _MIGRATIONS[older](copy.deepcopy(metadata))
     config = from_nested(metadata["config"], where)
     vocabulary = Vocabulary(_codes(metadata["vocabulary"], config.corpus.unit), build_units(config.corpus))
     if config.model.layers > len(archive.shapes):
@@ -124,8 +127,7 @@ def _load(archive: Archive, where: str) -> Checkpoint:
         if found != shape:
             raise CheckpointError(f"holds {name} of shape {found}, its configuration asks for {shape}")
     arrays = {name: archive.array(name) for name in archive.shapes if name != _METADATA}
-    stored = metadata.pop("sha256", None)
-    if stored != _digest(metadata, arrays):
+    if stored != _digest(signed, arrays):
         raise CheckpointError("is damaged: its contents do not match their SHA-256")
     for name, array in arrays.items():
         if not np.isfinite(array).all():
@@ -157,10 +159,10 @@ _SHOWN = {
 
 def _check_kinds(values: Any, kinds: Mapping[str, Any]) -> None:
     if not isinstance(values, dict):
-        raise TypeError(f"{_shortened(repr(values))} where named values belong")
+        raise TypeError(f"{shortened(repr(values))} where named values belong")
     for name, kind in kinds.items():
         if not isinstance(values[name], kind) or isinstance(values[name], bool):
-            raise TypeError(f"{name} is {_shortened(repr(values[name]))}")
+            raise TypeError(f"{name} is {shortened(repr(values[name]))}")
 
 
 def _metadata(archive: Archive) -> dict[str, Any]:
@@ -183,12 +185,6 @@ def _codes(values: Any, unit: str) -> list[int]:
     if not whole or any(a >= b for a, b in pairwise([-1, *values, largest + 1])):
         raise CheckpointError("holds a vocabulary that is not one")
     return list(values)
-
-
-def _shortened(words: object) -> str:
-    """What a file says may be shown, but not a million characters of it."""
-    text = str(words) or type(words).__name__
-    return text if len(text) <= 200 else text[:200] + "…"
 
 
 def _digest(metadata: Mapping[str, Any], arrays: Mapping[str, npt.NDArray[Any]]) -> str:

@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 
 import yaml
 
-from charlm.errors import ConfigError
+from charlm.errors import ConfigError, shortened
 from charlm.files import reason
 from charlm.nn.cells import CELL_NAMES
 
@@ -263,7 +263,7 @@ def parse_overrides(overrides: Iterable[str]) -> dict[str, Any]:
             node = yaml.compose(text, Loader=yaml.SafeLoader)
             value = None if node is None else _value(node)
         except (yaml.YAMLError, ValueError, RecursionError) as error:
-            raise ConfigError(f"{_shortened(where)}: the value is not YAML") from error
+            raise ConfigError(f"{shortened(where)}: the value is not YAML") from error
         values[dotted.strip()] = _checked(dotted.strip(), value, where)
     return values
 
@@ -355,10 +355,6 @@ def _read(text: str, file: str) -> dict[str, Any]:
                 raise ConfigError(f"{where}: {dotted}: the value cannot be read") from error
             values[dotted] = _checked(dotted, value, where)
     return values
-
-
-def _shortened(words: str) -> str:
-    return words if len(words) <= 200 else words[:200] + "…"
 
 
 def _value(node: yaml.Node) -> Any:

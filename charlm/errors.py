@@ -8,6 +8,12 @@ from __future__ import annotations
 from typing import ClassVar
 
 
+def shortened(words: object) -> str:
+    """What a file or an option says, for a message: not a million characters of it."""
+    text = str(words) or type(words).__name__
+    return text if len(text) <= 200 else text[:200] + "…"
+
+
 class CharlmError(Exception):
     """What was wrong, where, and what would be right, in one line.
 

@@ -38,7 +38,10 @@ DRAWN = 100
 
 
 def rate(work: Callable[[], object], characters: int, seconds: float) -> float:
-    """Median characters a second, after a warm-up."""
+    """Median characters a second, after a warm-up.
+
+    As in `charlm.bench`, which the peers' Pythons cannot import.
+    """
     for _ in range(3):
         work()
     times: list[float] = []

@@ -189,6 +189,21 @@ def test_old_formats_stay_readable(tmp_path: Path, version: int, losses: list[fl
     assert [trainer.update().loss for _ in losses] == pytest.approx(losses, abs=1e-4)
 
 
+def test_migrated_metadata_is_checked_as_it_was_written(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The digest of an old file is that of its own metadata, whatever a migration makes of it."""
+    monkeypatch.setattr(checkpoint, "FORMAT", checkpoint.FORMAT + 1)
+
+    def migrate(metadata: dict[str, Any]) -> dict[str, Any]:
+        metadata["progress"]["step"] += 1000
+        return metadata
+
+    monkeypatch.setitem(checkpoint._MIGRATIONS, checkpoint.FORMAT - 1, migrate)
+    assert checkpoint.load(saved).progress["step"] == 1003
+    _flip_unseen_by_zip(saved)
+    with pytest.raises(CheckpointError, match="damaged"):
+        checkpoint.load(saved)
+
+
 def test_there_is_a_file_of_every_format() -> None:
     """The files of old formats are kept, none is missing, and each but the newest has its migration."""
     kept = sorted(file.name for file in (ROOT / "tests" / "values").glob("format-*.npz"))

@@ -229,6 +229,7 @@ HOSTILE = {
     "a name twice": (_twice, "twice"),
     "an absolute name": (_named("/etc/passwd.npy"), "files of other kinds"),
     "a name that climbs": (_named("a/../../b.npy"), "files of other kinds"),
+    "a name of 60,000 characters": (_named("x" * 60_000 + ".npy"), "files of other kinds"),
     "another kind of file": (_named("readme.txt"), "files of other kinds"),
     "a name that moves the cursor": (_named("\x1b[2J.npy"), "files of other kinds"),
     "a large table of contents": (_many_members, "table of contents too large"),
