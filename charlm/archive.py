@@ -61,12 +61,10 @@ class Archive:
             raise CheckpointError("is not a charlm checkpoint, or is cut off") from error
         self._members: dict[str, tuple[zipfile.ZipInfo, int, str]] = {}
         self.shapes: dict[str, tuple[int, ...]] = {}
-        total = 0
-        for info in self._zip.infolist():
-            total += info.file_size
-            self._describe(info)
-        if total > size:
+        if sum(info.file_size for info in self._zip.infolist()) > size:
             raise CheckpointError("is not a charlm checkpoint: it claims more than the file holds")
+        for info in self._zip.infolist():
+            self._describe(info)
 
     def __enter__(self) -> Archive:
         return self

@@ -17,11 +17,12 @@ class Disk:
     """Every call that changes a file, counted; some of them fail.
 
     While it is patched in, `failing(number)` is asked before each call, counted from 1, and the
-    call raises `OSError(errno)` instead of being made if it says so.
+    call raises `OSError(errno)` instead of being made if it says so. With `short`, a write takes
+    half of what it is given, as a disk that is about to be full does.
     """
 
-    def __init__(self, errno: int, failing: Callable[[int], bool]) -> None:
-        self.errno, self.failing = errno, failing
+    def __init__(self, errno: int, failing: Callable[[int], bool], short: bool = False) -> None:
+        self.errno, self.failing, self.short = errno, failing, short
         self.calls = self.failed = 0
 
     def __call__(self, *path: Path) -> None:
@@ -62,7 +63,7 @@ class _Raw(io.RawIOBase):
 
     def write(self, data: Any) -> int:
         self.disk()
-        written: int = self.file.write(data)
+        written: int = self.file.write(data[: -(-len(data) // 2)] if self.disk.short else data)
         return written
 
     def seek(self, offset: int, whence: int = 0) -> int:

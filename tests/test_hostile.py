@@ -213,6 +213,17 @@ def _member_claims(file: Path) -> None:
     file.write_bytes(data)
 
 
+def _array_claims(file: Path) -> None:
+    """An array of 2 GB that is described alike everywhere, and is not there."""
+    header = b"{'descr': '<f4', 'fortran_order': False, 'shape': (536870912,)}\n"
+    beginning = b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header
+    _raw(lambda members: members.update({"training/x.npy": beginning}))(file)
+    data = bytearray(file.read_bytes())
+    place = data.index(b"training/x.npy", data.index(b"PK\x01\x02")) - 46
+    struct.pack_into("<LL", data, place + 20, *[len(beginning) + (1 << 31)] * 2)
+    file.write_bytes(data)
+
+
 def _set(path: str, value: Any) -> Callable[[Path], None]:
     def change(_: Members, metadata: dict[str, Any]) -> None:
         *parents, last = path.split(".")
@@ -235,6 +246,7 @@ HOSTILE = {
     "a large table of contents": (_many_members, "table of contents too large"),
     "a table of contents that is not there": (_directory_claims, "table of contents too large"),
     "a member of 4 GB": (_member_claims, "not a charlm checkpoint|damaged"),
+    "an array of 2 GB": (_array_claims, "claims more than the file holds"),
     "a shape of exabytes": (
         _described("{'descr': '<f4', 'fortran_order': False, 'shape': (2305843009213693952,)}"),
         "not of the size",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -71,3 +72,29 @@ def test_a_directory_that_cannot_be_made(tmp_path: Path) -> None:
     missing = RunDirectory(tmp_path / "nowhere")
     with pytest.raises(RunError, match=r"metrics.jsonl.*no such file"):
         missing.log({})
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="workers are forked on Linux alone")
+def test_a_worker_does_not_keep_its_makers_claim(tmp_path: Path) -> None:
+    """A forked process that outlives the one that claimed the directory does not keep others out."""
+    directory = RunDirectory(tmp_path / "run")
+    claim = directory.claim()
+    with pytest.raises(RunError, match="another charlm train is at work"):
+        directory.claim()
+    waiting, wake = os.pipe()
+    begun, begin = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.close(wake)
+        os.write(begin, b"x")
+        os.read(waiting, 1)
+        os._exit(0)
+    os.read(begun, 1)
+    claim.release()
+    try:
+        directory.claim().release()
+    finally:
+        os.close(wake)
+        os.waitpid(child, 0)
+        for descriptor in (waiting, begun, begin):
+            os.close(descriptor)
