@@ -184,6 +184,11 @@ def _bomb(file: Path) -> None:
         archive.writestr("metadata.npy", bytes(1 << 28))
 
 
+def _compressed(file: Path) -> None:
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("metadata.npy", np.random.default_rng(0).bytes(1000))
+
+
 def _twice(file: Path) -> None:
     with zipfile.ZipFile(file, "a") as archive, pytest.warns(UserWarning, match="Duplicate"):
         archive.writestr("metadata.npy", archive.read("metadata.npy"))
@@ -236,7 +241,8 @@ def _set(path: str, value: Any) -> Callable[[Path], None]:
 
 
 HOSTILE = {
-    "a zip bomb": (_bomb, "compressed"),
+    "a zip bomb": (_bomb, "claims more than the file holds"),
+    "a compressed member": (_compressed, "compressed"),
     "a name twice": (_twice, "twice"),
     "an absolute name": (_named("/etc/passwd.npy"), "files of other kinds"),
     "a name that climbs": (_named("a/../../b.npy"), "files of other kinds"),
