@@ -25,6 +25,9 @@ STREAM_LENGTH = 1000
 STEPS = 100
 """Steps of one forward pass."""
 
+SEAM_STEPS = 25
+"""Steps after which a seam is looked at again: a wrong start is often forgotten soon."""
+
 SEAM_TOLERANCE = 1e-5
 """Mean difference, in nats a character of one window, at which a stream's wrong start is forgotten:
 a tenth of what the two ways of scoring may differ by."""
@@ -187,8 +190,8 @@ class _Scorer:
             for layer in ends
         )
         correction = 0.0
-        for first in range(0, length, STEPS):
-            nats, state = self.piece(both + first, min(STEPS, length - first), state)
+        for first in range(0, length, SEAM_STEPS):
+            nats, state = self.piece(both + first, min(SEAM_STEPS, length - first), state)
             difference = nats[:, :B] - nats[:, B:]  # [T, B]
             correction += float(difference.sum())
             if np.abs(difference).mean(axis=0).max() < SEAM_TOLERANCE:

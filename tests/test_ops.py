@@ -78,6 +78,23 @@ def test_cross_entropy_matches_its_definition() -> None:
     np.testing.assert_allclose(gradient, (p - np.eye(6)[targets]) / 20, atol=1e-15)
 
 
+@pytest.mark.parametrize("spread", [1.0, 15.0, 100.0])
+@pytest.mark.parametrize("V", [6, 600])
+def test_one_reference_for_all_rows_is_as_good_as_one_a_row(V: int, spread: float) -> None:
+    """In float32, nats and gradients agree with float64 whether a block's logits lie close or far apart."""
+    logits = RNG.uniform(-spread, spread, (30, V)) + 1000 * (np.arange(30) % 3 == 0)[:, None]
+    for block in (logits[1::3], logits):  # alike, and rows a thousand nats apart
+        targets = RNG.integers(0, V, len(block))
+        single = block.astype(np.float32)
+        loss, gradient = softmax_cross_entropy(single.copy(), targets)
+        expected, expected_gradient = softmax_cross_entropy(single.astype(np.float64), targets)
+        below = single.astype(np.float64) - single.max(axis=1, keepdims=True)
+        rows = np.log(np.exp(below).sum(axis=1)) - below[np.arange(len(block)), targets]
+        assert expected == pytest.approx(rows.mean(), rel=1e-12)
+        assert loss == pytest.approx(expected, rel=1e-6)
+        np.testing.assert_allclose(gradient, expected_gradient, atol=1e-8)
+
+
 def test_parts_of_a_loss_sum_to_the_whole() -> None:
     """Losses and gradients of parts that know the size of the whole are those of the whole."""
     logits, targets = RNG.standard_normal((10, 4)), RNG.integers(0, 4, 10)
