@@ -1,4 +1,4 @@
-"""The configuration: frozen dataclasses, read from YAML, checked, overridden, written back.
+"""The configuration: frozen dataclasses, checked, overridden, written back.
 
 Every key stands once, in a dataclass below, with its default, its meaning and its limits; the
 reader, the checks, the help text and the written file are all made from that one place.
@@ -12,15 +12,14 @@ import math
 import os
 import types
 import typing
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 import yaml
 
-from charlm.errors import ConfigError, shortened
-from charlm.files import reason
+from charlm.errors import ConfigError
 from charlm.nn.cells import CELL_NAMES
 
 Value = TypeVar("Value")
@@ -44,7 +43,7 @@ class Key:
     def complaint(self, value: Any) -> str | None:
         """Say what is wrong with `value`, or None if nothing is."""
         if self.choices and value not in self.choices:
-            return f"{value!r} is not one of {', '.join(self.choices)}" + _nearest(str(value), self.choices)
+            return f"{value!r} is not one of {', '.join(self.choices)}" + nearest(str(value), self.choices)
         for number in value if isinstance(value, tuple) else (value,):
             if isinstance(number, (int, float)) and not isinstance(number, bool):
                 if not math.isfinite(number):
@@ -231,43 +230,6 @@ def keys() -> Iterator[tuple[str, str, str, Key]]:
             yield f"{section}.{field.name}", section, field.name, field.metadata["key"]
 
 
-def load(path: Path, overrides: Iterable[str] = ()) -> Config:
-    """Read the configuration file `path` and apply `KEY=VALUE` overrides.
-
-    A relative `corpus.path` comes back relative to the file's directory; an empty `run.dir`
-    becomes `runs/NAME`. Raises `ConfigError` naming file, key and line.
-    """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise ConfigError(f"configuration {path} cannot be read: {reason(error)}") from error
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"configuration {path} is not UTF-8 (byte {error.start})") from error
-    values = _read(text, str(path))
-    name = values.get("corpus.path", "")
-    if name and not Path(name).is_absolute():
-        values["corpus.path"] = str((path.parent / name).resolve())
-    values.update(parse_overrides(overrides))
-    return resolve(values, name=path.stem, where=str(path))
-
-
-def parse_overrides(overrides: Iterable[str]) -> dict[str, Any]:
-    """Turn `KEY=VALUE` texts into checked values by dotted key; raises `ConfigError`."""
-    values: dict[str, Any] = {}
-    for override in overrides:
-        dotted, equals, text = override.partition("=")
-        where = f"--set {override}"
-        if not equals:
-            raise ConfigError(f"{where}: expected KEY=VALUE, such as model.hidden=256")
-        try:
-            node = yaml.compose(text, Loader=yaml.SafeLoader)
-            value = None if node is None else _value(node)
-        except (yaml.YAMLError, ValueError, RecursionError) as error:
-            raise ConfigError(f"{shortened(where)}: the value is not YAML") from error
-        values[dotted.strip()] = _checked(dotted.strip(), value, where)
-    return values
-
-
 def resolve(values: Mapping[str, Any], name: str, where: str = "the configuration") -> Config:
     """Make a configuration of checked values, check how they fit together, and fill `run.dir`."""
     config = Config().replace(values)
@@ -292,7 +254,7 @@ def from_nested(nested: Any, where: str) -> Config:
         if not isinstance(content, dict):
             raise ConfigError(f"{where}: {section} is not a section of keys")
         for name, value in content.items():
-            values[f"{section}.{name}"] = _checked(f"{section}.{name}", value, where)
+            values[f"{section}.{name}"] = checked(f"{section}.{name}", value, where)
     return resolve(values, name="model", where=where)
 
 
@@ -312,75 +274,17 @@ def reference() -> str:
     return "\n".join(lines)
 
 
-def _nearest(word: str, known: Sequence[str]) -> str:
+def nearest(word: str, known: Sequence[str]) -> str:
+    """A hint at the known word that is most like `word`, or nothing."""
     close = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
     return f"; did you mean {close[0]}?" if close else ""
 
 
-def _read(text: str, file: str) -> dict[str, Any]:
-    """Checked values by dotted key from YAML text; every complaint names the file and the line."""
-    try:
-        root = yaml.compose(text, Loader=yaml.SafeLoader)
-    except yaml.YAMLError as error:
-        mark, place = getattr(error, "problem_mark", None), getattr(error, "position", None)
-        number = mark.line + 1 if mark else text.count("\n", 0, place) + 1
-        problem = getattr(error, "problem", None) or "a character that YAML does not allow"
-        raise ConfigError(f"{file}, line {number}: not valid YAML: {problem}") from error
-    except RecursionError as error:
-        raise ConfigError(f"{file}: brackets within brackets, too many to be a configuration") from error
-    if root is None:
-        return {}
-    values: dict[str, Any] = {}
-    sections: set[str] = set()
-    section_names = [field.name for field in dataclasses.fields(Config)]
-    for section_node, content in _pairs(root, file, "the file"):
-        section = str(section_node.value)
-        where = f"{file}, line {section_node.start_mark.line + 1}"
-        if section not in section_names:
-            hint = _nearest(section, section_names) or f"; the sections are {', '.join(section_names)}"
-            raise ConfigError(f"{where}: {section}: unknown section{hint}")
-        if section in sections:
-            raise ConfigError(f"{where}: {section}: stands twice")
-        sections.add(section)
-        if isinstance(content, yaml.ScalarNode) and content.tag.endswith(":null"):
-            continue  # a section with every key commented out
-        for key_node, value_node in _pairs(content, file, section):
-            dotted = f"{section}.{key_node.value}"
-            where = f"{file}, line {key_node.start_mark.line + 1}"
-            if dotted in values:
-                raise ConfigError(f"{where}: {dotted}: stands twice")
-            try:
-                value = _value(value_node)
-            except ValueError as error:
-                raise ConfigError(f"{where}: {dotted}: the value cannot be read") from error
-            values[dotted] = _checked(dotted, value, where)
-    return values
-
-
-def _value(node: yaml.Node) -> Any:
-    """The plain value of a YAML node; raises `ValueError` if its tag and its text disagree."""
-    try:
-        return yaml.SafeLoader("").construct_object(node, deep=True)
-    except (yaml.YAMLError, LookupError, AttributeError, TypeError) as error:
-        raise ValueError("the value cannot be read") from error
-
-
-def _pairs(node: yaml.Node, file: str, what: str) -> list[tuple[yaml.Node, yaml.Node]]:
-    if not isinstance(node, yaml.MappingNode):
-        line = node.start_mark.line + 1
-        raise ConfigError(f"{file}, line {line}: {what} must hold keys with values, such as `hidden: 256`")
-    for name, _ in node.value:
-        if not isinstance(name, yaml.ScalarNode):
-            raise ConfigError(f"{file}, line {name.start_mark.line + 1}: a key must be a plain word")
-    pairs: list[tuple[yaml.Node, yaml.Node]] = node.value
-    return pairs
-
-
-def _checked(dotted: str, value: Any, where: str) -> Any:
+def checked(dotted: str, value: Any, where: str) -> Any:
     """Return `value` as the type of key `dotted`, within its limits; raises `ConfigError`."""
     known = {name: (section, field, spec) for name, section, field, spec in keys()}
     if dotted not in known:
-        near = _nearest(dotted, list(known))
+        near = nearest(dotted, list(known))
         raise ConfigError(f"{where}: {dotted}: unknown key{near}")
     section, field, spec = known[dotted]
     hints = typing.get_type_hints(typing.get_type_hints(Config)[section])

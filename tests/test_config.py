@@ -13,7 +13,8 @@ from conftest import ROOT
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from charlm.config import Config, CorpusConfig, Key, from_nested, keys, load, parse_overrides, reference
+from charlm.config import Config, CorpusConfig, Key, from_nested, keys, reference
+from charlm.configfile import load, parse_overrides
 from charlm.errors import ConfigError
 from charlm.optim.optimizers import Hyperparameters
 

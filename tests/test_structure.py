@@ -32,6 +32,7 @@ LAYERS = [
     ["text.vocabulary", "text.batches"],
     ["text.corpus"],
     ["config"],
+    ["configfile"],
     ["build", "evaluate", "sample"],
     ["checkpoint", "updater"],
     ["rundir"],

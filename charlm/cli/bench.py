@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from charlm import config as configuration
-from charlm import machine
+from charlm import configfile, machine
 from charlm.cli.options import json_option, set_option
 from charlm.config import Config
 
@@ -53,9 +53,9 @@ def bench(
     other commands run them, and the machine's own float32 matrix product.
     """
     if config_path is not None:
-        config = configuration.load(config_path, overrides)
+        config = configfile.load(config_path, overrides)
     else:
-        config = configuration.resolve(configuration.parse_overrides(overrides), name="bench")
+        config = configuration.resolve(configfile.parse_overrides(overrides), name="bench")
     used = machine.prepare(threads or config.run.threads)
     from charlm.bench import measure
 

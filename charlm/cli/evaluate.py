@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from charlm import config as configuration
-from charlm import machine
+from charlm import configfile, machine
 from charlm.cli.options import checkpoint_option, json_option, set_option
 from charlm.cli.show import place
 from charlm.config import Config
@@ -115,9 +115,9 @@ def gradients(config_path: Path | None, overrides: tuple[str, ...], as_json: boo
     from charlm.nn.gradcheck import TOLERANCE, check_model
 
     if config_path is not None:
-        configs = [configuration.load(config_path, overrides)]
+        configs = [configfile.load(config_path, overrides)]
     else:
-        given = configuration.parse_overrides(overrides)
+        given = configfile.parse_overrides(overrides)
         configs = [configuration.resolve({**form, **given}, name="gradients") for form in _every_form(given)]
     rows: list[dict[str, Any]] = []
     for config in configs:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import click
 
 from charlm import config as configuration
-from charlm import machine
+from charlm import configfile, machine
 from charlm.cli.options import set_option
 from charlm.cli.show import losses, place
 from charlm.config import Config
@@ -78,7 +78,7 @@ def train(
     """
     if resume and overwrite:
         raise click.UsageError("--resume and --overwrite exclude each other.")
-    config = configuration.load(config_path, overrides)
+    config = configfile.load(config_path, overrides)
     if corpus is not None:
         config = config.replace({"corpus.path": str(corpus.resolve())})
     if out is not None:
