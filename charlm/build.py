@@ -14,12 +14,16 @@ from charlm.nn.cells import make_cell
 from charlm.nn.model import Model
 from charlm.optim.optimizers import OPTIMIZERS, Hyperparameters, Optimizer
 from charlm.optim.schedules import Schedule
+from charlm.text.reader import Recipe
 from charlm.text.units import Units
 
 
-def build_units(config: CorpusConfig) -> Units:
-    """How texts of this corpus become codes."""
-    return Units(config.unit, config.normalize)
+def build_recipe(config: CorpusConfig) -> Recipe:
+    """How the files of this corpus become codes."""
+    by_line = config.mode == "lines"
+    newlines = "lf" if by_line else config.newlines
+    units = Units(config.unit, config.normalize, config.lowercase, newlines)
+    return Recipe(units, config.encoding, config.separator, by_line, config.min_count)
 
 
 def build_model(config: ModelConfig, vocab: int) -> Model:

@@ -23,7 +23,7 @@ import numpy.typing as npt
 
 from charlm import __version__
 from charlm.archive import Archive
-from charlm.build import build_model, build_units
+from charlm.build import build_model, build_recipe
 from charlm.config import Config, from_nested
 from charlm.errors import CharlmError, CheckpointError, shortened
 from charlm.files import reason, write_whole
@@ -116,7 +116,9 @@ def _load(archive: Archive, where: str) -> Checkpoint:
     for older in range(version, FORMAT):
         metadata = _MIGRATIONS[older](copy.deepcopy(metadata))
     config = from_nested(metadata["config"], where)
-    vocabulary = Vocabulary(_codes(metadata["vocabulary"], config.corpus.unit), build_units(config.corpus))
+    recipe = build_recipe(config.corpus)
+    codes = _codes(metadata["vocabulary"], config.corpus.unit)
+    vocabulary = Vocabulary(codes, recipe.units, recipe.min_count > 1)
     if config.model.layers > len(archive.shapes):
         raise CheckpointError(f"lacks parameters: its configuration asks for {config.model.layers} layers")
     shapes = build_model(config.model, len(vocabulary)).shapes()

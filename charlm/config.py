@@ -6,8 +6,10 @@ reader, the checks, the help text and the written file are all made from that on
 
 from __future__ import annotations
 
+import codecs
 import dataclasses
 import difflib
+import json
 import math
 import os
 import types
@@ -69,26 +71,56 @@ def key(default: Value, doc: str, **limits: Any) -> Value:
 class CorpusConfig:
     """Which text, and how it is read."""
 
-    path: str = key("", "the text file; relative to the configuration file")
+    path: str | tuple[str, ...] = key(
+        "",
+        "the text: a file, a directory, a pattern such as texts/*.txt, - for standard input, or a list of "
+        "these; relative to the configuration file; files named .gz and .xz are unpacked",
+    )
+    mode: str = key(
+        "stream",
+        "one text from beginning to end, or lines, each an example of its own that begins from nothing",
+        choices=("stream", "lines"),
+        fixed=True,
+    )
     unit: str = key(
         "char",
-        "what is modelled: Unicode characters of a UTF-8 text, or the bytes of any file",
+        "what is modelled: Unicode characters, or the bytes of any file",
         choices=("char", "byte"),
         fixed=True,
     )
+    encoding: str = key("utf-8", "of the files: any text encoding that Python knows", fixed=True)
+    newlines: str = key(
+        "keep",
+        "line breaks as they are, or every \\r\\n and \\r made \\n (as mode: lines does in any case)",
+        choices=("keep", "lf"),
+        fixed=True,
+    )
+    lowercase: bool = key(False, "make capital letters small, in the text and in every prime", fixed=True)
     normalize: str = key(
         "none",
         "Unicode normalisation of the text and of every prime (nfd: Hangul syllables become jamo)",
         choices=("none", "nfc", "nfd", "nfkc", "nfkd"),
         fixed=True,
     )
+    min_count: int = key(
+        1,
+        "units that occur less often become one unit, <unk>, which is never generated",
+        at_least=1,
+        fixed=True,
+    )
+    separator: str = key("\n", "what stands between two files", fixed=True)
     split: tuple[float, float, float] = key(
         (0.9, 0.05, 0.05),
-        "parts for training, validation and test, contiguous and in this order",
+        "parts for training, validation and test: contiguous and in this order, or line by line",
         at_least=0,
         at_most=1,
         fixed=True,
     )
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """The paths that are named, as a list."""
+        return self.path if isinstance(self.path, tuple) else (self.path,) if self.path else ()
 
 
 @dataclass(frozen=True)
@@ -208,8 +240,8 @@ class Config:
     def to_yaml(self) -> str:
         """The configuration as a YAML file, every key written out."""
         # PyYAML writes some line breaks of Unicode plainly and does not read them back: escape those
-        plain = all(str(value).isprintable() for value in self.flat().values())
-        text: str = yaml.safe_dump(self.nested(), sort_keys=False, allow_unicode=plain)
+        printable = all(str(value).replace("\n", "").isprintable() for value in self.flat().values())
+        text: str = yaml.safe_dump(self.nested(), sort_keys=False, allow_unicode=printable)
         return text
 
     def replace(self, values: Mapping[str, Any]) -> Config:
@@ -238,8 +270,17 @@ def resolve(values: Mapping[str, Any], name: str, where: str = "the configuratio
         raise ConfigError(f"{where}: corpus.split: the parts sum to {total:g}, not to 1")
     if config.corpus.split[0] == 0:
         raise ConfigError(f"{where}: corpus.split: the first part, for training, must be above 0")
-    if config.corpus.unit == "byte" and config.corpus.normalize != "none":
-        raise ConfigError(f"{where}: corpus.normalize: bytes cannot be normalised; use none or unit: char")
+    if config.corpus.unit == "byte":
+        for name, without in (("normalize", "none"), ("lowercase", False), ("encoding", "utf-8")):
+            if getattr(config.corpus, name) != without:
+                raise ConfigError(
+                    f"{where}: corpus.{name}: bytes are taken as they are; leave it out, or use unit: char"
+                )
+    if not _is_text_encoding(config.corpus.encoding):
+        raise ConfigError(
+            f"{where}: corpus.encoding: {config.corpus.encoding!r} is not a text encoding that Python knows"
+            + nearest(config.corpus.encoding, ("utf-8", "utf-16", "latin-1", "cp1252", "cp949", "shift_jis"))
+        )
     if not config.run.dir:
         config = config.replace({"run.dir": str(Path("runs") / name)})
     return config
@@ -258,6 +299,15 @@ def from_nested(nested: Any, where: str) -> Config:
     return resolve(values, name="model", where=where)
 
 
+def plain(value: Any) -> str:
+    """A value as it is typed in YAML."""
+    if isinstance(value, tuple):
+        return f"[{', '.join(map(plain, value))}]"
+    if isinstance(value, bool) or (isinstance(value, str) and not value.isprintable()):
+        return json.dumps(value)
+    return str(value)
+
+
 def reference() -> str:
     """Every key with its default, choices and meaning, a paragraph a section (for `--help`)."""
     lines: list[str] = []
@@ -267,11 +317,17 @@ def reference() -> str:
         if own_section != section:
             lines += ["", f"{own_section}:"] if lines else [f"{own_section}:"]
             section = own_section
-        default = defaults[dotted]
-        shown = list(default) if isinstance(default, tuple) else default
         choices = f" ({' | '.join(known.choices)})" if known.choices else ""
-        lines.append(f"  {dotted}={shown}{choices}: {known.doc}")
+        lines.append(f"  {dotted}={plain(defaults[dotted])}{choices}: {known.doc}")
     return "\n".join(lines)
+
+
+def _is_text_encoding(name: str) -> bool:
+    try:
+        "".encode(name)  # refuses what is no encoding of texts
+        return codecs.lookup(name).incrementaldecoder is not None
+    except (LookupError, UnicodeError, ValueError):
+        return False
 
 
 def nearest(word: str, known: Sequence[str]) -> str:
@@ -304,6 +360,13 @@ _LARGEST = 10**300
 
 def _converted(value: Any, kind: Any) -> Any:
     """Return `value` as `kind`, where nothing is lost by it; raises `ValueError` saying what is wanted."""
+    if isinstance(kind, types.UnionType):  # one text, or a list of them
+        is_list = isinstance(value, (list, tuple)) and len(value) > 0
+        return tuple(_converted(item, str) for item in value) if is_list else _converted(value, str)
+    if kind is bool:
+        if not isinstance(value, bool):
+            raise ValueError(f"expected true or false, got {value!r}")
+        return value
     if isinstance(kind, types.GenericAlias):
         wanted = typing.get_args(kind)
         if not isinstance(value, (list, tuple)) or len(value) != len(wanted):

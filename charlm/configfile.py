@@ -11,7 +11,7 @@ import yaml
 
 from charlm.config import Config, checked, nearest, resolve
 from charlm.errors import ConfigError, shortened
-from charlm.files import reason
+from charlm.files import anchored, reason
 
 
 def load(path: Path, overrides: Iterable[str] = ()) -> Config:
@@ -27,9 +27,11 @@ def load(path: Path, overrides: Iterable[str] = ()) -> Config:
     except UnicodeDecodeError as error:
         raise ConfigError(f"configuration {path} is not UTF-8 (byte {error.start})") from error
     values = _read(text, str(path))
-    name = values.get("corpus.path", "")
-    if name and not Path(name).is_absolute():
-        values["corpus.path"] = str((path.parent / name).resolve())
+    paths = values.get("corpus.path", "")
+    if isinstance(paths, tuple):
+        values["corpus.path"] = tuple(anchored(name, path.parent) for name in paths)
+    elif paths:
+        values["corpus.path"] = anchored(paths, path.parent)
     values.update(parse_overrides(overrides))
     return resolve(values, name=path.stem, where=str(path))
 

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import glob
 import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
+
+STANDARD_INPUT = "-"
+"""The path that means standard input."""
 
 
 def reason(error: OSError) -> str:
@@ -15,13 +19,25 @@ def reason(error: OSError) -> str:
     return words[:1].lower() + words[1:]
 
 
-def write_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:
+def anchored(path: str, directory: Path) -> str:
+    """`path` as it is from anywhere, if it is relative to `directory`; `-` stays."""
+    if path == STANDARD_INPUT or Path(path).is_absolute():
+        return path
+    whole = directory.resolve() / path
+    if glob.has_magic(path) and not whole.exists():
+        # only what was written as a pattern is one
+        return str(Path(glob.escape(str(directory.resolve()))) / path)
+    return str(whole.resolve())
+
+
+def write_whole(path: Path, write: Callable[[BinaryIO], object], lasting: bool = True) -> None:
     """Replace `path` by what `write` puts into a stream, whole or not at all.
 
     The new file is written beside the old one, flushed to disk and then renamed over it, and
     the directory is flushed after it: whoever reads `path` at any moment, a power cut included,
     finds the old contents or the new. A link is followed, not replaced; permissions follow the
-    umask. On any error the temporary file is removed and `path` is as it was.
+    umask. On any error the temporary file is removed and `path` is as it was. Without `lasting`
+    nothing is flushed: after a power cut the file may hold anything.
 
     Raises `OSError` as the operating system gave it, but for the file's name, which is `path`.
     """
@@ -30,10 +46,12 @@ def write_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:
     try:
         with beside.open("wb") as stream:
             write(stream)
-            stream.flush()
-            os.fsync(stream.fileno())
+            if lasting:
+                stream.flush()
+                os.fsync(stream.fileno())
         os.replace(beside, target)
-        _flush_directory(target.parent)
+        if lasting:
+            _flush_directory(target.parent)
     except BaseException as error:
         with contextlib.suppress(OSError):
             beside.unlink()
@@ -66,12 +84,28 @@ def flush(path: Path) -> None:
         os.fsync(stream.fileno())
 
 
-def remove_leftovers(directory: Path) -> None:
-    """Remove the temporary files of writers that were killed; nobody else may be writing here."""
+def remove_leftovers(directory: Path, of_the_living: bool = True) -> None:
+    """Remove the temporary files of writers that were killed.
+
+    Nobody else may be writing here; or, without `of_the_living`, nobody on another machine.
+    """
     for file in directory.glob(".*.*.tmp"):
-        if file.name.split(".")[-2].isdigit():
+        writer = file.name.split(".")[-2]
+        if writer.isdigit() and (of_the_living or not _lives(int(writer))):
             with contextlib.suppress(OSError):
                 file.unlink()
+
+
+def _lives(pid: int) -> bool:
+    if os.name != "posix":
+        return True  # where asking could end it
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        pass
+    return True
 
 
 def _flush_directory(directory: Path) -> None:

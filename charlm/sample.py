@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -66,15 +66,21 @@ class Choice:
 
 
 def generate(
-    model: Model, parameters: Parameters, prime: Ids, choice: Choice, rng: np.random.Generator
+    model: Model,
+    parameters: Parameters,
+    prime: Ids,
+    choice: Choice,
+    rng: np.random.Generator,
+    unknown: int | None = None,
 ) -> Iterator[int]:
     """Yield ids without end, each drawn from what the model expects after `prime` and all before it.
 
     `prime [N]` is not yielded; if it is empty, the first id is drawn evenly from the vocabulary.
+    `unknown` is the id of `<unk>`, the last of the vocabulary, which is never drawn.
     """
     state = model.zero_state(1, parameters.flat.dtype)
     if not len(prime):
-        first = int(rng.integers(model.vocab))
+        first = int(rng.integers(model.vocab if unknown is None else unknown))
         yield first
         prime = np.array([first])
     workspace = Workspace()
@@ -84,17 +90,33 @@ def generate(
     stepper = Stepper(model, parameters, state)
     drawn = int(prime[-1])
     while True:
-        drawn = choice.draw(stepper.step(drawn), rng)
+        logits = stepper.step(drawn)
+        if unknown is not None:
+            logits[unknown] = -np.inf
+        drawn = choice.draw(logits, rng)
         yield drawn
 
 
-def generate_until(ids: Iterator[int], length: int, stop: Ids) -> Iterator[int]:
-    """The first `length` of `ids`, ending sooner once they end in `stop` (if that is not empty)."""
-    wanted = [int(code) for code in stop]
+def generate_until(
+    ids: Iterator[int],
+    length: int,
+    stop: Sequence[int] | Ids = (),
+    lines: int = 0,
+    line_break: int | None = None,
+) -> Iterator[int]:
+    """The first `length` of `ids`, ending sooner once they end in `stop`, or hold so many line breaks.
+
+    If `stop` is empty, or `lines` 0, it ends nothing.
+    """
+    wanted = [int(drawn) for drawn in stop]
     recent: list[int] = []
     for _, drawn in zip(range(length), ids, strict=False):
         yield drawn
         if wanted:
             recent = [*recent, drawn][-len(wanted) :]
             if recent == wanted:
+                return
+        if lines and drawn == line_break:
+            lines -= 1
+            if not lines:
                 return

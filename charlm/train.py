@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from charlm.build import build_model, build_optimizer, build_schedule, planned_steps
 from charlm.checkpoint import Checkpoint
-from charlm.config import Config, keys
+from charlm.config import Config, keys, plain
 from charlm.errors import CheckpointError, DivergenceError, RunError
 from charlm.evaluate import Score, score
 from charlm.nn.parameters import Array
@@ -258,8 +258,8 @@ class Trainer:
         for dotted, _, _, known in keys():
             if known.fixed and now[dotted] != then[dotted]:
                 raise RunError(
-                    f"{where}: {dotted} is {_plain(then[dotted])} in this run and cannot become "
-                    f"{_plain(now[dotted])}; start a new run with --out"
+                    f"{where}: {dotted} is {plain(then[dotted])} in this run and cannot become "
+                    f"{plain(now[dotted])}; start a new run with --out"
                 )
         try:
             values = dict(checkpoint.progress)
@@ -289,7 +289,3 @@ def _divergence(step: int, what: str, more: str = "") -> DivergenceError:
     return DivergenceError(
         f"update {step}: the {what} is not a finite number{more}; try a lower train.lr or train.clip_norm"
     )
-
-
-def _plain(value: Any) -> str:
-    return str(list(value)) if isinstance(value, tuple) else str(value)

@@ -15,13 +15,14 @@ import numpy.typing as npt
 import pytest
 from hypothesis import settings
 
-from charlm.build import build_units
+from charlm.build import build_recipe
 from charlm.config import resolve
 from charlm.nn.cells import make_cell
 from charlm.nn.model import Model, States
 from charlm.nn.parameters import Array, Ids, Parameters
 from charlm.optim.clipping import clip_factor, clip_values
 from charlm.text.corpus import read_corpus
+from charlm.text.sources import Source
 from charlm.train import Trainer
 
 # CI looks at the same examples every time; elsewhere each run looks at new ones
@@ -33,6 +34,14 @@ FORMS = ("rnn", "lstm", "gru after", "gru before")
 """Every recurrence: the cells, and both forms of the GRU."""
 
 ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Encoded texts of the tests are kept apart from the user's own."""
+    home = tmp_path_factory.mktemp("cache")
+    os.environ["XDG_CACHE_HOME"] = str(home)
+    return home / "charlm"
 
 
 def clip(gradients: Array, clip_norm: float, clip_value: float) -> float:
@@ -107,4 +116,5 @@ def make_trainer(
     }
     settings |= {name.replace("__", "."): value for name, value in values.items()}
     config = resolve(settings, name="small")
-    return Trainer(config, read_corpus(text, build_units(config.corpus), config.corpus.split), threads, dtype)
+    corpus = read_corpus([Source(str(text))], build_recipe(config.corpus), config.corpus.split)
+    return Trainer(config, corpus, threads, dtype)

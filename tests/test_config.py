@@ -13,7 +13,7 @@ from conftest import ROOT
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from charlm.config import Config, CorpusConfig, Key, from_nested, keys, reference
+from charlm.config import Config, CorpusConfig, Key, from_nested, keys, plain, reference
 from charlm.configfile import load, parse_overrides
 from charlm.errors import ConfigError
 from charlm.optim.optimizers import Hyperparameters
@@ -53,13 +53,20 @@ def values_of(dotted: str) -> st.SearchStrategy[Any]:
         return cuts.filter(lambda two: two[1] <= 100).map(
             lambda two: (two[0] / 100, (two[1] - two[0]) / 100, (100 - two[1]) / 100)
         )
+    if isinstance(default, bool):
+        return st.booleans()
+    if dotted == "corpus.encoding":
+        return st.sampled_from(["utf-8", "UTF-16", "latin-1", "cp949"])
     if isinstance(default, str):
         # odd characters, and words that YAML has its own ideas about; only an absolute path stays as it is
         words = st.one_of(
             st.text(min_size=1), st.sampled_from(["yes", "null", "1e3", "0.5", "a: b", "#", "2024-01-05"])
         )
         words = words.map(lambda word: re.sub("[\0\ud800-\udfff]", "_", word))
-        return words.map(lambda word: f"/{word}") if dotted == "corpus.path" else words
+        if dotted == "corpus.path":
+            words = words.map(lambda word: f"/{word}")
+            return st.one_of(words, st.lists(words, min_size=1).map(tuple))
+        return words
     low, high = max(key.at_least, key.above), min(key.at_most, key.below)
     if isinstance(default, int):
         return st.integers(int(low), 10**9)
@@ -75,8 +82,8 @@ def values_of(dotted: str) -> st.SearchStrategy[Any]:
 def configurations(draw: st.DrawFn) -> Config:
     """Configurations with any value of any key."""
     values = {dotted: draw(values_of(dotted)) for dotted in KEYS}
-    if values["corpus.unit"] == "byte":
-        values["corpus.normalize"] = "none"  # the one pair of values that excludes another
+    if values["corpus.unit"] == "byte":  # the one value that excludes others
+        values |= {"corpus.normalize": "none", "corpus.lowercase": False, "corpus.encoding": "utf-8"}
     return Config().replace(values)
 
 
@@ -87,10 +94,10 @@ def test_every_key_says_what_it_means(dotted: str) -> None:
     assert doc.strip() == doc != ""
     assert "\n" not in doc
     assert [other for other, key in KEYS.items() if key.doc == doc] == [dotted]
-    default = DEFAULTS[dotted]
-    shown = list(default) if isinstance(default, tuple) else default
     (line,) = [line for line in reference().split("\n") if line.startswith(f"  {dotted}=")]
-    assert line.startswith(f"  {dotted}={shown}")
+    assert line.startswith(f"  {dotted}={plain(DEFAULTS[dotted])}")
+    if DEFAULTS[dotted] != "":  # what is shown can be typed
+        assert parse_overrides([f"{dotted}={plain(DEFAULTS[dotted])}"]) == {dotted: DEFAULTS[dotted]}
     assert line.endswith(f": {doc}")
     assert all(choice in line for choice in KEYS[dotted].choices)
 
@@ -346,7 +353,7 @@ def test_limits_hold_exactly_at_their_edges(key: Key, fitting: list[Any], breaki
         ("split: [0, 0, 0]", "corpus.split: the parts sum to 0, not to 1"),
         ("split: [0, 0.5, 0.5]", "corpus.split: the first part, for training, must be above 0"),
         ("{unit: byte, normalize: nfc}",
-         "corpus.normalize: bytes cannot be normalised; use none or unit: char"),
+         "corpus.normalize: bytes are taken as they are; leave it out, or use unit: char"),
     ],
 )  # fmt: skip
 def test_values_that_do_not_fit_together_are_refused(tmp_path: Path, corpus: str, message: str) -> None:
@@ -357,7 +364,7 @@ def test_values_that_do_not_fit_together_are_refused(tmp_path: Path, corpus: str
 def test_an_override_can_break_what_fitted_together(tmp_path: Path) -> None:
     """Values are checked together after the overrides, not before."""
     path = write(tmp_path, "corpus:\n  normalize: nfd\n")
-    with pytest.raises(ConfigError, match="bytes cannot be normalised"):
+    with pytest.raises(ConfigError, match="bytes are taken as they are"):
         load(path, ["corpus.unit=byte"])
     assert load(path, ["corpus.unit=byte", "corpus.normalize=none"]).corpus.unit == "byte"
 

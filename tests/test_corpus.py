@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -9,11 +10,23 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from charlm.errors import CorpusError, VocabularyError
-from charlm.text.corpus import SPLITS, Corpus, read_bytes, read_corpus
+from charlm.text import corpus as corpora
+from charlm.text.corpus import SPLITS, Corpus
+from charlm.text.reader import Recipe
+from charlm.text.sources import Source
 from charlm.text.units import Units
 from charlm.text.vocabulary import Vocabulary
 
 WHOLE = (1.0, 0.0, 0.0)
+
+
+def read_corpus(
+    path: Path, units: Units, split: Sequence[float], vocabulary: Vocabulary | None = None
+) -> Corpus:
+    """Read one file, without a cache."""
+    return corpora.read_corpus([Source(str(path))], Recipe(units), split, vocabulary)
+
+
 unhurried = settings(deadline=None)  # other work may share the processor
 
 
@@ -101,7 +114,7 @@ def test_a_part_is_usable_from_two_units_on(
 
 
 @pytest.mark.parametrize("form", ["none", "nfc", "nfd"])
-@pytest.mark.parametrize("contents", ["ab\r\ncd\r\n", "ab\n\n", "\ufeffab\t", "ab\x00\x85\u2028\r"])
+@pytest.mark.parametrize("contents", ["ab\r\ncd\r\n", "ab\n\n", "ab\ufeff\t", "ab\x00\x85\u2028\r"])
 def test_a_text_is_read_as_it_stands(tmp_path: Path, form: str, contents: str) -> None:
     """Line ends, marks and controls are characters like others: CRLF stays CRLF."""
     path = tmp_path / "text.txt"
@@ -161,7 +174,8 @@ def test_a_text_beyond_a_given_vocabulary_is_refused(tmp_path: Path) -> None:
          " holds one character; it takes two at least, one to predict the other from"),
         (b"a", "byte", " holds one byte; it takes two at least, one to predict the other from"),
         (b"ab\nc\xff", "char",
-         " is not UTF-8: byte 4 (0xff, line 2); convert the file, or use corpus.unit: byte"),
+         " is not UTF-8: byte 4 (0xff, line 2); convert it, name its encoding in corpus.encoding, "
+         "or use corpus.unit: byte"),
     ],
     ids=["missing", "missing bytes", "empty", "no bytes", "one character", "one byte", "not UTF-8"],
 )  # fmt: skip
@@ -178,7 +192,7 @@ def test_an_unusable_file_is_refused(tmp_path: Path, contents: bytes | None, uni
 def test_a_directory_is_refused(tmp_path: Path) -> None:
     """A directory in place of a text is an error that names it and says what it is."""
     with pytest.raises(CorpusError) as caught:
-        read_bytes(tmp_path)
+        read_corpus(tmp_path, Units(), WHOLE)
     assert str(caught.value) == f"text {tmp_path} cannot be read: is a directory"
 
 

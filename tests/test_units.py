@@ -8,7 +8,6 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from charlm.errors import CorpusError
 from charlm.text.units import Units
 
 CHARACTER_UNITS = [Units("char", form) for form in ("none", "nfc", "nfd", "nfkc", "nfkd")]
@@ -49,37 +48,12 @@ def normal(units: Units, text: str) -> str:
     return unicodedata.normalize(form, text)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize(
-    ("data", "byte", "value", "line"),
-    [
-        (b"\xff", 0, "0xff", 1),
-        (b"ab\ncd\n\xe9t\xe9\n", 6, "0xe9", 3),
-        (b"ab\r\ncd\r\n\x80", 8, "0x80", 3),
-        ("é\n가\n".encode() + b"\xea\xb0", 7, "0xea", 3),
-        (b"\n\n\xed\xa0\x80", 2, "0xed", 3),
-        (b"\xc0\xaf", 0, "0xc0", 1),
-    ],
-    ids=["first", "latin-1", "crlf", "cut off", "surrogate", "overlong"],
-)
-@pytest.mark.parametrize("units", CHARACTER_UNITS, ids=label)
-def test_a_file_that_is_not_utf8_is_refused(
-    units: Units, data: bytes, byte: int, value: str, line: int
-) -> None:
-    """The error names the file, the first wrong byte, its value and its line, and says what to do."""
-    with pytest.raises(CorpusError) as caught:
-        units.of_bytes(data, "text a.txt")
-    assert str(caught.value) == (
-        f"text a.txt is not UTF-8: byte {byte} ({value}, line {line}); "
-        "convert the file, or use corpus.unit: byte"
-    )
-
-
 @given(data=st.binary())
 @example(data=bytes(range(256)))
 @unhurried
 def test_bytes_go_in_and_out_unchanged(data: bytes) -> None:
     """The byte unit takes any file, one code a byte, and gives the same bytes back."""
-    codes = Units("byte").of_bytes(data, "text")
+    codes = Units("byte").codes(data)
     assert codes.dtype == np.uint8
     assert codes.tobytes() == data
 
@@ -90,7 +64,7 @@ def test_bytes_go_in_and_out_unchanged(data: bytes) -> None:
 def test_a_file_and_a_text_give_the_same_codes(units: Units, text: str) -> None:
     """A prime is read exactly like the corpus: as code points of the normalised text, or as UTF-8."""
     codes = units.of_text(text)
-    np.testing.assert_array_equal(codes, units.of_bytes(text.encode(), "text"))
+    np.testing.assert_array_equal(codes, units.codes(text.encode() if units.is_byte else text))
     if units.unit == "byte":
         assert codes.tolist() == list(text.encode())
     else:

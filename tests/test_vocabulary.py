@@ -66,7 +66,7 @@ def test_encoding_is_inverted_by_the_codes(codes: list[int]) -> None:
 @unhurried
 def test_encoding_of_bytes_is_inverted_by_the_codes(data: bytes) -> None:
     """`codes[encode(x)]` is `x`, for any bytes."""
-    text = BYTES.of_bytes(data, "text")
+    text = BYTES.codes(data)
     vocabulary = Vocabulary.of(text, BYTES)
     np.testing.assert_array_equal(vocabulary.codes[vocabulary.encode(text, "text")], text)
 

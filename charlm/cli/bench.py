@@ -11,6 +11,7 @@ import click
 from charlm import config as configuration
 from charlm import configfile, machine
 from charlm.cli.options import json_option, set_option
+from charlm.cli.reading import open_corpus, shown
 from charlm.config import Config
 
 
@@ -107,7 +108,7 @@ def bench(
     )
     if epoch:
         click.echo(
-            f"duration    {epoch:12,.1f} s an epoch of {config.corpus.path}, "
+            f"duration    {epoch:12,.1f} s an epoch of {shown(config.corpus.paths)}, "
             f"{epoch * train.epochs:,.0f} s the whole run, validation not counted"
         )
 
@@ -122,10 +123,9 @@ class _Text:
 
 def _training_text(config: Config) -> _Text | None:
     """Of the configured text, if one is named."""
-    from charlm.build import build_units
-    from charlm.text.corpus import read_corpus
+    from charlm.text.lines import target_count
 
     if not config.corpus.path:
         return None
-    corpus = read_corpus(Path(config.corpus.path), build_units(config.corpus), config.corpus.split)
-    return _Text(len(corpus.part("train")), len(corpus.vocabulary))
+    corpus, _ = open_corpus(config.corpus)
+    return _Text(target_count(corpus.part("train")), len(corpus.vocabulary))

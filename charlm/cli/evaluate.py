@@ -13,7 +13,7 @@ import click
 from charlm import config as configuration
 from charlm import configfile, machine
 from charlm.cli.options import checkpoint_option, json_option, set_option
-from charlm.cli.show import place
+from charlm.cli.reading import corpus_option, open_corpus, shown, with_path
 from charlm.config import Config
 from charlm.errors import CorpusError
 
@@ -25,9 +25,7 @@ def evaluate() -> None:
 
 @evaluate.command()
 @checkpoint_option
-@click.option(
-    "--corpus", type=click.Path(path_type=Path), metavar="FILE", help="Score the whole of this text."
-)
+@corpus_option
 @click.option(
     "--split",
     type=click.Choice(["train", "validation", "test"]),
@@ -42,55 +40,81 @@ def evaluate() -> None:
 @json_option
 def perplexity(
     checkpoint_path: Path | None,
-    corpus: Path | None,
+    corpus: str | None,
     split: str | None,
     window: int | None,
     as_json: bool,
 ) -> None:
     """Nats and bits per character, and perplexity, on the run's own corpus or another text."""
     threads = machine.prepare()
+    import numpy as np
+
     from charlm import checkpoint
+    from charlm.build import build_recipe
     from charlm.evaluate import score
     from charlm.rundir import find_checkpoint
-    from charlm.text.corpus import read_corpus
+    from charlm.text.lines import blocks
+    from charlm.text.originals import scored_originals
 
     file = find_checkpoint(checkpoint_path)
     loaded = checkpoint.load(file)
-    path = corpus or Path(loaded.config.corpus.path)
-    text = read_corpus(path, loaded.vocabulary.units, loaded.config.corpus.split, loaded.vocabulary)
+    settings = loaded.config.corpus if corpus is None else with_path(loaded.config.corpus, corpus)
+    recipe = build_recipe(settings)
+    if window is not None and recipe.by_line:
+        raise click.UsageError(
+            "--window is for texts: a model of lines begins each of them from a zero state."
+        )
+    text, sources = open_corpus(settings, loaded.vocabulary)
+    where = shown(settings.paths)
     if corpus is None and text.digest != loaded.corpus.get("digest"):
         raise CorpusError(
-            f"text {path} has changed since {file} was trained on it; to score it as it is now, "
-            f"give --corpus {path}"
+            f"text {where} has changed since {file} was trained on it; to score it as it is now, "
+            f"give --corpus {where}"
         )
     if split is None and corpus is None:
         split = next((name for name in ("test", "validation") if text.usable(name)), "train")
     if split is not None and not text.usable(split):
         raise CorpusError(
-            f"the {split} split of {path} holds {len(text.part(split))} characters; it takes two at least"
+            f"the {split} split of {where} has nothing to predict: it takes a line, or two characters"
         )
-    ids = text.ids if split is None else text.part(split)
-    result = score(loaded.model, loaded.parameters, ids, window, threads)
+    part = text.whole if split is None else text.part(split)
+    result = score(loaded.model, loaded.parameters, part, window, threads)
+    originals = scored_originals(text, sources, recipe, split)
+    bits = result.nats / math.log(2)
+    per_byte, per_character = (bits / max(1, size) for size in (originals.size, originals.characters))
+    are_characters = not recipe.units.is_byte and recipe.units.normalize in ("none", "nfc")
+    unknown = sum(int(np.count_nonzero(block == loaded.vocabulary.unknown)) for block in blocks(part))
     if as_json:
         values = {
             "nats_per_char": result.nats_per_char,
             "bits_per_char": result.bits_per_char,
             "perplexity": result.perplexity if math.isfinite(result.perplexity) else None,
             "characters": result.characters,
+            "bits_per_byte": per_byte,
+            **({} if are_characters else {"bits_per_original_char": per_character}),
+            "original_characters": originals.characters,
+            "bytes": originals.size,
+            "unknown": unknown,
             "split": split,
             "window": window,
         }
         click.echo(json.dumps(values))
         return
     how = "state carried through" if window is None else f"windows of {window}"
+    how = f"{len(part):,} lines, each from a zero state" if recipe.by_line else how
     what = "whole text" if split is None else f"{split} split"
-    click.echo(
-        f"{file} on {place(path)}: {what}, {result.characters:,} {loaded.config.corpus.unit}s scored, {how}"
-    )
+    click.echo(f"{file} on {where}: {what}, {result.characters:,} {loaded.config.corpus.unit}s scored, {how}")
     click.echo(
         f"{result.nats_per_char:.4f} nats/char   {result.bits_per_char:.4f} bits/char   "
-        f"perplexity {result.perplexity:.4f}"
+        f"perplexity {result.perplexity:.4f}   {per_byte:.4f} bits/byte"
     )
+    if not are_characters:
+        click.echo(
+            f"in the original {originals.characters:,} characters, {per_character:.4f} bits each "
+            f"({originals.size:,} bytes of UTF-8)"
+        )
+    if unknown:
+        click.echo(f"{unknown:,} of them unknown to the model, scored as <unk>")
 
 
 @evaluate.command()

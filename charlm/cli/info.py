@@ -7,17 +7,29 @@ from pathlib import Path
 
 import click
 
+from charlm import config as configuration
 from charlm import machine
 from charlm.cli.options import checkpoint_option, json_option
+from charlm.cli.reading import shown
 from charlm.cli.show import losses
+from charlm.errors import CorpusError
+from charlm.files import reason
 
 
 @click.command()
 @checkpoint_option
+@click.option("--cache", "show_cache", is_flag=True, help="List the encoded texts that are kept instead.")
+@click.option("--clear-cache", is_flag=True, help="Remove the encoded texts that are kept.")
 @json_option
-def info(checkpoint_path: Path | None, as_json: bool) -> None:
-    """What a checkpoint holds: configuration, vocabulary, sizes, progress and scores."""
+def info(checkpoint_path: Path | None, show_cache: bool, clear_cache: bool, as_json: bool) -> None:
+    """What a checkpoint holds: configuration, vocabulary, sizes, progress and scores.
+
+    With --cache, which encoded texts are kept so that they need not be read again.
+    """
     machine.prepare()
+    if show_cache or clear_cache:
+        _cache(clear_cache, as_json)
+        return
     from charlm import checkpoint
     from charlm.rundir import find_checkpoint
 
@@ -33,6 +45,7 @@ def info(checkpoint_path: Path | None, as_json: bool) -> None:
             "vocabulary": {
                 "unit": units.unit,
                 "normalize": units.normalize,
+                "has_unknown": loaded.vocabulary.has_unknown,
                 "size": len(loaded.vocabulary),
                 "codes": [int(code) for code in loaded.vocabulary.codes],
             },
@@ -60,4 +73,48 @@ def info(checkpoint_path: Path | None, as_json: bool) -> None:
         click.echo(f"  {name:<16} {' x '.join(map(str, view.shape))}")
     click.echo("configuration:")
     for dotted, value in loaded.config.flat().items():
-        click.echo(f"  {dotted}: {list(value) if isinstance(value, tuple) else value}")
+        click.echo(f"  {dotted}: {configuration.plain(value)}")
+
+
+def _cache(clear: bool, as_json: bool) -> None:
+    """List the cache, or empty it."""
+    from charlm.text.cache import user_cache
+
+    cache = user_cache()
+    if clear:
+        try:
+            files, size = cache.clear()
+        except OSError as error:
+            raise CorpusError(
+                f"{error.filename or cache.directory} cannot be removed: {reason(error)}"
+            ) from error
+        if as_json:
+            click.echo(json.dumps({"directory": str(cache.directory), "removed": files, "bytes": size}))
+        else:
+            click.echo(f"removed {_files(files)}, {size / 1e6:,.1f} MB, from {cache.directory}")
+        return
+    entries = list(cache.entries())
+    size = sum(entry.bytes for entry in entries)
+    if as_json:
+        rows = [
+            {
+                "file": str(e.path),
+                "bytes": e.bytes,
+                "texts": e.names,
+                "units": e.units,
+                "settings": e.settings,
+            }
+            for e in entries
+        ]
+        click.echo(json.dumps({"directory": str(cache.directory), "bytes": size, "entries": rows}))
+        return
+    click.echo(f"{cache.directory}: {_files(len(entries))}, {size / 1e6:,.1f} MB")
+    for entry in entries:
+        settings = entry.settings["units"]
+        click.echo(
+            f"  {entry.bytes / 1e6:10,.1f} MB  {entry.units:,} {settings['unit']}s of {shown(entry.names)}"
+        )
+
+
+def _files(count: int) -> str:
+    return "1 file" if count == 1 else f"{count} files"

@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from charlm import machine
 from charlm.cli.options import checkpoint_option
+from charlm.cli.reading import open_corpus
+from charlm.errors import CharlmError, CorpusError
+
+if TYPE_CHECKING:
+    from charlm.checkpoint import Checkpoint
+    from charlm.nn.parameters import Ids
+    from charlm.text.vocabulary import Vocabulary
+
+_LINES = 10
+"""Lines that a model of lines generates unless told otherwise."""
 
 
 @click.command()
@@ -42,8 +54,25 @@ from charlm.cli.options import checkpoint_option
 )
 @click.option("--greedy", is_flag=True, help="Take the likeliest every time.")
 @click.option("--stop", metavar="TEXT", help="End a sample once it has generated this text.")
-@click.option("--num", type=click.IntRange(min=1), default=1, help="Samples to generate.")
+@click.option(
+    "--stop-after-lines",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="End a sample once it has generated N line breaks.",
+)
+@click.option(
+    "--num",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help=f"Samples to generate.  [default: 1, or {_LINES} lines]",
+)
 @click.option("--seed", type=click.IntRange(min=0), help="Makes the samples reproducible.  [default: random]")
+@click.option(
+    "--novelty",
+    is_flag=True,
+    help="Say how much of what was generated stands in the training text, in stretches of 20 characters.",
+)
+@click.option("--raw", is_flag=True, help="Write units as they are: any bytes, jamo not put together.")
 def sample(
     checkpoint_path: Path | None,
     prime: str | None,
@@ -54,12 +83,16 @@ def sample(
     top_p: float,
     greedy: bool,
     stop: str | None,
-    num: int,
+    stop_after_lines: int | None,
+    num: int | None,
     seed: int | None,
+    novelty: bool,
+    raw: bool,
 ) -> None:
     """Generate text, one character at a time, written out as it is drawn.
 
-    Prints the prime, then the text. Without a prime, a text begins as after a line break.
+    Prints the prime, then the text. Without a prime, a text begins as after a line break. A model
+    of lines generates whole lines, and says how many of them stand in its training text.
     """
     machine.prepare()
     import numpy as np
@@ -67,30 +100,121 @@ def sample(
     from charlm import checkpoint
     from charlm.rundir import find_checkpoint
     from charlm.sample import Choice, generate, generate_until
-    from charlm.text.corpus import read_bytes
+    from charlm.text.units import LINE_BREAK
 
     if prime is not None and prime_file is not None:
         raise click.UsageError("--prime and --prime-file exclude each other.")
     loaded = checkpoint.load(find_checkpoint(checkpoint_path))
-    vocabulary = loaded.vocabulary
-    units = vocabulary.units
-    if prime_file is not None:
-        codes = units.of_bytes(read_bytes(prime_file), f"prime {prime_file}")
+    vocabulary, by_line = loaded.vocabulary, loaded.config.corpus.mode == "lines"
+    if by_line and (novelty or stop_after_lines):
+        option = "--novelty" if novelty else "--stop-after-lines"
+        raise click.UsageError(
+            f"{option} is for texts: this model generates single lines, and counts new ones."
+        )
+    codes = _prime(loaded, prime, prime_file)
+    begun = np.array([LINE_BREAK], np.uint32)
+    if by_line:
+        if LINE_BREAK in codes:
+            raise click.UsageError("a prime for a model of lines cannot hold a line break.")
+        before = np.concatenate([begun, codes])
     else:
-        codes = units.of_text(prime or "")
-    shown, before = vocabulary.encode(codes, "the prime"), codes
-    if not len(shown):
-        before = np.array([code for code in (ord("\n"),) if code in vocabulary.codes], np.uint32)
+        before = codes if len(codes) or vocabulary.line_break is None else begun
     primed = vocabulary.encode(before, "the prime")
-    stopping = vocabulary.encode(units.of_text(stop or ""), "--stop")
+    _warn_of_unknown(vocabulary, codes)
+    stopping = vocabulary.encode(vocabulary.units.of_text(stop or ""), "--stop")
     choice = Choice(temperature, top_k, top_p, greedy)
-    for number, sequence in enumerate(np.random.SeedSequence(seed).spawn(num)):
-        if number:
+    lines = 1 if by_line else stop_after_lines or 0
+    samples = []
+    for number, sequence in enumerate(np.random.SeedSequence(seed).spawn(num or (_LINES if by_line else 1))):
+        if number and not (by_line or raw):
             click.echo()  # an empty line between samples
-        writer = units.writer()
+        show, finish = _writer(vocabulary, raw)
         for code in codes:
-            click.echo(writer.write(int(code)), nl=False)
-        ids = generate(loaded.model, loaded.parameters, primed, choice, np.random.default_rng(sequence))
-        for drawn in generate_until(ids, length, stopping):
-            click.echo(writer.write(int(vocabulary.codes[drawn])), nl=False)
-        click.echo(writer.finish())
+            show(int(code))
+        rng = np.random.default_rng(sequence)
+        ids = generate(loaded.model, loaded.parameters, primed, choice, rng, vocabulary.unknown)
+        generated = []
+        for drawn in generate_until(ids, length, stopping, lines, vocabulary.line_break):
+            generated.append(drawn)
+            if raw or not (by_line and drawn == vocabulary.line_break):
+                show(int(vocabulary.codes[drawn]))
+        finish()
+        # of a line all is compared, of a text what was generated
+        samples.append(
+            vocabulary.units.text(np.append(codes if by_line else [], vocabulary.codes[generated]))
+        )
+    if novelty or by_line:
+        _compare(loaded, samples)
+
+
+def _prime(loaded: Checkpoint, prime: str | None, file: Path | None) -> Ids:
+    """The codes `[N]` to go on from."""
+    import numpy as np
+
+    from charlm.build import build_recipe
+    from charlm.text.sources import Source
+    from charlm.text.units import LINE_BREAK
+
+    recipe = build_recipe(loaded.config.corpus)
+    if file is None:
+        return recipe.units.of_text(prime or "")
+    pieces = [piece.codes for piece in recipe.pieces([Source(str(file), "prime")])]
+    codes = np.concatenate([*pieces, np.zeros(0, np.uint8)])
+    if recipe.by_line and len(codes) and codes[-1] == LINE_BREAK:
+        codes = codes[:-1]
+    return codes
+
+
+def _warn_of_unknown(vocabulary: Vocabulary, codes: Ids) -> None:
+    import numpy as np
+
+    named = vocabulary.lacking(*np.unique(codes, return_counts=True)) if vocabulary.has_unknown else ""
+    if named:
+        click.echo(f"Warning: the prime holds what is unknown to the model, read as <unk>: {named}", err=True)
+
+
+def _writer(vocabulary: Vocabulary, raw: bool) -> tuple[Callable[[int], None], Callable[[], None]]:
+    """What shows one code, and what shows the rest at the end."""
+    units = vocabulary.units
+    if raw:
+
+        def show_raw(code: int) -> None:
+            click.echo(bytes([code]) if units.is_byte else chr(code), nl=False)
+
+        return show_raw, lambda: None
+    writer = units.writer()
+    return (
+        lambda code: click.echo(writer.write(code), nl=False),
+        lambda: click.echo(writer.finish()),
+    )
+
+
+def _compare(loaded: Checkpoint, samples: list[str]) -> None:
+    """Say on stderr how much of the samples stands in the training text."""
+    from charlm import novelty
+
+    corpus = loaded.config.corpus
+    try:
+        if "-" in corpus.paths:
+            raise CorpusError("the training text came from standard input")
+        text, _ = open_corpus(corpus, loaded.vocabulary)
+        if text.digest != loaded.corpus.get("digest"):
+            raise CorpusError("the training text has changed since")
+        pieces = novelty.shown_pieces(text.part("train"), loaded.vocabulary)
+        if text.by_line:
+            lines = [sample.removesuffix("\n") for sample in samples]
+            known = novelty.lines_that_stand_in(pieces, set(lines))
+            old = sum(line in known for line in lines)
+            click.echo(f"{len(lines)} lines: {len(lines) - old} new, {old} in the training text", err=True)
+            return
+        stretches = [stretch for sample in samples for stretch in novelty.stretches_of(sample)]
+        known = novelty.stretches_that_stand_in(pieces, set(stretches))
+        old = sum(stretch in known for stretch in stretches)
+        share = f"{100 * old / len(stretches):.1f} % " if stretches else ""
+        click.echo(
+            f"{share}of {len(stretches):,} stretches of {novelty.STRETCH} characters "
+            "stand in the training text",
+            err=True,
+        )
+    except CharlmError as error:
+        click.echo(f"Warning: nothing to compare with: {error}", err=True)

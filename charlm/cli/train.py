@@ -6,6 +6,7 @@ import contextlib
 import os
 import signal
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
@@ -15,7 +16,8 @@ import click
 from charlm import config as configuration
 from charlm import configfile, machine
 from charlm.cli.options import set_option
-from charlm.cli.show import losses, place
+from charlm.cli.reading import corpus_option, open_corpus, shown, with_path
+from charlm.cli.show import losses
 from charlm.config import Config
 from charlm.errors import RunError
 
@@ -49,9 +51,7 @@ class _WithKeys(click.Command):
     help="The YAML configuration.",
 )
 @set_option
-@click.option(
-    "--corpus", type=click.Path(path_type=Path), metavar="FILE", help="Train on this text (corpus.path)."
-)
+@corpus_option
 @click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="Keep the run here (run.dir).")
 @click.option("--resume", is_flag=True, help="Continue the run in its directory exactly where it stopped.")
 @click.option("--overwrite", is_flag=True, help="Begin anew in a directory that already holds a run.")
@@ -64,7 +64,7 @@ class _WithKeys(click.Command):
 def train(
     config_path: Path,
     overrides: tuple[str, ...],
-    corpus: Path | None,
+    corpus: str | None,
     out: Path | None,
     resume: bool,
     overwrite: bool,
@@ -80,7 +80,7 @@ def train(
         raise click.UsageError("--resume and --overwrite exclude each other.")
     config = configfile.load(config_path, overrides)
     if corpus is not None:
-        config = config.replace({"corpus.path": str(corpus.resolve())})
+        config = replace(config, corpus=with_path(config.corpus, corpus))
     if out is not None:
         config = config.replace({"run.dir": str(out)})
     if not config.corpus.path:
@@ -97,9 +97,7 @@ def train(
 def _prepare(config: Config, threads: int, resume: bool, overwrite: bool) -> tuple[Trainer, RunDirectory]:
     """A trainer at its beginning, or where its run stopped; nothing is written before all is checked."""
     from charlm import checkpoint
-    from charlm.build import build_units
     from charlm.rundir import RunDirectory
-    from charlm.text.corpus import read_corpus
     from charlm.train import Trainer
 
     directory = RunDirectory(Path(config.run.dir))
@@ -110,7 +108,7 @@ def _prepare(config: Config, threads: int, resume: bool, overwrite: bool) -> tup
     if resume and not directory.last.exists():
         raise RunError(f"{directory.path} holds no last.npz to resume from; leave out --resume")
     saved = checkpoint.load(directory.last) if resume else None
-    text = read_corpus(Path(config.corpus.path), build_units(config.corpus), config.corpus.split)
+    text, _ = open_corpus(config.corpus)
     trainer = Trainer(config, text, threads)
     if saved is None:
         if not claimed:
@@ -135,8 +133,9 @@ def _announce(trainer: Trainer, directory: RunDirectory) -> None:
     """Say on stderr what is about to be trained, and on what."""
     config, text = trainer.config, trainer.corpus
     parts = ", ".join(f"{len(text.part(name)):,} {name}" for name in ("train", "validation", "test"))
+    lines = f"{len(text.whole):,} lines, " if text.by_line else ""
     click.echo(
-        f"{place(config.corpus.path)}: {len(text.ids):,} {config.corpus.unit}s ({parts}), "
+        f"{shown(config.corpus.paths)}: {lines}{len(text.ids):,} {config.corpus.unit}s ({parts}), "
         f"vocabulary of {len(text.vocabulary):,}\n"
         f"{config.model.layers} x {config.model.hidden} {config.model.cell}, "
         f"{trainer.parameters.flat.size:,} parameters; {trainer.planned_steps:,} updates of "
@@ -214,10 +213,8 @@ def _summarise(trainer: Trainer, directory: RunDirectory) -> None:
 
 def _prime(trainer: Trainer) -> str:
     """The text's first word, to begin a sample with; only if it is plain enough to be typed."""
-    ids = trainer.corpus.part("train")[:40]
-    if trainer.config.corpus.unit == "byte":
-        return ""
-    words = "".join(chr(code) for code in trainer.corpus.vocabulary.codes[ids]).split()
+    corpus = trainer.corpus
+    words = corpus.vocabulary.text(corpus.ids[:40]).split()
     if not words or not words[0].isalnum():
         return ""
-    return words[0] if len(words) > 1 else words[0][:2]
+    return words[0] if len(words) > 1 and not corpus.by_line else words[0][:2]

@@ -1,20 +1,31 @@
-"""A corpus: a file read, encoded, and split into training, validation and test."""
+"""A corpus: files read, encoded, and split into training, validation and test."""
 
 from __future__ import annotations
 
+import functools
 import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
+import json
+import unicodedata
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+
+import numpy as np
 
 from charlm.errors import CorpusError
 from charlm.files import reason
 from charlm.nn.parameters import Ids
-from charlm.text.units import Units
-from charlm.text.vocabulary import Vocabulary
+from charlm.text.cache import Cache, Encoded
+from charlm.text.lines import Lines, Text, boundaries, target_count
+from charlm.text.reader import Recipe, begins_with_mark
+from charlm.text.sources import Source, digest
+from charlm.text.units import LINE_BREAK
+from charlm.text.vocabulary import Counter, Vocabulary
 
 SPLITS = ("train", "validation", "test")
 """The parts of a corpus, in the order in which they lie in it."""
+
+Progress = Callable[[str, int], None]
+"""Told what is being done, and how many bytes of the files have just been dealt with."""
 
 
 @dataclass(frozen=True)
@@ -27,53 +38,161 @@ class Corpus:
     split: tuple[float, float, float]
     """Shares of training, validation and test."""
     digest: str
-    """SHA-256 of the file, in hexadecimal."""
+    """SHA-256 of the file, in hexadecimal; see `sources.digest`."""
+    by_line: bool = False
+    """Whether every line is an example of its own."""
+    warnings: tuple[str, ...] = ()
+    """What the user should know of how it was read."""
 
-    def part(self, name: str) -> Ids:
-        """The ids of `train`, `validation` or `test`: contiguous, in this order, nothing left out."""
+    @property
+    def whole(self) -> Text:
+        """All of it."""
+        return self._all_lines if self.by_line else self.ids
+
+    def part(self, name: str) -> Text:
+        """`train`, `validation` or `test`.
+
+        Of a text, contiguous and in this order, nothing left out; of lines, each in one of them.
+        """
         number = SPLITS.index(name)
-        start, stop = (self._boundary(k) for k in (number, number + 1))
+        if self.by_line:
+            return self._lines[number]
+        start, stop = self.edges(name)
         return self.ids[start:stop]
 
-    def _boundary(self, parts: int) -> int:
-        """Where the first so many parts end: the text's share of them, rounded down."""
-        share = sum(self.split[:parts]) / sum(self.split)
-        # rounded first, so that 0.7 + 0.1 = 0.7999… does not lose a character
-        return int(round(len(self.ids) * share, 6))
+    def edges(self, name: str) -> tuple[int, int]:
+        """Where a part of a text that is not by lines begins and ends."""
+        number = SPLITS.index(name)
+        edges = boundaries(len(self.ids), self.split)
+        return edges[number], edges[number + 1]
 
     def usable(self, name: str) -> bool:
-        """Whether a part has something to predict: two units at least."""
-        return len(self.part(name)) >= 2
+        """Whether a part has something to predict: a line, or two units at least."""
+        return target_count(self.part(name)) > 0
+
+    @functools.cached_property
+    def _lines(self) -> tuple[Lines, Lines, Lines]:
+        return self._all_lines.split(self.split)
+
+    @functools.cached_property
+    def _all_lines(self) -> Lines:
+        return Lines.of(self.ids, int(self.ids[0]))  # a text by lines begins with a line break
 
 
-def read_bytes(path: Path) -> bytes:
-    """The contents of a text file; raises `CorpusError` naming it."""
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise CorpusError(f"text {path} cannot be read: {reason(error)}") from error
+def nothing(what: str, size: int) -> None:
+    """Progress that nobody wants to hear of."""
 
 
 def read_corpus(
-    path: Path, units: Units, split: Sequence[float], vocabulary: Vocabulary | None = None
+    sources: Sequence[Source],
+    recipe: Recipe,
+    split: Sequence[float],
+    vocabulary: Vocabulary | None = None,
+    cache: Cache | None = None,
+    progress: Progress = nothing,
 ) -> Corpus:
-    """Read a corpus; its vocabulary is that of the whole file unless one is given.
+    """Read a corpus; its vocabulary is that of all files unless one is given.
 
-    The vocabulary covers all parts, so that no part holds an unknown character. Raises
-    `CorpusError` if the file cannot be read, is not UTF-8, or is too short to learn from, and
-    `VocabularyError` if a given vocabulary lacks a character.
+    The vocabulary covers all parts, so that no part holds an unknown unit, but for those that are
+    rarer than the recipe's `min_count`. With a cache, the text is mapped into memory from there,
+    and put there if it is not.
+
+    Raises `CorpusError` if a file cannot be read or decoded, changes meanwhile, or is too short
+    to learn from, and `VocabularyError` if a given vocabulary lacks a unit and has no `<unk>`.
     """
-    data = read_bytes(path)
-    if not data:
-        raise CorpusError(f"text {path} is empty")
-    codes = units.of_bytes(data, f"text {path}")
-    what = "byte" if units.unit == "byte" else "character"
-    if len(codes) < 2:
-        raise CorpusError(
-            f"text {path} holds one {what}; it takes two at least, one to predict the other from"
-        )
+    stamps = [source.stamp() for source in sources]
+    sha256 = digest(sources, lambda size: progress("looking at", size))
+    encoder = _Encoder(sources, recipe, sha256, cache, progress)
+    encoded = encoder.encoded()
     if vocabulary is None:
-        vocabulary = Vocabulary.of(codes, units)
-    ids = vocabulary.encode(codes, f"text {path}")
+        vocabulary = encoder.vocabulary(encoded)
+    elif vocabulary != encoder.vocabulary(encoded):
+        if recipe.min_count > 1:  # what this text has seldom may be known all the same
+            encoder = _Encoder(sources, replace(recipe, min_count=1), sha256, cache, progress)
+            encoded = encoder.encoded()
+        codes = np.array(encoded.codes, np.uint32)
+        encoded = Encoded(vocabulary.recode(encoded.ids, codes, encoder.where), encoded.codes)
+    if stamps != [source.stamp() for source in sources]:
+        raise CorpusError(f"{encoder.where} changed while it was being read")
     train, validation, test = split
-    return Corpus(ids, vocabulary, (train, validation, test), hashlib.sha256(data).hexdigest())
+    return Corpus(
+        encoded.ids, vocabulary, (train, validation, test), sha256, recipe.by_line, tuple(encoder.warnings)
+    )
+
+
+class _Encoder:
+    """Files as ids, from the cache or read."""
+
+    def __init__(
+        self, sources: Sequence[Source], recipe: Recipe, sha256: str, cache: Cache | None, progress: Progress
+    ) -> None:
+        self.sources, self.recipe, self.sha256 = sources, recipe, sha256
+        self.cache, self.progress = cache, progress
+        self.where = str(sources[0]) if len(sources) == 1 else f"the text of {len(sources)} files"
+        self.warnings: list[str] = []
+        if not recipe.units.is_byte:
+            self.warnings += [
+                f"{source} begins with a byte-order mark, which is left out"
+                for source in sources
+                if begins_with_mark(source, recipe.encoding)
+            ]
+
+    def vocabulary(self, encoded: Encoded) -> Vocabulary:
+        return Vocabulary(encoded.codes, self.recipe.units, self.recipe.min_count > 1)
+
+    def encoded(self) -> Encoded:
+        """The text, its vocabulary its own."""
+        names, settings = [source.name for source in self.sources], asdict(self.recipe)
+        # normal forms and small letters are those of a version of Unicode
+        identity = [self.sha256, settings, unicodedata.unidata_version]
+        key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode("ascii")).hexdigest()
+        found = self.cache.load(key) if self.cache else None
+        if found:
+            return found
+        counter = Counter(counting=self.recipe.min_count > 1)
+        for codes in self._codes("reading"):
+            counter.add(codes)
+        self._check(counter.units)
+        kept = {int(code) for code in counter.codes(self.recipe.min_count)}
+        if not kept:
+            raise CorpusError(
+                f"{self.where} holds nothing {self.recipe.min_count} times: lower corpus.min_count"
+            )
+        if self.recipe.by_line:
+            kept.add(LINE_BREAK)
+        codes_kept = sorted(kept)
+        vocabulary = Vocabulary(codes_kept, self.recipe.units, self.recipe.min_count > 1)
+        if self.cache:
+            try:
+                self.cache.store(key, names, settings, codes_kept, self._ids(vocabulary))
+                found = self.cache.load(key)
+            except OSError as error:
+                self.warnings.append(
+                    f"{self.where} cannot be kept in the cache, {self.cache.directory}: {reason(error)}"
+                )
+        if found:
+            return found
+        ids: Ids = np.empty(counter.units, vocabulary.dtype)
+        filled = 0
+        for piece in self._ids(vocabulary):
+            ids[filled : filled + len(piece)] = piece
+            filled += len(piece)
+        return Encoded(ids, codes_kept)
+
+    def _codes(self, what: str) -> Iterator[Ids]:
+        return self.recipe.codes(self.sources, lambda size: self.progress(what, size))
+
+    def _ids(self, vocabulary: Vocabulary) -> Iterator[Ids]:
+        return (vocabulary.encode(codes, self.where) for codes in self._codes("encoding"))
+
+    def _check(self, units: int) -> None:
+        """Raise `CorpusError` for a text that nothing can be learnt from."""
+        what = "byte" if self.recipe.units.is_byte else "character"
+        if self.recipe.by_line and units < 2:
+            raise CorpusError(f"{self.where} holds no lines")
+        if units == 0:
+            raise CorpusError(f"{self.where} is empty")
+        if units == 1:
+            raise CorpusError(
+                f"{self.where} holds one {what}; it takes two at least, one to predict the other from"
+            )

@@ -1,0 +1,83 @@
+"""Reading a corpus with everything around it: the cache, a bar while it takes, warnings."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from charlm.cli.show import place
+from charlm.config import CorpusConfig
+from charlm.files import STANDARD_INPUT, anchored
+
+if TYPE_CHECKING:
+    from charlm.text.corpus import Corpus
+    from charlm.text.sources import Source
+    from charlm.text.vocabulary import Vocabulary
+
+corpus_option = click.option(
+    "--corpus",
+    metavar="FILE",
+    help="This text instead of corpus.path: a file, a directory, a pattern, or - for standard input.",
+)
+
+
+def with_path(config: CorpusConfig, path: str) -> CorpusConfig:
+    """The corpus of that path, relative to the current directory, read in the same way."""
+    return dataclasses.replace(config, path=anchored(path, Path.cwd()))
+
+
+def shown(paths: Sequence[str]) -> str:
+    """Paths as one would type them, not too many of them."""
+    names = [name if name == STANDARD_INPUT else place(name) for name in paths]
+    return ", ".join(names) if len(names) <= 3 else f"{names[0]} and {len(names) - 1} more"
+
+
+def open_corpus(
+    config: CorpusConfig, vocabulary: Vocabulary | None = None
+) -> tuple[Corpus, Sequence[Source]]:
+    """Find and read a corpus; warnings go to stderr, and so does a bar if it takes long."""
+    from charlm.build import build_recipe
+    from charlm.text.cache import user_cache
+    from charlm.text.corpus import read_corpus
+    from charlm.text.sources import find
+
+    sources = find(config.paths)
+    bar = _Bar(sum(source.stamp()[0] for source in sources))
+    try:
+        corpus = read_corpus(
+            sources, build_recipe(config), config.split, vocabulary, user_cache(), bar.advance
+        )
+    finally:
+        bar.close()
+    for warning in corpus.warnings:
+        click.echo(f"Warning: {warning}", err=True)
+    return corpus, sources
+
+
+class _Bar:
+    """How far reading is, on a terminal and if it takes more than a moment."""
+
+    def __init__(self, size: int) -> None:
+        self.size, self.what = size, ""
+        self.bar: Any = None
+
+    def advance(self, what: str, size: int) -> None:
+        from tqdm import tqdm
+
+        if what != self.what:
+            self.close()
+            self.what = what
+            tqdm.monitor_interval = 0  # no thread of its own: workers are forked later
+            self.bar = tqdm(
+                total=self.size, desc=what, unit="B", unit_scale=True, leave=False, delay=0.5, disable=None
+            )
+        self.bar.update(size)
+
+    def close(self) -> None:
+        if self.bar is not None:
+            self.bar.close()
+            self.bar = None

@@ -1,0 +1,94 @@
+"""How much original text the units of a part stand for.
+
+Scores of models with different units are compared per character, and per byte of UTF-8, of the
+text as it stood in the files. Normal forms, folded line breaks and `<unk>` cannot be undone, so
+the files are read again and counted.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+import numpy as np
+
+from charlm.text.corpus import Corpus
+from charlm.text.lines import Lines
+from charlm.text.reader import Recipe
+from charlm.text.sources import Source
+from charlm.text.units import Units, folded
+
+
+@dataclass(frozen=True)
+class Originals:
+    """So many characters, of so many bytes of UTF-8."""
+
+    characters: int
+    size: int
+
+    @classmethod
+    def of(cls, text: str | bytes) -> Originals:
+        """Of a text; of bytes, those count as characters that do not continue one in UTF-8."""
+        if isinstance(text, bytes):
+            values = np.frombuffer(text, np.uint8)
+            return cls(int(np.count_nonzero(values & 0xC0 != 0x80)), len(text))
+        return cls(len(text), len(text.encode("utf-8", "surrogatepass")))
+
+    def __add__(self, other: Originals) -> Originals:
+        return Originals(self.characters + other.characters, self.size + other.size)
+
+
+def scored_originals(
+    corpus: Corpus, sources: Sequence[Source], recipe: Recipe, split: str | None
+) -> Originals:
+    """What is scored of a part, or of the whole: of a text all but its first unit; of lines all.
+
+    Raises `CorpusError` if the files cannot be read again.
+    """
+    if corpus.by_line:
+        return _of_lines(corpus, sources, recipe, split)
+    start, stop = corpus.edges(split) if split else (0, len(corpus.ids))
+    return _of_units(sources, recipe, start + 1, stop)
+
+
+def _of_units(sources: Sequence[Source], recipe: Recipe, start: int, stop: int) -> Originals:
+    """The originals of units `start` to `stop`; a character across an edge belongs to what is before it."""
+    total, before = Originals(0, 0), 0
+    for piece in recipe.pieces(sources):
+        text, units = piece.original, len(piece.codes)
+        if start <= before and before + units <= stop:
+            total += Originals.of(text)
+        elif before < stop and start < before + units:
+            first, last = (_place(text, edge - before, recipe.units) for edge in (start, stop))
+            total += Originals.of(text[first:last])
+        before += units
+    return total
+
+
+def _place(text: str | bytes, edge: int, units: Units) -> int:
+    """The fewest characters of `text` that make so many units."""
+    return bisect_left(range(len(text)), edge, key=lambda place: len(units.codes(text[:place])))
+
+
+def _of_lines(corpus: Corpus, sources: Sequence[Source], recipe: Recipe, split: str | None) -> Originals:
+    """The originals of lines, each with one line break."""
+    whole = cast(Lines, corpus.whole)
+    part = cast(Lines, corpus.part(split)) if split else whole
+    chosen = np.isin(whole.places, part.places)
+    total = Originals(0, 0)
+    for number, line in enumerate(_lines(sources, recipe)):
+        if chosen[number]:
+            total += Originals.of(line) + Originals(1, 1)
+    return total
+
+
+def _lines(sources: Sequence[Source], recipe: Recipe) -> Iterator[str | bytes]:
+    """Every line of the files that is not empty, without its line break."""
+    held: Any = b"" if recipe.units.is_byte else ""
+    for piece in recipe.pieces(sources):
+        *lines, held = (held + folded(piece.original)).split(b"\n" if recipe.units.is_byte else "\n")
+        yield from filter(None, lines)
+    if held:
+        yield held
