@@ -28,7 +28,7 @@ LAYERS = [
     ["nn.cells.rnn", "nn.cells.lstm", "nn.cells.gru", "nn.model"],
     ["nn.gradcheck", "nn.stepper"],
     ["optim.clipping", "optim.optimizers", "optim.schedules"],
-    ["text.units"],
+    ["text.units", "text.lines"],
     ["text.vocabulary", "text.batches"],
     ["text.corpus"],
     ["config"],
