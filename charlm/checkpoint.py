@@ -11,9 +11,9 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from itertools import pairwise
+from itertools import chain
 from pathlib import Path
 from types import NoneType
 from typing import Any
@@ -28,10 +28,10 @@ from charlm.config import Config, from_nested
 from charlm.errors import CharlmError, CheckpointError, shortened
 from charlm.files import reason, write_whole
 from charlm.nn.model import Model
-from charlm.nn.parameters import Array, Parameters
+from charlm.nn.parameters import Array, Ids, Parameters
 from charlm.text.vocabulary import Vocabulary
 
-FORMAT = 1
+FORMAT = 2
 """Version of the file format that is written."""
 
 _PARAMETERS, _TRAINING, _METADATA = "parameters/", "training/", "metadata"
@@ -70,7 +70,7 @@ def save(path: Path, checkpoint: Checkpoint) -> None:
         "format": FORMAT,
         "charlm": __version__,
         "config": checkpoint.config.nested(),
-        "vocabulary": [int(code) for code in checkpoint.vocabulary.codes],
+        "vocabulary": _listed(checkpoint.vocabulary.codes),
         "corpus": checkpoint.corpus,
         "progress": checkpoint.progress,
     }
@@ -146,7 +146,10 @@ def _load(archive: Archive, where: str) -> Checkpoint:
     return Checkpoint(config, vocabulary, parameters, corpus, progress, training)
 
 
-_MIGRATIONS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {}
+_MIGRATIONS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {
+    # keys of corpus came, whose defaults are what there was before, and ranges in vocabularies
+    1: lambda metadata: metadata,
+}
 """For each older format the function that turns its metadata into that of the next."""
 
 _SHOWN = {
@@ -180,13 +183,33 @@ def _refuse(constant: str) -> float:
     raise ValueError(f"{constant} in its metadata")
 
 
-def _codes(values: Any, unit: str) -> list[int]:
-    """The vocabulary as it is stored: codes in ascending order, each a character or a byte."""
-    largest = 0xFF if unit == "byte" else 0x10FFFF
-    whole = isinstance(values, list) and all(type(code) is int for code in values)
-    if not whole or any(a >= b for a, b in pairwise([-1, *values, largest + 1])):
+_LISTED = 100_000
+"""Codes that are listed one by one; more of them, which only most of Unicode is, as ranges."""
+
+
+def _listed(codes: Ids) -> list[Any]:
+    """A vocabulary as it is stored: its codes, or `[first, last]` of each unbroken range of them."""
+    if len(codes) <= _LISTED:
+        return [int(code) for code in codes]
+    breaks = np.flatnonzero(np.diff(codes) > 1)
+    firsts, lasts = codes[[0, *(breaks + 1)]], codes[[*breaks, -1]]
+    return [[int(first), int(last)] for first, last in zip(firsts, lasts, strict=True)]
+
+
+def _codes(values: Any, unit: str) -> Iterable[int]:
+    """The reverse of `_listed`, checked: in ascending order, each a character or a byte."""
+    if not isinstance(values, list):
         raise CheckpointError("holds a vocabulary that is not one")
-    return list(values)
+    largest = 0xFF if unit == "byte" else 0x10FFFF
+    before = -1
+    ranges = []
+    for value in values:
+        first, last = value if isinstance(value, list) and len(value) == 2 else (value, value)
+        if type(first) is not int or type(last) is not int or not before < first <= last <= largest:
+            raise CheckpointError("holds a vocabulary that is not one")
+        before = last
+        ranges.append(range(first, last + 1))
+    return chain.from_iterable(ranges)
 
 
 def _digest(metadata: Mapping[str, Any], arrays: Mapping[str, npt.NDArray[Any]]) -> str:

@@ -6,6 +6,7 @@ Units: nats per character, `-ln p`; bits per character, nats / ln 2; perplexity,
 from __future__ import annotations
 
 import math
+from contextlib import closing
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +16,7 @@ from charlm.nn.ops import cross_entropy
 from charlm.nn.parameters import Array, Ids, Parameters
 from charlm.nn.workspace import Workspace
 from charlm.team import Team, divide, shared
+from charlm.text.lines import Lines, Text, target_count
 
 STREAMS = 64
 """Most streams that a text is scored in side by side."""
@@ -24,6 +26,12 @@ STREAM_LENGTH = 1000
 
 STEPS = 100
 """Steps of one forward pass."""
+
+LINES = (256, 64, 16, 4, 1)
+"""Lines that are scored side by side: the most first, and to how few they narrow as lines end."""
+
+LINE_STEPS = STREAMS * STEPS // LINES[0]
+"""Steps of one forward pass of lines: so many that it takes no more memory than one of a text."""
 
 SEAM_STEPS = 25
 """Steps after which a seam is looked at again: a wrong start is often forgotten soon."""
@@ -60,24 +68,28 @@ class Score:
 
 
 def score(
-    model: Model, parameters: Parameters, ids: Ids, window: int | None = None, threads: int = 1
+    model: Model, parameters: Parameters, text: Text, window: int | None = None, threads: int = 1
 ) -> Score:
-    """Score every character of `ids [N]` but the first, which nothing stands before.
+    """Score every character of one text `[N]` but the first, which nothing stands before; or lines.
 
     Without `window` the state is carried from the first character to the last. With it, the text
     is scored in windows of so many characters, each from a zero state: the protocol of models
-    with a fixed context.
+    with a fixed context. Lines are scored each from a zero state, the line break before it its
+    first input and its own its last target.
 
-    Raises `ValueError` if there are fewer than two characters.
+    Raises `ValueError` if there is nothing to score, or a window is given with lines.
     """
-    if len(ids) < 2:
+    if not target_count(text):
         raise ValueError("it takes two characters to score one")
-    scorer = _Scorer(model, parameters, ids, threads)
-    try:
-        nats = scorer.carried() if window is None else scorer.windows(window)
-    finally:
-        scorer.close()
-    return Score(nats, len(ids) - 1)
+    if isinstance(text, Lines):
+        if window is not None:
+            raise ValueError("lines are scored one by one, not in windows")
+        with closing(_Scorer(model, parameters, text.ids, threads)) as scorer:
+            nats = scorer.lines(text)
+    else:
+        with closing(_Scorer(model, parameters, text, threads)) as scorer:
+            nats = scorer.carried() if window is None else scorer.windows(window)
+    return Score(nats, target_count(text))
 
 
 class _Lanes:
@@ -99,6 +111,8 @@ class _Lanes:
     def _work(self, number: int, part: slice) -> None:
         steps = int(self.steps[0])
         places = self.starts[None, part] + np.arange(steps)[:, None]  # [T, B]
+        # beside a longer line one that has ended reads on, unheeded, as far as there is a text
+        places = np.minimum(places, len(self.ids) - 2)
         before = tuple(tuple(array[part] for array in layer) for layer in self.state)
         logits, after, _ = self.model.forward(
             self.parameters, self.ids[places], before, self.workspaces[number]
@@ -111,7 +125,7 @@ class _Lanes:
 
 
 class _Scorer:
-    """Forward passes over streams of a text."""
+    """Forward passes over streams of a text, or lines of it."""
 
     def __init__(self, model: Model, parameters: Parameters, ids: Ids, threads: int = 1) -> None:
         self.model, self.parameters, self.ids, self.threads = model, parameters, ids, threads
@@ -209,4 +223,24 @@ class _Scorer:
         rest = targets - whole * window
         if rest:
             nats += float(self.run(np.array([whole * window]), rest, self.zero_state(1))[0][0])
+        return nats
+
+    def lines(self, lines: Lines) -> float:
+        """Lines, each from nothing, side by side with others of like lengths."""
+        order = np.argsort(lines.lengths, kind="stable")[::-1]  # the longest first
+        nats = 0.0
+        for start in range(0, len(order), LINES[0]):
+            group = order[start : start + LINES[0]]
+            starts, lengths = lines.places[group].astype(np.int64) - 1, lines.lengths[group]
+            state = self.zero_state(len(group))
+            for first in range(0, int(lengths[0]), LINE_STEPS):
+                # those that have not ended stand in front
+                alive = np.count_nonzero(lengths > first)
+                width = min(width for width in LINES if width >= alive)
+                starts, lengths = starts[:width], lengths[:width]
+                state = tuple(tuple(array[:width] for array in layer) for layer in state)
+                steps = min(LINE_STEPS, int(lengths[0]) - first)
+                rows, state = self.piece(starts + first, steps, state)
+                real = np.arange(first, first + steps)[:, None] < lengths  # [T, B]
+                nats += float(rows.sum(where=real))
         return nats

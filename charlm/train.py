@@ -21,7 +21,7 @@ from charlm.evaluate import Score, score
 from charlm.nn.parameters import Array
 from charlm.optim.schedules import Plateau
 from charlm.team import shared
-from charlm.text.batches import Streams, fit
+from charlm.text.batches import batches_of
 from charlm.text.corpus import Corpus
 from charlm.updater import Updater
 
@@ -126,6 +126,8 @@ class Trainer:
 
     Attributes
     ----------
+    streams
+        What the updates read, window by window.
     warning
         Set if the corpus is too small for the configured batch or window.
     steps_per_epoch, planned_steps
@@ -136,14 +138,16 @@ class Trainer:
         self, config: Config, corpus: Corpus, threads: int = 1, dtype: npt.DTypeLike = np.float32
     ) -> None:
         if not corpus.usable("train"):
+            size = "no lines" if corpus.by_line else f"{len(corpus.part('train'))} characters"
+            least = "one" if corpus.by_line else "two"
             raise RunError(
-                f"the training split holds {len(corpus.part('train'))} characters; "
-                "it takes two at least: give corpus.split a larger first part, or a longer text"
+                f"the training split holds {size}; it takes {least} at least: "
+                "give corpus.split a larger first part, or a longer text"
             )
         self.config, self.corpus = config, corpus
-        train = corpus.part("train")
-        batch, seq_len, self.warning = fit(len(train), config.train.batch, config.train.seq_len)
-        self.streams = Streams(train, batch, seq_len)
+        self.streams, self.warning = batches_of(
+            corpus.part("train"), config.train.batch, config.train.seq_len, config.train.seed
+        )
         self.model = build_model(config.model, len(corpus.vocabulary))
         starting, dropping = np.random.SeedSequence(config.train.seed).spawn(2)
         parameters = self.model.initialise(np.random.default_rng(starting), config.model.init, dtype)
@@ -179,12 +183,11 @@ class Trainer:
         error in any case).
         """
         step = self.progress.step
-        window = step % self.steps_per_epoch
-        if window == 0:  # every stream is back at its beginning
+        if self.streams.begins(step):
             for layer in self.carried:
                 for array in layer:
                     array[...] = 0.0
-        loss = self.updater.backpropagate(window, self.rng)
+        loss = self.updater.backpropagate(step, self.rng)
         norm = self.updater.clip()
         lr = self.config.train.lr * self.schedule.share(step, self.progress.plateau)
         dropped = None
@@ -195,7 +198,7 @@ class Trainer:
             dropped = f"gradient of {self.updater.first_not_finite()}" if math.isfinite(loss) else "loss"
             self._drop(step + 1, dropped)
         self.progress.step += 1
-        return Update(loss, norm, lr, self.streams.steps(window) * self.streams.batch, dropped)
+        return Update(loss, norm, lr, self.streams.characters(step), dropped)
 
     def _drop(self, step: int, what: str) -> None:
         """Go on without an update, or raise `DivergenceError`."""

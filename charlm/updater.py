@@ -19,7 +19,7 @@ from charlm.nn.workspace import Workspace
 from charlm.optim.clipping import clip_factor, clip_values
 from charlm.optim.optimizers import Optimizer
 from charlm.team import Team, divide, shared
-from charlm.text.batches import Streams
+from charlm.text.batches import Batches
 
 
 class Updater:
@@ -37,7 +37,7 @@ class Updater:
         self,
         model: Model,
         parameters: Parameters,
-        streams: Streams,
+        streams: Batches,
         optimizer: Optimizer,
         workers: int,
         clip_norm: float = 0.0,
@@ -53,7 +53,7 @@ class Updater:
             tuple(shared(array.shape, dtype) for array in layer) for layer in model.zero_state(B, dtype)
         )
         self._masks = [shared(shape, dtype) for shape in model.mask_shapes(streams.seq_len, B)]
-        self._window = shared((1,), np.int64)
+        self._step = shared((1,), np.int64)
         self._factors = shared((2,), np.float64)  # of the gradients, and the learning rate
         parts = divide(B, workers)
         count = len(parts)
@@ -65,12 +65,12 @@ class Updater:
         # last: workers know what was made before them
         self._team = Team(parts, self._backpropagate, self._collect, self._descend)
 
-    def backpropagate(self, number: int, rng: np.random.Generator) -> float:
-        """Loss and gradients of window `number` of the epoch; `carried` advances.
+    def backpropagate(self, step: int, rng: np.random.Generator) -> float:
+        """Loss and gradients of the window of update `step` of the run; `carried` advances.
 
         `rng` draws the dropout masks. Returns the mean loss of the window, in nats a character.
         """
-        self._window[0] = number
+        self._step[0] = step
         self.model.draw_masks(rng, self._window_masks(slice(None)))
         self._team.run(self._backpropagate)
         return float(self._losses.sum())
@@ -107,15 +107,17 @@ class Updater:
 
     def _window_masks(self, streams: slice) -> list[Array]:
         """The masks of these streams, as long as the window is (or of one step, if shared by all)."""
-        steps = self.streams.steps(int(self._window[0]))
+        steps = self.streams.steps(int(self._step[0]))
         return [mask[:steps, streams] for mask in self._masks]
 
     @np.errstate(over="ignore", invalid="ignore")  # what is not finite is found by the caller
     def _backpropagate(self, number: int, part: slice) -> None:
         """One worker's streams: its loss, its gradients, and its part of the carried state."""
-        x, y = self.streams.window(int(self._window[0]))
-        scored = x.size
+        step = int(self._step[0])
+        x, y, real = self.streams.window(step)
+        scored = self.streams.characters(step)  # of the whole window
         x, y = x[:, part], y[:, part].reshape(-1)
+        real = None if real is None else real[:, part].reshape(-1)
         workspace = self._workspaces[number]
         logits, after, tape = self.model.forward(
             self.parameters,
@@ -124,7 +126,7 @@ class Updater:
             workspace,
             tuple(self._window_masks(part)),
         )
-        loss, dlogits = softmax_cross_entropy(logits.reshape(y.size, self.model.vocab), y, scored)
+        loss, dlogits = softmax_cross_entropy(logits.reshape(y.size, self.model.vocab), y, scored, real)
         self.model.backward(
             self.parameters, self._partial[number], tape, dlogits.reshape(logits.shape), workspace
         )

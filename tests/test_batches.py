@@ -9,7 +9,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from charlm.nn.parameters import Ids
-from charlm.text.batches import Streams, fit
+from charlm.text.batches import LineBatches, Streams, batches_of, fit, fit_lines
+from charlm.text.lines import Lines
 
 unhurried = settings(deadline=None, max_examples=200)  # other work may share the processor
 
@@ -36,7 +37,8 @@ def read(size: int, batch: int, seq_len: int) -> Epoch:
     place = np.argsort(ids)
     streams = Streams(ids, batch, seq_len)
     windows = [streams.window(number) for number in range(streams.windows)]
-    return Epoch(size, seq_len, [place[x] for x, _ in windows], [place[y] for _, y in windows])
+    assert all(real is None for _, _, real in windows), "a text has no padding"
+    return Epoch(size, seq_len, [place[x] for x, _, _ in windows], [place[y] for _, y, _ in windows])
 
 
 # text, streams, window: what a floor or a ceiling gets wrong; all divide, none does, one of each
@@ -118,7 +120,7 @@ def test_a_text_of_101_characters_is_cut_as_computed_by_hand(
 
 def test_windows_are_steps_by_streams() -> None:
     """A window is `[T, B]`: steps go down, streams go across."""
-    x, y = Streams(np.arange(9), 2, 4).window(0)
+    x, y, _ = Streams(np.arange(9), 2, 4).window(0)
     assert x.tolist() == [[0, 4], [1, 5], [2, 6], [3, 7]]
     assert y.tolist() == [[1, 5], [2, 6], [3, 7], [4, 8]]
 
@@ -126,8 +128,19 @@ def test_windows_are_steps_by_streams() -> None:
 @pytest.mark.parametrize("kind", [np.uint8, np.uint16, np.uint32])
 def test_windows_keep_the_type_of_ids(kind: type[np.unsignedinteger]) -> None:
     """The ids of a window are of the text's own small type."""
-    x, y = Streams(np.arange(9, dtype=kind), 2, 4).window(0)
+    x, y, _ = Streams(np.arange(9, dtype=kind), 2, 4).window(0)
     assert {x.dtype, y.dtype} == {np.dtype(kind)}
+
+
+@pytest.mark.parametrize("number", [0, 1, 2, 3])
+def test_every_epoch_reads_the_text_alike(number: int) -> None:
+    """A step of a later epoch is that of the first; streams begin with an epoch, and only then."""
+    streams = Streams(np.arange(101), 3, 10)
+    for step in (number, number + 4, number + 400):
+        assert streams.window(step).x.tolist() == streams.window(number).x.tolist()
+        assert streams.steps(step) == len(streams.window(step).x)
+        assert streams.characters(step) == streams.window(step).x.size
+        assert streams.begins(step) == (number == 0)
 
 
 @given(characters=st.integers(2, 500), batch=st.integers(1, 60), seq_len=st.integers(1, 600))
@@ -171,3 +184,192 @@ def test_fit_says_what_it_changed(
 def test_fit_leaves_alone_what_fits(batch: int, seq_len: int) -> None:
     """Where every stream holds a whole window, the last character included, nothing changes."""
     assert fit(101, batch, seq_len) == (batch, seq_len, None)
+
+
+@dataclass(frozen=True)
+class LineEpochs:
+    """Some epochs of lines, the ids turned back into places of the text."""
+
+    lines: Lines
+    asked: int
+    seq_len: int
+    batches: LineBatches
+    epochs: list[list[list[tuple[Ids, Ids, Ids]]]]
+    """By epoch, then by batch, the windows: inputs, targets and what is real of them."""
+
+
+def read_lines(lengths: list[int], batch: int, seq_len: int, share: float, epochs: int = 2) -> LineEpochs:
+    """Read epochs of some of the lines of a text; its ids are all different, in mixed order."""
+    text = np.ones(1 + sum(lengths), np.uint8)
+    text[np.cumsum([0, *lengths])] = 0
+    lines = Lines.of(text, 0).split((share, 1 - share, 0.0))[0]
+    ids = np.random.default_rng(len(text)).permutation(len(text))
+    place = np.argsort(ids)
+    batches = LineBatches(Lines(ids, lines.places, lines.lengths), batch, seq_len, 3)
+    read: list[list[list[tuple[Ids, Ids, Ids]]]] = []
+    for step in range(epochs * batches.windows):
+        x, y, real = batches.window(step)
+        real = np.ones(x.shape, bool) if real is None else real
+        assert batches.steps(step) == len(x)
+        assert batches.characters(step) == real.sum() > 0
+        if step % batches.windows == 0:
+            read.append([])
+        if batches.begins(step):
+            read[-1].append([])
+        read[-1][-1].append((place[x], place[y], real))
+    return LineEpochs(lines, batch, seq_len, batches, read)
+
+
+@st.composite
+def line_epochs(draw: st.DrawFn) -> LineEpochs:
+    """Two epochs of lines of any lengths, a few of them long, any batch, any window, any part."""
+    length = st.one_of(st.integers(2, 6), st.integers(2, 150))
+    lengths = draw(st.lists(length, min_size=2, max_size=60))
+    share = draw(st.sampled_from([0.5, 1.0]))
+    batch = draw(st.integers(1, int(share * len(lengths))))
+    return read_lines(lengths, batch, draw(st.integers(1, 160)), share)
+
+
+@given(read=line_epochs())
+@unhurried
+def test_every_line_is_trained_on_once_an_epoch(read: LineEpochs) -> None:
+    """The targets of an epoch are the units of all lines, each once; inputs stand one before."""
+    expected = [
+        place + k
+        for place, length in zip(read.lines.places.tolist(), read.lines.lengths.tolist(), strict=True)
+        for k in range(length)
+    ]
+    for epoch in read.epochs:
+        windows = [window for batch in epoch for window in batch]
+        assert sorted(np.concatenate([y[real] for _, y, real in windows]).tolist()) == expected
+        for x, y, real in windows:
+            np.testing.assert_array_equal(x[real], y[real] - 1)
+
+
+@given(read=line_epochs())
+@unhurried
+def test_a_row_holds_one_line_from_its_beginning_to_its_end(read: LineEpochs) -> None:
+    """Windows of a batch put together give each row a line, then padding: the carried state fits."""
+    length = dict(zip(read.lines.places.tolist(), read.lines.lengths.tolist(), strict=True))
+    for batch in itertools.chain(*read.epochs):
+        targets = np.concatenate([y for _, y, _ in batch])
+        real = np.concatenate([real for _, _, real in batch])
+        for b in range(read.batches.batch):
+            count = int(real[:, b].sum())
+            assert real[:count, b].all()
+            if count:
+                first = int(targets[0, b])
+                assert targets[:count, b].tolist() == list(range(first, first + length[first]))
+
+
+@given(read=line_epochs())
+@unhurried
+def test_windows_of_lines_are_alike_and_as_many_every_epoch(read: LineEpochs) -> None:
+    """No window is longer than T, those of a batch differ by a step at most, none is superfluous."""
+    for epoch in read.epochs:
+        assert sum(map(len, epoch)) == read.batches.windows
+        for batch in epoch:
+            steps = [len(x) for x, _, _ in batch]
+            assert max(steps) <= read.batches.seq_len <= read.seq_len
+            assert max(steps) - min(steps) <= 1
+            assert (len(steps) - 1) * read.batches.seq_len < sum(steps)
+            assert batch[-1][2][-1].any(), "the last step is padding in every row"
+    assert max(len(x) for x, _, _ in itertools.chain(*read.epochs[0])) <= max(read.lines.lengths)
+
+
+@given(read=line_epochs())
+@unhurried
+def test_batches_are_even_and_of_like_lengths(read: LineEpochs) -> None:
+    """No more batches than needed, a line more or less; no line fits between those of another batch."""
+    for epoch in read.epochs:
+        lengths = sorted(
+            sorted(n for n in np.concatenate([real for _, _, real in batch]).sum(axis=0).tolist() if n)
+            for batch in epoch
+        )
+        sizes = [len(batch) for batch in lengths]
+        assert len(sizes) == -(-len(read.lines) // read.asked)
+        assert max(sizes) - min(sizes) <= 1
+        assert max(sizes) == read.batches.batch <= read.asked
+        assert all(shorter[-1] <= longer[0] for shorter, longer in itertools.pairwise(lengths))
+
+
+def test_lines_are_cut_as_computed_by_hand() -> None:
+    """Five lines in batches of at most two: 2 | 3 4 | 5 9, and 9 steps are three windows of three."""
+    read = read_lines([9, 3, 5, 2, 4], 2, 4, 1.0, epochs=1)
+    batches = sorted(
+        ([len(x) for x, _, _ in batch], sorted(np.sum([real.sum(axis=0) for _, _, real in batch], axis=0)))
+        for batch in read.epochs[0]
+    )
+    assert batches == [([2], [0, 2]), ([3, 3, 3], [5, 9]), ([4], [3, 4])]
+    assert (read.batches.batch, read.batches.seq_len, read.batches.windows) == (2, 4, 5)
+
+
+def _seen(batches: LineBatches, steps: range) -> list[list[list[int]]]:
+    return [batches.window(step).y.tolist() for step in steps]
+
+
+def _some_lines(count: int = 60) -> Lines:
+    """Lines of four units each; ids are places."""
+    text = np.ones(1 + 4 * count, np.uint8)
+    text[::4] = 0
+    lines = Lines.of(text, 0)
+    return Lines(np.arange(len(text)), lines.places, lines.lengths)
+
+
+def test_the_order_is_new_every_epoch_and_follows_from_seed_and_step() -> None:
+    """Epochs and seeds differ in who meets whom; a step asked for out of turn is the same step."""
+    lines = _some_lines()
+    batches = LineBatches(lines, 6, 10, seed=1)
+    first, second = _seen(batches, range(10)), _seen(batches, range(10, 20))
+    assert {frozenset(w[0]) for w in first} != {frozenset(w[0]) for w in second}
+    assert _seen(LineBatches(lines, 6, 10, seed=2), range(10)) != first
+    again = LineBatches(lines, 6, 10, seed=1)
+    assert _seen(again, range(17, 20)) == second[7:]
+    assert _seen(again, range(3, 10)) == first[3:]
+
+
+def test_batches_of_different_lengths_are_mixed() -> None:
+    """An epoch does not go from short lines to long ones."""
+    read = read_lines([n // 4 + 2 for n in range(80)], 4, 100, 1.0)
+    orders = [[len(batch[0][0]) for batch in epoch] for epoch in read.epochs]
+    assert orders[0] != orders[1]
+    assert all(order not in (sorted(order), sorted(order)[::-1]) for order in orders)
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16, np.uint32])
+def test_windows_of_lines_keep_the_type_of_ids(kind: type[np.unsignedinteger]) -> None:
+    """The ids of a window are of the text's own small type, padding included."""
+    text = np.array([0, 1, 0, 1, 1, 0], kind)
+    x, y, real = LineBatches(Lines.of(text, 0), 2, 9, 1).window(0)
+    assert real is not None
+    assert {x.dtype, y.dtype} == {np.dtype(kind)}
+    assert set(np.concatenate([x, y]).ravel().tolist()) <= {0, 1}
+
+
+def test_lines_of_one_length_have_no_padding() -> None:
+    """Where nothing is padding there is no mask to heed."""
+    batches = LineBatches(_some_lines(), 6, 10, 1)
+    assert all(batches.window(step).real is None for step in range(batches.windows))
+
+
+@pytest.mark.parametrize(
+    ("lines", "batch", "fitted", "warning"),
+    [
+        (60, 60, 60, None),
+        (60, 61, 60, "the training split has only 60 lines: train.batch from 61 to 60"),
+        (1, 50, 1, "the training split has only 1 lines: train.batch from 50 to 1"),
+    ],
+)
+def test_a_batch_has_no_more_lines_than_there_are(
+    lines: int, batch: int, fitted: int, warning: str | None
+) -> None:
+    """The batch shrinks to the number of lines, with a warning; the window without one."""
+    assert fit_lines(lines, batch) == (fitted, warning)
+    batches, told = batches_of(_some_lines(lines), batch, 50, 1)
+    assert (batches.batch, batches.seq_len, told) == (fitted, 4, warning)
+
+
+def test_one_text_is_read_in_streams() -> None:
+    """A text that is not lines gives streams, fitted as ever, and the seed changes nothing."""
+    text = np.arange(5)
+    assert batches_of(text, 1, 50, 1) == (Streams(text, 1, 4), fit(5, 1, 50)[2])

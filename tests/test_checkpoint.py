@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import json
 import os
@@ -14,7 +15,10 @@ import pytest
 from conftest import ROOT, make_trainer
 
 from charlm import checkpoint
+from charlm.build import build_model
 from charlm.errors import CheckpointError
+from charlm.text.units import Units
+from charlm.text.vocabulary import Vocabulary
 
 
 @pytest.fixture
@@ -178,7 +182,7 @@ def test_a_failed_save_leaves_the_old_checkpoint(
     assert sorted(tmp_path.iterdir()) == files
 
 
-@pytest.mark.parametrize(("version", "losses"), [(1, [3.3366, 3.368, 3.3349])])
+@pytest.mark.parametrize(("version", "losses"), [(1, [3.3366, 3.368, 3.3349]), (2, [3.3366, 3.368, 3.3349])])
 def test_old_formats_stay_readable(tmp_path: Path, version: int, losses: list[float]) -> None:
     """A checkpoint of every format there has been loads, and its training goes on as it would have then."""
     assert version <= checkpoint.FORMAT
@@ -187,6 +191,20 @@ def test_old_formats_stay_readable(tmp_path: Path, version: int, losses: list[fl
     trainer.restore(old, "the run")
     assert trainer.progress.step == 5
     assert [trainer.update().loss for _ in losses] == pytest.approx(losses, abs=1e-4)
+
+
+@pytest.mark.parametrize("size", [99_999, 100_001, 0x110000])
+def test_any_vocabulary_is_kept(tmp_path: Path, size: int) -> None:
+    """A vocabulary of any size, up to all of Unicode and with gaps in it, comes back as it was."""
+    codes = [code for code in range(size) if code % 10_000 != 7 and not 0xD800 <= code < 0xE000]
+    trainer = make_trainer(tmp_path, model__hidden=1, model__layers=1)
+    vocabulary = Vocabulary(codes, Units())
+    parameters = build_model(trainer.config.model, len(vocabulary)).initialise(
+        np.random.default_rng(0), "uniform"
+    )
+    made = dataclasses.replace(trainer.snapshot(), vocabulary=vocabulary, parameters=parameters, training={})
+    checkpoint.save(tmp_path / "large.npz", made)
+    assert checkpoint.load(tmp_path / "large.npz").vocabulary == vocabulary
 
 
 def test_migrated_metadata_is_checked_as_it_was_written(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -515,7 +515,13 @@ MISTAKES: list[tuple[str, dict[str, str | bytes], list[str], int, list[str]]] = 
         ["text.txt", "not UTF-8", "byte 10", "line 2", "unit: byte"],
     ),
     ("no text named", {"bad__yaml": ""}, ["train", "--config", "bad.yaml"], 2, ["corpus.path", "--corpus"]),
-    ("a directory as text", {}, ["train", "--config", "small.yaml", "--corpus", "."], 1, ["is a directory"]),
+    (
+        "a pattern for nothing",
+        {},
+        ["train", "--config", "small.yaml", "--corpus", "*.text"],
+        1,
+        ["*.text", "no file has such a name"],
+    ),
     ("no run yet", {}, ["sample"], 1, ["no run under ./runs", "charlm train"]),
     (
         "not a checkpoint",

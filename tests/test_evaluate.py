@@ -10,9 +10,11 @@ from conftest import FORMS, make_model
 
 from charlm import evaluate
 from charlm.evaluate import Score, score
-from charlm.nn.model import Model
-from charlm.nn.parameters import Ids, Parameters
+from charlm.nn.model import Model, States
+from charlm.nn.parameters import Array, Ids, Parameters
+from charlm.nn.stepper import Stepper
 from charlm.nn.workspace import Workspace
+from charlm.text.lines import Lines
 
 
 def _model(form: str, memory: float = 0.0) -> tuple[Model, Parameters]:
@@ -103,3 +105,82 @@ def test_too_short_a_text_is_refused() -> None:
     """One character cannot be scored: nothing stands before it."""
     with pytest.raises(ValueError, match="two characters"):
         score(*_model("rnn"), np.array([1]))
+
+
+def _lines(lengths: list[int], share: float = 1.0) -> Lines:
+    """A share of lines of these lengths over the ids 1 to 5, the line break being 0."""
+    text = np.random.default_rng(2).integers(1, 6, 1 + sum(lengths))
+    text[np.cumsum([0, *lengths])] = 0
+    return Lines.of(text.astype(np.uint8), 0).split((share, 1 - share, 0.0))[0]
+
+
+def _line_by_line(model: Model, parameters: Parameters, lines: Lines) -> float:
+    """The slow twin: one line at a time, each character alone, a textbook softmax."""
+    nats = 0.0
+    for place, length in zip(lines.places.tolist(), lines.lengths.tolist(), strict=True):
+        stepper = Stepper(model, parameters, model.zero_state(1, parameters.flat.dtype))
+        for k in range(place, place + length):
+            logits = stepper.step(int(lines.ids[k - 1])).astype(np.float64)
+            nats -= math.log(np.exp(logits[lines.ids[k]]) / np.exp(logits).sum())
+    return nats
+
+
+MANY = [2 + (7 * n) % 23 for n in range(700)]
+"""Three groups of lines, of all lengths from 2 to 24."""
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize(
+    "lengths",
+    [[2], [3, 2], [101, 100, 250], MANY, [*MANY[:90], 24, 25, 26, 51, 99, 330]],
+    ids=["one", "two", "long", "many", "one far longer"],
+)
+@pytest.mark.parametrize(("dtype", "exact"), [(np.float64, 1e-12), (np.float32, 1e-6)])
+def test_lines_are_scored_as_if_each_were_alone(
+    lengths: list[int], threads: int, dtype: type, exact: float
+) -> None:
+    """Lines side by side have the nats of each by itself, fed one character at a time."""
+    model, parameters = _model("gru after")
+    parameters = Parameters(parameters.shapes, flat=parameters.flat.astype(dtype))
+    lines = _lines(lengths)
+    result = score(model, parameters, lines, threads=threads)
+    assert result.characters == sum(lengths)
+    assert result.nats == pytest.approx(_line_by_line(model, parameters, lines), rel=exact)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_part_of_the_lines_is_scored_alone(form: str) -> None:
+    """Only the lines of the part count, with every cell, though others stand between them."""
+    model, parameters = _model(form)
+    lines = _lines(MANY, 0.4)
+    result = score(model, parameters, lines)
+    assert result.characters == lines.characters < sum(MANY) / 2
+    assert result.nats == pytest.approx(_line_by_line(model, parameters, lines), rel=1e-12)
+
+
+def test_lines_that_have_ended_give_up_their_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One line far longer than the others is read on alone, not beside hundreds of rows of padding."""
+    model, parameters = _model("rnn")
+    lines = _lines([*MANY[:255], 2000])
+    seen: list[int] = []
+    piece = evaluate._Scorer.piece
+
+    def counted(self: evaluate._Scorer, starts: Ids, steps: int, state: States) -> tuple[Array, States]:
+        seen.append(len(starts) * steps)
+        return piece(self, starts, steps, state)
+
+    monkeypatch.setattr(evaluate._Scorer, "piece", counted)
+    score(model, parameters, lines)
+    assert lines.characters <= sum(seen) < 2 * lines.characters
+
+
+def test_windows_of_lines_are_refused() -> None:
+    """A line is scored whole: there is no window to ask for."""
+    with pytest.raises(ValueError, match="not in windows"):
+        score(*_model("rnn"), _lines([3, 4]), window=5)
+
+
+def test_no_lines_are_refused() -> None:
+    """Where there is no line there is nothing to score."""
+    with pytest.raises(ValueError, match="two characters"):
+        score(*_model("rnn"), _lines([]))

@@ -106,6 +106,24 @@ def test_parts_of_a_loss_sum_to_the_whole() -> None:
     np.testing.assert_allclose(np.concatenate([g for _, g in parts]), gradient)
 
 
+@pytest.mark.parametrize("rest", [0.0, 1e4, np.nan, np.inf])
+def test_padding_counts_nothing(rest: float) -> None:
+    """Rows that are not real have no nats and a gradient of exact zeros, whatever stands in them."""
+    logits, targets = RNG.standard_normal((10, 4)), RNG.integers(0, 4, 10)
+    real = np.array([1, 1, 0, 1, 0, 0, 1, 1, 1, 0], bool)
+    loss, gradient = softmax_cross_entropy(logits[real], targets[real])
+    logits[~real] += rest
+    with np.errstate(invalid="ignore"):
+        padded, padded_gradient = softmax_cross_entropy(logits.copy(), targets, real=real)
+        part, part_gradient = softmax_cross_entropy(logits, targets, 24, real)
+    assert padded == pytest.approx(loss, rel=1e-12)
+    assert part == pytest.approx(loss * 6 / 24, rel=1e-12)
+    np.testing.assert_allclose(padded_gradient[real], gradient, rtol=1e-12)
+    np.testing.assert_allclose(part_gradient[real], gradient * 6 / 24, rtol=1e-12)
+    assert not padded_gradient[~real].any()
+    assert not part_gradient[~real].any()
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("size", [1e3, 1e30, "largest"])
 def test_loss_stays_finite(dtype: type, size: float | str) -> None:

@@ -7,12 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 from conftest import make_trainer
 
 from charlm import checkpoint
 from charlm.errors import DivergenceError, RunError
+from charlm.nn.parameters import Ids, Parameters
+from charlm.nn.workspace import Workspace
 from charlm.optim.optimizers import OPTIMIZERS
+from charlm.text.batches import Window
 from charlm.train import Trainer
 
 CELLS: list[dict[str, Any]] = [
@@ -309,3 +313,200 @@ def test_a_training_split_of_one_character_is_refused(tmp_path: Path) -> None:
     """There must be something to predict in the training split."""
     with pytest.raises(RunError, match="training split holds 1 characters"):
         make_trainer(tmp_path, corpus__split=(0.004, 0.996, 0.0))
+
+
+WORDS = [("abcdefghijklmnop" * 2)[n % 11 : n % 11 + 1 + 5 * n % 13] for n in range(45)]
+"""Lines of 2 to 14 characters, the line break counted."""
+
+
+def make_line_trainer(
+    directory: Path,
+    threads: int = 1,
+    dtype: npt.DTypeLike = np.float32,
+    words: list[str] = WORDS,
+    **values: Any,
+) -> Trainer:
+    """A small trainer on `words`, each a line; nine batches of four of them, in windows of at most 7."""
+    (directory / "text.txt").write_text("".join(f"{word}\n" for word in words))
+    return make_trainer(directory, threads, dtype, corpus__mode="lines", **values)
+
+
+def _gradients_one_line_at_a_time(trainer: Trainer, windows: list[Window]) -> list[tuple[float, Parameters]]:
+    """The slow twin: mean loss and gradients of a batch's windows, each line alone, without padding."""
+    model, parameters = trainer.model, trainer.parameters
+    states = [model.zero_state(1, np.float64) for _ in range(trainer.streams.batch)]
+    results = []
+    for x, y, mask in windows:
+        real = np.ones(x.shape, bool) if mask is None else mask
+        total, nats = parameters.zeros_like(), 0.0
+        for b in range(x.shape[1]):
+            T = int(real[:, b].sum())
+            if T == 0:
+                continue
+            workspace, own = Workspace(), parameters.zeros_like()
+            logits, states[b], tape = model.forward(parameters, x[:T, b : b + 1], states[b], workspace)
+            p = np.exp(logits[:, 0]) / np.exp(logits[:, 0]).sum(axis=1, keepdims=True)
+            onehot = np.eye(model.vocab)[y[:T, b]]
+            nats -= float(np.log((p * onehot).sum(axis=1)).sum())
+            dlogits = ((p - onehot) / real.sum())[:, None]
+            model.backward(parameters, own, tape, dlogits, workspace)
+            total.flat += own.flat
+        results.append((nats / float(real.sum()), total))
+    return results
+
+
+def _gradients(trainer: Trainer) -> list[tuple[float, Parameters]]:
+    """Mean loss and gradients of every window of an epoch, as the trainer computes them."""
+    results = []
+    for step in range(trainer.steps_per_epoch):
+        if trainer.streams.begins(step):
+            for array in (array for layer in trainer.carried for array in layer):
+                array[...] = 0.0
+        loss = trainer.updater.backpropagate(step, trainer.rng)
+        trainer.updater.clip()
+        results.append((loss, trainer.updater.gradients.copy()))
+    return results
+
+
+def _differ(first: list[tuple[float, Parameters]], second: list[tuple[float, Parameters]]) -> float:
+    """The largest difference of a loss or a gradient."""
+    return max(
+        max(abs(mine - theirs), float(np.abs(ours.flat - others.flat).max()))
+        for (mine, ours), (theirs, others) in zip(first, second, strict=True)
+    )
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("cell", CELLS, ids=lambda cell: "-".join(cell.values()))
+def test_padding_changes_no_gradient(tmp_path: Path, cell: dict[str, Any], threads: int) -> None:
+    """Lines side by side, with padding, have the mean loss and gradients of each line run alone."""
+    trainer = make_line_trainer(tmp_path, threads, np.float64, **cell, train__batch=8)
+    windows = [trainer.streams.window(step) for step in range(trainer.steps_per_epoch)]
+    begins = [step for step in range(len(windows)) if trainer.streams.begins(step)]
+    assert len(trainer.updater._team._parts) == threads
+    assert len(begins) < len(windows), "no line is cut"
+    assert any(real is not None and (~real).all(axis=0).any() for _, _, real in windows), "no row is empty"
+    expected = []
+    for first, stop in zip(begins, [*begins[1:], len(windows)], strict=True):
+        expected += _gradients_one_line_at_a_time(trainer, windows[first:stop])
+    assert _differ(_gradients(trainer), expected) < 1e-12
+
+
+@pytest.mark.parametrize("heeded", [True, False])
+def test_what_padding_holds_does_not_matter(
+    tmp_path: Path, heeded: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Other ids in the padding change nothing; and much, where it is not said to be padding."""
+    trainer = make_line_trainer(tmp_path, dtype=np.float64)
+    expected = _gradients(trainer)
+    window = trainer.streams.window
+    rng = np.random.default_rng(0)
+
+    def other(ids: Ids, real: npt.NDArray[np.bool]) -> Ids:
+        return np.where(real, ids, rng.integers(0, trainer.model.vocab, ids.shape))
+
+    def filled(step: int) -> Window:
+        x, y, real = window(step)
+        if real is None:
+            return Window(x, y, None)
+        return Window(other(x, real), other(y, real), real if heeded else None)
+
+    monkeypatch.setattr(trainer.streams, "window", filled)
+    difference = _differ(_gradients(trainer), expected)
+    assert difference < 1e-12 if heeded else difference > 1e-3
+
+
+def test_every_line_begins_from_zero(tmp_path: Path) -> None:
+    """The first window of a batch of lines begins from zeros, every other where the last one ended."""
+    trainer = make_line_trainer(tmp_path)
+    ends: list[str] = []
+    forward = type(trainer.model).forward
+    begun = 0
+
+    def spy(model: Any, parameters: Any, x: Any, state: Any, *rest: Any) -> Any:
+        nonlocal begun
+        if trainer.streams.begins(trainer.progress.step):
+            begun += 1
+            assert not any(array.any() for layer in state for array in layer)
+        else:
+            assert repr(state) == ends[-1]
+        result = forward(model, parameters, x, state, *rest)
+        ends.append(repr(result[1]))
+        return result
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(type(trainer.model), "forward", spy)
+        _advance(trainer, 2 * trainer.steps_per_epoch)
+    assert begun == 2 * 9 < len(ends)
+
+
+def test_an_epoch_of_lines_counts_their_characters(tmp_path: Path) -> None:
+    """The characters of an epoch's updates are those of the training lines, padding not counted."""
+    trainer = make_line_trainer(tmp_path)
+    for _ in range(2):
+        counted = sum(trainer.update().characters for _ in range(trainer.steps_per_epoch))
+        assert counted == trainer.corpus.part("train").characters  # type: ignore[attr-defined]
+    score = trainer.validate()
+    assert score is not None
+    assert score.characters == trainer.corpus.part("validation").characters  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("mask", ["window", "step"])
+@pytest.mark.parametrize("updates", [15, 31])
+def test_lines_resume_exactly(tmp_path: Path, updates: int, mask: str, threads: int) -> None:
+    """Stopped in the middle of an epoch, and of a line, training goes on bit for bit."""
+    values = {"train__batch": 9, "model__dropout": 0.3, "model__dropout_mask": mask}
+    whole = make_line_trainer(tmp_path, threads, **values)
+    while updates % whole.steps_per_epoch == 0 or whole.streams.begins(updates):
+        updates += 1
+    expected = _advance(whole, updates + 20)
+    first = make_line_trainer(tmp_path, threads, **values)
+    got = _advance(first, updates)
+    checkpoint.save(tmp_path / "last.npz", first.snapshot())
+    second = make_line_trainer(tmp_path, threads, **values)
+    second.restore(checkpoint.load(tmp_path / "last.npz"), "run")
+    assert got + _advance(second, 20) == expected
+    assert _state(second) == _state(whole)
+
+
+@pytest.mark.parametrize("transport", ["processes", "threads"])
+def test_workers_share_lines(tmp_path: Path, transport: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three workers, each working out the order of lines by itself, compute what one does."""
+    if transport == "threads":
+        monkeypatch.setattr("charlm.team._FORKS", False)
+    alone, together = (
+        make_line_trainer(tmp_path, threads, np.float64, model__dropout=0.3, train__batch=13)
+        for threads in (1, 3)
+    )
+    assert len(together.updater._team._parts) == 3
+    updates = 3 * alone.steps_per_epoch
+    np.testing.assert_allclose(_advance(together, updates), _advance(alone, updates), rtol=1e-9)
+    np.testing.assert_allclose(together.parameters.flat, alone.parameters.flat, rtol=0, atol=1e-9)
+
+
+def test_lines_are_learned(tmp_path: Path) -> None:
+    """A few words are learned down to the choice between them, which is ln 4 nats a word."""
+    words = ["ant", "bumblebee", "cat", "dragonfly"] * 20
+    values: dict[str, Any] = {"model__hidden": 32, "model__layers": 1, "train__lr": 0.02}
+    trainer = make_line_trainer(tmp_path, words=words, **values)
+    for _ in range(200):
+        trainer.update()
+    score = trainer.validate()
+    assert score is not None
+    # a quarter of the words each, as nearly as 16 of them are: 28 characters for four words
+    assert np.log(4) * 4 / 28 * 0.8 < score.nats_per_char < np.log(4) * 4 / 28 * 1.4
+
+
+def test_few_lines_shrink_the_batch(tmp_path: Path) -> None:
+    """Fewer lines than the batch has rows are trained on all the same, with a warning."""
+    trainer = make_line_trainer(tmp_path, words=["a", "bc", "d"], train__batch=50)
+    assert trainer.warning == "the training split has only 2 lines: train.batch from 50 to 2"
+    _advance(trainer, 2)
+    assert make_line_trainer(tmp_path).warning is None
+
+
+def test_a_training_split_without_lines_is_refused(tmp_path: Path) -> None:
+    """There must be a line to train on."""
+    with pytest.raises(RunError, match="training split holds no lines"):
+        make_line_trainer(tmp_path, words=["abcdefgh", "abcdefgh"], corpus__split=(0.4, 0.6, 0.0))

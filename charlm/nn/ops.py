@@ -8,6 +8,7 @@ from __future__ import annotations
 from itertools import pairwise
 
 import numpy as np
+import numpy.typing as npt
 
 from charlm.nn.parameters import Array, Ids, Shape
 from charlm.nn.tiles import multiply
@@ -117,18 +118,27 @@ def cross_entropy(logits: Array, targets: Ids) -> Array:
     return nats
 
 
-def softmax_cross_entropy(logits: Array, targets: Ids, scored: int | None = None) -> tuple[float, Array]:
+def softmax_cross_entropy(
+    logits: Array,
+    targets: Ids,
+    scored: int | None = None,
+    real: npt.NDArray[np.bool] | None = None,
+) -> tuple[float, Array]:
     """Mean nats a character, and the gradient with respect to the logits.
 
     `loss = -1/N Σ_n log p[n, targets[n]]` with `p = softmax(logits)`; its gradient is
     `(p - onehot(targets)) / N`. `logits [N, V]` is overwritten by the gradient. Where these rows
     are only a part, `scored` is the N of the whole: the parts' losses then sum to its mean.
+    Rows where `real [N]` is false are padding: no nats, no gradient, and not counted in N.
     """
-    N = scored or len(targets)
+    N = scored or (len(targets) if real is None else np.count_nonzero(real))
     nats, normaliser = _nats_and_normaliser(logits, targets)
     p = logits  # the exponentials, from here on
     np.multiply(p, (1.0 / (normaliser * N)).astype(p.dtype)[:, None], p)
     p[np.arange(len(targets)), targets] -= p.dtype.type(1.0 / N)
+    if real is not None:
+        nats[~real] = 0.0
+        p[~real] = 0.0
     return float((nats / N).sum()), p
 
 

@@ -1,1 +1,1 @@
-"""Text in, windows of ids out: units, vocabulary, corpus, batches."""
+"""Text in, windows of ids out: units, vocabulary, corpus, lines, batches."""

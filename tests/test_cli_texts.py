@@ -1,0 +1,305 @@
+"""Texts of every kind through the real commands: files in any number, units, lines, the cache."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import lzma
+import math
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import ROOT, TEXT, Run
+
+SMALL = """\
+corpus:
+  path: {path}
+  split: [0.8, 0.1, 0.1]
+model: {{hidden: 16, layers: 1}}
+train: {{batch: 4, seq_len: 8, epochs: 2}}
+run: {{sample_every: 0}}
+"""
+
+NAMES = [f"{first}{last}" for first in ("an", "ber", "cor", "dan", "el") for last in ("a", "na", "is", "ric")]
+
+KOREAN = "나룻배가 강을 건너왔다. 각각 값을 물었다.\n" * 20
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Any:
+    """Write files, the first of them the text of `small.yaml`."""
+
+    def make(**files: str | bytes) -> Path:
+        for name, contents in files.items():
+            file = tmp_path / name.replace("__", ".")
+            file.write_bytes(contents if isinstance(contents, bytes) else contents.encode())
+        first = next(iter(files)).replace("__", ".")
+        (tmp_path / "small.yaml").write_text(SMALL.format(path=first))
+        return tmp_path
+
+    return make
+
+
+def _train(charlm: Run, *settings: str, **options: Any) -> str:
+    sets = [part for setting in settings for part in ("--set", setting)]
+    return charlm("train", "--config", "small.yaml", "--overwrite", *sets, **options).stderr
+
+
+def _eval(charlm: Run, *options: str) -> dict[str, Any]:
+    values: dict[str, Any] = json.loads(charlm("eval", "perplexity", "--json", *options).stdout)
+    return values
+
+
+def test_a_corpus_of_many_files(charlm: Run, write: Any) -> None:
+    """Files, patterns, directories and packed files make one text, the separator between two of them."""
+    directory = write(
+        one__txt=TEXT, two__gz=gzip.compress(b"zwei" * 30), three__xz=lzma.compress(b"drei" * 30)
+    )
+    (directory / "more").mkdir()
+    (directory / "more" / "b.txt").write_text("B" * 40)
+    (directory / "more" / "a.txt").write_text("A" * 40)
+    _train(charlm, "corpus.path=[one.txt, '*.gz', three.xz, more]", "corpus.separator='|'")
+    whole = len(TEXT) + 120 + 120 + 80 + 4
+    assert json.loads(charlm("info", "--json").stdout)["corpus"]["characters"] == whole
+    assert _eval(charlm, "--split", "train")["characters"] == int(0.8 * whole) - 1
+
+
+def test_a_corpus_from_standard_input(charlm: Run, write: Any) -> None:
+    """A text can be piped in, trained on, resumed with the same text, and scored."""
+    write(text__txt=TEXT)
+    piped = {"input": TEXT}
+    charlm("train", "--config", "small.yaml", "--corpus", "-", "--max-steps", "3", **piped)
+    charlm("train", "--config", "runs/small/config.yaml", "--resume", **piped)
+    refused = charlm("train", "--config", "runs/small/config.yaml", "--resume", status=1, input="other " * 90)
+    assert "not the one that this run was trained on" in refused.stderr
+    scored = json.loads(charlm("eval", "perplexity", "--json", **piped).stdout)
+    assert (
+        scored["nats_per_char"] == _eval(charlm, "--corpus", "text.txt", "--split", "test")["nats_per_char"]
+    )
+
+
+@pytest.mark.parametrize(
+    ("settings", "are_characters"),
+    [
+        ([], True),
+        (["corpus.normalize=nfd"], False),
+        (["corpus.unit=byte"], False),
+        (["corpus.newlines=lf", "corpus.lowercase=true"], True),
+    ],
+    ids=["char", "jamo", "byte", "cleaned"],
+)
+def test_bits_are_comparable(charlm: Run, write: Any, settings: list[str], are_characters: bool) -> None:
+    """Whatever the units, all nats are divided by the same originals: characters, and bytes of UTF-8."""
+    text = KOREAN.replace("\n", "\r\n")
+    write(text__txt=text)
+    _train(charlm, *settings)
+    scored = _eval(charlm, "--corpus", "text.txt")
+    bits = scored["nats_per_char"] * scored["characters"] / math.log(2)
+    # the first unit, which nothing stands before, is not scored: its character counts if it has more units
+    assert scored["original_characters"] in (len(text) - 1, len(text))
+    assert scored["bytes"] in (len(text.encode()) - 3, len(text.encode()) - 1, len(text.encode()))
+    assert scored["bits_per_byte"] == pytest.approx(bits / scored["bytes"])
+    assert ("bits_per_original_char" in scored) != are_characters
+    if not are_characters:
+        assert scored["bits_per_original_char"] == pytest.approx(bits / scored["original_characters"])
+        assert "in the original" in charlm("eval", "perplexity").stdout
+    assert "bits/byte" in charlm("eval", "perplexity").stdout
+
+
+def test_encodings_and_marks(charlm: Run, write: Any) -> None:
+    """A text in another encoding is the same text; a byte-order mark is left out, and said to be."""
+    write(text__txt="\ufeff" + KOREAN, other__txt=KOREAN.encode("cp949"))
+    shown = _train(charlm)
+    assert "text.txt begins with a byte-order mark, which is left out" in shown
+    first = json.loads(charlm("info", "--json").stdout)
+    _train(charlm, "corpus.path=other.txt", "corpus.encoding=cp949")
+    second = json.loads(charlm("info", "--json").stdout)
+    assert first["vocabulary"] == second["vocabulary"]
+    assert first["best_validation_loss"] == second["best_validation_loss"]
+    wrong = charlm("train", "--config", "small.yaml", "--corpus", "other.txt", "--overwrite", status=1).stderr
+    assert "other.txt is not UTF-8: byte 0 (0xb3, line 1)" in wrong
+    assert "corpus.encoding" in wrong
+
+
+def test_primes_are_read_like_the_corpus(charlm: Run, write: Any) -> None:
+    """Small letters, line breaks and normal forms are made of a prime as of the text; files too."""
+    directory = write(text__txt="Éa\r\nbc " * 60)
+    _train(charlm, "corpus.lowercase=true", "corpus.newlines=lf", "corpus.normalize=nfd")
+    shown = charlm("sample", "--prime", "ÉA\r\nB", "--length", "0").stdout
+    assert shown == "éa\nb\n"
+    (directory / "prime.txt").write_bytes("\ufeffE\u0301A\r\nB".encode())
+    assert charlm("sample", "--prime-file", "prime.txt", "--length", "0").stdout == shown
+
+
+def test_rare_characters_are_one_unit(charlm: Run, write: Any) -> None:
+    """With min_count, what is rare or unknown is mapped to <unk> and counted, and never generated."""
+    write(text__txt=TEXT * 2 + "§" + TEXT, other__txt="the §ß quick ß fox")
+    _train(charlm, "corpus.min_count=2", "train.epochs=1")
+    info = json.loads(charlm("info", "--json").stdout)
+    assert info["vocabulary"]["has_unknown"]
+    assert ord("§") not in info["vocabulary"]["codes"]
+    assert _eval(charlm, "--corpus", "other.txt")["unknown"] == 3
+    assert "3 of them unknown to the model" in charlm("eval", "perplexity", "--corpus", "other.txt").stdout
+    sampled = charlm("sample", "--prime", "a§ßß", "--length", "3000", "--temperature", "5", "--seed", "1")
+    assert "'ß' (U+00DF) 2 times, '§' (U+00A7) once" in sampled.stderr
+    assert sampled.stdout.startswith("a§ßß")
+    assert set(sampled.stdout[4:]) <= {chr(code) for code in info["vocabulary"]["codes"]} | {"\n"}
+
+
+def _run_bytes(directory: Path, *arguments: str) -> bytes:
+    return subprocess.run(
+        [sys.executable, "-m", "charlm", *arguments],
+        cwd=directory,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        check=True,
+        timeout=60,
+    ).stdout
+
+
+def test_raw_bytes(charlm: Run, write: Any) -> None:
+    """Bytes that are no text are shown as replacement characters, and with --raw come out as they are."""
+    directory = write(text__bin=bytes(range(256)) * 8)
+    _train(charlm, "corpus.unit=byte", "train.epochs=1")
+    options = ("sample", "--length", "200", "--seed", "3", "--prime", "a")
+    raw, shown = _run_bytes(directory, *options, "--raw"), _run_bytes(directory, *options)
+    assert len(raw) == 201
+    assert raw.decode("utf-8", "replace") + "\n" == shown.decode()
+    assert "\N{REPLACEMENT CHARACTER}" in shown.decode()
+
+
+def test_stop_after_lines_and_novelty(charlm: Run, write: Any) -> None:
+    """Samples can end after some lines, and tell how much of them stands in the training text."""
+    write(text__txt="the quick brown fox jumps over it\n" * 60)
+    _train(charlm, "train.epochs=40", "train.lr=0.02", "model.hidden=32")
+    done = charlm("sample", "--stop-after-lines", "3", "--length", "2000", "--greedy", "--novelty")
+    assert done.stdout == "the quick brown fox jumps over it\n" * 3 + "\n"
+    assert f"100.0 % of {3 * 34 - 19} stretches of 20 characters stand in the training text" in done.stderr
+    hot = charlm("sample", "--length", "300", "--temperature", "9", "--novelty", "--seed", "1").stderr
+    assert hot.startswith("0.0 % of 281 stretches")
+
+
+def test_novelty_without_the_text(charlm: Run, write: Any) -> None:
+    """Where the training text is gone or has changed, the sample is there and a warning says why no more."""
+    directory = write(text__txt=TEXT)
+    _train(charlm, "train.epochs=1")
+    (directory / "text.txt").write_text(TEXT + "!" + TEXT)
+    changed = charlm("sample", "--length", "5", "--novelty", "--seed", "1")
+    assert "nothing to compare with: the training text has changed since" in changed.stderr
+    (directory / "text.txt").unlink()
+    gone = charlm("sample", "--length", "5", "--novelty", "--seed", "1")
+    assert "nothing to compare with" in gone.stderr
+    assert gone.stdout == changed.stdout
+
+
+def test_lines(charlm: Run, write: Any) -> None:
+    """A model of lines trains, is scored and generates by line, and counts new lines right."""
+    write(names__txt="\r\n".join([*NAMES, "", *NAMES]))  # an empty line, and none behind the last
+    shown = _train(charlm, "corpus.mode=lines", "train.epochs=40", "train.lr=0.02", "model.hidden=32")
+    assert f"{2 * len(NAMES)} lines" in shown
+    scored = _eval(charlm, "--split", "test")
+    assert scored["nats_per_char"] < 1.5
+    every = _eval(charlm, "--corpus", "names.txt")
+    assert every["characters"] == sum(len(name) + 1 for name in NAMES) * 2
+    assert every["bytes"] == every["original_characters"] == every["characters"]
+    assert "40 lines, each from a zero state" in charlm("eval", "perplexity", "--corpus", "names.txt").stdout
+    sampled = charlm("sample", "--num", "30", "--seed", "1")
+    lines = sampled.stdout.splitlines()
+    assert len(lines) == 30
+    assert all(lines)
+    # which of them are in the training split only the corpus knows; all training lines are names
+    known = int(sampled.stderr.split("30 lines: ")[1].split(" new, ")[1].split()[0])
+    assert 0 < known <= sum(line in NAMES for line in lines)
+    primed = charlm("sample", "--prime", "ber", "--seed", "1").stdout.splitlines()
+    assert len(primed) == 10
+    assert all(line.startswith("ber") for line in primed)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["sample", "--prime", "a\nb"], "cannot hold a line break"),
+        (["sample", "--novelty"], "--novelty is for texts"),
+        (["sample", "--stop-after-lines", "2"], "--stop-after-lines is for texts"),
+        (["eval", "perplexity", "--window", "8"], "--window is for texts"),
+    ],
+)
+def test_what_lines_cannot_do(charlm: Run, write: Any, arguments: list[str], message: str) -> None:
+    """What is only for texts is refused in one line."""
+    write(names__txt="\n".join(NAMES))
+    _train(charlm, "corpus.mode=lines", "train.epochs=1")
+    refused = charlm(*arguments, status=2)
+    assert message in refused.stderr
+    assert refused.stdout == ""
+
+
+def test_resume_of_lines_is_exact(charlm: Run, write: Any) -> None:
+    """A run of lines that is stopped in the middle of an epoch ends as one that was not."""
+    directory = write(names__txt="\n".join(NAMES * 3))
+    options = ("--config", "small.yaml", "--set", "corpus.mode=lines", "--set", "model.dropout=0.2")
+    charlm("train", *options, "--out", "whole")
+    charlm("train", *options, "--out", "parts", "--max-steps", "7")
+    charlm("train", "--config", "parts/config.yaml", "--resume")
+    with np.load(directory / "whole/last.npz") as whole, np.load(directory / "parts/last.npz") as parts:
+        for name in whole.files:
+            if name != "metadata":
+                np.testing.assert_array_equal(whole[name], parts[name])
+
+
+def test_the_cache(charlm: Run, write: Any, cache: Path) -> None:
+    """A text is kept once it is read, listed, used again, made anew when damaged, and cleared."""
+    directory = write(text__txt=TEXT)
+    charlm("info", "--clear-cache")
+    shown = _train(charlm).replace("\n", " ")
+    (kept,) = cache.glob("*.ids")
+    listed = charlm("info", "--cache").stdout
+    assert "1 file" in listed
+    assert f"{len(TEXT)} chars of text.txt" in listed.replace(",", "")
+    whole = kept.read_bytes()
+    times = kept.stat().st_mtime_ns
+    _train(charlm)
+    assert kept.stat().st_mtime_ns == times  # read, not written
+    kept.write_bytes(whole[:100] + b"?" + whole[101:])
+    again = _train(charlm).replace("\n", " ")
+    assert kept.read_bytes() == whole
+    assert again.split("update 1")[0].split("chars (")[1] == shown.split("update 1")[0].split("chars (")[1]
+    (directory / "text.txt").write_text(TEXT.upper())
+    _train(charlm)
+    (other,) = cache.glob("*.ids")  # the older state has gone
+    assert other != kept
+    values = json.loads(charlm("info", "--cache", "--json").stdout)
+    assert [entry["units"] for entry in values["entries"]] == [len(TEXT)]
+    assert "removed 1 file" in charlm("info", "--clear-cache").stdout
+    assert not list(cache.iterdir())
+
+
+def test_a_cache_that_cannot_be_written(
+    charlm: Run, write: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Where nothing can be kept, there is a warning and the same run."""
+    write(text__txt=TEXT)
+    _train(charlm)
+    with_cache = _eval(charlm)
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    shown = _train(charlm)
+    assert "Warning: text" in shown
+    assert "cannot be kept in the cache" in shown
+    assert _eval(charlm) == with_cache
+
+
+@pytest.mark.slow
+def test_every_character_of_unicode(charlm: Run, write: Any) -> None:
+    """A text with every character that there is can be trained on and scored."""
+    every = "".join(chr(code) for code in range(0x110000) if not 0xD800 <= code < 0xE000)
+    write(text__txt=every)
+    sets = ["model.hidden=1", "train.batch=2", "train.seq_len=2", "corpus.split=[1,0,0]"]
+    arguments = [part for setting in sets for part in ("--set", setting)]
+    charlm("train", "--config", "small.yaml", *arguments, "--max-steps", "2")
+    assert json.loads(charlm("info", "--json").stdout)["vocabulary"]["size"] == len(every)
+    assert charlm("sample", "--length", "3", "--seed", "1", "--prime", "가").stdout.startswith("가")

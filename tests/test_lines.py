@@ -1,0 +1,128 @@
+"""Lines of a text: where they are, and which part each falls to."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from charlm.text import lines as module
+from charlm.text.lines import Lines, target_count
+
+unhurried = settings(deadline=None, max_examples=200)  # other work may share the processor
+
+SHARES = (0.7, 0.1, 0.2)
+
+
+def _lines(text: str) -> Lines:
+    """The lines of a text whose line break is `/`; ids are its code points."""
+    return Lines.of(np.array([ord(c) for c in text], np.uint8), ord("/"))
+
+
+def _texts(lines: Lines) -> list[str]:
+    """Each line, from the line break before it to its own."""
+    return [
+        "".join(map(chr, lines.ids[place - 1 : place + length]))
+        for place, length in zip(lines.places.tolist(), lines.lengths.tolist(), strict=True)
+    ]
+
+
+@given(words=st.lists(st.text("abc", max_size=5), max_size=60), block=st.integers(1, 40))
+@example(words=[], block=1)
+@example(words=["", "a", "", "", "bc", ""], block=3)
+@example(words=["a" * 126], block=1000)
+@example(words=["a" * 127], block=1000)
+@unhurried
+def test_lines_are_what_stands_between_line_breaks(words: list[str], block: int) -> None:
+    """Every line but the empty ones is found, in order, whatever blocks the text is looked at in."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "_BLOCK", block)
+        lines = _lines("/" + "".join(f"{word}/" for word in words))
+    assert _texts(lines) == [f"/{word}/" for word in words if word]
+    assert len(lines) == sum(map(bool, words))
+    assert lines.characters == sum(len(word) + 1 for word in words if word)
+    assert lines.lengths.min(initial=2) >= 2
+
+
+@pytest.mark.parametrize("text", ["", "ab/", "/ab", "a"])
+def test_a_text_that_does_not_begin_and_end_with_a_line_break_is_refused(text: str) -> None:
+    """There must be a line break before the first line and behind the last."""
+    with pytest.raises(ValueError, match="begins and ends with a line break"):
+        _lines(text)
+
+
+@pytest.mark.parametrize(
+    ("count", "length", "places", "lengths"),
+    [(3, 5, np.int8, np.int8), (100, 5, np.int16, np.int8), (9000, 200, np.int32, np.int16)],
+)
+def test_places_and_lengths_take_little_memory(count: int, length: int, places: type, lengths: type) -> None:
+    """Both are of the smallest signed type that holds them, and sums over lines do not overflow."""
+    lines = _lines("/" + ("a" * (length - 1) + "/") * count)
+    assert (lines.places.dtype, lines.lengths.dtype) == (places, lengths)
+    assert lines.characters == count * length
+
+
+def test_a_memory_map_is_not_copied(tmp_path: Path) -> None:
+    """Lines of a memory map, all parts included, hold the map itself."""
+    (tmp_path / "ids").write_bytes(b"/ab/c/def/" * 1000)
+    ids = np.memmap(tmp_path / "ids", np.uint8, "r")
+    lines = Lines.of(ids, ord("/"))
+    assert len(lines) == 3000
+    assert all(part.ids is ids for part in (lines, *lines.split(SHARES)))
+
+
+@given(
+    count=st.integers(0, 200),
+    shares=st.tuples(*[st.floats(0, 1)] * 3).filter(lambda shares: sum(shares) > 1e-3),
+)
+@example(count=10, shares=(0.7, 0.1, 0.2))
+@unhurried
+def test_every_line_is_in_one_part(count: int, shares: tuple[float, float, float]) -> None:
+    """Parts share no line, leave none out, keep the order of the text, and have their shares."""
+    lines = _lines("/" + "ab/" * count)
+    parts = lines.split(shares)
+    together = np.concatenate([part.places for part in parts])
+    assert sorted(together.tolist()) == lines.places.tolist()
+    for part, share in zip(parts, shares, strict=True):
+        assert (np.diff(part.places) > 0).all()
+        assert len(part.places) == len(part.lengths)
+        assert abs(len(part) - count * share / sum(shares)) <= 1
+
+
+def test_a_share_that_comes_out_whole_is_not_rounded_down() -> None:
+    """0.7 + 0.1 of ten lines are eight, though their sum is less than 0.8."""
+    assert [len(part) for part in _lines("/" + "ab/" * 10).split(SHARES)] == [7, 1, 2]
+
+
+def test_lines_keep_their_lengths_when_they_are_split() -> None:
+    """A line of a part is a line of the text, whole."""
+    words = [f"/{'a' * (n % 7 + 1)}{n}/" for n in range(200)]
+    parts = _lines("/" + "".join(word[1:] for word in words)).split(SHARES)
+    assert sorted(text for part in parts for text in _texts(part)) == sorted(words)
+
+
+def test_parts_are_mixed_and_always_the_same() -> None:
+    """Parts are drawn from all of the text, and the draw is this one, on every machine, for ever."""
+    lines = _lines("/" + "ab/" * 1000)
+    _, validation, test = lines.split(SHARES)
+    assert 250 < np.median(test.places // 3) < 750
+    assert ((test.places - 1) // 3)[:6].tolist() == [4, 5, 7, 10, 19, 27]
+    assert ((validation.places - 1) // 3)[:6].tolist() == [1, 2, 6, 8, 17, 28]
+
+
+@pytest.mark.parametrize(
+    ("text", "count"),
+    [
+        (np.zeros(0, np.uint8), 0),
+        (np.zeros(1, np.uint8), 0),
+        (np.zeros(9, np.uint8), 8),
+        (_lines("/"), 0),
+        (_lines("/ab//c/"), 5),
+    ],
+)
+def test_what_there_is_to_predict(text: module.Text, count: int) -> None:
+    """All of one text but its first unit; of lines everything, line breaks included."""
+    assert target_count(text) == count
