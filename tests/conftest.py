@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -24,6 +25,11 @@ from charlm.optim.clipping import clip_factor, clip_values
 from charlm.text.corpus import read_corpus
 from charlm.text.sources import Source
 from charlm.train import Trainer
+
+# a shell's & and nohup make a process ignore signals, which its children would go on to ignore
+for _number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
+    if signal.getsignal(_number) is signal.SIG_IGN:
+        signal.signal(_number, signal.SIG_DFL)
 
 # CI looks at the same examples every time; elsewhere each run looks at new ones
 settings.register_profile("ci", derandomize=True)

@@ -143,8 +143,9 @@ class _Encoder:
     def encoded(self) -> Encoded:
         """The text, its vocabulary its own."""
         names, settings = [source.name for source in self.sources], asdict(self.recipe)
-        # normal forms and small letters are those of a version of Unicode
-        identity = [self.sha256, settings, unicodedata.unidata_version]
+        # the same bytes may be packed or not; normal forms are those of a version of Unicode
+        packings = [source.packing for source in self.sources]
+        identity = [self.sha256, packings, settings, unicodedata.unidata_version]
         key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode("ascii")).hexdigest()
         found = self.cache.load(key) if self.cache else None
         if found:

@@ -39,9 +39,9 @@ class Source:
         """
         self.role = role
         self.name = "standard input" if path == STANDARD_INPUT else path
-        self._unpack: Callable[[IO[bytes]], Any] = _PACKED.get(
-            Path(path).suffix.lower(), lambda stream: stream
-        )
+        ending = Path(path).suffix.lower()
+        self.packing = ending if ending in _PACKED else ""
+        """The ending that says how to unpack it, if it is packed."""
         # it is read more than once, and can only be read once
         self._kept = _keep_standard_input() if path == STANDARD_INPUT else None
 
@@ -72,7 +72,7 @@ class Source:
         Raises `CorpusError` if the file cannot be read, or is packed and damaged.
         """
         with _reporting(self), self._open() as stream:
-            contents: IO[bytes] = self._unpack(stream)
+            contents = _PACKED[self.packing](stream) if self.packing else stream
             while block := contents.read(BLOCK):
                 yield block, stream.tell()
 
