@@ -195,8 +195,7 @@ class Model:
             dprojected, dinitial = self.cell.backward(own, down, tape.layers[layer], dh, dstate[layer], place)
             before.append(dinitial)
             # forward was projected[g] = x Wx[g] + b[g]
-            # the first gate's activations have done their work: their place is free
-            free = place.array("projected", (T, B, H), dtype)
+            free = workspace.array("free", (T, B, H), dtype)
             for gate, array in enumerate(dprojected):
                 rows, dW, db = array.reshape(T * B, H), down["Wx"][gate], down["b"][gate]
                 if layer == 0:

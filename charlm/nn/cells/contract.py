@@ -127,7 +127,8 @@ class Cell(ABC):
         Returns
         -------
         dprojected
-            Gradient with respect to `projected`, `[G, T, B, H]`, in the workspace.
+            Gradient with respect to `projected`, `[G, T, B, H]`, in its place: what forward left
+            there is used up.
         dstate
             Gradient with respect to the state before the window.
         """

@@ -21,7 +21,7 @@ class Tape:
     states: tuple[Array]
     """h `[T+1, B, H]`: before the window, then after each step."""
     gates: Array
-    """`[3, T, B, H]`: r, z, n, after their nonlinearities."""
+    """`[3, T, B, H]`: r, z, n, after their nonlinearities; backward leaves their gradients here."""
     reset: Array
     """`[T, B, H]`: what the reset gate acts on or makes; see each form. Used up by backward."""
 
@@ -91,34 +91,36 @@ class GRUAfter(Cell):
         """See `Cell.backward`."""
         T, B, H = dh.shape
         WhT = tiled(parameters["Wh"].swapaxes(1, 2), B, T, workspace)
-        da = workspace.array("da", (3, T, B, H), dh.dtype)
+        gates = tape.gates
         du_n = tape.reset  # gradient at the candidate's recurrent product, in the place of u + bn
-        dr, dz, da_n = da
         back = workspace.array("back", (3, B, H), dh.dtype)
         product = in_tiles(back, WhT.shape[-1])
-        r, z = tape.gates[:2]
         dh_t = dstate[0].copy()  # [B, H], from the steps after t
         carried = np.empty_like(dh_t)
-        for block in blocks(T, da[:, 0].nbytes):
-            # what each gradient is multiplied by does not recur: into da, block by block
-            _slopes(tape, block, da_n, dr, dz)
+        for block in blocks(T, gates[:, 0].nbytes):
+            # what each gradient is multiplied by does not recur: block by block, in the cache
+            slopes = _slopes(tape, block, workspace)
             # forward was n = tanh(projected + r * inner), r = sigmoid(…): dr = da_n inner r (1 - r)
-            np.multiply(dr[block], tape.reset[block], dr[block])
+            np.multiply(slopes[0], tape.reset[block], slopes[0])
             for t in reversed(range(block.start, block.stop)):
+                to_r, to_z, to_n = slopes[:, t - block.start]
+                r, z, da_n = da_t = gates[:, t]
                 np.add(dh_t, dh[t], dh_t)
-                np.multiply(da_n[t], dh_t, da_n[t])
-                np.multiply(dz[t], dh_t, dz[t])
-                np.multiply(dr[t], da_n[t], dr[t])
-                np.multiply(r[t], da_n[t], du_n[t])
-                # forward was u_t = h_{t-1} Wh;  h_t = … + z * h_{t-1}
-                np.multiply(dh_t, z[t], carried)
-                np.matmul(da[:2, t, None], WhT[:2], product[:2])
+                np.multiply(to_n, dh_t, da_n)
+                np.multiply(r, da_n, du_n[t])
+                # forward was h_t = … + z * h_{t-1}
+                np.multiply(dh_t, z, carried)
+                # r and z have done their work: da_t takes their place
+                np.multiply(to_z, dh_t, da_t[1])
+                np.multiply(to_r, da_n, da_t[0])
+                # forward was u_t = h_{t-1} Wh
+                np.matmul(da_t[:2, None], WhT[:2], product[:2])
                 np.matmul(du_n[t], WhT[2], product[2])
                 np.add.reduce(back, axis=0, out=dh_t)
                 np.add(dh_t, carried, dh_t)
-        recurrent_gradients(gradients["Wh"], tape.states[0], [dr, dz, du_n])
+        recurrent_gradients(gradients["Wh"], tape.states[0], [*gates[:2], du_n])
         column_sums(du_n.reshape(T * B, H), gradients["bn"])
-        return da, (dh_t,)
+        return gates, (dh_t,)
 
 
 class GRUBefore(Cell):
@@ -181,53 +183,56 @@ class GRUBefore(Cell):
         """See `Cell.backward`."""
         T, B, H = dh.shape
         WhT = tiled(parameters["Wh"].swapaxes(1, 2), B, T, workspace)
-        da = workspace.array("da", (3, T, B, H), dh.dtype)
-        dr, dz, da_n = da
+        gates = tape.gates
         back = workspace.array("back", (2, B, H), dh.dtype)
         product = in_tiles(back, WhT.shape[-1])
-        r, z = tape.gates[:2]
         dh_t = dstate[0].copy()  # [B, H], from the steps after t
-        carried, dkept = np.empty_like(dh_t), np.empty_like(dh_t)
+        carried, dkept, scratch = (np.empty_like(dh_t) for _ in range(3))
         product_n = in_tiles(dkept, WhT.shape[-1])
-        for block in blocks(T, da[:, 0].nbytes):
-            # what each gradient is multiplied by does not recur: into da, block by block
-            _slopes(tape, block, da_n, dr, dz)
+        for block in blocks(T, gates[:, 0].nbytes):
+            # what each gradient is multiplied by does not recur: block by block, in the cache
+            slopes = _slopes(tape, block, workspace)
             # forward was kept = r * h_{t-1}, r = sigmoid(…): dr = dkept h_{t-1} r (1 - r)
-            np.multiply(dr[block], tape.states[0][block], dr[block])
+            np.multiply(slopes[0], tape.states[0][block], slopes[0])
             for t in reversed(range(block.start, block.stop)):
+                to_r, to_z, to_n = slopes[:, t - block.start]
+                r, z, da_n = da_t = gates[:, t]
                 np.add(dh_t, dh[t], dh_t)
-                np.multiply(da_n[t], dh_t, da_n[t])
-                np.multiply(dz[t], dh_t, dz[t])
+                np.multiply(to_n, dh_t, da_n)
                 # forward was n = tanh(projected + kept Wn)
-                np.matmul(da_n[t], WhT[2], product_n)
-                np.multiply(dr[t], dkept, dr[t])
+                np.matmul(da_n, WhT[2], product_n)
                 # forward was h_t = … + z * h_{t-1};  kept = r * h_{t-1}
-                np.multiply(dh_t, z[t], carried)
-                np.multiply(dkept, r[t], dkept)
-                np.add(carried, dkept, carried)
+                np.multiply(dh_t, z, carried)
+                np.multiply(dkept, r, scratch)
+                np.add(carried, scratch, carried)
+                # r and z have done their work: da_t takes their place
+                np.multiply(to_z, dh_t, da_t[1])
+                np.multiply(to_r, dkept, da_t[0])
                 # forward was r, z = sigmoid(projected + h_{t-1} Wrz)
-                np.matmul(da[:2, t, None], WhT[:2], product)
+                np.matmul(da_t[:2, None], WhT[:2], product)
                 np.add(back[0], back[1], dh_t)
                 np.add(dh_t, carried, dh_t)
-        recurrent_gradients(gradients["Wh"][:2], tape.states[0], da[:2])
-        np.matmul(tape.reset.reshape(T * B, H).T, da[2].reshape(T * B, H), gradients["Wh"][2])
-        return da, (dh_t,)
+        recurrent_gradients(gradients["Wh"][:2], tape.states[0], gates[:2])
+        np.matmul(tape.reset.reshape(T * B, H).T, gates[2].reshape(T * B, H), gradients["Wh"][2])
+        return gates, (dh_t,)
 
 
-def _slopes(tape: Tape, block: slice, da_n: Array, dr: Array, dz: Array) -> None:
-    """Write what the gradients of a block of steps are multiplied by, all `[block, B, H]`.
+def _slopes(tape: Tape, block: slice, workspace: Workspace) -> Array:
+    """What the gradients at r, z and n of a block of steps are multiplied by, `[3, block, B, H]`.
 
     Forward was `h_t = (1 - z) * n + z * h_{t-1}`, `n = tanh(a_n)`, `r, z = sigmoid(a)`, so that
     `da_n = dh (1 - z) (1 - n²)`, `dz = dh (h_{t-1} - n) z (1 - z)`, and `dr` has `r (1 - r)`.
     """
-    r, z, n = tape.gates[:, block]
+    r, z, n = gates = tape.gates[:, block]
+    to_r, to_z, to_n = slopes = workspace.array("slopes", gates.shape, gates.dtype)
     # 1 - z serves twice
-    np.subtract(1.0, z, dz[block])
-    np.multiply(n, n, da_n[block])
-    np.subtract(1.0, da_n[block], da_n[block])
-    np.multiply(da_n[block], dz[block], da_n[block])
-    np.multiply(dz[block], z, dz[block])
-    np.subtract(tape.states[0][block], n, dr[block])
-    np.multiply(dz[block], dr[block], dz[block])
-    np.subtract(1.0, r, dr[block])
-    np.multiply(dr[block], r, dr[block])
+    np.subtract(1.0, z, to_z)
+    np.multiply(n, n, to_n)
+    np.subtract(1.0, to_n, to_n)
+    np.multiply(to_n, to_z, to_n)
+    np.multiply(to_z, z, to_z)
+    np.subtract(tape.states[0][block], n, to_r)
+    np.multiply(to_z, to_r, to_z)
+    np.subtract(1.0, r, to_r)
+    np.multiply(to_r, r, to_r)
+    return slopes

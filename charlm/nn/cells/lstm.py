@@ -21,7 +21,7 @@ class Tape:
     states: tuple[Array, Array]
     """h and c, `[T+1, B, H]`: before the window, then after each step."""
     gates: Array
-    """`[4, T, B, H]`: i, f, o, g, after their nonlinearities."""
+    """`[4, T, B, H]`: i, f, o, g, after their nonlinearities; backward leaves their gradients here."""
     tanh_c: Array
     """`[T, B, H]`; used up by backward."""
 
@@ -91,43 +91,45 @@ class LSTM(Cell):
     ) -> tuple[Array, State]:
         """See `Cell.backward`."""
         T, B, H = dh.shape
-        (h, c), (i, f, o, g), tanh_c = tape.states, tape.gates, tape.tanh_c
-        ifo = tape.gates[:3]
+        (h, c), gates, tanh_c = tape.states, tape.gates, tape.tanh_c
         WhT = tiled(parameters["Wh"].swapaxes(1, 2), B, T, workspace)
-        da = workspace.array("da", (4, T, B, H), dh.dtype)  # [4, T, B, H]
         back = workspace.array("back", (4, B, H), dh.dtype)
         product = in_tiles(back, WhT.shape[-1])
         dh_t, dc_t = dstate[0].copy(), dstate[1].copy()  # [B, H], from the steps after t
         scratch = np.empty_like(dh_t)
-        for block in blocks(T, da[:, 0].nbytes):
-            # what each gate's gradient is multiplied by does not recur: into da, block by block
+        for block in blocks(T, gates[:, 0].nbytes):
+            # what each gate's gradient is multiplied by does not recur: block by block, in the cache
+            i, _, o, g = gates[:, block]
+            slopes = workspace.array("slopes", (4, *i.shape), dh.dtype)
             # forward was i, f, o = sigmoid(a): slope s (1 - s);  g = tanh(a): slope 1 - g²
-            np.subtract(1.0, ifo[:, block], da[:3, block])
-            np.multiply(da[:3, block], ifo[:, block], da[:3, block])
-            np.multiply(g[block], g[block], da[3, block])
-            np.subtract(1.0, da[3, block], da[3, block])
+            np.subtract(1.0, gates[:3, block], slopes[:3])
+            np.multiply(slopes[:3], gates[:3, block], slopes[:3])
+            np.multiply(g, g, slopes[3])
+            np.subtract(1.0, slopes[3], slopes[3])
             # forward was c_t = f * c_{t-1} + i * g;  h_t = o * tanh(c_t)
-            np.multiply(da[0, block], g[block], da[0, block])
-            np.multiply(da[1, block], c[block], da[1, block])
-            np.multiply(da[2, block], tanh_c[block], da[2, block])
-            np.multiply(da[3, block], i[block], da[3, block])
+            np.multiply(slopes[0], g, slopes[0])
+            np.multiply(slopes[1], c[block], slopes[1])
+            np.multiply(slopes[2], tanh_c[block], slopes[2])
+            np.multiply(slopes[3], i, slopes[3])
             to_c = tanh_c[block]  # from here on what dc_t gets of dh_t
             np.multiply(to_c, to_c, to_c)
             np.subtract(1.0, to_c, to_c)
-            np.multiply(to_c, o[block], to_c)
+            np.multiply(to_c, o, to_c)
             for t in reversed(range(block.start, block.stop)):
-                now = da[:, t]
+                slope, da_t = slopes[:, t - block.start], gates[:, t]
                 # dh_t and dc_t: from above, and from the steps after
                 np.add(dh_t, dh[t], dh_t)
                 np.multiply(dh_t, tanh_c[t], scratch)
                 np.add(dc_t, scratch, dc_t)
+                # forward was c_t = f * c_{t-1} + …: for the step before, while f still stands there
+                np.multiply(dc_t, da_t[1], scratch)
                 # da_t: i, f and g were reached through c_t, o through h_t
-                np.multiply(now[:2], dc_t, now[:2])
-                np.multiply(now[2], dh_t, now[2])
-                np.multiply(now[3], dc_t, now[3])
-                # forward was c_t = f * c_{t-1} + …;  a_t = projected_t + h_{t-1} Wh
-                np.multiply(dc_t, f[t], dc_t)
-                np.matmul(now[:, None], WhT, product)
+                np.multiply(slope[:2], dc_t, da_t[:2])
+                np.multiply(slope[2], dh_t, da_t[2])
+                np.multiply(slope[3], dc_t, da_t[3])
+                dc_t, scratch = scratch, dc_t
+                # forward was a_t = projected_t + h_{t-1} Wh
+                np.matmul(da_t[:, None], WhT, product)
                 np.add.reduce(back, axis=0, out=dh_t)
-        recurrent_gradients(gradients["Wh"], h, da)
-        return da, (dh_t, dc_t)
+        recurrent_gradients(gradients["Wh"], h, gates)
+        return gates, (dh_t, dc_t)

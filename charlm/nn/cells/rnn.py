@@ -61,7 +61,8 @@ class RNN(Cell):
         T, B, H = dh.shape
         WhT = tiled(parameters["Wh"].swapaxes(1, 2), B, T, workspace)[0]
         (h,) = tape.states
-        gates = workspace.array("da", (1, T, B, H), dh.dtype)
+        # forward has used up `projected`: its place is free
+        gates = workspace.array("projected", (1, T, B, H), dh.dtype)
         da = gates[0]  # [T, B, H], a = what tanh is taken of
         # forward was h_t = tanh(a_t): its slope is 1 - h_t²
         np.multiply(h[1:], h[1:], da)
