@@ -105,6 +105,10 @@ def read_corpus(
     encoder = _Encoder(sources, recipe, sha256, cache, progress)
     encoded = encoder.encoded()
     if vocabulary is None:
+        if set(encoded.codes) <= ({LINE_BREAK} if recipe.by_line else set()):
+            raise CorpusError(
+                f"{encoder.where} holds nothing {recipe.min_count} times: lower corpus.min_count"
+            )
         vocabulary = encoder.vocabulary(encoded)
     elif vocabulary != encoder.vocabulary(encoded):
         if recipe.min_count > 1:  # what this text has seldom may be known all the same
@@ -144,7 +148,8 @@ class _Encoder:
         """The text, its vocabulary its own."""
         names, settings = [source.name for source in self.sources], asdict(self.recipe)
         # normal forms and small letters are those of a version of Unicode
-        identity = [self.sha256, settings, unicodedata.unidata_version]
+        packings = [source.packing for source in self.sources]
+        identity = [self.sha256, packings, settings, unicodedata.unidata_version]
         key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode("ascii")).hexdigest()
         found = self.cache.load(key) if self.cache else None
         if found:
@@ -154,10 +159,6 @@ class _Encoder:
             counter.add(codes)
         self._check(counter.units)
         kept = {int(code) for code in counter.codes(self.recipe.min_count)}
-        if not kept:
-            raise CorpusError(
-                f"{self.where} holds nothing {self.recipe.min_count} times: lower corpus.min_count"
-            )
         if self.recipe.by_line:
             kept.add(LINE_BREAK)
         codes_kept = sorted(kept)

@@ -39,9 +39,10 @@ class Source:
         """
         self.role = role
         self.name = "standard input" if path == STANDARD_INPUT else path
-        self._unpack: Callable[[IO[bytes]], Any] = _PACKED.get(
-            Path(path).suffix.lower(), lambda stream: stream
-        )
+        ending = Path(path).suffix.lower()
+        self.packing = ending if ending in _PACKED else ""
+        """The ending that says how the file is packed, if it is."""
+        self._unpack: Callable[[IO[bytes]], Any] = _PACKED.get(ending, lambda stream: stream)
         # it is read more than once, and can only be read once
         self._kept = _keep_standard_input() if path == STANDARD_INPUT else None
 
@@ -106,7 +107,7 @@ def _files(path: str) -> list[str]:
         if not found:
             raise CorpusError(f"text {path} is a directory without files")
         return found
-    if glob.has_magic(path) and not Path(path).exists():
+    if glob.has_magic(path) and not os.path.exists(path):  # noqa: PTH110 (no name is too long for it)
         found = sorted(file for file in glob.iglob(path, recursive=True) if Path(file).is_file())  # noqa: PTH207 (absolute patterns too)
         if not found:
             raise CorpusError(f"text {path}: no file has such a name")
