@@ -23,7 +23,7 @@ SOCIABLE = (
     "aeo \n\u0300\u0301\u0307\u0323\u0327\u0345\u034f\u200d"
     "éṩǖ\u0b92\u0bd7\u0bc6\u0bbe\u09c7\u09be\u1025\u102e\u0958\u0f71\u0f72\u0f73\u0344"
     "\u212bﬁ½㍿\uf900\ufeff😀\U0001d157\U0001d165"
-    "ﾊ\uff9e\uff9f\rΣσAİẞ.'\xad"
+    "ﾊ\uff9e\uff9f\uffa1\uffc2\rΣσAİẞ.'\xad"
 )
 texts = st.text(st.one_of(st.sampled_from(SOCIABLE), st.characters(exclude_categories=["Cs"])))
 unhurried = settings(deadline=None, max_examples=200)  # other work may share the processor
