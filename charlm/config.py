@@ -325,7 +325,9 @@ def reference() -> str:
 def _is_text_encoding(name: str) -> bool:
     try:
         "".encode(name)  # refuses what is no encoding of texts
-        return codecs.lookup(name).incrementaldecoder is not None
+        found = codecs.lookup(name)
+        # the two that are for names of machines refuse most texts
+        return found.incrementaldecoder is not None and found.name not in ("idna", "punycode")
     except (LookupError, UnicodeError, ValueError):
         return False
 

@@ -29,9 +29,11 @@ def shown_pieces(text: Text, vocabulary: Vocabulary) -> Iterator[str]:
 def lines_that_stand_in(pieces: Iterable[str], lines: Set[str]) -> set[str]:
     """Those of `lines` that are a line of the text."""
     found: set[str] = set()
+    held = ""
     for piece in pieces:
-        found |= lines & set(piece.split("\n"))
-    return found
+        *whole, held = (held + piece).split("\n")
+        found |= lines & set(whole)
+    return found | (lines & {held})
 
 
 def stretches_that_stand_in(pieces: Iterable[str], stretches: Set[str], length: int = STRETCH) -> set[str]:

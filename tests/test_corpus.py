@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -8,9 +9,12 @@ import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from test_reader import ALL_UNITS, files, label, naive
+from test_units import texts
 
 from charlm.errors import CorpusError, VocabularyError
 from charlm.text import corpus as corpora
+from charlm.text.cache import Cache
 from charlm.text.corpus import SPLITS, Corpus
 from charlm.text.reader import Recipe
 from charlm.text.sources import Source
@@ -206,3 +210,154 @@ def test_the_digest_is_that_of_the_file(tmp_path: Path, other: str) -> None:
         digests.append(read_corpus(path, Units("char", "nfc"), WHOLE).digest)
         assert digests[-1] == hashlib.sha256(contents.encode()).hexdigest()
     assert digests[0] != digests[1]
+
+
+@pytest.fixture(scope="module")
+def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory for files that every example writes anew."""
+    return tmp_path_factory.mktemp("texts")
+
+
+@pytest.mark.parametrize("units", ALL_UNITS, ids=label)
+@given(contents=st.lists(texts, min_size=1, max_size=3))
+@settings(deadline=None, max_examples=25)
+def test_texts_come_back_through_files_and_the_cache(
+    directory: Path, units: Units, contents: list[str]
+) -> None:
+    """Any files' ids stand for their text, built, kept, or found in the cache: the same every time."""
+    contents = ["ab" + text for text in contents]
+    found = files(directory, *(text.encode() for text in contents))
+    text, cache = naive(units, "\n".join(contents)), Cache(directory / "cache")
+    read = [corpora.read_corpus(found, Recipe(units), WHOLE, cache=each) for each in (None, cache, cache)]
+    for corpus in read:
+        assert corpus.vocabulary.codes[corpus.ids].tolist() == text
+        assert corpus.vocabulary == Vocabulary(text, units)
+        np.testing.assert_array_equal(corpus.ids, read[0].ids, strict=True)
+        assert corpus.digest == read[0].digest
+    assert [isinstance(corpus.ids.base, np.memmap) for corpus in read] == [False, True, True]
+
+
+def test_a_second_reading_does_not_decode(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the cache has is taken from there, whatever the files are called; other settings read anew."""
+    cache = Cache(tmp_path / "cache")
+    one, other = tmp_path / "one", tmp_path / "other"
+    for path in (one, other):
+        path.write_text("ΑΒΑ αβ\n")
+    recipe = Recipe(min_count=1)
+    first = corpora.read_corpus([Source(str(one))], recipe, WHOLE, cache=cache)
+    with monkeypatch.context() as patch:
+        patch.setattr(Recipe, "codes", None)
+        second = corpora.read_corpus([Source(str(other))], recipe, (0.5, 0.5, 0.0), cache=cache)
+    np.testing.assert_array_equal(first.ids, second.ids, strict=True)
+    for rest in (
+        {"min_count": 2},
+        {"by_line": True},
+        {"units": Units(lowercase=True)},
+        {"units": Units("byte")},
+    ):
+        again = corpora.read_corpus([Source(str(one))], Recipe(**rest), WHOLE, cache=cache)  # type: ignore[arg-type]
+        assert not np.array_equal(again.ids, first.ids), rest
+
+
+@pytest.mark.parametrize("cached", [False, True])
+@pytest.mark.parametrize("unknown", [False, True])
+def test_a_given_vocabulary_encodes_what_the_cache_has(tmp_path: Path, cached: bool, unknown: bool) -> None:
+    """With a model's vocabulary, a cached text and a new one have the same ids: its own."""
+    path = tmp_path / "text"
+    path.write_text("cabbage" + "z" * unknown)
+    cache = Cache(tmp_path / "cache") if cached else None
+    vocabulary = Vocabulary(map(ord, "abcdefgh"), Units(), unknown)
+    for _ in range(2):
+        corpus = corpora.read_corpus([Source(str(path))], Recipe(), WHOLE, vocabulary, cache)
+        assert corpus.vocabulary is vocabulary
+        assert corpus.ids.tolist() == [2, 0, 1, 1, 0, 6, 4, *[8] * unknown]
+        assert corpus.ids.dtype == np.uint8
+
+
+@pytest.mark.parametrize("cached", [False, True])
+def test_rare_units_are_unknown(tmp_path: Path, cached: bool) -> None:
+    """What occurs less often than `min_count` has no code, and one id: that of `<unk>`, the last."""
+    path = tmp_path / "text"
+    path.write_text("aabbbcd")
+    cache = Cache(tmp_path / "cache") if cached else None
+    for _ in range(2):
+        corpus = corpora.read_corpus([Source(str(path))], Recipe(min_count=2), WHOLE, cache=cache)
+        assert corpus.vocabulary == Vocabulary(map(ord, "ab"), Units(), has_unknown=True)
+        assert corpus.ids.tolist() == [0, 0, 1, 1, 1, 2, 2]
+
+
+@pytest.mark.parametrize("cached", [False, True])
+@pytest.mark.parametrize("contents", ["abcdxyx", "abxdc", "xyz"])
+def test_rare_units_that_a_model_knows_are_known(tmp_path: Path, contents: str, cached: bool) -> None:
+    """A given vocabulary says what is known, not how often it occurs in this text, be it ever so short."""
+    path = tmp_path / "text"
+    path.write_text(contents)
+    cache = Cache(tmp_path / "cache") if cached else None
+    vocabulary = Vocabulary(map(ord, "abcd"), Units(), has_unknown=True)
+    for min_count in (2, 5):
+        for _ in range(2):
+            recipe = Recipe(min_count=min_count)
+            corpus = corpora.read_corpus([Source(str(path))], recipe, WHOLE, vocabulary, cache)
+            assert corpus.ids.tolist() == ["abcd".find(letter) % 5 for letter in contents]
+
+
+@pytest.mark.parametrize(
+    ("contents", "by_line"), [("abcabc", False), ("ab\ncd\n", True), ("a\nb\nc\nd", True)]
+)
+def test_a_text_in_which_everything_is_rare_is_refused(tmp_path: Path, contents: str, by_line: bool) -> None:
+    """Where nothing occurs often enough there is nothing to learn, be it kept in the cache or not."""
+    path = tmp_path / "text"
+    path.write_text(contents)
+    recipe = Recipe(Units(newlines="lf"), by_line=by_line, min_count=3)
+    for _ in range(2):
+        with pytest.raises(CorpusError) as caught:
+            corpora.read_corpus([Source(str(path))], recipe, WHOLE, cache=Cache(tmp_path / "cache"))
+        assert str(caught.value) == f"text {path} holds nothing 3 times: lower corpus.min_count"
+
+
+def test_the_line_break_of_lines_is_always_known(tmp_path: Path) -> None:
+    """By line, the line break is one of the codes however rare it is."""
+    path = tmp_path / "text"
+    path.write_text("aaaaa")
+    recipe = Recipe(Units(newlines="lf"), by_line=True, min_count=5)
+    corpus = corpora.read_corpus([Source(str(path))], recipe, WHOLE)
+    assert corpus.ids.tolist() == [0, 1, 1, 1, 1, 1, 0]
+
+
+@pytest.mark.parametrize("cached", [False, True])
+def test_a_file_that_changes_while_it_is_read_is_refused(tmp_path: Path, cached: bool) -> None:
+    """A file that is written to meanwhile is an error: its digest and its ids would be of two texts."""
+    path = tmp_path / "text"
+    cache = Cache(tmp_path / "cache") if cached else None
+    for moment in ("looking at", "reading", "encoding"):
+        path.write_text("abcabc")
+        os.utime(path, ns=(1, 1))
+
+        def meddle(what: str, size: int, moment: str = moment) -> None:
+            if what == moment:
+                path.write_text("cbacba")
+
+        with pytest.raises(CorpusError) as caught:
+            corpora.read_corpus([Source(str(path))], Recipe(), WHOLE, None, cache, meddle)
+        assert str(caught.value) == f"text {path} changed while it was being read"
+        if cache:
+            cache.clear()
+
+
+def test_several_files_are_one_text(tmp_path: Path) -> None:
+    """Files stand in the text in their order; messages speak of how many there are, or name the one."""
+    found = files(tmp_path, "\ufeffab".encode(), b"", b"cd")
+    corpus = corpora.read_corpus(found, Recipe(separator="|"), WHOLE)
+    assert corpus.vocabulary.text(corpus.ids) == "ab||cd"
+    assert corpus.warnings == (f"text {found[0].name} begins with a byte-order mark, which is left out",)
+    with pytest.raises(VocabularyError, match=r"^the text of 3 files: .*'\|' \(U\+007C\) 2 times"):
+        corpora.read_corpus(found, Recipe(separator="|"), WHOLE, Vocabulary(map(ord, "abcd"), Units()))
+    (tmp_path / "2.txt").write_bytes(b"c\xff")
+    with pytest.raises(CorpusError, match=rf"^text {found[2].name} is not UTF-8: byte 1"):
+        corpora.read_corpus(found, Recipe(), WHOLE)
+    with pytest.raises(CorpusError, match=r"^the text of 2 files is empty$"):
+        corpora.read_corpus(files(tmp_path, b"", b""), Recipe(separator=""), WHOLE)
+    with pytest.raises(CorpusError, match=r"^the text of 2 files holds no lines$"):
+        corpora.read_corpus(
+            files(tmp_path, b"\n", b"\r\n"), Recipe(Units(newlines="lf"), by_line=True), WHOLE
+        )

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -8,7 +9,9 @@ from typing import Any, BinaryIO
 
 import pytest
 
-from charlm.files import reason, write_whole
+from charlm.errors import CorpusError
+from charlm.files import anchored, reason, write_whole
+from charlm.text.sources import find
 
 OLD, NEW = b"what was there, and longer", b"what comes"
 
@@ -186,3 +189,46 @@ def test_permissions_follow_the_umask(tmp_path: Path, old: bytes | None, mask: i
 def test_reasons_are_readable(error: OSError, words: str) -> None:
     """A reason is the system's words alone, small to begin with: no number, no path."""
     assert reason(error) == words
+
+
+@pytest.mark.parametrize(
+    ("path", "wanted"),
+    [
+        ("a.txt", "a.txt"),
+        ("./below/../a.txt", "a.txt"),
+        ("below", "below"),
+        ("../beside.txt", "../beside.txt"),
+        ("missing.txt", "missing.txt"),
+        ("*.txt", "*.txt"),
+        ("**/[ab].txt", "**/[ab].txt"),
+        ("a[x].txt", "a[x].txt"),
+        ("b[x].txt", "b[x].txt"),
+        ("x*" * 200, "x*" * 200),
+    ],
+)
+@pytest.mark.parametrize("name", ["plain", "[ab]*"])
+def test_a_relative_path_means_the_same_from_anywhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, path: str, wanted: str
+) -> None:
+    """Anchored where it was written, a path leads to the same files; only what was a pattern is one."""
+    directory = tmp_path / name
+    for place in (directory, tmp_path / "a", tmp_path / "ab"):  # the name as a pattern fits others
+        (place / "below").mkdir(parents=True)
+    (directory / "a[x].txt").write_text("")
+    for place in (tmp_path / "a", tmp_path / "ab"):
+        (place / "missing.txt").write_text("")
+    monkeypatch.chdir(directory)
+    for here in (directory, Path()):
+        found = anchored(path, here)
+        assert Path(found).is_absolute()
+        if name == "plain":
+            assert found == os.path.normpath(directory / wanted)
+        # patterns, and what is not there, are looked for here alone
+        with contextlib.suppress(CorpusError):
+            assert {Path(source.name).parent for source in find([found])} <= {Path(found).parent, directory}
+
+
+@pytest.mark.parametrize("path", ["-", "/absolute/a.txt", "/absolute/*.txt"])
+def test_other_paths_are_not_anchored(tmp_path: Path, path: str) -> None:
+    """Standard input and absolute paths stay as they are."""
+    assert anchored(path, tmp_path) == path

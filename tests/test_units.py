@@ -16,12 +16,14 @@ ALL_UNITS = [*CHARACTER_UNITS, Units("byte")]
 
 # Characters that meet their neighbours: jamo (leading, vowel, trailing, old ones, for compatibility),
 # whole syllables, marks of several classes, vowel signs that are starters and compose all the same
-# (Tamil, Bengali, Burmese), composition exclusions, singletons, ligatures.
+# (Tamil, Bengali, Burmese), composition exclusions, singletons, ligatures, halfwidth voice marks;
+# letters whose small ones depend on what is around them, or are several; line breaks of two characters.
 SOCIABLE = (
     "ᄀᄂ하ᅵᆨᇂ\u115f\u11a7ㄱㅏ가각힣"
     "aeo \n\u0300\u0301\u0307\u0323\u0327\u0345\u034f\u200d"
     "éṩǖ\u0b92\u0bd7\u0bc6\u0bbe\u09c7\u09be\u1025\u102e\u0958\u0f71\u0f72\u0f73\u0344"
     "\u212bﬁ½㍿\uf900\ufeff😀\U0001d157\U0001d165"
+    "ﾊ\uff9e\uff9f\uffa1\uffc2\rΣσAİẞ.'\xad"
 )
 texts = st.text(st.one_of(st.sampled_from(SOCIABLE), st.characters(exclude_categories=["Cs"])))
 unhurried = settings(deadline=None, max_examples=200)  # other work may share the processor
@@ -151,6 +153,86 @@ def test_undecodable_arguments_become_codes_that_can_be_named(units: Units) -> N
     codes = units.of_text("a\udce9")
     assert codes.tolist() == [ord("a"), 0xDCE9]
     assert units.describe(0xDCE9) == r"'\udce9' (U+DCE9)"
+
+
+EVERY_WAY = [
+    Units(unit, form, lowercase, newlines)
+    for unit in ("char", "byte")
+    for form in (("none", "nfc", "nfd", "nfkc", "nfkd") if unit == "char" else ("none",))
+    for lowercase in ((False, True) if unit == "char" else (False,))
+    for newlines in ("keep", "lf")
+]
+
+
+@pytest.mark.parametrize("units", EVERY_WAY, ids=str)
+@given(text=texts, after=texts)
+@example(text="ab\r", after="\n")
+@example(text="ΑΣ", after="Α")
+@example(text="ΑΣ.", after="Α")
+@example(text=" Σ", after="Α")
+@example(text="하", after="\u11a8")
+@example(text="ﾊ", after="\uff9e")
+@settings(deadline=None, max_examples=60)
+def test_a_text_can_be_cut_where_it_is_said(units: Units, text: str, after: str) -> None:
+    """Cut at that place, both pieces have the codes of the whole, whatever follows."""
+    given, behind = (text.encode(), after.encode()) if units.is_byte else (text, after)
+    place = units.cut(given)
+    assert 0 <= place <= len(given)
+    pieces = np.concatenate([units.codes(given[:place]), units.codes(given[place:] + behind)])  # type: ignore[operator]
+    assert pieces.tolist() == units.codes(given + behind).tolist()  # type: ignore[operator]
+
+
+@pytest.mark.parametrize(
+    ("units", "text", "place"),
+    [
+        (Units(), "ab\r", 3),
+        (Units(newlines="lf"), "ab\r", 2),
+        (Units(newlines="lf"), "ab\r\n", 2),
+        (Units("byte"), "a\r", 2),
+        (Units("byte", newlines="lf"), "a\r", 1),
+        (Units("byte", newlines="lf"), "a\r\n", 3),
+        (Units("char", "nfc"), "ab c", 3),
+        (Units("char", "nfc"), "abe\u0301", 2),
+        (Units("char", "nfc"), "\u0301\u0301", 0),
+        (Units("char", "nfc"), "+-<>. -", 6),
+        (Units(lowercase=True), "A.Σ", 0),
+        (Units(lowercase=True), "A Σ", 2),
+        (Units("char", "nfc"), "", 0),
+    ],
+)
+def test_a_text_is_cut_as_late_as_is_safe(units: Units, text: str, place: int) -> None:
+    """Little is held back: a line break that may be half, a character that may be composed, a word's end."""
+    assert units.cut(text.encode() if units.is_byte else text) == place
+
+
+@given(codes=st.lists(st.sampled_from([ord(character) for character in SOCIABLE])))
+@unhurried
+@pytest.mark.parametrize("units", ALL_UNITS, ids=label)
+def test_codes_shown_at_once_are_those_shown_one_by_one(units: Units, codes: list[int]) -> None:
+    """The text of any codes is what a `Writer` makes of them, bytes that are no UTF-8 included."""
+    if units.is_byte:
+        codes = [code & 0xFF for code in codes]
+    assert units.text(np.array(codes, np.uint32)) == "".join(pieces(units, codes))
+
+
+@pytest.mark.parametrize(
+    ("text", "small"),
+    [("ABCÉ가ß", "abcé가ß"), ("ΟΔΟΣ ΣΑ", "οδος σα"), ("İ", "i\u0307"), ("ẞ", "ß"), ("\u212a", "k")],
+)
+@pytest.mark.parametrize("form", ["none", "nfc", "nfd"])
+def test_capital_letters_become_small(text: str, small: str, form: str) -> None:
+    """Letters are made small before normalisation: one may become two, and ends of words count."""
+    units = Units("char", form, lowercase=True)
+    assert units.text(units.of_text(text)) == normal(units, small)
+
+
+@pytest.mark.parametrize("unit", ["char", "byte"])
+def test_line_breaks_are_folded_or_kept(unit: str) -> None:
+    """Every kind of line break becomes one, or none is touched; other separators never are."""
+    text = "a\r\nb\rc\n\r\r\nd\x0b\x85\u2028"
+    for newlines, wanted in (("keep", text), ("lf", "a\nb\nc\n\n\nd\x0b\x85\u2028")):
+        units = Units(unit, newlines=newlines)
+        assert units.text(units.of_text(text)) == wanted
 
 
 def test_undecodable_arguments_keep_their_bytes() -> None:

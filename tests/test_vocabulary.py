@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from charlm.errors import VocabularyError
 from charlm.text.units import Units
-from charlm.text.vocabulary import Vocabulary
+from charlm.text.vocabulary import Counter, Vocabulary
 
 CHARACTERS = Units()
 BYTES = Units("byte")
@@ -77,8 +77,10 @@ def test_encoding_of_bytes_is_inverted_by_the_codes(data: bytes) -> None:
         (1, np.uint8),
         (2, np.uint8),
         (255, np.uint8),
+        (256, np.uint8),
         (257, np.uint16),
         (65_535, np.uint16),
+        (65_536, np.uint16),
         (65_537, np.uint32),
     ],
 )
@@ -87,6 +89,88 @@ def test_ids_are_of_the_smallest_type(size: int, kind: npt.DTypeLike) -> None:
     codes = np.arange(100, 100 + size, dtype=np.uint32)
     ids = Vocabulary.of(codes, CHARACTERS).encode(codes, "text")
     np.testing.assert_array_equal(ids, np.arange(size, dtype=kind), strict=True)
+
+
+@pytest.mark.parametrize(("size", "kind"), [(255, np.uint8), (256, np.uint16), (65_535, np.uint16)])
+def test_the_unknown_unit_is_the_last(size: int, kind: npt.DTypeLike) -> None:
+    """`<unk>` comes after all codes, counts as a unit, and has room in the type of the ids."""
+    codes = np.arange(size, dtype=np.uint32)
+    vocabulary = Vocabulary(codes, CHARACTERS, has_unknown=True)
+    assert (len(vocabulary), vocabulary.unknown, vocabulary.dtype) == (size + 1, size, np.dtype(kind))
+    ids = vocabulary.encode(np.append(codes, np.uint32(70_000)), "text")
+    np.testing.assert_array_equal(ids, np.arange(size + 1, dtype=kind), strict=True)
+
+
+@given(known=st.lists(code_points), codes=st.lists(code_points), small=st.booleans())
+@unhurried
+def test_unknown_codes_are_mapped(known: list[int], codes: list[int], small: bool) -> None:
+    """With `<unk>` no text is refused: known codes have their ids, all others that of `<unk>`."""
+    if small:  # bytes are looked up in another way
+        known, codes = [code % 256 for code in known], [code % 256 for code in codes]
+    codes += known[:3]
+    vocabulary = Vocabulary(known, CHARACTERS, has_unknown=True)
+    ids = vocabulary.encode(np.array(codes, np.uint8 if small else np.uint32), "text")
+    places = {code: place for place, code in enumerate(sorted(set(known)))}
+    assert ids.tolist() == [places.get(code, len(places)) for code in codes]
+    shown = "".join(chr(code) if code in places else "\ufffd" for code in codes)
+    assert vocabulary.text(ids) == shown
+
+
+def test_only_a_vocabulary_with_the_unknown_unit_equals_one() -> None:
+    """Whether there is `<unk>` is part of what a vocabulary is."""
+    assert Vocabulary([1, 2], CHARACTERS) == Vocabulary([2, 1, 2], CHARACTERS)
+    assert Vocabulary([1, 2], CHARACTERS) != Vocabulary([1, 2], CHARACTERS, has_unknown=True)
+    assert Vocabulary([1, 2], CHARACTERS) != Vocabulary([1, 2], BYTES)
+    assert Vocabulary([1], CHARACTERS).unknown is None
+
+
+@given(text=st.lists(code_points, min_size=1), more=st.lists(code_points), unknown=st.booleans())
+@unhurried
+def test_recoding_is_encoding_anew(text: list[int], more: list[int], unknown: bool) -> None:
+    """Ids of another vocabulary become those that the text itself would have, or the same refusal."""
+    codes = np.array(text, np.uint32)
+    own = Vocabulary.of(codes, CHARACTERS)
+    for known in (text + more, more):
+        other = Vocabulary(known, CHARACTERS, unknown)
+        if unknown or set(text) <= set(known):
+            recoded = other.recode(own.encode(codes, "text"), own.codes, "text")
+            np.testing.assert_array_equal(recoded, other.encode(codes, "text"), strict=True)
+            continue
+        with pytest.raises(VocabularyError) as caught:
+            other.recode(own.encode(codes, "text"), own.codes, "text")
+        with pytest.raises(VocabularyError) as wanted:
+            other.encode(codes, "text")
+        assert str(caught.value) == str(wanted.value)
+
+
+@given(
+    pieces=st.lists(st.one_of(st.binary(), st.lists(code_points, max_size=20))), at_least=st.integers(1, 3)
+)
+@unhurried
+def test_codes_are_counted_piece_by_piece(pieces: list[bytes | list[int]], at_least: int) -> None:
+    """Pieces of bytes and of wider codes, in any order, make the counts of the whole text."""
+    whole = [code for piece in pieces for code in piece]
+    arrays = [
+        np.frombuffer(piece, np.uint8) if isinstance(piece, bytes) else np.array(piece, np.uint32)
+        for piece in pieces
+    ]
+    for counting in (False, True):
+        counter = Counter(counting)
+        for array in arrays:
+            counter.add(array)
+        assert counter.units == len(whole)
+        assert counter.codes().tolist() == sorted(set(whole))
+        if counting:
+            frequent = sorted(code for code in set(whole) if whole.count(code) >= at_least)
+            assert counter.codes(at_least).tolist() == frequent
+
+
+@pytest.mark.parametrize(
+    ("text", "place"), [("\nab", 0), ("\tab\n", 1), ("abc", None), ("\t", None), ("", None)]
+)
+def test_the_line_break_is_found(text: str, place: int | None) -> None:
+    """The id of the line break is known, and that there is none."""
+    assert Vocabulary(map(ord, text), CHARACTERS).line_break == place
 
 
 def test_an_empty_text_is_encoded() -> None:

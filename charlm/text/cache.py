@@ -37,6 +37,9 @@ _TYPES = ("u1", "u2", "u4")
 
 _BLOCK = 1 << 20
 
+_BAD = (OSError, ValueError, KeyError, TypeError, RecursionError)
+"""What reading a file that is not an entry may raise."""
+
 
 @dataclass(frozen=True)
 class Encoded:
@@ -82,7 +85,7 @@ class Cache:
                 if about["key"] != key or about["sha256"] != _digest(stream, count * dtype.itemsize, about):
                     return None
                 ids = np.memmap(stream, dtype, "r", shape=(count,))
-        except (OSError, ValueError, KeyError, TypeError):
+        except _BAD:
             return None
         return Encoded(ids.view(np.ndarray), about["codes"])
 
@@ -120,7 +123,7 @@ class Cache:
         """Every readable entry, in the order of their names' texts."""
         found = []
         for path in self.directory.glob("*.ids"):
-            with contextlib.suppress(OSError, ValueError, KeyError, TypeError), path.open("rb") as stream:
+            with contextlib.suppress(*_BAD), path.open("rb") as stream:
                 about = _description(stream)
                 size = path.stat().st_size
                 found.append(Entry(path, size, about["names"], about["settings"], about["units"]))
@@ -129,9 +132,11 @@ class Cache:
     def clear(self) -> tuple[int, int]:
         """Remove all entries, readable or not; returns how many, and their bytes. Raises `OSError`."""
         files = [*self.directory.glob("*.ids"), *self.directory.glob(".*.tmp")]
-        size = sum(file.stat().st_size for file in files)
+        size = 0
         for file in files:
-            file.unlink(missing_ok=True)
+            with contextlib.suppress(FileNotFoundError):  # another command may clear it, too
+                size += file.stat().st_size
+                file.unlink()
         return len(files), size
 
 
@@ -157,9 +162,15 @@ def _description(stream: BinaryIO) -> dict[str, Any]:
     about = json.loads(stream.read(length))
     if not isinstance(about, dict) or about["type"] not in _TYPES or type(about["units"]) is not int:
         raise ValueError("not a description")
+    if not (_all(str, about["names"]) and _all(int, about["codes"]) and isinstance(about["settings"], dict)):
+        raise ValueError("not what an entry says of itself")
     if about["units"] * int(about["type"][1]) != size - _END.size - length:
         raise ValueError("cut short, or too long")
     return about
+
+
+def _all(kind: type, values: Any) -> bool:
+    return isinstance(values, list) and all(type(value) is kind for value in values)
 
 
 def _digest(stream: BinaryIO, size: int, about: dict[str, Any]) -> str:

@@ -105,6 +105,10 @@ def read_corpus(
     encoder = _Encoder(sources, recipe, sha256, cache, progress)
     encoded = encoder.encoded()
     if vocabulary is None:
+        if set(encoded.codes) <= ({LINE_BREAK} if recipe.by_line else set()):
+            raise CorpusError(
+                f"{encoder.where} holds nothing {recipe.min_count} times: lower corpus.min_count"
+            )
         vocabulary = encoder.vocabulary(encoded)
     elif vocabulary != encoder.vocabulary(encoded):
         if recipe.min_count > 1:  # what this text has seldom may be known all the same
@@ -155,10 +159,6 @@ class _Encoder:
             counter.add(codes)
         self._check(counter.units)
         kept = {int(code) for code in counter.codes(self.recipe.min_count)}
-        if not kept:
-            raise CorpusError(
-                f"{self.where} holds nothing {self.recipe.min_count} times: lower corpus.min_count"
-            )
         if self.recipe.by_line:
             kept.add(LINE_BREAK)
         codes_kept = sorted(kept)

@@ -7,7 +7,7 @@ the files are read again and counted.
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
@@ -68,8 +68,13 @@ def _of_units(sources: Sequence[Source], recipe: Recipe, start: int, stop: int) 
 
 
 def _place(text: str | bytes, edge: int, units: Units) -> int:
-    """The fewest characters of `text` that make so many units."""
-    return bisect_left(range(len(text)), edge, key=lambda place: len(units.codes(text[:place])))
+    """The fewest characters of `text` that make so many units, with the marks that add none to them."""
+
+    def made(place: int) -> int:
+        return len(units.codes(text[:place]))
+
+    fewest = bisect_left(range(len(text)), edge, key=made)
+    return bisect_right(range(len(text) + 1), made(fewest), key=made) - 1
 
 
 def _of_lines(corpus: Corpus, sources: Sequence[Source], recipe: Recipe, split: str | None) -> Originals:

@@ -100,13 +100,16 @@ class Recipe:
         self, decoder: codecs.IncrementalDecoder, block: bytes, source: Source, before: int, lines: int
     ) -> str:
         """One block, or the end if it is empty; `before` bytes and `lines` lines came before it."""
-        pending = decoder.getstate()[0]
+        state = decoder.getstate()
+        pending = state[0]
         try:
             return decoder.decode(block, final=not block)
         except UnicodeDecodeError as error:
             whole = pending + block
             place = before - len(pending) + error.start
-            line = lines + whole[: error.start].decode(self.encoding, "ignore").count("\n")
+            again = codecs.getincrementaldecoder(self.encoding)("strict")
+            again.setstate(state)
+            line = lines + again.decode(block[: max(0, error.start - len(pending))]).count("\n")
             raise CorpusError(
                 f"{source} is not {self.encoding.upper()}: byte {place} (0x{whole[error.start]:02x}, "
                 f"line {line}); convert it, name its encoding in corpus.encoding, or use corpus.unit: byte"
@@ -126,7 +129,10 @@ class Piece:
 def begins_with_mark(source: Source, encoding: str) -> bool:
     """Whether a file begins with a byte-order mark, which `Recipe` leaves out."""
     start = next(source.blocks(), (b"", 0))[0][:8]
-    return codecs.getincrementaldecoder(encoding)("ignore").decode(start).startswith(_BOM)
+    try:
+        return codecs.getincrementaldecoder(encoding)("ignore").decode(start).startswith(_BOM)
+    except UnicodeError:  # which reading reports
+        return False
 
 
 def _reporting(source: Source, progress: Progress | None) -> Iterator[bytes]:

@@ -35,18 +35,25 @@ class Source:
     def __init__(self, path: str, role: str = "text") -> None:
         """`role` is what a message calls it.
 
-        Raises `CorpusError` if standard input is a terminal, or cannot be kept.
+        Raises `CorpusError` if standard input is a terminal, or if it, or a pipe, cannot be kept.
         """
         self.role = role
         self.name = "standard input" if path == STANDARD_INPUT else path
         ending = Path(path).suffix.lower()
         self.packing = ending if ending in _PACKED else ""
         """The ending that says how to unpack it, if it is packed."""
-        # it is read more than once, and can only be read once
-        self._kept = _keep_standard_input() if path == STANDARD_INPUT else None
+        # what can only be read once is read more than once
+        self._kept = _keep_standard_input() if path == STANDARD_INPUT else self._keep_pipe()
 
     def __str__(self) -> str:
         return f"{self.role} {self.name}"
+
+    def _keep_pipe(self) -> IO[bytes] | None:
+        with _reporting(self):
+            if not Path(self.name).is_fifo():
+                return None
+            with Path(self.name).open("rb") as pipe:
+                return _keep(pipe)
 
     def _open(self) -> IO[bytes]:
         if self._kept is None:
@@ -94,6 +101,8 @@ def find(paths: Sequence[str]) -> list[Source]:
     A path is a file, a directory (all files in it and below, hidden ones left out), a pattern
     (`*`, `?`, `[…]`, `**`), or `-`. Raises `CorpusError` if one means nothing.
     """
+    if list(paths).count(STANDARD_INPUT) > 1:
+        raise CorpusError(f"standard input, {STANDARD_INPUT}, is named twice, and can be read once")
     return [Source(file) for path in paths for file in _files(path)]
 
 
@@ -106,7 +115,7 @@ def _files(path: str) -> list[str]:
         if not found:
             raise CorpusError(f"text {path} is a directory without files")
         return found
-    if glob.has_magic(path) and not Path(path).exists():
+    if glob.has_magic(path) and not os.path.exists(path):  # noqa: PTH110 (no name is too long for it)
         found = sorted(file for file in glob.iglob(path, recursive=True) if Path(file).is_file())  # noqa: PTH207 (absolute patterns too)
         if not found:
             raise CorpusError(f"text {path}: no file has such a name")
@@ -137,9 +146,14 @@ def _keep_standard_input() -> IO[bytes]:
     if sys.stdin is None or sys.stdin.isatty():
         raise CorpusError("standard input is a terminal: pipe a text into the command, or name a file")
     try:
-        kept = tempfile.TemporaryFile()  # noqa: SIM115 (closed when it is forgotten)
-        shutil.copyfileobj(sys.stdin.buffer, kept, BLOCK)
-        kept.flush()
+        return _keep(sys.stdin.buffer)
     except OSError as error:
         raise CorpusError(f"standard input cannot be kept: {reason(error)}") from error
+
+
+def _keep(stream: IO[bytes]) -> IO[bytes]:
+    """A file of its own with the rest of a stream."""
+    kept = tempfile.TemporaryFile()  # noqa: SIM115 (closed when it is forgotten)
+    shutil.copyfileobj(stream, kept, BLOCK)
+    kept.flush()
     return kept

@@ -113,7 +113,10 @@ def folded(text: str | bytes) -> str | bytes:
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
-_PLAIN = {"Lu", "Ll", "Lt", "Lo", "Nd", "Zs", "Cc"}
+_BLANK = {"Zs", "Cc"}
+"""Categories of characters that end a word for case mapping."""
+
+_PLAIN = {"Lu", "Ll", "Lt", "Lo", "Nd", *_BLANK}
 """Categories of characters that case mapping does not look through."""
 
 
@@ -123,7 +126,8 @@ def _separable(left: str, right: str) -> bool:
     A line break can be two characters; a final sigma looks at the letters around it, and past
     marks and punctuation; and what a character decomposes into may join what stands before it.
     """
-    if {unicodedata.category(left), unicodedata.category(right)} - _PLAIN or "Σ" in (left, right):
+    kinds = {unicodedata.category(left), unicodedata.category(right)}
+    if not kinds & _BLANK and (kinds - _PLAIN or "Σ" in (left, right)):
         return False
     first = unicodedata.normalize("NFKD", right)[0]
     return left != "\r" and first not in _joining() and right not in _joining()

@@ -1,0 +1,127 @@
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from charlm import novelty
+from charlm.nn.parameters import Ids
+from charlm.novelty import lines_that_stand_in, shown_pieces, stretches_of, stretches_that_stand_in
+from charlm.text import lines as lines_module
+from charlm.text.lines import Lines
+from charlm.text.units import Units
+from charlm.text.vocabulary import Vocabulary
+
+few = st.text("ab\n가\0😀", max_size=40)
+unhurried = settings(deadline=None)  # other work may share the processor
+
+
+@st.composite
+def cut_texts(draw: st.DrawFn) -> tuple[str, list[str]]:
+    """A text, and the same in pieces that are cut anywhere, some of them empty."""
+    text = draw(few)
+    places = sorted(draw(st.lists(st.integers(0, len(text)), max_size=8)))
+    return text, [text[start:stop] for start, stop in pairwise([0, *places, len(text)])]
+
+
+@given(made=few, length=st.integers(1, 5))
+@example(made="ab", length=3)
+@unhurried
+def test_stretches_overlap(made: str, length: int) -> None:
+    """There is a stretch at every place that has room for one."""
+    assert stretches_of(made, length) == [
+        made[place : place + length] for place in range(len(made)) if place + length <= len(made)
+    ]
+
+
+@pytest.mark.parametrize("alike", [False, True], ids=["numbers", "all numbers alike"])
+@given(cut=cut_texts(), made=few, length=st.integers(1, 5))
+@example(cut=("", []), made="ab", length=1)
+@example(cut=("abab", ["a", "b", "", "a", "b"]), made="bab", length=3)
+@example(cut=("\0\0a", ["\0\0a"]), made="\0a", length=2)
+@unhurried
+def test_a_stretch_is_found_wherever_it_stands(
+    alike: bool, cut: tuple[str, list[str]], made: str, length: int
+) -> None:
+    """Found is what a search of the whole text finds, across any cuts; numbers that agree prove nothing."""
+    text, pieces = cut
+    wanted = set(stretches_of(made, length))
+    with pytest.MonkeyPatch.context() as patch:
+        if alike:
+            patch.setattr(
+                novelty, "_hashes", lambda text, length: np.zeros(max(0, len(text) - length + 1), np.uint64)
+            )
+        found = stretches_that_stand_in(pieces, wanted, length)
+    assert found == {stretch for stretch in wanted if stretch in text}
+
+
+@given(text=st.text(max_size=60), made=st.text(max_size=30), piece=st.integers(1, 7))
+@example(text="\U0010ffff\ud800a" * 8, made="\ud800a\U0010ffff", piece=2)
+@unhurried
+def test_any_characters_are_searched(text: str, made: str, piece: int) -> None:
+    """Characters of every size are told apart, lone surrogates too."""
+    text += made[: len(made) // 2]
+    pieces = [text[place : place + piece] for place in range(0, len(text), piece)]
+    wanted = set(stretches_of(made, 3))
+    assert stretches_that_stand_in(pieces, wanted, 3) == {stretch for stretch in wanted if stretch in text}
+
+
+@given(cut=cut_texts(), made=few)
+@example(cut=("ab\nba", ["a", "b\nb", "a"]), made="a\nab\nba")
+@unhurried
+def test_a_line_is_found_if_it_is_one_of_the_text(cut: tuple[str, list[str]], made: str) -> None:
+    """Found are the lines that the text has as whole lines, wherever it is cut: part of one is not one."""
+    text, pieces = cut
+    lines = set(made.split("\n")) - {""}
+    assert lines_that_stand_in(pieces, lines) == lines & set(text.split("\n"))
+
+
+def shown(text: Ids | Lines, vocabulary: Vocabulary, block: int) -> list[str]:
+    """Return the pieces of a text that is looked at in such blocks."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(lines_module, "_BLOCK", block)
+        patch.setattr(lines_module, "_GROUP", block)
+        return list(shown_pieces(text, vocabulary))
+
+
+@pytest.mark.parametrize("units", [Units(), Units("char", "nfd"), Units("byte")], ids=["char", "nfd", "byte"])
+@pytest.mark.parametrize("block", [1, 2, 3, 100])
+def test_a_text_is_shown_in_pieces(units: Units, block: int) -> None:
+    """The pieces are the text, put together; they end with a line break where there is one in a block."""
+    original = "각\n나é다\n\n\n라"
+    codes = units.of_text(original)
+    vocabulary = Vocabulary.of(codes, units)
+    pieces = shown(vocabulary.encode(codes, "text"), vocabulary, block)
+    if units == Units() or block == 100:
+        assert "".join(pieces) == original
+    if block == 100:
+        assert pieces == ["각\n나é다\n\n\n", "라"]
+
+
+@pytest.mark.parametrize("units", [Units(), Units("char", "nfd"), Units("byte")], ids=["char", "nfd", "byte"])
+@pytest.mark.parametrize("block", [1, 2, 100])
+def test_lines_are_shown_whole(units: Units, block: int) -> None:
+    """Of lines, the pieces are whole lines, those of the part and no others."""
+    codes = units.of_text("\n가나\né\nabc\n각각각\n")
+    vocabulary = Vocabulary.of(codes, units)
+    ids = vocabulary.encode(codes, "text")
+    newline = vocabulary.line_break
+    assert newline is not None
+    every = Lines.of(ids, newline)
+    part = Lines(ids, every.places[[0, 3]], every.lengths[[0, 3]])
+    assert "".join(shown(every, vocabulary, block)) == "가나\né\nabc\n각각각\n"
+    assert "".join(shown(part, vocabulary, block)) == "가나\n각각각\n"
+    found = lines_that_stand_in(shown(part, vocabulary, block), {"가나", "é", "abc", "각각각", "각각"})
+    assert found == {"가나", "각각각"}
+
+
+def test_unknown_units_stand_for_no_character() -> None:
+    """`<unk>` is shown as the replacement character, so that no stretch is found across it."""
+    units = Units()
+    vocabulary = Vocabulary(map(ord, "ab"), units, has_unknown=True)
+    pieces = shown(vocabulary.encode(units.of_text("abxab"), "text"), vocabulary, 2)
+    assert "".join(pieces) == "ab\ufffdab"
+    assert stretches_that_stand_in(pieces, {"abx", "bxa", "ab\ufffd"}, 3) == {"ab\ufffd"}

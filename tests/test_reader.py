@@ -1,0 +1,328 @@
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Iterator
+from itertools import pairwise, product
+from pathlib import Path
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from test_units import texts
+
+from charlm.errors import CorpusError
+from charlm.text import sources
+from charlm.text.reader import Recipe, begins_with_mark
+from charlm.text.sources import Source
+from charlm.text.units import Units
+
+ALL_UNITS = [
+    *(
+        Units("char", *rest)
+        for rest in product(("none", "nfc", "nfd", "nfkc", "nfkd"), (False, True), ("keep", "lf"))
+    ),
+    Units("byte"),
+    Units("byte", newlines="lf"),
+]
+BLOCKS = (1, 2, 3, 5, 7, 1 << 20)
+"""Bytes that are read at a time."""
+
+NASTY = (
+    "ΑΣ\r\nΑΣ.Α 'Σ' Σ\u0301Σ\xadΑ\r\r\nİı\u0307ẞ하\u11a8각ᄀ\u1161\u11a8ﾊ\uff9e\uff9f\uffa1\uffc2"
+    "e\u0323\u0301\u0f73\u0344\u0f71\u0f72ﬁ½㍿👩\u200d👧\ufe0f\ufeff\u0b92\u0bd7\u0bc6\u0bbe\U0001d157\U0001d165\n\r"
+)
+unhurried = settings(deadline=None, max_examples=40)  # other work may share the processor
+
+
+def label(units: Units) -> str:
+    """Name a parametrised case."""
+    letters = "small" if units.lowercase else "as they are"
+    return f"{units.unit} {units.normalize} {letters} {units.newlines}"
+
+
+class Blocks(Source):
+    """A file that is read in these blocks."""
+
+    def __init__(self, *blocks: bytes) -> None:
+        super().__init__("text.txt")
+        self.given = blocks
+
+    def blocks(self) -> Iterator[tuple[bytes, int]]:
+        """Return the blocks, and how far each leads."""
+        place = 0
+        for block in filter(None, self.given):
+            place += len(block)
+            yield block, place
+
+
+@pytest.fixture(scope="module")
+def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory for files that every example writes anew."""
+    return tmp_path_factory.mktemp("texts")
+
+
+def files(directory: Path, *contents: bytes) -> list[Source]:
+    """Write contents into files."""
+    paths = [directory / f"{number}.txt" for number in range(len(contents))]
+    for path, data in zip(paths, contents, strict=True):
+        path.write_bytes(data)
+    return [Source(str(path)) for path in paths]
+
+
+def read(recipe: Recipe, found: list[Source], block: int = 1 << 20) -> list[int]:
+    """Return the codes of a text that is read in such blocks."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sources, "BLOCK", block)
+        return [int(code) for codes in recipe.codes(found) for code in codes]
+
+
+def naive(units: Units, text: str) -> list[int]:
+    """Return the codes of a text that is looked at as a whole."""
+    if units.newlines == "lf":
+        text = text.replace("\r\n", "\n").replace("\r", "\n")
+    if units.is_byte:
+        return list(text.encode())
+    if units.lowercase:
+        text = text.lower()
+    if units.normalize != "none":
+        text = unicodedata.normalize(units.normalize.upper(), text)  # type: ignore[arg-type]
+    return [ord(character) for character in text]
+
+
+def complaint(recipe: Recipe, found: list[Source], block: int = 1 << 20) -> str:
+    """Return the message with which a text is refused."""
+    with pytest.raises(CorpusError) as caught:
+        read(recipe, found, block)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("units", ALL_UNITS, ids=label)
+@given(text=texts, block=st.sampled_from(BLOCKS))
+@example(text=NASTY, block=1)
+@unhurried
+def test_pieces_of_any_size_make_the_same_text(directory: Path, units: Units, text: str, block: int) -> None:
+    """However few bytes are read at a time, the codes are those of the whole text."""
+    text = text.removeprefix("\ufeff")
+    assert read(Recipe(units), files(directory, text.encode()), block) == naive(units, text)
+
+
+@pytest.mark.parametrize("units", ALL_UNITS, ids=label)
+def test_a_text_may_be_cut_anywhere(units: Units) -> None:
+    """Wherever the one place lies at which reading paused, inside a character too, nothing changes."""
+    data = NASTY.encode()
+    whole = naive(units, NASTY)
+    for place in range(len(data) + 1):
+        assert read(Recipe(units), [Blocks(data[:place], data[place:])]) == whole, place
+
+
+@pytest.mark.parametrize("units", ALL_UNITS, ids=label)
+def test_pieces_are_the_text_as_it_stands_and_its_codes(units: Units, directory: Path) -> None:
+    """The originals of the pieces are the whole file, and each piece's codes are those of its original."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sources, "BLOCK", 3)
+        pieces = list(Recipe(units).pieces(files(directory, NASTY.encode())))
+    empty: str | bytes = b"" if units.is_byte else ""
+    assert empty.join(piece.original for piece in pieces) == (NASTY.encode() if units.is_byte else NASTY)  # type: ignore[arg-type]
+    assert len(pieces) > 10
+    for piece in pieces:
+        assert piece.codes.tolist() == units.codes(piece.original).tolist()
+
+
+@pytest.mark.parametrize("separator", ["", "\n", "\u0301", "\r", "<|가|>", "Σ"])
+@pytest.mark.parametrize("units", [Units(), Units("char", "nfc", True, "lf"), Units("byte")], ids=label)
+@pytest.mark.parametrize("block", BLOCKS)
+def test_files_are_joined_by_the_separator(directory: Path, units: Units, separator: str, block: int) -> None:
+    """Several files are one text, the separator between each two of them and nowhere else."""
+    contents = ["Αe", "", "\nΣ\r", "\u0301가"]
+    found = files(directory, *(text.encode() for text in contents))
+    assert read(Recipe(units, separator=separator), found, block) == naive(units, separator.join(contents))
+
+
+def test_a_character_does_not_span_files(directory: Path) -> None:
+    """Half a character at the end of one file is not completed by the next."""
+    data = "가".encode()
+    found = files(directory, data[:1], data[1:])
+    assert complaint(Recipe(separator=""), found).startswith(
+        f"text {found[0].name} is not UTF-8: byte 0 (0xea"
+    )
+
+
+@pytest.mark.parametrize(
+    ("encoding", "text"),
+    [
+        ("utf-8", NASTY),
+        ("utf-16", "\n\r\n가각é😀Ā\u0a0a\u0d0a\n"),
+        ("utf-16-le", "\n\r\n가각é😀Ā\u0a0a\u0d0a\n"),
+        ("utf-16-be", "\n\r\n가각é😀Ā\u0a0a\u0d0a\n"),
+        ("utf-32", "\n\r\n가각é😀Ā\n"),
+        ("cp949", "가각\r\n똠방각하 abc\n"),
+        ("shift_jis", "表示ソ\r\nｱｲｳ abc能\n"),
+        ("iso2022_jp", "表示\nabc 能\n"),
+        ("latin-1", "".join(map(chr, range(256)))),
+        ("cp1252", "€“quoted”\r\nœé\n"),
+        ("ascii", "abc\n"),
+    ],
+)
+@pytest.mark.parametrize("block", BLOCKS)
+def test_every_encoding_is_read(directory: Path, encoding: str, text: str, block: int) -> None:
+    """A text comes back from its encoding, characters of several bytes cut anywhere."""
+    found = files(directory, text.encode(encoding), text.encode(encoding))
+    assert read(Recipe(encoding=encoding, separator="|"), found, block) == naive(Units(), f"{text}|{text}")
+
+
+@pytest.mark.parametrize(
+    ("encoding", "data", "byte", "value", "line"),
+    [
+        ("utf-8", b"\xff", 0, "0xff", 1),
+        ("utf-8", b"ab\ncd\n\xe9t\xe9\n", 6, "0xe9", 3),
+        ("utf-8", b"ab\r\ncd\r\n\x80", 8, "0x80", 3),
+        ("utf-8", "é\n가\n".encode() + b"\xea\xb0", 7, "0xea", 3),
+        ("utf-8", b"\n\n\xed\xa0\x80", 2, "0xed", 3),
+        ("utf-8", b"\xc0\xaf", 0, "0xc0", 1),
+        ("utf-8", b"\xef\xbb\xbf\n\xff", 4, "0xff", 2),
+        ("utf-8", "😀\n".encode() + b"\xf0\x9f\x98\n", 5, "0xf0", 2),
+        ("utf-16", b"\xff\xfe\n\0a\0\n\0\0\xdca\0", 8, "0x00", 3),
+        ("utf-16", b"\xfe\xff\0\n\0a\0\n\xdc\0\0a", 8, "0xdc", 3),
+        ("utf-16-le", b"\n\0a", 2, "0x61", 2),
+        ("utf-32-le", b"\n\0\0\0\n\0\0\0\0\0\xff\0", 8, "0x00", 3),
+        ("cp949", b"\xb0\xa1\n\xb0\xa1\xff\n", 5, "0xff", 2),
+        ("shift_jis", b"\x83\x5c\n\n\xfd", 4, "0xfd", 3),
+        ("ascii", b"a\n\x80", 2, "0x80", 2),
+        ("cp1252", b"a\n\x81", 2, "0x81", 2),
+    ],
+    ids=[
+        "first", "latin-1", "crlf", "cut off", "surrogate", "overlong", "behind a mark", "cut short",
+        "utf-16 little", "utf-16 big", "half a unit", "utf-32", "cp949", "shift_jis", "ascii", "cp1252",
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("block", BLOCKS)
+def test_a_file_of_another_encoding_is_refused(
+    directory: Path, encoding: str, data: bytes, byte: int, value: str, line: int, block: int
+) -> None:
+    """The error names the file, the first wrong byte, its value and its line, and says what to do."""
+    good, bad = files(directory, "fine\n".encode(encoding), data)
+    assert complaint(Recipe(encoding=encoding), [good, bad], block) == (
+        f"text {bad.name} is not {encoding.upper()}: byte {byte} ({value}, line {line}); "
+        "convert it, name its encoding in corpus.encoding, or use corpus.unit: byte"
+    )
+
+
+@pytest.mark.parametrize("block", [2, 3, 1 << 20])
+def test_utf16_without_its_mark_is_refused(directory: Path, block: int) -> None:
+    """A file in UTF-16 that does not say which one is one line that names the file."""
+    (found,) = files(directory, "ab\ncd".encode("utf-16-le"))
+    assert complaint(Recipe(encoding="utf-16"), [found], block) == (
+        f"text {found.name} is not UTF-16: UTF-16 stream does not start with BOM"
+    )
+    assert not begins_with_mark(found, "utf-16")
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16-le", "utf-16-be", "utf-32-le"])
+@pytest.mark.parametrize("block", BLOCKS)
+def test_one_mark_is_left_out_at_the_start_of_each_file(directory: Path, encoding: str, block: int) -> None:
+    """Of the byte-order marks only the first of a file is dropped: others are characters."""
+    found = files(
+        directory, *(text.encode(encoding) for text in ("\ufeffa\ufeff", "b\ufeff", "\ufeff\ufeffc"))
+    )
+    wanted = [ord(character) for character in "a\ufeff|b\ufeff|\ufeffc"]
+    assert read(Recipe(encoding=encoding, separator="|"), found, block) == wanted
+
+
+@pytest.mark.parametrize("block", BLOCKS)
+def test_bytes_keep_the_mark(directory: Path, block: int) -> None:
+    """The byte unit leaves nothing out."""
+    found = files(directory, b"\xef\xbb\xbfa", b"\xef\xbb\xbf")
+    recipe = Recipe(Units("byte"), separator="|")
+    assert read(recipe, found, block) == list(b"\xef\xbb\xbfa|\xef\xbb\xbf")
+
+
+@pytest.mark.parametrize(
+    ("encoding", "data", "marked"),
+    [
+        ("utf-8", b"\xef\xbb\xbfa", True),
+        ("utf-8", b"\xef\xbb\xbf", True),
+        ("utf-8", b"a\xef\xbb\xbf", False),
+        ("utf-8", b"", False),
+        ("utf-8", b"\xef\xbb", False),
+        ("utf-8", b"\xff\xfe", False),
+        ("utf-8", "éé가가가".encode(), False),
+        ("utf-16-le", b"\xff\xfea\0", True),
+        ("utf-16-be", b"\xff\xfea\0", False),
+        ("utf-32-le", b"\xff\xfe\0\0a\0\0\0", True),
+        ("utf-16", b"\xff\xfea\0", False),
+        ("utf-8-sig", b"\xef\xbb\xbfa", False),
+        ("latin-1", b"\xef\xbb\xbfa", False),
+        ("cp949", b"\xef\xbb\xbfa", False),
+    ],
+)
+def test_a_mark_is_noticed(directory: Path, encoding: str, data: bytes, marked: bool) -> None:
+    """A mark is what reading leaves out: not one that the encoding itself takes away."""
+    (found,) = files(directory, data)
+    assert begins_with_mark(found, encoding) == marked
+
+
+@pytest.mark.parametrize(
+    ("contents", "wanted"),
+    [
+        (["a\nb\n"], "\na\nb\n"),
+        (["a\nb"], "\na\nb\n"),
+        (["\n\na\n\n\nb\n\n"], "\na\nb\n"),
+        (["a\r\nb\r\n\r\n\rc\r"], "\na\nb\nc\n"),
+        (["a", "b"], "\na\nb\n"),
+        (["a\n", "\n", "", "b"], "\na\nb\n"),
+        (["a\r", "\nb"], "\na\nb\n"),
+        (["", ""], "\n"),
+        (["\n\r\n"], "\n"),
+        (["\ufeffa\n", "\ufeffb"], "\na\nb\n"),
+        (["가\n 각 \n\n"], "\n가\n 각 \n"),
+    ],
+)
+@pytest.mark.parametrize("unit", ["char", "byte"])
+@pytest.mark.parametrize("block", BLOCKS)
+def test_lines_are_framed_by_line_breaks(
+    directory: Path, unit: str, contents: list[str], wanted: str, block: int
+) -> None:
+    """By line, the text is a line break and every line with its own: none empty, none run together."""
+    if unit == "byte":
+        contents = [text.removeprefix("\ufeff") for text in contents]
+    recipe = Recipe(Units(unit, newlines="lf"), separator="no matter", by_line=True)
+    found = files(directory, *(text.encode() for text in contents))
+    assert read(recipe, found, block) == (
+        list(wanted.encode()) if unit == "byte" else [ord(character) for character in wanted]
+    )
+
+
+@pytest.mark.parametrize("units", [units for units in ALL_UNITS if units.newlines == "lf"], ids=label)
+@given(contents=st.lists(texts, max_size=3), block=st.sampled_from(BLOCKS))
+@unhurried
+def test_lines_are_those_of_each_file(directory: Path, units: Units, contents: list[str], block: int) -> None:
+    """By line, any files are the lines of each that hold something, in their order."""
+    contents = [text.removeprefix("\ufeff") for text in contents]
+    lines = "\n".join(contents).replace("\r\n", "\n").replace("\r", "\n").split("\n")
+    wanted = "\n" + "".join(line + "\n" for line in lines if line)
+    found = files(directory, *(text.encode() for text in contents))
+    assert read(Recipe(units, by_line=True), found, block) == naive(units, wanted)
+
+
+@pytest.mark.parametrize("block", [1, 4, 1 << 20])
+def test_progress_sums_up_to_the_files(directory: Path, block: int) -> None:
+    """What is told of progress are the bytes of all files, step by step."""
+    found = files(directory, b"abcdefghi", b"", b"jk")
+    seen: list[int] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sources, "BLOCK", block)
+        list(Recipe().codes(found, seen.append))
+    assert sum(seen) == 11
+    assert max(seen) <= max(block, 1)
+
+
+def test_a_text_without_letters_is_read_in_pieces(directory: Path) -> None:
+    """Signs alone, which no word interrupts, do not pile up: a blank is a place to cut."""
+    found = files(directory, b"+-<>[]. --\n" * 3)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sources, "BLOCK", 11)
+        for units in (Units("char", "nfc"), Units(lowercase=True), Units(newlines="lf")):
+            lengths = [len(piece.codes) for piece in Recipe(units).pieces(found)]
+            assert all(before < 22 for before in lengths), units
+            assert sum(lengths) == 33
+            assert all(one > 0 for one, _ in pairwise(lengths))
