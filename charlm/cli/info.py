@@ -67,7 +67,8 @@ def info(checkpoint_path: Path | None, show_cache: bool, clear_cache: bool, as_j
         click.echo(f"best {losses(progress['best'])}, at update {progress['best_step']:,}")
     known = " ".join(units.describe(int(code)) for code in loaded.vocabulary.codes[:12])
     more = " …" if len(loaded.vocabulary) > 12 else ""
-    click.echo(f"vocabulary of {len(loaded.vocabulary):,} {units.unit}s: {known}{more}")
+    unknown = ", <unk> the last" if loaded.vocabulary.has_unknown else ""
+    click.echo(f"vocabulary of {len(loaded.vocabulary):,} {units.unit}s: {known}{more}{unknown}")
     click.echo(f"{loaded.parameters.flat.size:,} parameters:")
     for name, view in loaded.parameters.items():
         click.echo(f"  {name:<16} {' x '.join(map(str, view.shape))}")

@@ -81,7 +81,7 @@ class Recipe:
         for number, source in enumerate(sources):
             if number and separator:
                 yield separator.encode() if self.units.is_byte else separator
-            blocks = _reporting(source, progress)
+            blocks = _contents(source, progress)
             yield from blocks if self.units.is_byte else self._decoded(source, blocks)
 
     def _decoded(self, source: Source, blocks: Iterator[bytes]) -> Iterator[str]:
@@ -135,7 +135,7 @@ def begins_with_mark(source: Source, encoding: str) -> bool:
         return False
 
 
-def _reporting(source: Source, progress: Progress | None) -> Iterator[bytes]:
+def _contents(source: Source, progress: Progress | None) -> Iterator[bytes]:
     before = 0
     for block, place in source.blocks():
         if progress:
