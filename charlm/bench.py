@@ -113,9 +113,10 @@ def training_flops(trainer: Trainer) -> int:
 def needed_bytes(trainer: Trainer) -> int:
     """What one training step needs on paper.
 
-    Parameters, gradients and the optimiser's slots; for each step, stream and layer the gates,
-    their gradients, the states, and what dropout makes of h; for each step and stream the
-    gradient at h, and the logits, which their gradient replaces.
+    Parameters, gradients and the optimiser's slots; for each step, stream and layer the gates and
+    their gradients, two arrays as the textbook has them (the cells save one of them), the states,
+    and what dropout makes of h; for each step and stream the gradient at h, and the logits, which
+    their gradient replaces.
     """
     model, streams = trainer.model, trainer.streams
     flat = trainer.parameters.flat

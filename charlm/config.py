@@ -95,7 +95,9 @@ class CorpusConfig:
         choices=("keep", "lf"),
         fixed=True,
     )
-    lowercase: bool = key(False, "make capital letters small, in the text and in every prime", fixed=True)
+    lowercase: bool = key(
+        False, "make capital letters small, before normalisation, in the text and in every prime", fixed=True
+    )
     normalize: str = key(
         "none",
         "Unicode normalisation of the text and of every prime (nfd: Hangul syllables become jamo)",
@@ -108,7 +110,9 @@ class CorpusConfig:
         at_least=1,
         fixed=True,
     )
-    separator: str = key("\n", "what stands between two files", fixed=True)
+    separator: str = key(
+        "\n", "what stands between two files; in mode: lines always a line break", fixed=True
+    )
     split: tuple[float, float, float] = key(
         (0.9, 0.05, 0.05),
         "parts for training, validation and test: contiguous and in this order, or line by line",
@@ -156,9 +160,12 @@ class ModelConfig:
 class TrainConfig:
     """How the network is trained."""
 
-    batch: int = key(50, "parallel streams of text", at_least=1, fixed=True)
+    batch: int = key(50, "parallel streams of text, or lines side by side", at_least=1, fixed=True)
     seq_len: int = key(
-        50, "steps between updates (truncated BPTT); state is carried over", at_least=1, fixed=True
+        50,
+        "most steps between updates (truncated BPTT); state is carried over, within a line in mode: lines",
+        at_least=1,
+        fixed=True,
     )
     epochs: float = key(10.0, "passes over the training split", above=0)
     optimizer: str = key(
@@ -201,7 +208,9 @@ class TrainConfig:
     patience: int = key(
         0, "stop after so many validations in a row without improvement; 0 never does", at_least=0
     )
-    seed: int = key(1, "of the parameters at the start and of dropout", at_least=0, fixed=True)
+    seed: int = key(
+        1, "of the parameters at the start, of dropout, and of the order of lines", at_least=0, fixed=True
+    )
 
 
 @dataclass(frozen=True)
@@ -240,7 +249,8 @@ class Config:
     def to_yaml(self) -> str:
         """The configuration as a YAML file, every key written out."""
         # PyYAML writes some line breaks of Unicode plainly and does not read them back: escape those
-        printable = all(str(value).replace("\n", "").isprintable() for value in self.flat().values())
+        texts = [*self.corpus.paths, *(str(value) for value in self.flat().values())]
+        printable = all(text.replace("\n", "").isprintable() for text in texts)
         text: str = yaml.safe_dump(self.nested(), sort_keys=False, allow_unicode=printable)
         return text
 
@@ -270,17 +280,19 @@ def resolve(values: Mapping[str, Any], name: str, where: str = "the configuratio
         raise ConfigError(f"{where}: corpus.split: the parts sum to {total:g}, not to 1")
     if config.corpus.split[0] == 0:
         raise ConfigError(f"{where}: corpus.split: the first part, for training, must be above 0")
-    if config.corpus.unit == "byte":
-        for name, without in (("normalize", "none"), ("lowercase", False), ("encoding", "utf-8")):
-            if getattr(config.corpus, name) != without:
-                raise ConfigError(
-                    f"{where}: corpus.{name}: bytes are taken as they are; leave it out, or use unit: char"
-                )
-    if not _is_text_encoding(config.corpus.encoding):
+    encoding = text_encoding(config.corpus.encoding)
+    if encoding is None:
         raise ConfigError(
             f"{where}: corpus.encoding: {config.corpus.encoding!r} is not a text encoding that Python knows"
             + nearest(config.corpus.encoding, ("utf-8", "utf-16", "latin-1", "cp1252", "cp949", "shift_jis"))
         )
+    config = config.replace({"corpus.encoding": encoding})
+    if config.corpus.unit == "byte":
+        for of_text, without in (("normalize", "none"), ("lowercase", False), ("encoding", "utf-8")):
+            if getattr(config.corpus, of_text) != without:
+                raise ConfigError(
+                    f"{where}: corpus.{of_text}: bytes are taken as they are; leave it out, or use unit: char"
+                )
     if not config.run.dir:
         config = config.replace({"run.dir": str(Path("runs") / name)})
     return config
@@ -322,14 +334,18 @@ def reference() -> str:
     return "\n".join(lines)
 
 
-def _is_text_encoding(name: str) -> bool:
+def text_encoding(name: str) -> str | None:
+    """Python's own name for an encoding of texts; None if it knows none of that name."""
     try:
         "".encode(name)  # refuses what is no encoding of texts
         found = codecs.lookup(name)
-        # the two that are for names of machines refuse most texts
-        return found.incrementaldecoder is not None and found.name not in ("idna", "punycode")
     except (LookupError, UnicodeError, ValueError):
-        return False
+        return None
+    # the two that are for names of machines refuse most texts
+    if found.incrementaldecoder is None or found.name in ("idna", "punycode"):
+        return None
+    # a mark is left out in any case, and Python's own way of it counts bytes from behind the mark
+    return "utf-8" if found.name == "utf-8-sig" else found.name
 
 
 def nearest(word: str, known: Sequence[str]) -> str:
@@ -363,8 +379,11 @@ _LARGEST = 10**300
 def _converted(value: Any, kind: Any) -> Any:
     """Return `value` as `kind`, where nothing is lost by it; raises `ValueError` saying what is wanted."""
     if isinstance(kind, types.UnionType):  # one text, or a list of them
-        is_list = isinstance(value, (list, tuple)) and len(value) > 0
-        return tuple(_converted(item, str) for item in value) if is_list else _converted(value, str)
+        if not isinstance(value, (list, tuple)):
+            return _converted(value, str)
+        if not value or "" in value:
+            raise ValueError(f"expected a path, or a list of paths, got {value!r}")
+        return tuple(_converted(item, str) for item in value)
     if kind is bool:
         if not isinstance(value, bool):
             raise ValueError(f"expected true or false, got {value!r}")

@@ -17,8 +17,9 @@ from charlm.files import anchored, reason
 def load(path: Path, overrides: Iterable[str] = ()) -> Config:
     """Read the configuration file `path` and apply `KEY=VALUE` overrides.
 
-    A relative `corpus.path` comes back relative to the file's directory; an empty `run.dir`
-    becomes `runs/NAME`. Raises `ConfigError` naming file, key and line.
+    A relative `corpus.path` is taken from the file's directory, in an override from the current
+    one, and comes back whole; an empty `run.dir` becomes `runs/NAME`. Raises `ConfigError`
+    naming file, key and line.
     """
     try:
         text = path.read_text(encoding="utf-8")
@@ -27,12 +28,14 @@ def load(path: Path, overrides: Iterable[str] = ()) -> Config:
     except UnicodeDecodeError as error:
         raise ConfigError(f"configuration {path} is not UTF-8 (byte {error.start})") from error
     values = _read(text, str(path))
-    paths = values.get("corpus.path", "")
-    if isinstance(paths, tuple):
-        values["corpus.path"] = tuple(anchored(name, path.parent) for name in paths)
-    elif paths:
-        values["corpus.path"] = anchored(paths, path.parent)
-    values.update(parse_overrides(overrides))
+    given = parse_overrides(overrides)
+    for own, directory in ((values, path.parent), (given, Path.cwd())):
+        paths = own.get("corpus.path", "")
+        if isinstance(paths, tuple):
+            own["corpus.path"] = tuple(anchored(name, directory) for name in paths)
+        elif paths:
+            own["corpus.path"] = anchored(paths, directory)
+    values.update(given)
     return resolve(values, name=path.stem, where=str(path))
 
 

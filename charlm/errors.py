@@ -34,6 +34,10 @@ class CorpusError(CharlmError):
     """A text that cannot be read, or that is not one to train or evaluate on."""
 
 
+class ChangedError(CorpusError):
+    """A text that is not the one that a model was trained on."""
+
+
 class VocabularyError(CharlmError):
     """Characters that the model's vocabulary lacks."""
 

@@ -23,11 +23,17 @@ def anchored(path: str, directory: Path) -> str:
     """`path` as it is from anywhere, if it is relative to `directory`; `-` stays."""
     if path == STANDARD_INPUT or Path(path).is_absolute():
         return path
-    whole = directory.resolve() / path
-    if glob.has_magic(str(whole)) and not os.path.exists(whole):  # noqa: PTH110 (no name is too long for it)
+    here = os.path.realpath(directory)
+    whole = os.path.join(here, path)
+    if glob.has_magic(whole) and not os.path.lexists(whole):
         # only what was written as a pattern is one
-        return str(Path(glob.escape(str(directory.resolve()))) / path)
-    return str(whole.resolve())
+        parent, name = os.path.split(os.path.join(glob.escape(here), path))
+        return os.path.join(os.path.realpath(parent), name)
+    # a link stays a link: it may lead to another file one day, or to a pipe
+    parent, name = os.path.split(whole)
+    if name in ("", ".", ".."):
+        return os.path.realpath(whole)
+    return os.path.join(os.path.realpath(parent), name)
 
 
 def write_whole(path: Path, write: Callable[[BinaryIO], object], lasting: bool = True) -> None:

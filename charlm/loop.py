@@ -185,7 +185,8 @@ def preview(trainer: Trainer) -> str:
     writer = vocabulary.units.writer()
     text = ""
     while left > 0:
-        ids = generate(trainer.model, trainer.parameters, prime, Choice(), rng, vocabulary.unknown)
+        not_first = vocabulary.line_break if by_line else None  # no line is empty
+        ids = generate(trainer.model, trainer.parameters, prime, Choice(), rng, vocabulary.unknown, not_first)
         drawn = list(generate_until(ids, left, lines=int(by_line), line_break=int(prime[0])))
         text += "".join(writer.write(int(vocabulary.codes[one])) for one in drawn)
         left -= len(drawn)

@@ -33,7 +33,7 @@ def lines_that_stand_in(pieces: Iterable[str], lines: Set[str]) -> set[str]:
     for piece in pieces:
         *whole, held = (held + piece).split("\n")
         found |= lines & set(whole)
-    return found | (lines & {held})
+    return found | (lines & {held} if held else set())
 
 
 def stretches_that_stand_in(pieces: Iterable[str], stretches: Set[str], length: int = STRETCH) -> set[str]:

@@ -72,11 +72,13 @@ def generate(
     choice: Choice,
     rng: np.random.Generator,
     unknown: int | None = None,
+    not_first: int | None = None,
 ) -> Iterator[int]:
     """Yield ids without end, each drawn from what the model expects after `prime` and all before it.
 
     `prime [N]` is not yielded; if it is empty, the first id is drawn evenly from the vocabulary.
-    `unknown` is the id of `<unk>`, the last of the vocabulary, which is never drawn.
+    `unknown` is the id of `<unk>`, the last of the vocabulary, which is never drawn, and
+    `not_first` one that is not drawn first.
     """
     state = model.zero_state(1, parameters.flat.dtype)
     if not len(prime):
@@ -89,10 +91,11 @@ def generate(
         _, state, _ = model.forward(parameters, part[:, None], state, workspace)
     stepper = Stepper(model, parameters, state)
     drawn = int(prime[-1])
+    barred = [one for one in (unknown, not_first) if one is not None]
     while True:
         logits = stepper.step(drawn)
-        if unknown is not None:
-            logits[unknown] = -np.inf
+        logits[barred] = -np.inf
+        barred = [] if unknown is None else [unknown]
         drawn = choice.draw(logits, rng)
         yield drawn
 

@@ -368,3 +368,14 @@ def test_readers_meet_whole_entries_only(tmp_path: Path) -> None:
     assert [writer.exitcode for writer in writers] == [0, 0]
     assert met > 0
     assert [path.name for path in tmp_path.iterdir()] == [f"{KEY}.ids"]
+
+
+def test_without_a_home_nothing_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where there is no home directory there is no cache, and no error; a relative one is not heeded."""
+    monkeypatch.setenv("XDG_CACHE_HOME", "somewhere")
+    monkeypatch.setattr(os.path, "expanduser", lambda path: path)
+    assert user_cache() is None
+    monkeypatch.setattr(os.path, "expanduser", lambda path: path.replace("~", "/home/me"))
+    kept = user_cache()
+    assert kept is not None
+    assert kept.directory.is_absolute()

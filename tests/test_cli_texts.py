@@ -89,9 +89,10 @@ def test_a_corpus_from_standard_input(charlm: Run, write: Any) -> None:
         ([], True),
         (["corpus.normalize=nfd"], False),
         (["corpus.unit=byte"], False),
-        (["corpus.newlines=lf", "corpus.lowercase=true"], True),
+        (["corpus.newlines=lf", "corpus.lowercase=true"], False),
+        (["corpus.lowercase=true"], True),
     ],
-    ids=["char", "jamo", "byte", "cleaned"],
+    ids=["char", "jamo", "byte", "folded", "small"],
 )
 def test_bits_are_comparable(charlm: Run, write: Any, settings: list[str], are_characters: bool) -> None:
     """Whatever the units, all nats are divided by the same originals: characters, and bytes of UTF-8."""
@@ -190,7 +191,8 @@ def test_novelty_without_the_text(charlm: Run, write: Any) -> None:
     _train(charlm, "train.epochs=1")
     (directory / "text.txt").write_text(TEXT + "!" + TEXT)
     changed = charlm("sample", "--length", "5", "--novelty", "--seed", "1")
-    assert "nothing to compare with: the training text has changed since" in changed.stderr
+    assert "nothing to compare with: text" in changed.stderr
+    assert "has changed since the model was trained on it" in changed.stderr
     (directory / "text.txt").unlink()
     gone = charlm("sample", "--length", "5", "--novelty", "--seed", "1")
     assert "nothing to compare with" in gone.stderr
@@ -218,6 +220,59 @@ def test_lines(charlm: Run, write: Any) -> None:
     primed = charlm("sample", "--prime", "ber", "--seed", "1").stdout.splitlines()
     assert len(primed) == 10
     assert all(line.startswith("ber") for line in primed)
+    assert (
+        "2 lines: 0 new, 0 in the training text, 2 cut off"
+        in charlm("sample", "--num", "2", "--length", "1").stderr
+    )
+
+
+def test_no_line_is_empty(charlm: Run, write: Any) -> None:
+    """A model of lines that has learned nothing yet generates no empty line, in previews neither."""
+    write(names__txt="a\n" * 40 + "b\n" * 40)
+    shown = _train(charlm, "corpus.mode=lines", "train.epochs=0.1", "run.sample_every=0.1", "train.lr=1e-9")
+    previewed = [line for line in shown.splitlines() if line.startswith("  | ")]
+    assert len(previewed) > 20
+    assert all(line[4:] for line in previewed)
+    assert all(charlm("sample", "--num", "40", "--seed", "1").stdout.splitlines())
+
+
+def test_long_lines_among_short_ones_warn(charlm: Run, write: Any) -> None:
+    """Where one long line makes most of the work padding, training says so."""
+    write(names__txt="\n".join([*NAMES, "x" * 2000]))
+    shown = _train(charlm, "corpus.mode=lines", "train.epochs=0.1", "corpus.split=[1,0,0]", "train.batch=20")
+    assert "% of the work is padding beside long lines: the longest has 2,001 characters" in shown
+
+
+def test_what_can_never_come_is_refused(charlm: Run, write: Any) -> None:
+    """A sample cannot be ended by what the model never generates."""
+    write(text__txt="abc " * 99 + "§")
+    _train(charlm, "corpus.min_count=2", "train.epochs=1")
+    assert "never generates" in charlm("sample", "--stop", "§", status=2).stderr
+    assert "knows no line breaks" in charlm("sample", "--stop-after-lines", "1", status=2).stderr
+
+
+def test_other_texts_have_encodings_of_their_own(charlm: Run, write: Any) -> None:
+    """A prime's file, and a text to score, need not be in the training text's encoding."""
+    directory = write(text__txt=KOREAN.encode("cp949"), other__txt=KOREAN)
+    _train(charlm, "corpus.encoding=cp949", "train.epochs=1")
+    whole = _eval(charlm, "--corpus", "other.txt", "--encoding", "utf-8")
+    assert whole == _eval(charlm, "--corpus", "text.txt")
+    (directory / "prime.txt").write_text("강을")
+    options = ("sample", "--prime-file", "prime.txt", "--length", "0")
+    assert charlm(*options, "--encoding", "utf8").stdout == "강을\n"
+    refused = charlm(*options, "--encoding", "ascii", status=1).stderr
+    assert "prime prime.txt is not ASCII: byte 0" in refused
+    assert "name its encoding with --encoding" in refused
+    assert "not a text encoding" in charlm(*options, "--encoding", "rot13", status=2).stderr
+
+
+def test_an_empty_path_is_no_directory(charlm: Run, write: Any) -> None:
+    """`--corpus ""`, as an unset variable leaves it, does not mean all that lies around."""
+    write(text__txt=TEXT)
+    assert (
+        "--corpus: the path is empty"
+        in charlm("train", "--config", "small.yaml", "--corpus", "", status=2).stderr
+    )
 
 
 @pytest.mark.parametrize(

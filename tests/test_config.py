@@ -56,7 +56,7 @@ def values_of(dotted: str) -> st.SearchStrategy[Any]:
     if isinstance(default, bool):
         return st.booleans()
     if dotted == "corpus.encoding":
-        return st.sampled_from(["utf-8", "UTF-16", "latin-1", "cp949"])
+        return st.sampled_from(["utf-8", "utf-16", "iso8859-1", "cp949"])
     if isinstance(default, str):
         # odd characters, and words that YAML has its own ideas about; only an absolute path stays as it is
         words = st.one_of(
@@ -378,17 +378,40 @@ def test_rounding_does_not_spoil_a_split(tmp_path: Path, split: tuple[float, flo
 
 @pytest.mark.parametrize(
     ("overrides", "found"),
-    [([], "{0}/texts/a.txt"), (["corpus.path=../texts/b.txt"], "../texts/b.txt")],
-    ids=["beside the file", "where one is"],
+    [
+        ([], "{0}/texts/a.txt"),
+        (["corpus.path=texts/b.txt"], "{0}/texts/b.txt"),
+        (["corpus.path=[./b.txt, -, /c.txt, 'd/*.txt']"], ("{0}/b.txt", "-", "/c.txt", "{0}/d/*.txt")),
+    ],
+    ids=["beside the file", "where one is", "several"],
 )
 def test_a_relative_text_is_looked_for_where_it_was_named(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, overrides: list[str], found: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, overrides: list[str], found: str | tuple[str, ...]
 ) -> None:
-    """A relative `corpus.path` in a file is relative to it; one on the command line stays as typed."""
+    """A relative `corpus.path` in a file is relative to it; one on the command line, to where one is."""
     (tmp_path / "configs").mkdir()
     write(tmp_path / "configs", "corpus:\n  path: ../texts/a.txt\n")
     monkeypatch.chdir(tmp_path)
-    assert load(Path("configs/small.yaml"), overrides).corpus.path == found.format(tmp_path)
+    paths = (found,) if isinstance(found, str) else found
+    wanted = tuple(path.format(tmp_path) for path in paths)
+    assert load(Path("configs/small.yaml"), overrides).corpus.paths == wanted
+
+
+def test_a_configuration_of_bytes_has_a_directory_of_its_own_name(tmp_path: Path) -> None:
+    """Whatever is set, a run without a directory is kept below its configuration's name."""
+    assert load(write(tmp_path, "corpus: {unit: byte}\n")).run.dir == "runs/small"
+
+
+@pytest.mark.parametrize(("typed", "known"), [("UTF8", "utf-8"), ("utf-8-sig", "utf-8"), ("l1", "iso8859-1")])
+def test_an_encoding_has_one_name(tmp_path: Path, typed: str, known: str) -> None:
+    """However an encoding is written, it is kept by one name, so that a run can be resumed."""
+    assert load(write(tmp_path, f"corpus: {{encoding: {typed}}}\n")).corpus.encoding == known
+
+
+@pytest.mark.parametrize("paths", ["[]", "['']", "[a.txt, '']"])
+def test_a_list_of_texts_holds_paths(tmp_path: Path, paths: str) -> None:
+    """An empty list, or an empty path in one, is refused: it would mean a whole directory."""
+    assert "expected a path, or a list of paths" in refusal(tmp_path, f"corpus:\n  path: {paths}\n")
 
 
 @pytest.mark.parametrize("written", ["{0}/a.txt", "{0}/../a.txt"])

@@ -178,8 +178,8 @@ def test_a_text_beyond_a_given_vocabulary_is_refused(tmp_path: Path) -> None:
          " holds one character; it takes two at least, one to predict the other from"),
         (b"a", "byte", " holds one byte; it takes two at least, one to predict the other from"),
         (b"ab\nc\xff", "char",
-         " is not UTF-8: byte 4 (0xff, line 2); convert it, name its encoding in corpus.encoding, "
-         "or use corpus.unit: byte"),
+         " is not UTF-8: byte 4 (0xff, line 2); convert it, name its encoding (corpus.encoding, or "
+         "--encoding), or use corpus.unit: byte"),
     ],
     ids=["missing", "missing bytes", "empty", "no bytes", "one character", "one byte", "not UTF-8"],
 )  # fmt: skip

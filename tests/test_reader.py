@@ -203,7 +203,7 @@ def test_a_file_of_another_encoding_is_refused(
     good, bad = files(directory, "fine\n".encode(encoding), data)
     assert complaint(Recipe(encoding=encoding), [good, bad], block) == (
         f"text {bad.name} is not {encoding.upper()}: byte {byte} ({value}, line {line}); "
-        "convert it, name its encoding in corpus.encoding, or use corpus.unit: byte"
+        "convert it, name its encoding (corpus.encoding, or --encoding), or use corpus.unit: byte"
     )
 
 
@@ -249,14 +249,15 @@ def test_bytes_keep_the_mark(directory: Path, block: int) -> None:
         ("utf-16-le", b"\xff\xfea\0", True),
         ("utf-16-be", b"\xff\xfea\0", False),
         ("utf-32-le", b"\xff\xfe\0\0a\0\0\0", True),
-        ("utf-16", b"\xff\xfea\0", False),
-        ("utf-8-sig", b"\xef\xbb\xbfa", False),
+        ("utf-16", b"\xff\xfea\0", True),
+        ("utf-16", b"\xfe\xff\0a", True),
+        ("utf-32", b"\xff\xfe\0\0a\0\0\0", True),
         ("latin-1", b"\xef\xbb\xbfa", False),
         ("cp949", b"\xef\xbb\xbfa", False),
     ],
 )
 def test_a_mark_is_noticed(directory: Path, encoding: str, data: bytes, marked: bool) -> None:
-    """A mark is what reading leaves out: not one that the encoding itself takes away."""
+    """A mark is what reading leaves out, whoever does it: the decoder, or what comes behind it."""
     (found,) = files(directory, data)
     assert begins_with_mark(found, encoding) == marked
 

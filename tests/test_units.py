@@ -187,7 +187,7 @@ def test_a_text_can_be_cut_where_it_is_said(units: Units, text: str, after: str)
     [
         (Units(), "ab\r", 3),
         (Units(newlines="lf"), "ab\r", 2),
-        (Units(newlines="lf"), "ab\r\n", 2),
+        (Units(newlines="lf"), "ab\r\n", 4),
         (Units("byte"), "a\r", 2),
         (Units("byte", newlines="lf"), "a\r", 1),
         (Units("byte", newlines="lf"), "a\r\n", 3),

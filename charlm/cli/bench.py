@@ -51,7 +51,8 @@ def bench(
     """Speed of a configuration on this machine, on made-up text.
 
     Times whole training steps, generation one character at a time, and evaluation, exactly as the
-    other commands run them, and the machine's own float32 matrix product.
+    other commands run them on one text (a text in mode: lines is timed as one text, too), and the
+    machine's own float32 matrix product.
     """
     if config_path is not None:
         config = configfile.load(config_path, overrides)

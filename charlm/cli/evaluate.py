@@ -13,9 +13,9 @@ import click
 from charlm import config as configuration
 from charlm import configfile, machine
 from charlm.cli.options import checkpoint_option, json_option, set_option
-from charlm.cli.reading import corpus_option, open_corpus, shown, with_path
+from charlm.cli.reading import corpus_option, open_corpus, shown, with_encoding, with_path
 from charlm.config import Config
-from charlm.errors import CorpusError
+from charlm.errors import ChangedError, CorpusError
 
 
 @click.group(name="eval")
@@ -37,12 +37,16 @@ def evaluate() -> None:
     metavar="N",
     help="Score windows of N characters, each from a zero state.  [default: carry the state through]",
 )
+@click.option(
+    "--encoding", metavar="NAME", help="Encoding of the text of --corpus.  [default: the training text's]"
+)
 @json_option
 def perplexity(
     checkpoint_path: Path | None,
     corpus: str | None,
     split: str | None,
     window: int | None,
+    encoding: str | None,
     as_json: bool,
 ) -> None:
     """Nats and bits per character, and perplexity, on the run's own corpus or another text."""
@@ -53,24 +57,25 @@ def perplexity(
     from charlm.build import build_recipe
     from charlm.evaluate import score
     from charlm.rundir import find_checkpoint
-    from charlm.text.lines import blocks
+    from charlm.text.lines import Lines, blocks
     from charlm.text.originals import scored_originals
 
     file = find_checkpoint(checkpoint_path)
     loaded = checkpoint.load(file)
-    settings = loaded.config.corpus if corpus is None else with_path(loaded.config.corpus, corpus)
+    settings = loaded.config.corpus
+    if corpus is not None:
+        settings = with_encoding(with_path(settings, corpus), encoding)
     recipe = build_recipe(settings)
     if window is not None and recipe.by_line:
         raise click.UsageError(
             "--window is for texts: a model of lines begins each of them from a zero state."
         )
-    text, sources = open_corpus(settings, loaded.vocabulary)
+    try:
+        expected = loaded.corpus["digest"] if corpus is None else None
+        text, sources = open_corpus(settings, loaded.vocabulary, expected)
+    except ChangedError as error:
+        raise CorpusError(f"{error}; to score it as it is now, name it with --corpus") from error
     where = shown(settings.paths)
-    if corpus is None and text.digest != loaded.corpus.get("digest"):
-        raise CorpusError(
-            f"text {where} has changed since {file} was trained on it; to score it as it is now, "
-            f"give --corpus {where}"
-        )
     if split is None and corpus is None:
         split = next((name for name in ("test", "validation") if text.usable(name)), "train")
     if split is not None and not text.usable(split):
@@ -82,8 +87,13 @@ def perplexity(
     originals = scored_originals(text, sources, recipe, split)
     bits = result.nats / math.log(2)
     per_byte, per_character = (bits / max(1, size) for size in (originals.size, originals.characters))
-    are_characters = not recipe.units.is_byte and recipe.units.normalize in ("none", "nfc")
-    unknown = sum(int(np.count_nonzero(block == loaded.vocabulary.unknown)) for block in blocks(part))
+    are_characters = not recipe.units.is_byte and originals.characters == result.characters
+    unknown = loaded.vocabulary.unknown
+    unknowns = 0
+    if unknown is not None:
+        unknowns = sum(int(np.count_nonzero(block == unknown)) for block in blocks(part))
+        if not isinstance(part, Lines):  # whose first unit is not scored
+            unknowns -= int(part[0] == unknown)
     if as_json:
         values = {
             "nats_per_char": result.nats_per_char,
@@ -94,7 +104,7 @@ def perplexity(
             **({} if are_characters else {"bits_per_original_char": per_character}),
             "original_characters": originals.characters,
             "bytes": originals.size,
-            "unknown": unknown,
+            "unknown": unknowns,
             "split": split,
             "window": window,
         }
@@ -113,8 +123,8 @@ def perplexity(
             f"in the original {originals.characters:,} characters, {per_character:.4f} bits each "
             f"({originals.size:,} bytes of UTF-8)"
         )
-    if unknown:
-        click.echo(f"{unknown:,} of them unknown to the model, scored as <unk>")
+    if unknowns:
+        click.echo(f"{unknowns:,} of them unknown to the model, scored as <unk>")
 
 
 @evaluate.command()

@@ -27,6 +27,8 @@ def info(checkpoint_path: Path | None, show_cache: bool, clear_cache: bool, as_j
     With --cache, which encoded texts are kept so that they need not be read again.
     """
     machine.prepare()
+    if sum((show_cache, clear_cache, checkpoint_path is not None)) > 1:
+        raise click.UsageError("--checkpoint, --cache and --clear-cache exclude each other.")
     if show_cache or clear_cache:
         _cache(clear_cache, as_json)
         return
@@ -82,6 +84,8 @@ def _cache(clear: bool, as_json: bool) -> None:
     from charlm.text.cache import user_cache
 
     cache = user_cache()
+    if cache is None:
+        raise CorpusError("there is no home directory to keep encoded texts in; XDG_CACHE_HOME can name one")
     if clear:
         try:
             files, size = cache.clear()
@@ -111,10 +115,14 @@ def _cache(clear: bool, as_json: bool) -> None:
         return
     click.echo(f"{cache.directory}: {_files(len(entries))}, {size / 1e6:,.1f} MB")
     for entry in entries:
-        settings = entry.settings["units"]
-        click.echo(
-            f"  {entry.bytes / 1e6:10,.1f} MB  {entry.units:,} {settings['unit']}s of {shown(entry.names)}"
-        )
+        units = entry.settings.get("units")
+        units = (
+            units if isinstance(units, dict) else {}
+        )  # the digest, which it may not have, is not looked at
+        kind = f"{units.get('unit', 'unit')}s"
+        if units.get("normalize", "none") != "none":
+            kind += f" ({units['normalize']})"
+        click.echo(f"  {entry.bytes / 1e6:10,.1f} MB  {entry.units:,} {kind} of {shown(entry.names)}")
 
 
 def _files(count: int) -> str:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from charlm.cli.show import place
-from charlm.config import CorpusConfig
+from charlm.config import CorpusConfig, text_encoding
+from charlm.errors import ConfigError
 from charlm.files import STANDARD_INPUT, anchored
 
 if TYPE_CHECKING:
@@ -27,7 +28,19 @@ corpus_option = click.option(
 
 def with_path(config: CorpusConfig, path: str) -> CorpusConfig:
     """The corpus of that path, relative to the current directory, read in the same way."""
+    if not path:
+        raise ConfigError("--corpus: the path is empty")
     return dataclasses.replace(config, path=anchored(path, Path.cwd()))
+
+
+def with_encoding(config: CorpusConfig, encoding: str | None) -> CorpusConfig:
+    """The corpus with files in that encoding, if one is named."""
+    if encoding is None or config.unit == "byte":
+        return config
+    found = text_encoding(encoding)
+    if found is None:
+        raise ConfigError(f"--encoding: {encoding!r} is not a text encoding that Python knows")
+    return dataclasses.replace(config, encoding=found)
 
 
 def shown(paths: Sequence[str]) -> str:
@@ -37,19 +50,25 @@ def shown(paths: Sequence[str]) -> str:
 
 
 def open_corpus(
-    config: CorpusConfig, vocabulary: Vocabulary | None = None
+    config: CorpusConfig, vocabulary: Vocabulary | None = None, expected: str | None = None
 ) -> tuple[Corpus, Sequence[Source]]:
-    """Find and read a corpus; warnings go to stderr, and so does a bar if it takes long."""
+    """Find and read a corpus; warnings go to stderr, and so does a bar if it takes long.
+
+    `vocabulary` and `expected`, a digest, are those of `read_corpus`.
+    """
     from charlm.build import build_recipe
     from charlm.text.cache import user_cache
     from charlm.text.corpus import read_corpus
     from charlm.text.sources import find
 
     sources = find(config.paths)
+    cache = user_cache()
+    if cache is None:
+        click.echo("Warning: there is no home directory to keep the encoded text in", err=True)
     bar = _Bar(sum(source.stamp()[0] for source in sources))
     try:
         corpus = read_corpus(
-            sources, build_recipe(config), config.split, vocabulary, user_cache(), bar.advance
+            sources, build_recipe(config), config.split, vocabulary, cache, bar.advance, expected
         )
     finally:
         bar.close()

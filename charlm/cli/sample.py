@@ -10,8 +10,9 @@ import click
 
 from charlm import machine
 from charlm.cli.options import checkpoint_option
-from charlm.cli.reading import open_corpus
+from charlm.cli.reading import open_corpus, with_encoding
 from charlm.errors import CharlmError, CorpusError
+from charlm.files import STANDARD_INPUT
 
 if TYPE_CHECKING:
     from charlm.checkpoint import Checkpoint
@@ -29,13 +30,13 @@ _LINES = 10
     "--prime-file",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="A file with the text to go on from.",
+    help="A file with the text to go on from, or - for standard input.",
 )
 @click.option(
     "--length",
     type=click.IntRange(min=0),
     default=500,
-    help="Characters to generate, the prime not included.",
+    help="Characters to generate, the prime not included; of a model of lines, in each line.",
 )
 @click.option(
     "--temperature",
@@ -72,7 +73,12 @@ _LINES = 10
     is_flag=True,
     help="Say how much of what was generated stands in the training text, in stretches of 20 characters.",
 )
-@click.option("--raw", is_flag=True, help="Write units as they are: any bytes, jamo not put together.")
+@click.option(
+    "--raw", is_flag=True, help="Write units as they are, and nothing besides: any bytes, jamo in parts."
+)
+@click.option(
+    "--encoding", metavar="NAME", help="Encoding of the prime's file.  [default: the training text's]"
+)
 def sample(
     checkpoint_path: Path | None,
     prime: str | None,
@@ -88,11 +94,13 @@ def sample(
     seed: int | None,
     novelty: bool,
     raw: bool,
+    encoding: str | None,
 ) -> None:
     """Generate text, one character at a time, written out as it is drawn.
 
-    Prints the prime, then the text. Without a prime, a text begins as after a line break. A model
-    of lines generates whole lines, and says how many of them stand in its training text.
+    Prints the prime, then the text. Without a prime, a text begins as after a line break, if the
+    model knows line breaks. A model of lines generates whole lines, and says how many of them
+    stand in its training text.
     """
     machine.prepare()
     import numpy as np
@@ -111,20 +119,25 @@ def sample(
         raise click.UsageError(
             f"{option} is for texts: this model generates single lines, and counts new ones."
         )
-    codes = _prime(loaded, prime, prime_file)
+    if stop_after_lines and vocabulary.line_break is None:
+        raise click.UsageError("--stop-after-lines: the model knows no line breaks.")
+    codes = _prime(loaded, prime, prime_file, encoding)
     begun = np.array([LINE_BREAK], np.uint32)
     if by_line:
         if LINE_BREAK in codes:
-            raise click.UsageError("a prime for a model of lines cannot hold a line break.")
+            raise click.UsageError("A prime for a model of lines cannot hold a line break.")
         before = np.concatenate([begun, codes])
     else:
         before = codes if len(codes) or vocabulary.line_break is None else begun
     primed = vocabulary.encode(before, "the prime")
     _warn_of_unknown(vocabulary, codes)
     stopping = vocabulary.encode(vocabulary.units.of_text(stop or ""), "--stop")
+    if vocabulary.unknown in stopping:
+        raise click.UsageError("--stop holds what the model never generates: characters unknown to it.")
     choice = Choice(temperature, top_k, top_p, greedy)
     lines = 1 if by_line else stop_after_lines or 0
     samples = []
+    not_first = vocabulary.line_break if by_line and not len(codes) else None  # no line is empty
     for number, sequence in enumerate(np.random.SeedSequence(seed).spawn(num or (_LINES if by_line else 1))):
         if number and not (by_line or raw):
             click.echo()  # an empty line between samples
@@ -132,7 +145,7 @@ def sample(
         for code in codes:
             show(int(code))
         rng = np.random.default_rng(sequence)
-        ids = generate(loaded.model, loaded.parameters, primed, choice, rng, vocabulary.unknown)
+        ids = generate(loaded.model, loaded.parameters, primed, choice, rng, vocabulary.unknown, not_first)
         generated = []
         for drawn in generate_until(ids, length, stopping, lines, vocabulary.line_break):
             generated.append(drawn)
@@ -147,7 +160,7 @@ def sample(
         _compare(loaded, samples)
 
 
-def _prime(loaded: Checkpoint, prime: str | None, file: Path | None) -> Ids:
+def _prime(loaded: Checkpoint, prime: str | None, file: Path | None, encoding: str | None) -> Ids:
     """The codes `[N]` to go on from."""
     import numpy as np
 
@@ -155,7 +168,7 @@ def _prime(loaded: Checkpoint, prime: str | None, file: Path | None) -> Ids:
     from charlm.text.sources import Source
     from charlm.text.units import LINE_BREAK
 
-    recipe = build_recipe(loaded.config.corpus)
+    recipe = build_recipe(with_encoding(loaded.config.corpus, encoding))
     if file is None:
         return recipe.units.of_text(prime or "")
     pieces = [piece.codes for piece in recipe.pieces([Source(str(file), "prime")])]
@@ -195,26 +208,28 @@ def _compare(loaded: Checkpoint, samples: list[str]) -> None:
 
     corpus = loaded.config.corpus
     try:
-        if "-" in corpus.paths:
+        if STANDARD_INPUT in corpus.paths:
             raise CorpusError("the training text came from standard input")
-        text, _ = open_corpus(corpus, loaded.vocabulary)
-        if text.digest != loaded.corpus.get("digest"):
-            raise CorpusError("the training text has changed since")
+        text, _ = open_corpus(corpus, loaded.vocabulary, loaded.corpus["digest"])
         pieces = novelty.shown_pieces(text.part("train"), loaded.vocabulary)
         if text.by_line:
-            lines = [sample.removesuffix("\n") for sample in samples]
+            lines = [sample.removesuffix("\n") for sample in samples if sample.endswith("\n")]
             known = novelty.lines_that_stand_in(pieces, set(lines))
             old = sum(line in known for line in lines)
-            click.echo(f"{len(lines)} lines: {len(lines) - old} new, {old} in the training text", err=True)
+            cut = f", {len(samples) - len(lines)} cut off" if len(lines) < len(samples) else ""
+            click.echo(
+                f"{len(samples)} lines: {len(lines) - old} new, {old} in the training text{cut}", err=True
+            )
             return
         stretches = [stretch for sample in samples for stretch in novelty.stretches_of(sample)]
         known = novelty.stretches_that_stand_in(pieces, set(stretches))
         old = sum(stretch in known for stretch in stretches)
-        share = f"{100 * old / len(stretches):.1f} % " if stretches else ""
-        click.echo(
-            f"{share}of {len(stretches):,} stretches of {novelty.STRETCH} characters "
-            "stand in the training text",
-            err=True,
+        if not stretches:
+            raise CorpusError(f"the sample is shorter than {novelty.STRETCH} characters")
+        share, many = (
+            100 * old / len(stretches),
+            f"{len(stretches):,} stretches of {novelty.STRETCH} characters",
         )
+        click.echo(f"{share:.1f} % of {many} stand in the training text", err=True)
     except CharlmError as error:
         click.echo(f"Warning: nothing to compare with: {error}", err=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from pathlib import Path
 
 
@@ -18,6 +19,6 @@ def printable(text: str) -> str:
 
 def place(path: Path | str) -> str:
     """A path as one would type it: relative to the current directory where it lies below it."""
-    whole = Path(path).resolve()
+    whole = Path(os.path.abspath(path))
     here = Path.cwd()
     return str(whole.relative_to(here) if whole.is_relative_to(here) else whole)

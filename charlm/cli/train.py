@@ -20,6 +20,7 @@ from charlm.cli.reading import corpus_option, open_corpus, shown, with_path
 from charlm.cli.show import losses
 from charlm.config import Config
 from charlm.errors import RunError
+from charlm.files import STANDARD_INPUT
 
 if TYPE_CHECKING:
     from charlm.rundir import RunDirectory
@@ -90,7 +91,7 @@ def train(
     threads = machine.prepare(config.run.threads)
     trainer, directory = _prepare(config, threads, resume, overwrite)
     _announce(trainer, directory)
-    resume_command = f"charlm train --config {directory.config} --resume"
+    resume_command = f"charlm train --config {directory.config} --resume{_again(config)}"
     _train(trainer, directory, max_steps, resume_command)
 
 
@@ -131,11 +132,15 @@ def _refuse_to_overwrite(directory: RunDirectory, allowed: bool) -> None:
 
 def _announce(trainer: Trainer, directory: RunDirectory) -> None:
     """Say on stderr what is about to be trained, and on what."""
+    from charlm.text.lines import target_count
+
     config, text = trainer.config, trainer.corpus
     parts = ", ".join(f"{len(text.part(name)):,} {name}" for name in ("train", "validation", "test"))
-    lines = f"{len(text.whole):,} lines, " if text.by_line else ""
+    size = f"{target_count(text.whole):,} {config.corpus.unit}s in {len(text.whole):,} lines"
+    if not text.by_line:
+        size = f"{len(text.ids):,} {config.corpus.unit}s"
     click.echo(
-        f"{shown(config.corpus.paths)}: {lines}{len(text.ids):,} {config.corpus.unit}s ({parts}), "
+        f"{shown(config.corpus.paths)}: {size} ({parts}), "
         f"vocabulary of {len(text.vocabulary):,}\n"
         f"{config.model.layers} x {config.model.hidden} {config.model.cell}, "
         f"{trainer.parameters.flat.size:,} parameters; {trainer.planned_steps:,} updates of "
@@ -207,8 +212,13 @@ def _summarise(trainer: Trainer, directory: RunDirectory) -> None:
     click.echo(
         "next:\n"
         f'  charlm sample --checkpoint {directory.path} --prime "{_prime(trainer)}"\n'
-        f"  charlm eval perplexity --checkpoint {directory.path}"
+        f"  charlm eval perplexity --checkpoint {directory.path}{_again(trainer.config)}"
     )
+
+
+def _again(config: Config) -> str:
+    """What a command needs behind it to read the text again, if that came from standard input."""
+    return " < TEXT" if STANDARD_INPUT in config.corpus.paths else ""
 
 
 def _prime(trainer: Trainer) -> str:

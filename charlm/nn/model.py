@@ -32,7 +32,7 @@ Masks = tuple[Array, ...]
 
 @dataclass(frozen=True)
 class Tape:
-    """What the backward pass needs of a forward pass; valid until the next one in its workspace."""
+    """What the backward pass needs of a forward pass; valid until that, or the next one in its workspace."""
 
     characters: Gather
     """The window's characters, as the first layer's input."""
@@ -171,7 +171,7 @@ class Model:
         workspace: Workspace,
         dstate: States | None = None,
     ) -> States:
-        """Run back through the window of `tape`; `gradients` are overwritten.
+        """Run back through the window of `tape`, which is used up; `gradients` are overwritten.
 
         `dlogits [T, B, V]` is the gradient with respect to the logits, and `dstate` that with
         respect to the state after the window: none, in truncated BPTT. Returns the gradient with
@@ -195,7 +195,7 @@ class Model:
             dprojected, dinitial = self.cell.backward(own, down, tape.layers[layer], dh, dstate[layer], place)
             before.append(dinitial)
             # forward was projected[g] = x Wx[g] + b[g]
-            free = workspace.array("free", (T, B, H), dtype)
+            free = workspace.array("free", (T, B, H), dtype)  # for a gate at a time, of any layer
             for gate, array in enumerate(dprojected):
                 rows, dW, db = array.reshape(T * B, H), down["Wx"][gate], down["b"][gate]
                 if layer == 0:

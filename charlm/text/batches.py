@@ -118,6 +118,10 @@ class Streams:
         return Window(self.ids[places], self.ids[places + 1], None)
 
 
+_MOST_PADDING = 0.5
+"""Share of padding in the steps of all lines above which there is a warning."""
+
+
 @dataclass(frozen=True)
 class _Order:
     """How the lines of one epoch are read."""
@@ -159,6 +163,16 @@ class LineBatches:
         self._counts = -(-self._longest // self.seq_len)  # windows of batch k [K]
         self.windows = int(self._counts.sum())
         self._order = self._draw(0)
+
+    def warning(self) -> str | None:
+        """What to say if most of the work is for padding, as where one line is far longer than all others."""
+        padding = 1 - self.lines.characters / int(self._longest.sum() * self.batch)
+        if padding <= _MOST_PADDING:
+            return None
+        return (
+            f"{100 * padding:.0f} % of the work is padding beside long lines: the longest has "
+            f"{self._longest[-1]:,} characters, the average {self.lines.characters / len(self.lines):,.0f}"
+        )
 
     def steps(self, step: int) -> int:
         """T of one window."""
@@ -219,7 +233,8 @@ def batches_of(text: Text, batch: int, seq_len: int, seed: int) -> tuple[Batches
     """
     if isinstance(text, Lines):
         batch, warning = fit_lines(len(text), batch)
-        return LineBatches(text, batch, seq_len, seed), warning
+        batches = LineBatches(text, batch, seq_len, seed)
+        return batches, warning or batches.warning()
     batch, seq_len, warning = fit(len(text), batch, seq_len)
     return Streams(text, batch, seq_len), warning
 

@@ -140,13 +140,16 @@ class Cache:
         return len(files), size
 
 
-def user_cache() -> Cache:
-    """The user's own: below XDG_CACHE_HOME, or where the system keeps such things."""
-    home = os.environ.get("XDG_CACHE_HOME") or {
-        "darwin": "~/Library/Caches",
-        "win32": os.environ.get("LOCALAPPDATA", "~/AppData/Local"),
-    }.get(sys.platform, "~/.cache")
-    return Cache(Path(home).expanduser() / "charlm")
+def user_cache() -> Cache | None:
+    """The user's own: below XDG_CACHE_HOME, or where the system keeps such things; None without a home."""
+    home = os.environ.get("XDG_CACHE_HOME", "")
+    if not os.path.isabs(home):  # which the specification says to ignore
+        home = {
+            "darwin": "~/Library/Caches",
+            "win32": os.environ.get("LOCALAPPDATA", "~/AppData/Local"),
+        }.get(sys.platform, "~/.cache")
+    whole = os.path.expanduser(home)  # stays as it is where there is no home
+    return None if whole.startswith("~") else Cache(Path(whole) / "charlm")
 
 
 def _description(stream: BinaryIO) -> dict[str, Any]:
@@ -164,6 +167,8 @@ def _description(stream: BinaryIO) -> dict[str, Any]:
         raise ValueError("not a description")
     if not (_all(str, about["names"]) and _all(int, about["codes"]) and isinstance(about["settings"], dict)):
         raise ValueError("not what an entry says of itself")
+    if "\0" in "".join(about["names"]):
+        raise ValueError("not names of files")
     if about["units"] * int(about["type"][1]) != size - _END.size - length:
         raise ValueError("cut short, or too long")
     return about

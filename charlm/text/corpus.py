@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 
-from charlm.errors import CorpusError
+from charlm.errors import ChangedError, CorpusError
 from charlm.files import reason
 from charlm.nn.parameters import Ids
 from charlm.text.cache import Cache, Encoded
@@ -38,7 +38,7 @@ class Corpus:
     split: tuple[float, float, float]
     """Shares of training, validation and test."""
     digest: str
-    """SHA-256 of the file, in hexadecimal; see `sources.digest`."""
+    """SHA-256 of the file, or of those of several, in hexadecimal; see `sources.digest`."""
     by_line: bool = False
     """Whether every line is an example of its own."""
     warnings: tuple[str, ...] = ()
@@ -90,6 +90,7 @@ def read_corpus(
     vocabulary: Vocabulary | None = None,
     cache: Cache | None = None,
     progress: Progress = nothing,
+    expected: str | None = None,
 ) -> Corpus:
     """Read a corpus; its vocabulary is that of all files unless one is given.
 
@@ -98,11 +99,14 @@ def read_corpus(
     and put there if it is not.
 
     Raises `CorpusError` if a file cannot be read or decoded, changes meanwhile, or is too short
-    to learn from, and `VocabularyError` if a given vocabulary lacks a unit and has no `<unk>`.
+    to learn from, `ChangedError` if its digest is not the one that is expected, and
+    `VocabularyError` if a given vocabulary lacks a unit and has no `<unk>`.
     """
     stamps = [source.stamp() for source in sources]
     sha256 = digest(sources, lambda size: progress("looking at", size))
     encoder = _Encoder(sources, recipe, sha256, cache, progress)
+    if expected not in (None, sha256):
+        raise ChangedError(f"{encoder.where} has changed since the model was trained on it")
     encoded = encoder.encoded()
     if vocabulary is None:
         if set(encoded.codes) <= ({LINE_BREAK} if recipe.by_line else set()):

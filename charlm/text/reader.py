@@ -18,6 +18,12 @@ Progress = Callable[[int], None]
 
 _BOM = "\ufeff"
 
+_SWALLOWED = {
+    "utf-16": (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE),
+    "utf-32": (codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE),
+}
+"""Marks that Python's decoders take as an order, and leave out themselves."""
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -112,10 +118,17 @@ class Recipe:
             line = lines + again.decode(block[: max(0, error.start - len(pending))]).count("\n")
             raise CorpusError(
                 f"{source} is not {self.encoding.upper()}: byte {place} (0x{whole[error.start]:02x}, "
-                f"line {line}); convert it, name its encoding in corpus.encoding, or use corpus.unit: byte"
+                f"line {line}); {_HINTS[source.role]}"
             ) from error
         except UnicodeError as error:  # of a whole text, such as one in UTF-16 without its mark
             raise CorpusError(f"{source} is not {self.encoding.upper()}: {error}") from error
+
+
+_HINTS = {
+    "text": "convert it, name its encoding (corpus.encoding, or --encoding), or use corpus.unit: byte",
+    "prime": "convert it, or name its encoding with --encoding",
+}
+"""What would be right, for each kind of source."""
 
 
 @dataclass(frozen=True)
@@ -129,6 +142,8 @@ class Piece:
 def begins_with_mark(source: Source, encoding: str) -> bool:
     """Whether a file begins with a byte-order mark, which `Recipe` leaves out."""
     start = next(source.blocks(), (b"", 0))[0][:8]
+    if start.startswith(_SWALLOWED.get(encoding, ())):
+        return True
     try:
         return codecs.getincrementaldecoder(encoding)("ignore").decode(start).startswith(_BOM)
     except UnicodeError:  # which reading reports

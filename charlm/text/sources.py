@@ -109,13 +109,13 @@ def find(paths: Sequence[str]) -> list[Source]:
 def _files(path: str) -> list[str]:
     if path == STANDARD_INPUT:
         return [path]
-    if os.path.isdir(path):  # noqa: PTH112 (a path may hold what pathlib would normalise)
+    if os.path.isdir(path):
         found = sorted(str(file) for file in Path(path).rglob("*") if file.is_file())
         found = [file for file in found if not _is_hidden(Path(file).relative_to(path))]
         if not found:
             raise CorpusError(f"text {path} is a directory without files")
         return found
-    if glob.has_magic(path) and not os.path.exists(path):  # noqa: PTH110 (no name is too long for it)
+    if glob.has_magic(path) and not os.path.exists(path):
         found = sorted(file for file in glob.iglob(path, recursive=True) if Path(file).is_file())  # noqa: PTH207 (absolute patterns too)
         if not found:
             raise CorpusError(f"text {path}: no file has such a name")

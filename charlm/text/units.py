@@ -82,8 +82,8 @@ class Units:
         """
         if isinstance(text, bytes):
             return len(text) - (self.newlines == "lf" and text.endswith(b"\r"))
-        if self.normalize == "none" and self.newlines == "keep" and not self.lowercase:
-            return len(text)
+        if self.normalize == "none" and not self.lowercase:
+            return len(text) - (self.newlines == "lf" and text.endswith("\r"))
         places = range(len(text) - 1, 0, -1)
         return next((k for k in places if _separable(text[k - 1], text[k])), 0)
 

@@ -23,7 +23,7 @@ class Tape:
     gates: Array
     """`[3, T, B, H]`: r, z, n, after their nonlinearities; backward leaves their gradients here."""
     reset: Array
-    """`[T, B, H]`: what the reset gate acts on or makes; see each form. Used up by backward."""
+    """`[T, B, H]`: what the reset gate acts on or makes; see each form. Backward may use it up."""
 
 
 class GRUAfter(Cell):

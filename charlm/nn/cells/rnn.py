@@ -19,6 +19,8 @@ class Tape:
 
     states: tuple[Array]
     """h `[T+1, B, H]`: before the window, then after each step."""
+    gates: Array
+    """`[1, T, B, H]`: the place of `projected`; backward leaves its gradient here."""
 
 
 class RNN(Cell):
@@ -46,7 +48,7 @@ class RNN(Cell):
             np.add(h_t, projections[t], h_t)
             np.tanh(h_t, h_t)
 
-        return Tape((h,)), step
+        return Tape((h,), projected), step
 
     def backward(
         self,
@@ -58,11 +60,10 @@ class RNN(Cell):
         workspace: Workspace,
     ) -> tuple[Array, State]:
         """See `Cell.backward`."""
-        T, B, H = dh.shape
+        T, B, _ = dh.shape
         WhT = tiled(parameters["Wh"].swapaxes(1, 2), B, T, workspace)[0]
         (h,) = tape.states
-        # forward has used up `projected`: its place is free
-        gates = workspace.array("projected", (1, T, B, H), dh.dtype)
+        gates = tape.gates
         da = gates[0]  # [T, B, H], a = what tanh is taken of
         # forward was h_t = tanh(a_t): its slope is 1 - h_t²
         np.multiply(h[1:], h[1:], da)
