@@ -73,7 +73,8 @@ def test_a_corpus_from_standard_input(charlm: Run, write: Any) -> None:
     """A text can be piped in, trained on, resumed with the same text, and scored."""
     write(text__txt=TEXT)
     piped = {"input": TEXT}
-    charlm("train", "--config", "small.yaml", "--corpus", "-", "--max-steps", "3", **piped)
+    stopped = charlm("train", "--config", "small.yaml", "--corpus", "-", "--max-steps", "3", **piped).stdout
+    assert stopped.endswith("--resume < TEXT\n")
     charlm("train", "--config", "runs/small/config.yaml", "--resume", **piped)
     refused = charlm("train", "--config", "runs/small/config.yaml", "--resume", status=1, input="other " * 90)
     assert "not the one that this run was trained on" in refused.stderr
@@ -139,7 +140,7 @@ def test_primes_are_read_like_the_corpus(charlm: Run, write: Any) -> None:
 
 def test_rare_characters_are_one_unit(charlm: Run, write: Any) -> None:
     """With min_count, what is rare or unknown is mapped to <unk> and counted, and never generated."""
-    write(text__txt=TEXT * 2 + "§" + TEXT, other__txt="the §ß quick ß fox")
+    write(text__txt=TEXT * 2 + "§" + TEXT, other__txt="§the §ß quick ß fox")  # the first is not scored
     _train(charlm, "corpus.min_count=2", "train.epochs=1")
     info = json.loads(charlm("info", "--json").stdout)
     assert info["vocabulary"]["has_unknown"]
