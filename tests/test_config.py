@@ -20,7 +20,7 @@ from charlm.optim.optimizers import Hyperparameters
 
 KEYS = {dotted: key for dotted, _, _, key in keys()}
 DEFAULTS = Config().flat()
-unhurried = settings(deadline=None)  # other work may share the processor
+unhurried = settings(deadline=None, max_examples=50)  # other work may share the processor
 
 every_key = pytest.mark.parametrize("dotted", list(KEYS))
 

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -38,8 +39,13 @@ def _log(directory: RunDirectory) -> list[dict[str, Any]]:
     return [{name: value for name, value in line.items() if name != "chars_per_s"} for line in lines]
 
 
+every_so_often = pytest.mark.parametrize("often", [3, pytest.param(1, marks=pytest.mark.slow)])
+"""Every third moment, or all of them."""
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="system calls are traced with Linux's ptrace")
-def test_killed_at_any_system_call_of_a_save(tmp_path: Path) -> None:
+@every_so_often
+def test_killed_at_any_system_call_of_a_save(tmp_path: Path, often: int) -> None:
     """Before and after every system call of a save, SIGKILL leaves the old checkpoint or the new one."""
     trainer, directory = _trainer(tmp_path), RunDirectory(tmp_path / "run")
     directory.create("")
@@ -50,7 +56,7 @@ def test_killed_at_any_system_call_of_a_save(tmp_path: Path) -> None:
     number = 0
     while kill_at_system_call(number, lambda: checkpoint.save(directory.last, new)):
         steps.append(checkpoint.load(directory.last).progress["step"])
-        number += 1
+        number += often
     # the old one until the rename, the new one from then on, and both were seen
     assert steps == sorted(steps)
     assert {0, 1} == set(steps)
@@ -141,13 +147,13 @@ def unharmed(tmp_path: Path) -> tuple[list[dict[str, Any]], bytes]:
     return _log(directory), trainer.parameters.flat.tobytes()
 
 
+@every_so_often
 def test_one_failure_never_ends_a_run(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, unharmed: tuple[Any, bytes]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, unharmed: tuple[Any, bytes], often: int
 ) -> None:
     """If any one write of a whole run fails, the run warns, goes on, and ends as if nothing had been."""
-    number = failed = 0
-    while True:
-        number += 1
+    failed = 0
+    for number in count(1, often):
         trainer, directory = _trainer(tmp_path), RunDirectory(tmp_path / f"run{number}")
         directory.create("")
         disk = Disk(ERRORS[number % len(ERRORS)], lambda call, number=number: call == number)
@@ -160,7 +166,7 @@ def test_one_failure_never_ends_a_run(
         assert checkpoint.load(directory.last).progress["step"] == trainer.planned_steps
         if not disk.failed:
             break
-    assert failed == number - 1 > 30
+    assert failed == len(range(1, number, often)) > 30
 
 
 @every_error

@@ -111,7 +111,7 @@ _EDITS = st.lists(
 )
 
 
-@settings(deadline=None, max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(edits=_EDITS)
 def test_edited(saved: Path, edits: list[tuple[float, int, bytes]]) -> None:
     """Whatever hypothesis writes into a checkpoint is found, or changed nothing that matters."""

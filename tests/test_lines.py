@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from charlm.text import lines as module
 from charlm.text.lines import Lines, target_count
 
-unhurried = settings(deadline=None, max_examples=200)  # other work may share the processor
+unhurried = settings(deadline=None, max_examples=100)  # other work may share the processor
 
 SHARES = (0.7, 0.1, 0.2)
 
