@@ -107,10 +107,10 @@ def _lives(pid: int) -> bool:
         return True  # where asking could end it
     try:
         os.kill(pid, 0)
+    except PermissionError:
+        return True  # somebody else's
     except (ProcessLookupError, OverflowError):
         return False
-    except PermissionError:
-        pass
     return True
 
 
