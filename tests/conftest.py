@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,8 @@ from hypothesis import settings
 
 from charlm.build import build_recipe
 from charlm.config import resolve
-from charlm.nn.cells import make_cell
+from charlm.nn import ops, tiles
+from charlm.nn.cells import contract, make_cell
 from charlm.nn.model import Model, States
 from charlm.nn.parameters import Array, Ids, Parameters
 from charlm.optim.clipping import clip_factor, clip_values
@@ -75,6 +77,51 @@ def make_window(model: Model, T: int = 6, B: int = 3, seed: int = 0) -> tuple[Pa
         for layer in model.zero_state(B, np.float64)
     )
     return parameters, x, y, state
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """The sizes of a window and of the network that runs it, and whether `narrow` limits apply."""
+
+    T: int
+    B: int
+    H: int
+    layers: int
+    vocab: int
+    narrow: bool = False
+
+
+GEOMETRIES = {
+    # one block, no tiles
+    "small": Geometry(T=6, B=3, H=5, layers=3, vocab=7),
+    # what training uses: several blocks, of which the last is shorter, tiles, and products in chunks
+    "training": Geometry(T=18, B=20, H=96, layers=2, vocab=40),
+    # every limit crossed many times
+    "narrow": Geometry(T=17, B=5, H=12, layers=2, vocab=9, narrow=True),
+    # a size that nothing divides
+    "prime": Geometry(T=17, B=5, H=13, layers=2, vocab=9, narrow=True),
+}
+
+
+@pytest.fixture(params=list(GEOMETRIES))
+def geometry(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Geometry:
+    """Each of `GEOMETRIES`, its limits in force."""
+    chosen = GEOMETRIES[request.param]
+    if chosen.narrow:
+        narrow(monkeypatch)
+    return chosen
+
+
+def narrow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make blocks, tiles and chunks so small that small networks cross the limits of all."""
+    monkeypatch.setattr(tiles, "_VECTOR", 2)
+    monkeypatch.setattr(tiles, "_WIDEST", 4)
+    monkeypatch.setattr(tiles, "_SMALL", 250)
+    monkeypatch.setattr(tiles, "_WORTH_COPYING", 2)
+    monkeypatch.setattr(tiles, "_CHUNK", range(4, 6))
+    monkeypatch.setattr(contract, "_BLOCK", 3 * 4 * 5 * 12)  # 3 steps of the LSTM, 4 of the GRU
+    monkeypatch.setattr(ops, "_MANY", 1)
+    monkeypatch.setattr(ops, "_WIDE", 1)
 
 
 Run = Callable[..., subprocess.CompletedProcess[str]]

@@ -8,6 +8,7 @@ shared with the package but the names and the layout of its parameters.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -176,8 +177,12 @@ class Network:
         x: npt.NDArray[np.integer[Any]],
         y: npt.NDArray[np.integer[Any]],
         state: list[list[Matrix]],
+        masks: Sequence[npt.NDArray[np.float64]] = (),
     ) -> None:
-        """Run `x [T, B]` forward from `state` (a list of `[B, H]` a layer) and back from the mean loss."""
+        """Run `x [T, B]` forward from `state` (a list of `[B, H]` a layer) and back from the mean loss.
+
+        `masks` multiply the outputs of each layer, `[T, B, H]`; none, without dropout.
+        """
         T, B = x.shape
         V = arrays["output.b"].size
         depth = len(state)
@@ -203,6 +208,8 @@ class Network:
                     current[d], memo = layer.step(signal, current[d])
                     memos[t].append(memo)
                     signal = current[d][0]
+                    if masks:
+                        signal = signal * masks[d][t, b]
                 self.logits[t, b] = Wo @ signal + bo
                 memos[t].append(signal)
             for d in range(depth):
@@ -217,6 +224,8 @@ class Network:
                 dbo += dlogits
                 dsignal = Wo.T @ dlogits
                 for d in reversed(range(depth)):
+                    if masks:
+                        dsignal = dsignal * masks[d][t, b]
                     back[d][0] = back[d][0] + dsignal
                     dsignal, back[d] = layers[d].step_backward(memos[t][d], back[d])
             for d in range(depth):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from conftest import FORMS, make_model, make_window
+from conftest import FORMS, Geometry, make_model, make_window
 from naive import Network
 
 from charlm.config import ModelConfig
@@ -16,16 +16,22 @@ TOLERANCE = 1e-10
 """Two float64 programs of a few hundred operations on numbers near 1 agree far closer than this."""
 
 
-@pytest.mark.parametrize("layers", [1, 2, 3])
+@pytest.mark.parametrize("dropout", [0.0, 0.4])
 @pytest.mark.parametrize("form", FORMS)
-def test_agrees_with_the_naive_twin(form: str, layers: int) -> None:
+def test_agrees_with_the_naive_twin(form: str, dropout: float, geometry: Geometry) -> None:
     """Logits, loss, final state, every gradient and that of the initial state equal the twin's."""
-    model = make_model(form, layers)
-    parameters, x, y, state = make_window(model)
-    twin = Network(form, dict(parameters), x, y, [list(layer) for layer in state])
+    sizes = geometry
+    model = make_model(form, sizes.layers, sizes.vocab, sizes.H, dropout=dropout, dropout_mask="step")
+    parameters, x, y, state = make_window(model, sizes.T, sizes.B)
+    # numbers of order 1 whatever the size of the network
+    parameters.flat *= min(1.0, 2 * sizes.H**-0.5)
+    masks = model.draw_masks(
+        np.random.default_rng(4), [np.empty(shape) for shape in model.mask_shapes(sizes.T, sizes.B)]
+    )
+    twin = Network(form, dict(parameters), x, y, [list(layer) for layer in state], masks)
 
     workspace = Workspace()
-    logits, after, tape = model.forward(parameters, x, state, workspace)
+    logits, after, tape = model.forward(parameters, x, state, workspace, masks)
     np.testing.assert_allclose(logits, twin.logits, rtol=0, atol=TOLERANCE)
     loss, dlogits = softmax_cross_entropy(logits.reshape(-1, model.vocab), y.reshape(-1))
     gradients = parameters.zeros_like()

@@ -6,12 +6,13 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
-from conftest import FORMS, make_model
+from conftest import FORMS, Geometry, make_model
 
 from charlm.nn.gradcheck import TOLERANCE, check_model
 from charlm.nn.model import Model, States, Tape
 from charlm.nn.parameters import Array, Parameters
 from charlm.nn.workspace import Workspace
+from charlm.team import divide
 
 ALL = 10**9
 """Entries to measure: every one."""
@@ -34,6 +35,20 @@ def test_every_gradient_is_right(form: str, layers: int, dropout: float, mask: s
     for check in checks:
         assert check.checked == check.size
         assert check.right, f"{check.name}: {check.worst:.1e}"
+
+
+@pytest.mark.parametrize(("dropout", "mask"), [(0.0, "window"), (0.3, "window"), (0.3, "step")])
+@pytest.mark.parametrize("form", FORMS)
+def test_gradients_are_right_where_training_runs(
+    form: str, dropout: float, mask: str, geometry: Geometry
+) -> None:
+    """Across blocks, tiles, chunks and parts of the batch, every array agrees with central differences."""
+    model = make_model(form, geometry.layers, geometry.vocab, geometry.H, dropout=dropout, dropout_mask=mask)
+    parts = divide(geometry.B, 2)
+    checks = check_model(
+        model, "orthogonal", seed=1, entries=2, steps=geometry.T, batch=geometry.B, parts=parts
+    )
+    assert [f"{check.name}: {check.worst:.1e}" for check in checks if not check.right] == []
 
 
 @dataclass(frozen=True)

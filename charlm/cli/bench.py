@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from pathlib import Path
 
 import click
@@ -11,8 +10,7 @@ import click
 from charlm import config as configuration
 from charlm import configfile, machine
 from charlm.cli.options import json_option, set_option
-from charlm.cli.reading import open_corpus, shown
-from charlm.config import Config
+from charlm.cli.reading import shown, training_text
 
 
 @click.command()
@@ -61,7 +59,7 @@ def bench(
     used = machine.prepare(threads or config.run.threads)
     from charlm.bench import measure
 
-    text = _training_text(config)
+    text = training_text(config)
     vocab = vocab or (text.units if text else 65)
     speed = measure(config, vocab, used, seconds)
     epoch = text.characters / speed.train_chars_per_s if text else None
@@ -112,21 +110,3 @@ def bench(
             f"duration    {epoch:12,.1f} s an epoch of {shown(config.corpus.paths)}, "
             f"{epoch * train.epochs:,.0f} s the whole run, validation not counted"
         )
-
-
-@dataclass(frozen=True)
-class _Text:
-    """How much there is to train on, and in how many different units."""
-
-    characters: int
-    units: int
-
-
-def _training_text(config: Config) -> _Text | None:
-    """Of the configured text, if one is named."""
-    from charlm.text.lines import target_count
-
-    if not config.corpus.path:
-        return None
-    corpus, _ = open_corpus(config.corpus)
-    return _Text(target_count(corpus.part("train")), len(corpus.vocabulary))

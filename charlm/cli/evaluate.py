@@ -13,7 +13,7 @@ import click
 from charlm import config as configuration
 from charlm import configfile, machine
 from charlm.cli.options import checkpoint_option, json_option, set_option
-from charlm.cli.reading import corpus_option, open_corpus, shown, with_encoding, with_path
+from charlm.cli.reading import corpus_option, open_corpus, shown, training_text, with_encoding, with_path
 from charlm.config import Config
 from charlm.errors import ChangedError, CorpusError
 
@@ -140,13 +140,15 @@ def perplexity(
 def gradients(config_path: Path | None, overrides: tuple[str, ...], as_json: bool) -> None:
     """Check the hand-written gradients against central differences, in float64.
 
-    Every parameter and the carried state are named with their worst relative error. Of large
-    arrays some entries are measured one by one, and all of them along random directions. The
-    exit status is 1 if any gradient is wrong.
+    With --config, the network is checked at its own sizes, on one window of the batch that it is
+    trained with, divided as training divides it. Every parameter and the carried state are named
+    with their worst relative error. Of large arrays some entries are measured one by one, and all
+    of them along random directions. The exit status is 1 if any gradient is wrong.
     """
-    machine.prepare()
+    threads = machine.prepare()
     from charlm.build import build_model
     from charlm.nn.gradcheck import TOLERANCE, check_model
+    from charlm.team import divide
 
     if config_path is not None:
         configs = [configfile.load(config_path, overrides)]
@@ -158,9 +160,20 @@ def gradients(config_path: Path | None, overrides: tuple[str, ...], as_json: boo
         name = _form_name(config)
         if not as_json:
             click.echo(name)
-        for check in check_model(
-            build_model(config.model, _VOCAB), config.model.init, config.train.seed, _ENTRIES
-        ):
+        train = config.train
+        if config_path is None:
+            window: dict[str, Any] = {"vocab": _VOCAB}
+        else:
+            text = training_text(config)
+            window = {
+                "vocab": text.units if text else _VOCAB_OF_TEXTS,
+                "steps": train.seq_len,
+                "batch": train.batch,
+                "parts": divide(train.batch, threads),
+                "seconds": _SECONDS,
+            }
+        model = build_model(config.model, window.pop("vocab"))
+        for check in check_model(model, config.model.init, train.seed, _ENTRIES, **window):
             rows.append(
                 {
                     "model": name,
@@ -196,8 +209,14 @@ def gradients(config_path: Path | None, overrides: tuple[str, ...], as_json: boo
 _VOCAB = 7
 """Vocabulary of the made-up text that gradients are checked on."""
 
+_VOCAB_OF_TEXTS = 65
+"""Vocabulary of a configuration that names no text."""
+
 _ENTRIES = 60
-"""Entries of an array that are measured one by one."""
+"""Entries of an array that are measured one by one, at the most."""
+
+_SECONDS = 25.0
+"""About how long the check of a configuration's network may take."""
 
 
 def _every_form(given: dict[str, Any]) -> list[dict[str, Any]]:

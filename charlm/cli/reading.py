@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from charlm.cli.show import place
-from charlm.config import CorpusConfig, text_encoding
+from charlm.config import Config, CorpusConfig, text_encoding
 from charlm.errors import ConfigError
 from charlm.files import STANDARD_INPUT, anchored
 
@@ -75,6 +75,24 @@ def open_corpus(
     for warning in corpus.warnings:
         click.echo(f"Warning: {warning}", err=True)
     return corpus, sources
+
+
+@dataclasses.dataclass(frozen=True)
+class Text:
+    """How much there is to train on, and in how many different units."""
+
+    characters: int
+    units: int
+
+
+def training_text(config: Config) -> Text | None:
+    """Of the configured text, if one is named."""
+    from charlm.text.lines import target_count
+
+    if not config.corpus.path:
+        return None
+    corpus, _ = open_corpus(config.corpus)
+    return Text(target_count(corpus.part("train")), len(corpus.vocabulary))
 
 
 class _Bar:

@@ -6,7 +6,9 @@ and compares the gradients that the function claims with those it measures.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -105,14 +107,26 @@ def check(
 
 
 def check_model(
-    model: Model, init: str, seed: int, entries: int, steps: int = 5, batch: int = 3
+    model: Model,
+    init: str,
+    seed: int,
+    entries: int,
+    steps: int = 5,
+    batch: int = 3,
+    parts: Sequence[slice] = (slice(None),),
+    seconds: float = math.inf,
 ) -> list[Check]:
-    """Check every gradient of a model on one made-up window.
+    """Check every gradient of a model on one made-up window `[steps, batch]`.
 
     The function checked is the mean cross-entropy of a window that begins from a carried state
     that is not zero, plus a random linear form of the state after the window, so that what comes
     back through both ends of the window is checked too. Gradients with respect to the carried
     state are called `state.LAYER.NAME`. Dropout keeps one set of masks.
+
+    `parts` are the streams that training runs side by side, each with a forward and a backward
+    pass of its own, so that the products, tiles and blocks are those of training. At most
+    `entries` entries of each array are measured; fewer, but two at least, where all of them would
+    take more than about `seconds`.
     """
     rng = np.random.default_rng(seed)
     parameters = model.initialise(rng, init, np.float64)
@@ -124,24 +138,47 @@ def check_model(
     workspace = Workspace()
     masks = model.draw_masks(rng, [np.empty(shape) for shape in model.mask_shapes(steps, batch)])
 
-    def forward() -> tuple[float, Array, Tape]:
-        logits, after, tape = model.forward(parameters, x, state, workspace, masks)
-        loss, dlogits = softmax_cross_entropy(logits.reshape(-1, model.vocab), y.reshape(-1))
+    def forward(part: slice) -> tuple[float, Array, Tape]:
+        logits, after, tape = model.forward(
+            parameters, x[:, part], _cut(state, part), workspace, tuple(mask[:, part] for mask in masks)
+        )
+        targets = y[:, part].reshape(-1)
+        loss, dlogits = softmax_cross_entropy(logits.reshape(-1, model.vocab), targets, y.size)
         loss += sum(
-            float((a * w).sum()) for s, p in zip(after, pull, strict=True) for a, w in zip(s, p, strict=True)
+            float((a * w).sum())
+            for s, p in zip(after, _cut(pull, part), strict=True)
+            for a, w in zip(s, p, strict=True)
         )
         return loss, dlogits.reshape(logits.shape), tape
 
-    _, dlogits, tape = forward()
-    gradients = parameters.zeros_like()
-    dstate = model.backward(parameters, gradients, tape, dlogits, workspace, pull)
+    gradients, dstate = parameters.zeros_like(), model.zero_state(batch, np.float64)
+    for part in parts:
+        _, dlogits, tape = forward(part)
+        own = parameters.zeros_like()
+        before = model.backward(parameters, own, tape, dlogits, workspace, _cut(pull, part))
+        gradients.flat += own.flat
+        for layer, layer_before in zip(dstate, before, strict=True):
+            for array, array_before in zip(layer, layer_before, strict=True):
+                array[part] = array_before
+    arrays = {**parameters, **_named(model, state)}
+    if math.isfinite(seconds):
+        started = time.perf_counter()
+        sum(forward(part)[0] for part in parts)
+        # a slope takes the loss at four points, of which directions have two
+        affordable = seconds / (4 * (time.perf_counter() - started) * len(arrays)) - 2
+        entries = min(entries, max(2, int(affordable)))
     return check(
-        lambda: forward()[0],
-        {**parameters, **_named(model, state)},
+        lambda: sum(forward(part)[0] for part in parts),
+        arrays,
         {**gradients, **_named(model, dstate)},
         rng,
         entries,
     )
+
+
+def _cut(state: States, part: slice) -> States:
+    """The state of some of the streams."""
+    return tuple(tuple(array[part] for array in layer) for layer in state)
 
 
 def _random_state(model: Model, batch: int, rng: np.random.Generator) -> States:

@@ -154,16 +154,17 @@ def recurrent_gradients(dWh: Array, h: Array, du: Sequence[Array] | Array) -> No
         np.matmul(before.T, rows.reshape(-1, H), dWh[gate])
 
 
-_BLOCK_BYTES = 1 << 18
-"""What a block of steps may take: a part of the second-level cache."""
+_BLOCK = 1 << 16
+"""Numbers in a block of steps: in float32 a part of the second-level cache. Counted in numbers, not
+bytes, so that a check in float64 runs through the blocks of training."""
 
 
-def blocks(T: int, step_bytes: int) -> Iterator[slice]:
-    """The steps `0 … T-1` in blocks of about `_BLOCK_BYTES`, from the last to the first.
+def blocks(T: int, step: int) -> Iterator[slice]:
+    """The steps `0 … T-1`, of so many numbers each, in blocks of about `_BLOCK`, from the last to the first.
 
     Elementwise work of a backward pass that does not recur is done a block at a time: in fewer
     and larger operations than step by step, and while the block stays in the cache.
     """
-    size = max(1, _BLOCK_BYTES // step_bytes)
+    size = max(1, _BLOCK // step)
     for stop in range(T, 0, -size):
         yield slice(max(0, stop - size), stop)

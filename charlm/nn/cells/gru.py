@@ -97,7 +97,7 @@ class GRUAfter(Cell):
         product = in_tiles(back, WhT.shape[-1])
         dh_t = dstate[0].copy()  # [B, H], from the steps after t
         carried = np.empty_like(dh_t)
-        for block in blocks(T, gates[:, 0].nbytes):
+        for block in blocks(T, gates[:, 0].size):
             # what each gradient is multiplied by does not recur: block by block, in the cache
             slopes = _slopes(tape, block, workspace)
             # forward was n = tanh(projected + r * inner), r = sigmoid(…): dr = da_n inner r (1 - r)
@@ -189,7 +189,7 @@ class GRUBefore(Cell):
         dh_t = dstate[0].copy()  # [B, H], from the steps after t
         carried, dkept, scratch = (np.empty_like(dh_t) for _ in range(3))
         product_n = in_tiles(dkept, WhT.shape[-1])
-        for block in blocks(T, gates[:, 0].nbytes):
+        for block in blocks(T, gates[:, 0].size):
             # what each gradient is multiplied by does not recur: block by block, in the cache
             slopes = _slopes(tape, block, workspace)
             # forward was kept = r * h_{t-1}, r = sigmoid(…): dr = dkept h_{t-1} r (1 - r)

@@ -97,7 +97,7 @@ class LSTM(Cell):
         product = in_tiles(back, WhT.shape[-1])
         dh_t, dc_t = dstate[0].copy(), dstate[1].copy()  # [B, H], from the steps after t
         scratch = np.empty_like(dh_t)
-        for block in blocks(T, gates[:, 0].nbytes):
+        for block in blocks(T, gates[:, 0].size):
             # what each gate's gradient is multiplied by does not recur: block by block, in the cache
             i, _, o, g = gates[:, block]
             slopes = workspace.array("slopes", (4, *i.shape), dh.dtype)
