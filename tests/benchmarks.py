@@ -55,10 +55,10 @@ def bench(shape: str, threads: int, seconds: float) -> dict[str, float]:
 
 def encoding(text: str) -> dict[str, float]:
     """Megabytes a second of reading, encoding and keeping a file, and of reading it again."""
-    from charlm.text.cache import Cache
-    from charlm.text.corpus import read_corpus
-    from charlm.text.reader import Recipe
-    from charlm.text.sources import Source
+    from charlm.data.cache import Cache
+    from charlm.data.corpus import read_corpus
+    from charlm.data.reader import TextPipeline
+    from charlm.data.sources import Source
 
     with tempfile.TemporaryDirectory() as directory:
         path = Path(directory) / "text.txt"
@@ -66,7 +66,7 @@ def encoding(text: str) -> dict[str, float]:
         cache, figures = Cache(Path(directory) / "cache"), {}
         for figure in ("encode_mb_per_s", "read_again_mb_per_s"):
             started = time.perf_counter()
-            read_corpus([Source(str(path))], Recipe(), (0.9, 0.05, 0.05), cache=cache)
+            read_corpus([Source(str(path))], TextPipeline(), (0.9, 0.05, 0.05), cache=cache)
             figures[figure] = path.stat().st_size / 1e6 / (time.perf_counter() - started)
         return figures
 

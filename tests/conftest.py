@@ -17,16 +17,18 @@ import numpy.typing as npt
 import pytest
 from hypothesis import settings
 
-from charlm.build import build_recipe
-from charlm.config import resolve
-from charlm.nn import ops, tiles
+from charlm.arrays import Array, Ids
+from charlm.config.build import build_pipeline
+from charlm.config.schema import resolve
+from charlm.data.corpus import read_corpus
+from charlm.data.sources import Source
+from charlm.nn import matmul as tiles
+from charlm.nn import ops
 from charlm.nn.cells import contract, make_cell
 from charlm.nn.model import Model, States
-from charlm.nn.parameters import Array, Ids, Parameters
+from charlm.nn.parameters import Parameters
 from charlm.optim.clipping import clip_factor, clip_values
-from charlm.text.corpus import read_corpus
-from charlm.text.sources import Source
-from charlm.train import Trainer
+from charlm.training.trainer import Trainer
 
 # a shell's & and nohup make a process ignore signals, which its children would go on to ignore
 for _number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
@@ -169,5 +171,5 @@ def make_trainer(
     }
     settings |= {name.replace("__", "."): value for name, value in values.items()}
     config = resolve(settings, name="small")
-    corpus = read_corpus([Source(str(text))], build_recipe(config.corpus), config.corpus.split)
+    corpus = read_corpus([Source(str(text))], build_pipeline(config.corpus), config.corpus.split)
     return Trainer(config, corpus, threads, dtype)

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from charlm.nn.parameters import Ids
-from charlm.text.batches import LineBatches, Streams, batches_of, fit, fit_lines
-from charlm.text.lines import Lines
+from charlm.arrays import Ids
+from charlm.data.batches import LineBatches, Streams, batches_of, fit, fit_lines
+from charlm.data.lines import Lines
 
 unhurried = settings(deadline=None, max_examples=200)  # other work may share the processor
 
@@ -41,7 +41,7 @@ def read(size: int, batch: int, seq_len: int) -> Epoch:
     return Epoch(size, seq_len, [place[x] for x, _, _ in windows], [place[y] for _, y, _ in windows])
 
 
-# text, streams, window: what a floor or a ceiling gets wrong; all divide, none does, one of each
+# text, streams, window: what a floor or a ceiling gets wrong; all shard_slices, none does, one of each
 CORNERS = [(2, 1, 1), (101, 10, 5), (101, 10, 7), (100, 10, 3), (12, 11, 4), (8, 5, 1), (105, 1, 50)]
 
 
@@ -347,7 +347,7 @@ def test_windows_of_lines_keep_the_type_of_ids(kind: type[np.unsignedinteger]) -
 
 
 def test_lines_of_one_length_have_no_padding() -> None:
-    """Where nothing is padding there is no mask to heed."""
+    """Where nothing is padding there is no mask to record_validation."""
     batches = LineBatches(_some_lines(), 6, 10, 1)
     assert all(batches.window(step).real is None for step in range(batches.windows))
 

@@ -16,12 +16,12 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from charlm.data.cache import Cache, Encoded, user_cache
+from charlm.data.corpus import Corpus, read_corpus
+from charlm.data.reader import TextPipeline
+from charlm.data.sources import Source
+from charlm.data.units import Units
 from charlm.errors import CorpusError
-from charlm.text.cache import Cache, Encoded, user_cache
-from charlm.text.corpus import Corpus, read_corpus
-from charlm.text.reader import Recipe
-from charlm.text.sources import Source
-from charlm.text.units import Units
 
 KEY = "0123abcd"
 NAMES, SETTINGS = ["text.txt"], {"encoding": "utf-8"}
@@ -221,10 +221,10 @@ def test_clearing_removes_entries_and_what_was_left_over(tmp_path: Path) -> None
     assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
 
 
-def read(cache: Cache | None, *paths: Path, recipe: Recipe | None = None) -> Corpus:
+def read(cache: Cache | None, *paths: Path, pipeline: TextPipeline | None = None) -> Corpus:
     """Read a text through a cache."""
     return read_corpus(
-        [Source(str(path)) for path in paths], recipe or Recipe(), (1.0, 0.0, 0.0), cache=cache
+        [Source(str(path)) for path in paths], pipeline or TextPipeline(), (1.0, 0.0, 0.0), cache=cache
     )
 
 
@@ -237,7 +237,7 @@ def test_older_states_of_the_same_files_go(tmp_path: Path) -> None:
         text.write_text(contents)
         for paths in ([text], [other], [text, other]):
             read(cache, *paths)
-        read(cache, text, recipe=Recipe(min_count=1, encoding="latin-1"))
+        read(cache, text, pipeline=TextPipeline(min_count=1, encoding="latin-1"))
     names = [str(text)], [str(text)], [str(other)], [str(text), str(other)]
     assert sorted(one.names for one in cache.entries()) == sorted(names)
     assert sorted(one.units for one in cache.entries()) == [5, 5, 5, 11]
@@ -245,12 +245,13 @@ def test_older_states_of_the_same_files_go(tmp_path: Path) -> None:
 
 def test_a_packed_file_is_not_taken_for_its_bytes(tmp_path: Path) -> None:
     """The same bytes under a name that does not say that they are packed are another text."""
-    cache, recipe = Cache(tmp_path / "cache"), Recipe(Units("byte"))
+    cache, pipeline = Cache(tmp_path / "cache"), TextPipeline(Units("byte"))
     for name in ("text.gz", "text.bin"):
         (tmp_path / name).write_bytes(gzip.compress(b"a text", mtime=0))
-    assert len(read(cache, tmp_path / "text.gz", recipe=recipe).ids) == 6
+    assert len(read(cache, tmp_path / "text.gz", pipeline=pipeline).ids) == 6
     assert (
-        len(read(cache, tmp_path / "text.bin", recipe=recipe).ids) == (tmp_path / "text.bin").stat().st_size
+        len(read(cache, tmp_path / "text.bin", pipeline=pipeline).ids)
+        == (tmp_path / "text.bin").stat().st_size
     )
 
 
@@ -264,7 +265,7 @@ def test_a_cache_that_cannot_be_written_is_a_warning(
     directory = tmp_path / "cache"
     cause = "file exists"
     if place == "refused":
-        monkeypatch.setattr("charlm.text.cache.write_whole", _refuse)
+        monkeypatch.setattr("charlm.data.cache.write_whole", _refuse)
         cause = "permission denied"
     else:
         directory.write_text("in the way")

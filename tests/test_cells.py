@@ -7,7 +7,7 @@ import pytest
 from conftest import FORMS, Geometry, make_model, make_window
 from naive import Network
 
-from charlm.config import ModelConfig
+from charlm.config.schema import ModelConfig
 from charlm.nn.cells import CELL_NAMES, make_cell
 from charlm.nn.ops import softmax_cross_entropy
 from charlm.nn.workspace import Workspace

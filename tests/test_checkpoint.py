@@ -14,11 +14,11 @@ import numpy as np
 import pytest
 from conftest import ROOT, make_trainer
 
-from charlm import checkpoint
-from charlm.build import build_model
+from charlm.config.build import build_model
+from charlm.data.units import Units
+from charlm.data.vocabulary import Vocabulary
 from charlm.errors import CheckpointError
-from charlm.text.units import Units
-from charlm.text.vocabulary import Vocabulary
+from charlm.runs import checkpoint
 
 
 @pytest.fixture

@@ -13,8 +13,8 @@ from conftest import ROOT
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from charlm.config import Config, CorpusConfig, Key, from_nested, keys, plain, reference
-from charlm.configfile import load, parse_overrides
+from charlm.config.loading import load, parse_overrides
+from charlm.config.schema import Config, CorpusConfig, Key, from_nested, keys, plain, reference
 from charlm.errors import ConfigError
 from charlm.optim.optimizers import Hyperparameters
 

@@ -12,14 +12,14 @@ from hypothesis import strategies as st
 from test_reader import ALL_UNITS, files, label, naive
 from test_units import texts
 
+from charlm.data import corpus as corpora
+from charlm.data.cache import Cache
+from charlm.data.corpus import SPLITS, Corpus
+from charlm.data.reader import TextPipeline
+from charlm.data.sources import Source
+from charlm.data.units import Units
+from charlm.data.vocabulary import Vocabulary
 from charlm.errors import CorpusError, VocabularyError
-from charlm.text import corpus as corpora
-from charlm.text.cache import Cache
-from charlm.text.corpus import SPLITS, Corpus
-from charlm.text.reader import Recipe
-from charlm.text.sources import Source
-from charlm.text.units import Units
-from charlm.text.vocabulary import Vocabulary
 
 WHOLE = (1.0, 0.0, 0.0)
 
@@ -28,7 +28,7 @@ def read_corpus(
     path: Path, units: Units, split: Sequence[float], vocabulary: Vocabulary | None = None
 ) -> Corpus:
     """Read one file, without a cache."""
-    return corpora.read_corpus([Source(str(path))], Recipe(units), split, vocabulary)
+    return corpora.read_corpus([Source(str(path))], TextPipeline(units), split, vocabulary)
 
 
 unhurried = settings(deadline=None)  # other work may share the processor
@@ -228,7 +228,9 @@ def test_texts_come_back_through_files_and_the_cache(
     contents = ["ab" + text for text in contents]
     found = files(directory, *(text.encode() for text in contents))
     text, cache = naive(units, "\n".join(contents)), Cache(directory / "cache")
-    read = [corpora.read_corpus(found, Recipe(units), WHOLE, cache=each) for each in (None, cache, cache)]
+    read = [
+        corpora.read_corpus(found, TextPipeline(units), WHOLE, cache=each) for each in (None, cache, cache)
+    ]
     for corpus in read:
         assert corpus.vocabulary.codes[corpus.ids].tolist() == text
         assert corpus.vocabulary == Vocabulary(text, units)
@@ -243,11 +245,11 @@ def test_a_second_reading_does_not_decode(tmp_path: Path, monkeypatch: pytest.Mo
     one, other = tmp_path / "one", tmp_path / "other"
     for path in (one, other):
         path.write_text("ΑΒΑ αβ\n")
-    recipe = Recipe(min_count=1)
-    first = corpora.read_corpus([Source(str(one))], recipe, WHOLE, cache=cache)
+    pipeline = TextPipeline(min_count=1)
+    first = corpora.read_corpus([Source(str(one))], pipeline, WHOLE, cache=cache)
     with monkeypatch.context() as patch:
-        patch.setattr(Recipe, "codes", None)
-        second = corpora.read_corpus([Source(str(other))], recipe, (0.5, 0.5, 0.0), cache=cache)
+        patch.setattr(TextPipeline, "codes", None)
+        second = corpora.read_corpus([Source(str(other))], pipeline, (0.5, 0.5, 0.0), cache=cache)
     np.testing.assert_array_equal(first.ids, second.ids, strict=True)
     for rest in (
         {"min_count": 2},
@@ -255,7 +257,7 @@ def test_a_second_reading_does_not_decode(tmp_path: Path, monkeypatch: pytest.Mo
         {"units": Units(lowercase=True)},
         {"units": Units("byte")},
     ):
-        again = corpora.read_corpus([Source(str(one))], Recipe(**rest), WHOLE, cache=cache)  # type: ignore[arg-type]
+        again = corpora.read_corpus([Source(str(one))], TextPipeline(**rest), WHOLE, cache=cache)  # type: ignore[arg-type]
         assert not np.array_equal(again.ids, first.ids), rest
 
 
@@ -268,7 +270,7 @@ def test_a_given_vocabulary_encodes_what_the_cache_has(tmp_path: Path, cached: b
     cache = Cache(tmp_path / "cache") if cached else None
     vocabulary = Vocabulary(map(ord, "abcdefgh"), Units(), unknown)
     for _ in range(2):
-        corpus = corpora.read_corpus([Source(str(path))], Recipe(), WHOLE, vocabulary, cache)
+        corpus = corpora.read_corpus([Source(str(path))], TextPipeline(), WHOLE, vocabulary, cache)
         assert corpus.vocabulary is vocabulary
         assert corpus.ids.tolist() == [2, 0, 1, 1, 0, 6, 4, *[8] * unknown]
         assert corpus.ids.dtype == np.uint8
@@ -281,7 +283,7 @@ def test_rare_units_are_unknown(tmp_path: Path, cached: bool) -> None:
     path.write_text("aabbbcd")
     cache = Cache(tmp_path / "cache") if cached else None
     for _ in range(2):
-        corpus = corpora.read_corpus([Source(str(path))], Recipe(min_count=2), WHOLE, cache=cache)
+        corpus = corpora.read_corpus([Source(str(path))], TextPipeline(min_count=2), WHOLE, cache=cache)
         assert corpus.vocabulary == Vocabulary(map(ord, "ab"), Units(), has_unknown=True)
         assert corpus.ids.tolist() == [0, 0, 1, 1, 1, 2, 2]
 
@@ -296,8 +298,8 @@ def test_rare_units_that_a_model_knows_are_known(tmp_path: Path, contents: str, 
     vocabulary = Vocabulary(map(ord, "abcd"), Units(), has_unknown=True)
     for min_count in (2, 5):
         for _ in range(2):
-            recipe = Recipe(min_count=min_count)
-            corpus = corpora.read_corpus([Source(str(path))], recipe, WHOLE, vocabulary, cache)
+            pipeline = TextPipeline(min_count=min_count)
+            corpus = corpora.read_corpus([Source(str(path))], pipeline, WHOLE, vocabulary, cache)
             assert corpus.ids.tolist() == ["abcd".find(letter) % 5 for letter in contents]
 
 
@@ -308,10 +310,10 @@ def test_a_text_in_which_everything_is_rare_is_refused(tmp_path: Path, contents:
     """Where nothing occurs often enough there is nothing to learn, be it kept in the cache or not."""
     path = tmp_path / "text"
     path.write_text(contents)
-    recipe = Recipe(Units(newlines="lf"), by_line=by_line, min_count=3)
+    pipeline = TextPipeline(Units(newlines="lf"), by_line=by_line, min_count=3)
     for _ in range(2):
         with pytest.raises(CorpusError) as caught:
-            corpora.read_corpus([Source(str(path))], recipe, WHOLE, cache=Cache(tmp_path / "cache"))
+            corpora.read_corpus([Source(str(path))], pipeline, WHOLE, cache=Cache(tmp_path / "cache"))
         assert str(caught.value) == f"text {path} holds nothing 3 times: lower corpus.min_count"
 
 
@@ -319,8 +321,8 @@ def test_the_line_break_of_lines_is_always_known(tmp_path: Path) -> None:
     """By line, the line break is one of the codes however rare it is."""
     path = tmp_path / "text"
     path.write_text("aaaaa")
-    recipe = Recipe(Units(newlines="lf"), by_line=True, min_count=5)
-    corpus = corpora.read_corpus([Source(str(path))], recipe, WHOLE)
+    pipeline = TextPipeline(Units(newlines="lf"), by_line=True, min_count=5)
+    corpus = corpora.read_corpus([Source(str(path))], pipeline, WHOLE)
     assert corpus.ids.tolist() == [0, 1, 1, 1, 1, 1, 0]
 
 
@@ -338,7 +340,7 @@ def test_a_file_that_changes_while_it_is_read_is_refused(tmp_path: Path, cached:
                 path.write_text("cbacba")
 
         with pytest.raises(CorpusError) as caught:
-            corpora.read_corpus([Source(str(path))], Recipe(), WHOLE, None, cache, meddle)
+            corpora.read_corpus([Source(str(path))], TextPipeline(), WHOLE, None, cache, meddle)
         assert str(caught.value) == f"text {path} changed while it was being read"
         if cache:
             cache.clear()
@@ -347,17 +349,17 @@ def test_a_file_that_changes_while_it_is_read_is_refused(tmp_path: Path, cached:
 def test_several_files_are_one_text(tmp_path: Path) -> None:
     """Files stand in the text in their order; messages speak of how many there are, or name the one."""
     found = files(tmp_path, "\ufeffab".encode(), b"", b"cd")
-    corpus = corpora.read_corpus(found, Recipe(separator="|"), WHOLE)
+    corpus = corpora.read_corpus(found, TextPipeline(separator="|"), WHOLE)
     assert corpus.vocabulary.text(corpus.ids) == "ab||cd"
     assert corpus.warnings == (f"text {found[0].name} begins with a byte-order mark, which is left out",)
     with pytest.raises(VocabularyError, match=r"^the text of 3 files: .*'\|' \(U\+007C\) 2 times"):
-        corpora.read_corpus(found, Recipe(separator="|"), WHOLE, Vocabulary(map(ord, "abcd"), Units()))
+        corpora.read_corpus(found, TextPipeline(separator="|"), WHOLE, Vocabulary(map(ord, "abcd"), Units()))
     (tmp_path / "2.txt").write_bytes(b"c\xff")
     with pytest.raises(CorpusError, match=rf"^text {found[2].name} is not UTF-8: byte 1"):
-        corpora.read_corpus(found, Recipe(), WHOLE)
+        corpora.read_corpus(found, TextPipeline(), WHOLE)
     with pytest.raises(CorpusError, match=r"^the text of 2 files is empty$"):
-        corpora.read_corpus(files(tmp_path, b"", b""), Recipe(separator=""), WHOLE)
+        corpora.read_corpus(files(tmp_path, b"", b""), TextPipeline(separator=""), WHOLE)
     with pytest.raises(CorpusError, match=r"^the text of 2 files holds no lines$"):
         corpora.read_corpus(
-            files(tmp_path, b"\n", b"\r\n"), Recipe(Units(newlines="lf"), by_line=True), WHOLE
+            files(tmp_path, b"\n", b"\r\n"), TextPipeline(Units(newlines="lf"), by_line=True), WHOLE
         )

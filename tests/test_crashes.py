@@ -18,11 +18,11 @@ import pytest
 from conftest import ROOT, make_trainer
 from faults import Disk, kill_at_system_call
 
-from charlm import checkpoint
 from charlm.errors import CharlmError, CheckpointError, RunError
-from charlm.loop import Warned, run
-from charlm.rundir import RunDirectory
-from charlm.train import Trainer
+from charlm.runs import checkpoint
+from charlm.runs.directory import RunDirectory
+from charlm.training.loop import Warned, run
+from charlm.training.trainer import Trainer
 
 ERRORS = [errno.ENOSPC, errno.EIO, errno.EACCES, errno.EROFS]
 

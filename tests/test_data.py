@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from charlm.text.corpus import read_corpus
-from charlm.text.reader import Recipe
-from charlm.text.sources import Source
-from charlm.text.units import Units
+from charlm.data.corpus import read_corpus
+from charlm.data.reader import TextPipeline
+from charlm.data.sources import Source
+from charlm.data.units import Units
 
 DATA = Path(__file__).parent.parent / "data"
 TALES = ["tales.txt", "tales-ko.txt"]
@@ -120,7 +120,7 @@ def test_sentences_are_told_apart(text: str, told: list[str], said: list[str]) -
 @pytest.mark.parametrize("units", [Units(), Units("char", "nfd"), Units("byte")], ids=["char", "nfd", "byte"])
 def test_texts_can_be_read_in_every_unit(name: str, units: Units) -> None:
     """Every text that comes with the project comes back from its ids unchanged."""
-    corpus = read_corpus([Source(str(DATA / name))], Recipe(units), (1.0, 0.0, 0.0))
+    corpus = read_corpus([Source(str(DATA / name))], TextPipeline(units), (1.0, 0.0, 0.0))
     writer = units.writer()
     codes = corpus.vocabulary.codes[corpus.ids].tolist()
     assert "".join(map(writer.write, codes)) + writer.finish() == read(name)

@@ -9,9 +9,9 @@ from typing import Any, BinaryIO
 
 import pytest
 
+from charlm.data.sources import find
 from charlm.errors import CorpusError
-from charlm.files import anchored, reason, write_whole
-from charlm.text.sources import find
+from charlm.system.files import anchored, reason, write_whole
 
 OLD, NEW = b"what was there, and longer", b"what comes"
 

@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 from conftest import FORMS, Geometry, make_model
 
+from charlm.arrays import Array
 from charlm.nn.gradcheck import TOLERANCE, check_model
 from charlm.nn.model import Model, States, Tape
-from charlm.nn.parameters import Array, Parameters
+from charlm.nn.parameters import Parameters
 from charlm.nn.workspace import Workspace
-from charlm.team import divide
+from charlm.system.workers import shard_slices
 
 ALL = 10**9
 """Entries to measure: every one."""
@@ -44,7 +45,7 @@ def test_gradients_are_right_where_training_runs(
 ) -> None:
     """Across blocks, tiles, chunks and parts of the batch, every array agrees with central differences."""
     model = make_model(form, geometry.layers, geometry.vocab, geometry.H, dropout=dropout, dropout_mask=mask)
-    parts = divide(geometry.B, 2)
+    parts = shard_slices(geometry.B, 2)
     checks = check_model(
         model, "orthogonal", seed=1, entries=2, steps=geometry.T, batch=geometry.B, parts=parts
     )

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from charlm.text import lines as module
-from charlm.text.lines import Lines, target_count
+from charlm.data import lines as module
+from charlm.data.lines import Lines, target_count
 
 unhurried = settings(deadline=None, max_examples=100)  # other work may share the processor
 

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 from conftest import make_trainer
 
-from charlm import checkpoint
-from charlm.evaluate import Score
-from charlm.loop import Event, Logged, Previewed, Stopped, Updated, Validated, run
-from charlm.rundir import RunDirectory
-from charlm.train import Trainer
+from charlm.inference.score import Score
+from charlm.runs import checkpoint
+from charlm.runs.directory import RunDirectory
+from charlm.training.loop import Event, Logged, Previewed, Stopped, Updated, Validated, run
+from charlm.training.trainer import Trainer
 
 
 def _begin(path: Path, trainer: Trainer) -> RunDirectory:

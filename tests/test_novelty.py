@@ -7,13 +7,13 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from charlm import novelty
-from charlm.nn.parameters import Ids
-from charlm.novelty import lines_that_stand_in, shown_pieces, stretches_of, stretches_that_stand_in
-from charlm.text import lines as lines_module
-from charlm.text.lines import Lines
-from charlm.text.units import Units
-from charlm.text.vocabulary import Vocabulary
+from charlm.arrays import Ids
+from charlm.data import lines as lines_module
+from charlm.data.lines import Lines
+from charlm.data.units import Units
+from charlm.data.vocabulary import Vocabulary
+from charlm.inference import novelty
+from charlm.inference.novelty import lines_that_stand_in, shown_pieces, stretches_of, stretches_that_stand_in
 
 few = st.text("ab\n가\0😀", max_size=40)
 unhurried = settings(deadline=None)  # other work may share the processor

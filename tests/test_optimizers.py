@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from charlm.config import keys
+from charlm.config.schema import keys
 from charlm.optim.optimizers import OPTIMIZERS, Hyperparameters, Optimizer
 
 Vector = npt.NDArray[np.floating]
@@ -19,7 +19,7 @@ H = Hyperparameters(momentum=0.7, beta1=0.8, beta2=0.6, rms_decay=0.85, epsilon=
 LR = 0.1
 
 # The twins: a parameter after all the gradients it was given, from the formulas as they are
-# published. They only add, multiply, divide and take roots, so that `p` and the entries of `gs` may
+# published. They only add, multiply, shard_slices and take roots, so that `p` and the entries of `gs` may
 # be numbers, or arrays of numbers that know nothing of one another.
 
 

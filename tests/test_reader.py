@@ -10,11 +10,11 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from test_units import texts
 
+from charlm.data import sources
+from charlm.data.reader import TextPipeline, begins_with_mark
+from charlm.data.sources import Source
+from charlm.data.units import Units
 from charlm.errors import CorpusError
-from charlm.text import sources
-from charlm.text.reader import Recipe, begins_with_mark
-from charlm.text.sources import Source
-from charlm.text.units import Units
 
 ALL_UNITS = [
     *(
@@ -69,11 +69,11 @@ def files(directory: Path, *contents: bytes) -> list[Source]:
     return [Source(str(path)) for path in paths]
 
 
-def read(recipe: Recipe, found: list[Source], block: int = 1 << 20) -> list[int]:
+def read(pipeline: TextPipeline, found: list[Source], block: int = 1 << 20) -> list[int]:
     """Return the codes of a text that is read in such blocks."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sources, "BLOCK", block)
-        return [int(code) for codes in recipe.codes(found) for code in codes]
+        return [int(code) for codes in pipeline.codes(found) for code in codes]
 
 
 def naive(units: Units, text: str) -> list[int]:
@@ -89,10 +89,10 @@ def naive(units: Units, text: str) -> list[int]:
     return [ord(character) for character in text]
 
 
-def complaint(recipe: Recipe, found: list[Source], block: int = 1 << 20) -> str:
+def complaint(pipeline: TextPipeline, found: list[Source], block: int = 1 << 20) -> str:
     """Return the message with which a text is refused."""
     with pytest.raises(CorpusError) as caught:
-        read(recipe, found, block)
+        read(pipeline, found, block)
     return str(caught.value)
 
 
@@ -103,7 +103,7 @@ def complaint(recipe: Recipe, found: list[Source], block: int = 1 << 20) -> str:
 def test_pieces_of_any_size_make_the_same_text(directory: Path, units: Units, text: str, block: int) -> None:
     """However few bytes are read at a time, the codes are those of the whole text."""
     text = text.removeprefix("\ufeff")
-    assert read(Recipe(units), files(directory, text.encode()), block) == naive(units, text)
+    assert read(TextPipeline(units), files(directory, text.encode()), block) == naive(units, text)
 
 
 @pytest.mark.parametrize("units", ALL_UNITS, ids=label)
@@ -112,7 +112,7 @@ def test_a_text_may_be_cut_anywhere(units: Units) -> None:
     data = NASTY.encode()
     whole = naive(units, NASTY)
     for place in range(len(data) + 1):
-        assert read(Recipe(units), [Blocks(data[:place], data[place:])]) == whole, place
+        assert read(TextPipeline(units), [Blocks(data[:place], data[place:])]) == whole, place
 
 
 @pytest.mark.parametrize("units", ALL_UNITS, ids=label)
@@ -120,7 +120,7 @@ def test_pieces_are_the_text_as_it_stands_and_its_codes(units: Units, directory:
     """The originals of the pieces are the whole file, and each piece's codes are those of its original."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sources, "BLOCK", 3)
-        pieces = list(Recipe(units).pieces(files(directory, NASTY.encode())))
+        pieces = list(TextPipeline(units).pieces(files(directory, NASTY.encode())))
     empty: str | bytes = b"" if units.is_byte else ""
     assert empty.join(piece.original for piece in pieces) == (NASTY.encode() if units.is_byte else NASTY)  # type: ignore[arg-type]
     assert len(pieces) > 10
@@ -135,14 +135,16 @@ def test_files_are_joined_by_the_separator(directory: Path, units: Units, separa
     """Several files are one text, the separator between each two of them and nowhere else."""
     contents = ["Αe", "", "\nΣ\r", "\u0301가"]
     found = files(directory, *(text.encode() for text in contents))
-    assert read(Recipe(units, separator=separator), found, block) == naive(units, separator.join(contents))
+    assert read(TextPipeline(units, separator=separator), found, block) == naive(
+        units, separator.join(contents)
+    )
 
 
 def test_a_character_does_not_span_files(directory: Path) -> None:
     """Half a character at the end of one file is not completed by the next."""
     data = "가".encode()
     found = files(directory, data[:1], data[1:])
-    assert complaint(Recipe(separator=""), found).startswith(
+    assert complaint(TextPipeline(separator=""), found).startswith(
         f"text {found[0].name} is not UTF-8: byte 0 (0xea"
     )
 
@@ -167,7 +169,9 @@ def test_a_character_does_not_span_files(directory: Path) -> None:
 def test_every_encoding_is_read(directory: Path, encoding: str, text: str, block: int) -> None:
     """A text comes back from its encoding, characters of several bytes cut anywhere."""
     found = files(directory, text.encode(encoding), text.encode(encoding))
-    assert read(Recipe(encoding=encoding, separator="|"), found, block) == naive(Units(), f"{text}|{text}")
+    assert read(TextPipeline(encoding=encoding, separator="|"), found, block) == naive(
+        Units(), f"{text}|{text}"
+    )
 
 
 @pytest.mark.parametrize(
@@ -201,7 +205,7 @@ def test_a_file_of_another_encoding_is_refused(
 ) -> None:
     """The error names the file, the first wrong byte, its value and its line, and says what to do."""
     good, bad = files(directory, "fine\n".encode(encoding), data)
-    assert complaint(Recipe(encoding=encoding), [good, bad], block) == (
+    assert complaint(TextPipeline(encoding=encoding), [good, bad], block) == (
         f"text {bad.name} is not {encoding.upper()}: byte {byte} ({value}, line {line}); "
         "convert it, name its encoding (corpus.encoding, or --encoding), or use corpus.unit: byte"
     )
@@ -211,7 +215,7 @@ def test_a_file_of_another_encoding_is_refused(
 def test_utf16_without_its_mark_is_refused(directory: Path, block: int) -> None:
     """A file in UTF-16 that does not say which one is one line that names the file."""
     (found,) = files(directory, "ab\ncd".encode("utf-16-le"))
-    assert complaint(Recipe(encoding="utf-16"), [found], block) == (
+    assert complaint(TextPipeline(encoding="utf-16"), [found], block) == (
         f"text {found.name} is not UTF-16: UTF-16 stream does not start with BOM"
     )
     assert not begins_with_mark(found, "utf-16")
@@ -225,15 +229,15 @@ def test_one_mark_is_left_out_at_the_start_of_each_file(directory: Path, encodin
         directory, *(text.encode(encoding) for text in ("\ufeffa\ufeff", "b\ufeff", "\ufeff\ufeffc"))
     )
     wanted = [ord(character) for character in "a\ufeff|b\ufeff|\ufeffc"]
-    assert read(Recipe(encoding=encoding, separator="|"), found, block) == wanted
+    assert read(TextPipeline(encoding=encoding, separator="|"), found, block) == wanted
 
 
 @pytest.mark.parametrize("block", BLOCKS)
 def test_bytes_keep_the_mark(directory: Path, block: int) -> None:
     """The byte unit leaves nothing out."""
     found = files(directory, b"\xef\xbb\xbfa", b"\xef\xbb\xbf")
-    recipe = Recipe(Units("byte"), separator="|")
-    assert read(recipe, found, block) == list(b"\xef\xbb\xbfa|\xef\xbb\xbf")
+    pipeline = TextPipeline(Units("byte"), separator="|")
+    assert read(pipeline, found, block) == list(b"\xef\xbb\xbfa|\xef\xbb\xbf")
 
 
 @pytest.mark.parametrize(
@@ -286,9 +290,9 @@ def test_lines_are_framed_by_line_breaks(
     """By line, the text is a line break and every line with its own: none empty, none run together."""
     if unit == "byte":
         contents = [text.removeprefix("\ufeff") for text in contents]
-    recipe = Recipe(Units(unit, newlines="lf"), separator="no matter", by_line=True)
+    pipeline = TextPipeline(Units(unit, newlines="lf"), separator="no matter", by_line=True)
     found = files(directory, *(text.encode() for text in contents))
-    assert read(recipe, found, block) == (
+    assert read(pipeline, found, block) == (
         list(wanted.encode()) if unit == "byte" else [ord(character) for character in wanted]
     )
 
@@ -302,7 +306,7 @@ def test_lines_are_those_of_each_file(directory: Path, units: Units, contents: l
     lines = "\n".join(contents).replace("\r\n", "\n").replace("\r", "\n").split("\n")
     wanted = "\n" + "".join(line + "\n" for line in lines if line)
     found = files(directory, *(text.encode() for text in contents))
-    assert read(Recipe(units, by_line=True), found, block) == naive(units, wanted)
+    assert read(TextPipeline(units, by_line=True), found, block) == naive(units, wanted)
 
 
 @pytest.mark.parametrize("block", [1, 4, 1 << 20])
@@ -312,7 +316,7 @@ def test_progress_sums_up_to_the_files(directory: Path, block: int) -> None:
     seen: list[int] = []
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sources, "BLOCK", block)
-        list(Recipe().codes(found, seen.append))
+        list(TextPipeline().codes(found, seen.append))
     assert sum(seen) == 11
     assert max(seen) <= max(block, 1)
 
@@ -323,7 +327,7 @@ def test_a_text_without_letters_is_read_in_pieces(directory: Path) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sources, "BLOCK", 11)
         for units in (Units("char", "nfc"), Units(lowercase=True), Units(newlines="lf")):
-            lengths = [len(piece.codes) for piece in Recipe(units).pieces(found)]
+            lengths = [len(piece.codes) for piece in TextPipeline(units).pieces(found)]
             assert all(before < 22 for before in lengths), units
             assert sum(lengths) == 33
             assert all(one > 0 for one, _ in pairwise(lengths))

@@ -15,9 +15,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from charlm.data import sources
+from charlm.data.sources import Source, digest, find
 from charlm.errors import CorpusError
-from charlm.text import sources
-from charlm.text.sources import Source, digest, find
 
 PACKERS: dict[str, Callable[[bytes], bytes]] = {".gz": gzip.compress, ".xz": lzma.compress}
 DAMAGED = "is damaged, or not packed as its name says: "
@@ -255,7 +255,7 @@ def test_a_terminal_is_not_a_text(monkeypatch: pytest.MonkeyPatch, stdin: object
 def test_a_pipe_is_read() -> None:
     """A real pipe, which can be read only once, is a text like others."""
     code = (
-        "from charlm.text.sources import find; import sys; (s,) = find(['-']);"
+        "from charlm.data.sources import find; import sys; (s,) = find(['-']);"
         "[sys.stdout.buffer.write(b) for _ in range(2) for b, _ in s.blocks()]"
     )
     done = subprocess.run(

@@ -14,32 +14,32 @@ from click.testing import CliRunner
 from conftest import ROOT
 
 from charlm.cli import charlm
-from charlm.config import keys
+from charlm.config.schema import keys
 
 LAYERS = [
-    ["errors", "files", "machine"],
-    ["archive"],
-    ["team"],
+    ["errors", "arrays"],
+    ["system.files", "system.blas", "runs.npz"],
+    ["system.workers"],
     ["nn.parameters", "nn.cells"],
     ["nn.workspace"],
-    ["nn.tiles"],
+    ["nn.matmul"],
     ["nn.ops"],
     ["nn.cells.contract"],
     ["nn.cells.rnn", "nn.cells.lstm", "nn.cells.gru", "nn.model"],
-    ["nn.gradcheck", "nn.stepper"],
+    ["nn.gradcheck", "inference.decoder"],
     ["optim.clipping", "optim.optimizers", "optim.schedules"],
-    ["text.units"],
-    ["text.vocabulary", "text.sources", "text.lines", "text.cache"],
-    ["text.batches", "text.reader"],
-    ["text.corpus", "novelty"],
-    ["text.originals"],
-    ["config"],
-    ["configfile"],
-    ["build", "evaluate", "sample"],
-    ["checkpoint", "updater"],
-    ["rundir"],
-    ["train"],
-    ["loop", "bench"],
+    ["data.units"],
+    ["data.vocabulary", "data.sources", "data.lines", "data.cache"],
+    ["data.batches", "data.reader"],
+    ["data.corpus", "inference.novelty"],
+    ["data.raw_size"],
+    ["config.schema"],
+    ["config.loading"],
+    ["config.build", "inference.score", "inference.generate"],
+    ["runs.checkpoint", "training.data_parallel"],
+    ["runs.directory"],
+    ["training.trainer"],
+    ["training.loop", "benchmark"],
     ["cli.options", "cli.show"],
     ["cli.progress", "cli.reading"],
     ["cli.train", "cli.sample", "cli.evaluate", "cli.info", "cli.bench"],
@@ -94,14 +94,16 @@ def test_imports_point_downwards(module: str) -> None:
 
 def test_an_upward_import_would_be_found() -> None:
     """The reader of imports sees them in functions too, in both ways of writing them."""
-    source = "def f():\n    from charlm.train import Trainer\n    from charlm import checkpoint\n"
-    assert _imports(source) == {"train", "checkpoint"}
+    source = (
+        "def f():\n    from charlm.training.trainer import Trainer\n    from charlm.runs import checkpoint\n"
+    )
+    assert _imports(source) == {"training.trainer", "runs.npz"}
 
 
 @pytest.mark.parametrize("package", ["nn", "optim"])
 def test_the_mathematics_stands_alone(package: str) -> None:
     """The mathematics imports neither configuration nor files nor the command line."""
-    allowed = {"nn", "optim"}
+    allowed = {"nn", "optim", "arrays"}
     for name, file in _modules():
         if name.split(".")[0] == package:
             assert {imported.split(".")[0] for imported in _imports(file.read_text())} <= allowed, name
@@ -119,7 +121,7 @@ def test_only_the_command_line_knows_click_and_tqdm() -> None:
 def test_help_needs_no_numpy() -> None:
     """The command line and a configuration error answer without importing NumPy."""
     code = (
-        "import sys; import charlm.cli; from charlm import config; config.reference(); "
+        "import sys; import charlm.cli; from charlm.config import schema; schema.reference(); "
         "assert 'numpy' not in sys.modules and 'tqdm' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)

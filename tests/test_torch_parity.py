@@ -14,10 +14,11 @@ import numpy as np
 import pytest
 from conftest import clip
 
+from charlm.arrays import Array, Ids
 from charlm.nn.cells import CELL_NAMES, make_cell
 from charlm.nn.model import Model, States
 from charlm.nn.ops import softmax_cross_entropy
-from charlm.nn.parameters import Array, Ids, Parameters
+from charlm.nn.parameters import Parameters
 from charlm.nn.workspace import Workspace
 from charlm.optim.optimizers import OPTIMIZERS, Hyperparameters
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from charlm.text.units import Units
+from charlm.data.units import Units
 
 CHARACTER_UNITS = [Units("char", form) for form in ("none", "nfc", "nfd", "nfkc", "nfkd")]
 DECOMPOSED = [Units("char", "nfd"), Units("char", "nfkd")]

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from charlm.data.units import Units
+from charlm.data.vocabulary import Counter, Vocabulary
 from charlm.errors import VocabularyError
-from charlm.text.units import Units
-from charlm.text.vocabulary import Counter, Vocabulary
 
 CHARACTERS = Units()
 BYTES = Units("byte")

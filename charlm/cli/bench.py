@@ -7,10 +7,11 @@ from pathlib import Path
 
 import click
 
-from charlm import config as configuration
-from charlm import configfile, machine
 from charlm.cli.options import json_option, set_option
 from charlm.cli.reading import shown, training_text
+from charlm.config import loading as configfile
+from charlm.config import schema as configuration
+from charlm.system import blas as machine
 
 
 @click.command()
@@ -57,7 +58,7 @@ def bench(
     else:
         config = configuration.resolve(configfile.parse_overrides(overrides), name="bench")
     used = machine.prepare(threads or config.run.threads)
-    from charlm.bench import measure
+    from charlm.benchmark import measure
 
     text = training_text(config)
     vocab = vocab or (text.units if text else 65)

@@ -10,12 +10,13 @@ from typing import Any
 
 import click
 
-from charlm import config as configuration
-from charlm import configfile, machine
 from charlm.cli.options import checkpoint_option, json_option, set_option
 from charlm.cli.reading import corpus_option, open_corpus, shown, training_text, with_encoding, with_path
-from charlm.config import Config
+from charlm.config import loading as configfile
+from charlm.config import schema as configuration
+from charlm.config.schema import Config
 from charlm.errors import ChangedError, CorpusError
+from charlm.system import blas as machine
 
 
 @click.group(name="eval")
@@ -53,20 +54,20 @@ def perplexity(
     threads = machine.prepare()
     import numpy as np
 
-    from charlm import checkpoint
-    from charlm.build import build_recipe
-    from charlm.evaluate import score
-    from charlm.rundir import find_checkpoint
-    from charlm.text.lines import Lines, blocks
-    from charlm.text.originals import scored_originals
+    from charlm.config.build import build_pipeline
+    from charlm.data.lines import Lines, blocks
+    from charlm.data.raw_size import scored_raw_size
+    from charlm.inference.score import score
+    from charlm.runs import checkpoint
+    from charlm.runs.directory import find_checkpoint
 
     file = find_checkpoint(checkpoint_path)
     loaded = checkpoint.load(file)
     settings = loaded.config.corpus
     if corpus is not None:
         settings = with_encoding(with_path(settings, corpus), encoding)
-    recipe = build_recipe(settings)
-    if window is not None and recipe.by_line:
+    pipeline = build_pipeline(settings)
+    if window is not None and pipeline.by_line:
         raise click.UsageError(
             "--window is for texts: a model of lines begins each of them from a zero state."
         )
@@ -84,10 +85,10 @@ def perplexity(
         )
     part = text.whole if split is None else text.part(split)
     result = score(loaded.model, loaded.parameters, part, window, threads)
-    originals = scored_originals(text, sources, recipe, split)
+    originals = scored_raw_size(text, sources, pipeline, split)
     bits = result.nats / math.log(2)
     per_byte, per_character = (bits / max(1, size) for size in (originals.size, originals.characters))
-    are_characters = not recipe.units.is_byte and originals.characters == result.characters
+    are_characters = not pipeline.units.is_byte and originals.characters == result.characters
     unknown = loaded.vocabulary.unknown
     unknowns = 0
     if unknown is not None:
@@ -111,7 +112,7 @@ def perplexity(
         click.echo(json.dumps(values))
         return
     how = "state carried through" if window is None else f"windows of {window}"
-    how = f"{len(part):,} lines, each from a zero state" if recipe.by_line else how
+    how = f"{len(part):,} lines, each from a zero state" if pipeline.by_line else how
     what = "whole text" if split is None else f"{split} split"
     click.echo(f"{file} on {where}: {what}, {result.characters:,} {loaded.config.corpus.unit}s scored, {how}")
     click.echo(
@@ -146,9 +147,9 @@ def gradients(config_path: Path | None, overrides: tuple[str, ...], as_json: boo
     of them along random directions. The exit status is 1 if any gradient is wrong.
     """
     threads = machine.prepare()
-    from charlm.build import build_model
+    from charlm.config.build import build_model
     from charlm.nn.gradcheck import TOLERANCE, check_model
-    from charlm.team import divide
+    from charlm.system.workers import shard_slices
 
     if config_path is not None:
         configs = [configfile.load(config_path, overrides)]
@@ -169,7 +170,7 @@ def gradients(config_path: Path | None, overrides: tuple[str, ...], as_json: boo
                 "vocab": text.units if text else _VOCAB_OF_TEXTS,
                 "steps": train.seq_len,
                 "batch": train.batch,
-                "parts": divide(train.batch, threads),
+                "parts": shard_slices(train.batch, threads),
                 "seconds": _SECONDS,
             }
         model = build_model(config.model, window.pop("vocab"))

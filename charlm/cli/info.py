@@ -7,13 +7,13 @@ from pathlib import Path
 
 import click
 
-from charlm import config as configuration
-from charlm import machine
 from charlm.cli.options import checkpoint_option, json_option
 from charlm.cli.reading import shown
 from charlm.cli.show import losses
+from charlm.config import schema as configuration
 from charlm.errors import CorpusError
-from charlm.files import reason
+from charlm.system import blas as machine
+from charlm.system.files import reason
 
 
 @click.command()
@@ -32,8 +32,8 @@ def info(checkpoint_path: Path | None, show_cache: bool, clear_cache: bool, as_j
     if show_cache or clear_cache:
         _cache(clear_cache, as_json)
         return
-    from charlm import checkpoint
-    from charlm.rundir import find_checkpoint
+    from charlm.runs import checkpoint
+    from charlm.runs.directory import find_checkpoint
 
     file = find_checkpoint(checkpoint_path)
     loaded = checkpoint.load(file)
@@ -81,7 +81,7 @@ def info(checkpoint_path: Path | None, show_cache: bool, clear_cache: bool, as_j
 
 def _cache(clear: bool, as_json: bool) -> None:
     """List the cache, or empty it."""
-    from charlm.text.cache import user_cache
+    from charlm.data.cache import user_cache
 
     cache = user_cache()
     if cache is None:

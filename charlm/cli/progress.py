@@ -12,8 +12,8 @@ import click
 from tqdm import tqdm
 
 from charlm.cli.show import losses, printable
-from charlm.loop import Event, Logged, Previewed, Updated, Validated, Warned
-from charlm.train import Trainer
+from charlm.training.loop import Event, Logged, Previewed, Updated, Validated, Warned
+from charlm.training.trainer import Trainer
 
 _SMOOTHING = 0.98
 """Share of the shown loss that stays from update to update: a mean over about 50."""

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from charlm.cli.show import place
-from charlm.config import Config, CorpusConfig, text_encoding
+from charlm.config.schema import Config, CorpusConfig, text_encoding
 from charlm.errors import ConfigError
-from charlm.files import STANDARD_INPUT, anchored
+from charlm.system.files import STANDARD_INPUT, anchored
 
 if TYPE_CHECKING:
-    from charlm.text.corpus import Corpus
-    from charlm.text.sources import Source
-    from charlm.text.vocabulary import Vocabulary
+    from charlm.data.corpus import Corpus
+    from charlm.data.sources import Source
+    from charlm.data.vocabulary import Vocabulary
 
 corpus_option = click.option(
     "--corpus",
@@ -56,10 +56,10 @@ def open_corpus(
 
     `vocabulary` and `expected`, a digest, are those of `read_corpus`.
     """
-    from charlm.build import build_recipe
-    from charlm.text.cache import user_cache
-    from charlm.text.corpus import read_corpus
-    from charlm.text.sources import find
+    from charlm.config.build import build_pipeline
+    from charlm.data.cache import user_cache
+    from charlm.data.corpus import read_corpus
+    from charlm.data.sources import find
 
     sources = find(config.paths)
     cache = user_cache()
@@ -68,7 +68,7 @@ def open_corpus(
     bar = _Bar(sum(source.stamp()[0] for source in sources))
     try:
         corpus = read_corpus(
-            sources, build_recipe(config), config.split, vocabulary, cache, bar.advance, expected
+            sources, build_pipeline(config), config.split, vocabulary, cache, bar.advance, expected
         )
     finally:
         bar.close()
@@ -87,7 +87,7 @@ class Text:
 
 def training_text(config: Config) -> Text | None:
     """Of the configured text, if one is named."""
-    from charlm.text.lines import target_count
+    from charlm.data.lines import target_count
 
     if not config.corpus.path:
         return None

@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING
 
 import click
 
-from charlm import machine
 from charlm.cli.options import checkpoint_option
 from charlm.cli.reading import open_corpus, with_encoding
 from charlm.errors import CharlmError, CorpusError
-from charlm.files import STANDARD_INPUT
+from charlm.system import blas as machine
+from charlm.system.files import STANDARD_INPUT
 
 if TYPE_CHECKING:
-    from charlm.checkpoint import Checkpoint
-    from charlm.nn.parameters import Ids
-    from charlm.text.vocabulary import Vocabulary
+    from charlm.arrays import Ids
+    from charlm.data.vocabulary import Vocabulary
+    from charlm.runs.checkpoint import Checkpoint
 
 _LINES = 10
 """Lines that a model of lines generates unless told otherwise."""
@@ -105,10 +105,10 @@ def sample(
     machine.prepare()
     import numpy as np
 
-    from charlm import checkpoint
-    from charlm.rundir import find_checkpoint
-    from charlm.sample import Choice, generate, generate_until
-    from charlm.text.units import LINE_BREAK
+    from charlm.data.units import LINE_BREAK
+    from charlm.inference.generate import Sampling, generate, generate_until
+    from charlm.runs import checkpoint
+    from charlm.runs.directory import find_checkpoint
 
     if prime is not None and prime_file is not None:
         raise click.UsageError("--prime and --prime-file exclude each other.")
@@ -134,7 +134,7 @@ def sample(
     stopping = vocabulary.encode(vocabulary.units.of_text(stop or ""), "--stop")
     if vocabulary.unknown in stopping:
         raise click.UsageError("--stop holds what the model never generates: characters unknown to it.")
-    choice = Choice(temperature, top_k, top_p, greedy)
+    choice = Sampling(temperature, top_k, top_p, greedy)
     lines = 1 if by_line else stop_after_lines or 0
     samples = []
     not_first = vocabulary.line_break if by_line and not len(codes) else None  # no line is empty
@@ -164,16 +164,16 @@ def _prime(loaded: Checkpoint, prime: str | None, file: Path | None, encoding: s
     """The codes `[N]` to go on from."""
     import numpy as np
 
-    from charlm.build import build_recipe
-    from charlm.text.sources import Source
-    from charlm.text.units import LINE_BREAK
+    from charlm.config.build import build_pipeline
+    from charlm.data.sources import Source
+    from charlm.data.units import LINE_BREAK
 
-    recipe = build_recipe(with_encoding(loaded.config.corpus, encoding))
+    pipeline = build_pipeline(with_encoding(loaded.config.corpus, encoding))
     if file is None:
-        return recipe.units.of_text(prime or "")
-    pieces = [piece.codes for piece in recipe.pieces([Source(str(file), "prime")])]
+        return pipeline.units.of_text(prime or "")
+    pieces = [piece.codes for piece in pipeline.pieces([Source(str(file), "prime")])]
     codes = np.concatenate([*pieces, np.zeros(0, np.uint8)])
-    if recipe.by_line and len(codes) and codes[-1] == LINE_BREAK:
+    if pipeline.by_line and len(codes) and codes[-1] == LINE_BREAK:
         codes = codes[:-1]
     return codes
 
@@ -204,7 +204,7 @@ def _writer(vocabulary: Vocabulary, raw: bool) -> tuple[Callable[[int], None], C
 
 def _compare(loaded: Checkpoint, samples: list[str]) -> None:
     """Say on stderr how much of the samples stands in the training text."""
-    from charlm import novelty
+    from charlm.inference import novelty
 
     corpus = loaded.config.corpus
     try:

@@ -13,18 +13,19 @@ from typing import TYPE_CHECKING
 
 import click
 
-from charlm import config as configuration
-from charlm import configfile, machine
 from charlm.cli.options import set_option
 from charlm.cli.reading import corpus_option, open_corpus, shown, with_path
 from charlm.cli.show import losses
-from charlm.config import Config
+from charlm.config import loading as configfile
+from charlm.config import schema as configuration
+from charlm.config.schema import Config
 from charlm.errors import RunError
-from charlm.files import STANDARD_INPUT
+from charlm.system import blas as machine
+from charlm.system.files import STANDARD_INPUT
 
 if TYPE_CHECKING:
-    from charlm.rundir import RunDirectory
-    from charlm.train import Trainer
+    from charlm.runs.directory import RunDirectory
+    from charlm.training.trainer import Trainer
 
 
 _SIGNALS: dict[int, int] = {signal.SIGINT: 130, signal.SIGTERM: 143}
@@ -97,9 +98,9 @@ def train(
 
 def _prepare(config: Config, threads: int, resume: bool, overwrite: bool) -> tuple[Trainer, RunDirectory]:
     """A trainer at its beginning, or where its run stopped; nothing is written before all is checked."""
-    from charlm import checkpoint
-    from charlm.rundir import RunDirectory
-    from charlm.train import Trainer
+    from charlm.runs import checkpoint
+    from charlm.runs.directory import RunDirectory
+    from charlm.training.trainer import Trainer
 
     directory = RunDirectory(Path(config.run.dir))
     claimed = directory.path.is_dir()
@@ -132,7 +133,7 @@ def _refuse_to_overwrite(directory: RunDirectory, allowed: bool) -> None:
 
 def _announce(trainer: Trainer, directory: RunDirectory) -> None:
     """Say on stderr what is about to be trained, and on what."""
-    from charlm.text.lines import target_count
+    from charlm.data.lines import target_count
 
     config, text = trainer.config, trainer.corpus
     parts = ", ".join(f"{len(text.part(name)):,} {name}" for name in ("train", "validation", "test"))
@@ -161,7 +162,7 @@ def _announce(trainer: Trainer, directory: RunDirectory) -> None:
 def _train(trainer: Trainer, directory: RunDirectory, max_steps: int | None, resume_command: str) -> None:
     """Run the loop to its end or to a signal, and say what to do next."""
     from charlm.cli.progress import Display
-    from charlm.loop import Stopped, run
+    from charlm.training.loop import Stopped, run
 
     received: list[int] = []
 

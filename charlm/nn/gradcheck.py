@@ -13,9 +13,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from charlm.arrays import Array
 from charlm.nn.model import Model, States, Tape
 from charlm.nn.ops import softmax_cross_entropy
-from charlm.nn.parameters import Array
 from charlm.nn.workspace import Workspace
 
 TOLERANCE = 1e-6

@@ -16,10 +16,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from charlm.arrays import Array, Ids, Shape
 from charlm.nn.cells.contract import Cell, State
+from charlm.nn.matmul import multiply
 from charlm.nn.ops import Gather, dropout_mask, linear_backward, linear_forward
-from charlm.nn.parameters import Array, Ids, Parameters, Shape
-from charlm.nn.tiles import multiply
+from charlm.nn.parameters import Parameters
 from charlm.nn.workspace import Workspace
 
 States = tuple[State, ...]

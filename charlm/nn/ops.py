@@ -10,8 +10,8 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
-from charlm.nn.parameters import Array, Ids, Shape
-from charlm.nn.tiles import multiply
+from charlm.arrays import Array, Ids, Shape
+from charlm.nn.matmul import multiply
 from charlm.nn.workspace import Workspace
 
 

@@ -8,14 +8,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-Array = npt.NDArray[np.floating[Any]]
-Ids = npt.NDArray[np.integer[Any]]
-Shape = tuple[int, ...]
+from charlm.arrays import Array, Shape
 
 
 class Parameters(Mapping[str, Array]):

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-from charlm.nn.parameters import Array, Shape
+from charlm.arrays import Array, Shape
 
 
 class Workspace:

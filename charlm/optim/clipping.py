@@ -11,7 +11,7 @@ import math
 
 import numpy as np
 
-from charlm.nn.parameters import Array
+from charlm.arrays import Array
 
 
 def square_sum(gradients: Array) -> float:

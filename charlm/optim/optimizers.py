@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from charlm.nn.parameters import Array
+from charlm.arrays import Array
 
 _WHOLE = slice(None)
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from conftest import make_trainer
 
-from charlm import checkpoint
+from charlm.runs import checkpoint
 
 HERE = Path(__file__).parent
 

@@ -19,7 +19,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from charlm.nn.parameters import Array, Shape
+from charlm.arrays import Array, Shape
 from charlm.nn.workspace import Workspace
 
 State = tuple[Array, ...]

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from charlm.arrays import Array
 from charlm.nn.cells.contract import Cell, State, blocks, recurrent_gradients
+from charlm.nn.matmul import in_tiles, tiled
 from charlm.nn.ops import sigmoid
-from charlm.nn.parameters import Array
-from charlm.nn.tiles import in_tiles, tiled
 from charlm.nn.workspace import Workspace
 
 

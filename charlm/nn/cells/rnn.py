@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from charlm.arrays import Array
 from charlm.nn.cells.contract import Cell, State, recurrent_gradients
-from charlm.nn.parameters import Array
-from charlm.nn.tiles import in_tiles, tiled
+from charlm.nn.matmul import in_tiles, tiled
 from charlm.nn.workspace import Workspace
 
 

@@ -1,0 +1,16 @@
+"""Types of arrays."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[np.floating[Any]]
+"""Numbers: parameters, activations, gradients."""
+
+Ids = npt.NDArray[np.integer[Any]]
+"""Whole numbers: units of a text, places."""
+
+Shape = tuple[int, ...]

@@ -1,0 +1,145 @@
+"""How fast a configuration is on this machine, on made-up text.
+
+Training, generating and evaluating are timed as `train`, `sample` and `eval perplexity` run
+them; beside them stands the machine's own float32 matrix product in the same process.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from itertools import islice
+
+import numpy as np
+
+from charlm.arrays import Array
+from charlm.config.schema import Config
+from charlm.data.corpus import Corpus
+from charlm.data.units import Units
+from charlm.data.vocabulary import Vocabulary
+from charlm.inference.generate import Sampling, generate
+from charlm.inference.score import score
+from charlm.system.workers import WorkerPool, peak_bytes, shard_slices
+from charlm.training.trainer import Trainer
+
+_WINDOWS = 20
+"""Windows of an epoch of the made-up text."""
+
+_EVALUATED = 20_000
+"""Characters of one timed evaluation."""
+
+_GENERATED = 100
+"""Characters between two looks at the clock while generating."""
+
+_PRODUCT = 1024
+"""Rows and columns of the square matrices multiplied."""
+
+
+@dataclass(frozen=True)
+class Speed:
+    """What was measured; speeds are medians over the timed pieces."""
+
+    train_chars_per_s: float
+    sample_chars_per_s: float
+    eval_chars_per_s: float
+    train_gflops: float
+    """Arithmetic of the products of a training step, a second, in 1e9 operations."""
+    matmul_gflops: float
+    """The machine's float32 product of large matrices, likewise."""
+    parameters: int
+    needed_mb: float
+    """Bytes / 1e6 that one window's activations, parameters, gradients and optimiser state need on paper."""
+    before_mb: float
+    """Peak memory of the process, all code loaded, before the network was made."""
+    peak_rss_mb: float
+    """Peak memory after training: of the process, and what its workers took besides."""
+
+    @property
+    def fraction_of_matmul(self) -> float:
+        """How much of the machine's product training reaches."""
+        return self.train_gflops / self.matmul_gflops
+
+
+def measure(config: Config, vocab: int, threads: int, seconds: float) -> Speed:
+    """Time a configuration with a vocabulary of `vocab` units, each part for about `seconds`."""
+    train = config.train
+    rng = np.random.default_rng(0)
+    kind = np.min_scalar_type(vocab)
+    ids = rng.integers(0, vocab, train.batch * train.seq_len * _WINDOWS + 1).astype(kind)
+    corpus = Corpus(ids, Vocabulary(range(vocab), Units()), (1.0, 0.0, 0.0), digest="")
+    # a network of next to nothing comes first: what it takes is code of NumPy and BLAS that is
+    # loaded when it is first used, and belongs to the interpreter
+    tiny = replace(config, model=replace(config.model, hidden=1), train=replace(train, batch=1, seq_len=1))
+    Trainer(tiny, corpus).update()
+    before = peak_bytes() / 1e6
+    trainer = Trainer(config, corpus, threads)
+    window = train.batch * train.seq_len
+    trained = _rate(trainer.update, window, seconds)
+    peak = (peak_bytes() + trainer.updater.worker_bytes) / 1e6
+    model, parameters = trainer.model, trainer.parameters
+
+    drawn = generate(model, parameters, ids[:1], Sampling(), rng)
+    sampled = _rate(lambda: list(islice(drawn, _GENERATED)), _GENERATED, seconds)
+    text = rng.integers(0, vocab, _EVALUATED + 1).astype(kind)
+    evaluated = _rate(lambda: score(model, parameters, text, threads=threads), _EVALUATED, seconds)
+    return Speed(
+        train_chars_per_s=trained,
+        sample_chars_per_s=sampled,
+        eval_chars_per_s=evaluated,
+        train_gflops=trained * training_flops(trainer) / 1e9,
+        matmul_gflops=_matmul_gflops(threads, seconds),
+        parameters=parameters.flat.size,
+        needed_mb=needed_bytes(trainer) / 1e6,
+        before_mb=before,
+        peak_rss_mb=peak,
+    )
+
+
+def training_flops(trainer: Trainer) -> int:
+    """Operations of the products in a training step, per character.
+
+    Two for each weight forward, four backward (one product for the gradient of the weight, one
+    for that of its input); none for the first layer's input matrix, whose rows are gathered.
+    """
+    return sum(
+        6 * array.size
+        for name, array in trainer.parameters.items()
+        if name.endswith(("Wx", "Wh", "W")) and name != "layers.0.Wx"
+    )
+
+
+def needed_bytes(trainer: Trainer) -> int:
+    """What one training step needs on paper.
+
+    Parameters, gradients and the optimiser's slots; for each step, stream and layer the gates and
+    their gradients, two arrays as the textbook has them (the cells save one of them), the states,
+    and what dropout makes of h; for each step and stream the gradient at h, and the logits, which
+    their gradient replaces.
+    """
+    model, streams = trainer.model, trainer.streams
+    flat = trainer.parameters.flat
+    kept = 2 + len(trainer.optimizer.slots)
+    own = (2 * model.cell.gates + len(model.cell.states) + bool(model.dropout)) * model.hidden
+    per_step = model.layers * own + model.hidden + model.vocab
+    return flat.itemsize * (kept * flat.size + streams.batch * streams.seq_len * per_step)
+
+
+def _rate(work: Callable[[], object], units: int, seconds: float) -> float:
+    """Median units a second of `work`, repeated for `seconds` (three times at least) after a warm-up."""
+    work()
+    times: list[float] = []
+    end = time.perf_counter() + seconds
+    while len(times) < 3 or time.perf_counter() < end:
+        started = time.perf_counter()
+        work()
+        times.append(time.perf_counter() - started)
+    return units / statistics.median(times)
+
+
+def _matmul_gflops(threads: int, seconds: float) -> float:
+    a, b = np.random.default_rng(0).standard_normal((2, _PRODUCT, _PRODUCT), dtype=np.float32)
+    out: Array = np.empty_like(a)
+    team = WorkerPool(shard_slices(_PRODUCT, threads), lambda _, rows: np.matmul(a[rows], b, out[rows]))
+    return _rate(team.run, 2 * _PRODUCT**3, seconds) / 1e9

@@ -1,0 +1,1 @@
+"""The configuration: keys, YAML files, and the objects they describe."""

@@ -1,0 +1,208 @@
+"""A corpus: files read, encoded, and split into training, validation and test."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import unicodedata
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+
+import numpy as np
+
+from charlm.arrays import Ids
+from charlm.data.cache import Cache, Encoded
+from charlm.data.lines import Lines, Text, boundaries, target_count
+from charlm.data.reader import TextPipeline, begins_with_mark
+from charlm.data.sources import Source, digest
+from charlm.data.units import LINE_BREAK
+from charlm.data.vocabulary import Counter, Vocabulary
+from charlm.errors import ChangedError, CorpusError
+from charlm.system.files import reason
+
+SPLITS = ("train", "validation", "test")
+"""The parts of a corpus, in the order in which they lie in it."""
+
+Progress = Callable[[str, int], None]
+"""Told what is being done, and how many bytes of the files have just been dealt with."""
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """An encoded text with its parts."""
+
+    ids: Ids
+    """`[N]`, the whole text."""
+    vocabulary: Vocabulary
+    split: tuple[float, float, float]
+    """Shares of training, validation and test."""
+    digest: str
+    """SHA-256 of the file, or of those of several, in hexadecimal; see `sources.digest`."""
+    by_line: bool = False
+    """Whether every line is an example of its own."""
+    warnings: tuple[str, ...] = ()
+    """What the user should know of how it was read."""
+
+    @property
+    def whole(self) -> Text:
+        """All of it."""
+        return self._all_lines if self.by_line else self.ids
+
+    def part(self, name: str) -> Text:
+        """`train`, `validation` or `test`.
+
+        Of a text, contiguous and in this order, nothing left out; of lines, each in one of them.
+        """
+        number = SPLITS.index(name)
+        if self.by_line:
+            return self._lines[number]
+        start, stop = self.edges(name)
+        return self.ids[start:stop]
+
+    def edges(self, name: str) -> tuple[int, int]:
+        """Where a part of a text that is not by lines begins and ends."""
+        number = SPLITS.index(name)
+        edges = boundaries(len(self.ids), self.split)
+        return edges[number], edges[number + 1]
+
+    def usable(self, name: str) -> bool:
+        """Whether a part has something to predict: a line, or two units at least."""
+        return target_count(self.part(name)) > 0
+
+    @functools.cached_property
+    def _lines(self) -> tuple[Lines, Lines, Lines]:
+        return self._all_lines.split(self.split)
+
+    @functools.cached_property
+    def _all_lines(self) -> Lines:
+        return Lines.of(self.ids, int(self.ids[0]))  # a text by lines begins with a line break
+
+
+def nothing(what: str, size: int) -> None:
+    """Progress that nobody wants to hear of."""
+
+
+def read_corpus(
+    sources: Sequence[Source],
+    pipeline: TextPipeline,
+    split: Sequence[float],
+    vocabulary: Vocabulary | None = None,
+    cache: Cache | None = None,
+    progress: Progress = nothing,
+    expected: str | None = None,
+) -> Corpus:
+    """Read a corpus; its vocabulary is that of all files unless one is given.
+
+    The vocabulary covers all parts, so that no part holds an unknown unit, but for those that are
+    rarer than the pipeline's `min_count`. With a cache, the text is mapped into memory from there,
+    and put there if it is not.
+
+    Raises `CorpusError` if a file cannot be read or decoded, changes meanwhile, or is too short
+    to learn from, `ChangedError` if its digest is not the one that is expected, and
+    `VocabularyError` if a given vocabulary lacks a unit and has no `<unk>`.
+    """
+    stamps = [source.stamp() for source in sources]
+    sha256 = digest(sources, lambda size: progress("looking at", size))
+    encoder = _Encoder(sources, pipeline, sha256, cache, progress)
+    if expected not in (None, sha256):
+        raise ChangedError(f"{encoder.where} has changed since the model was trained on it")
+    encoded = encoder.encoded()
+    if vocabulary is None:
+        if set(encoded.codes) <= ({LINE_BREAK} if pipeline.by_line else set()):
+            raise CorpusError(
+                f"{encoder.where} holds nothing {pipeline.min_count} times: lower corpus.min_count"
+            )
+        vocabulary = encoder.vocabulary(encoded)
+    elif vocabulary != encoder.vocabulary(encoded):
+        if pipeline.min_count > 1:  # what this text has seldom may be known all the same
+            encoder = _Encoder(sources, replace(pipeline, min_count=1), sha256, cache, progress)
+            encoded = encoder.encoded()
+        codes = np.array(encoded.codes, np.uint32)
+        encoded = Encoded(vocabulary.recode(encoded.ids, codes, encoder.where), encoded.codes)
+    if stamps != [source.stamp() for source in sources]:
+        raise CorpusError(f"{encoder.where} changed while it was being read")
+    train, validation, test = split
+    return Corpus(
+        encoded.ids, vocabulary, (train, validation, test), sha256, pipeline.by_line, tuple(encoder.warnings)
+    )
+
+
+class _Encoder:
+    """Files as ids, from the cache or read."""
+
+    def __init__(
+        self,
+        sources: Sequence[Source],
+        pipeline: TextPipeline,
+        sha256: str,
+        cache: Cache | None,
+        progress: Progress,
+    ) -> None:
+        self.sources, self.pipeline, self.sha256 = sources, pipeline, sha256
+        self.cache, self.progress = cache, progress
+        self.where = str(sources[0]) if len(sources) == 1 else f"the text of {len(sources)} files"
+        self.warnings: list[str] = []
+        if not pipeline.units.is_byte:
+            self.warnings += [
+                f"{source} begins with a byte-order mark, which is left out"
+                for source in sources
+                if begins_with_mark(source, pipeline.encoding)
+            ]
+
+    def vocabulary(self, encoded: Encoded) -> Vocabulary:
+        return Vocabulary(encoded.codes, self.pipeline.units, self.pipeline.min_count > 1)
+
+    def encoded(self) -> Encoded:
+        """The text, its vocabulary its own."""
+        names, settings = [source.name for source in self.sources], asdict(self.pipeline)
+        # the same bytes may be packed or not; normal forms are those of a version of Unicode
+        packings = [source.packing for source in self.sources]
+        identity = [self.sha256, packings, settings, unicodedata.unidata_version]
+        key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode("ascii")).hexdigest()
+        found = self.cache.load(key) if self.cache else None
+        if found:
+            return found
+        counter = Counter(counting=self.pipeline.min_count > 1)
+        for codes in self._codes("reading"):
+            counter.add(codes)
+        self._check(counter.units)
+        kept = {int(code) for code in counter.codes(self.pipeline.min_count)}
+        if self.pipeline.by_line:
+            kept.add(LINE_BREAK)
+        codes_kept = sorted(kept)
+        vocabulary = Vocabulary(codes_kept, self.pipeline.units, self.pipeline.min_count > 1)
+        if self.cache:
+            try:
+                self.cache.store(key, names, settings, codes_kept, self._ids(vocabulary))
+                found = self.cache.load(key)
+            except OSError as error:
+                self.warnings.append(
+                    f"{self.where} cannot be kept in the cache, {self.cache.directory}: {reason(error)}"
+                )
+        if found:
+            return found
+        ids: Ids = np.empty(counter.units, vocabulary.dtype)
+        filled = 0
+        for piece in self._ids(vocabulary):
+            ids[filled : filled + len(piece)] = piece
+            filled += len(piece)
+        return Encoded(ids, codes_kept)
+
+    def _codes(self, what: str) -> Iterator[Ids]:
+        return self.pipeline.codes(self.sources, lambda size: self.progress(what, size))
+
+    def _ids(self, vocabulary: Vocabulary) -> Iterator[Ids]:
+        return (vocabulary.encode(codes, self.where) for codes in self._codes("encoding"))
+
+    def _check(self, units: int) -> None:
+        """Raise `CorpusError` for a text that nothing can be learnt from."""
+        what = "byte" if self.pipeline.units.is_byte else "character"
+        if self.pipeline.by_line and units < 2:
+            raise CorpusError(f"{self.where} holds no lines")
+        if units == 0:
+            raise CorpusError(f"{self.where} is empty")
+        if units == 1:
+            raise CorpusError(
+                f"{self.where} holds one {what}; it takes two at least, one to predict the other from"
+            )

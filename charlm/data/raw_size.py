@@ -1,0 +1,101 @@
+"""How much original text the units of a part stand for.
+
+Scores of models with different units are compared per character, and per byte of UTF-8, of the
+text as it stood in the files. Normal forms, folded line breaks and `<unk>` cannot be undone, so
+the files are read again and counted.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+import numpy as np
+
+from charlm.data.corpus import Corpus
+from charlm.data.lines import Lines
+from charlm.data.reader import TextPipeline
+from charlm.data.sources import Source
+from charlm.data.units import Units, folded
+
+
+@dataclass(frozen=True)
+class RawSize:
+    """So many characters, of so many bytes of UTF-8."""
+
+    characters: int
+    size: int
+
+    @classmethod
+    def of(cls, text: str | bytes) -> RawSize:
+        """Of a text; of bytes, those count as characters that do not continue one in UTF-8."""
+        if isinstance(text, bytes):
+            values = np.frombuffer(text, np.uint8)
+            return cls(int(np.count_nonzero(values & 0xC0 != 0x80)), len(text))
+        return cls(len(text), len(text.encode("utf-8", "surrogatepass")))
+
+    def __add__(self, other: RawSize) -> RawSize:
+        return RawSize(self.characters + other.characters, self.size + other.size)
+
+
+def scored_raw_size(
+    corpus: Corpus, sources: Sequence[Source], pipeline: TextPipeline, split: str | None
+) -> RawSize:
+    """What is scored of a part, or of the whole: of a text all but its first unit; of lines all.
+
+    Raises `CorpusError` if the files cannot be read again.
+    """
+    if corpus.by_line:
+        return _of_lines(corpus, sources, pipeline, split)
+    start, stop = corpus.edges(split) if split else (0, len(corpus.ids))
+    return _of_units(sources, pipeline, start + 1, stop)
+
+
+def _of_units(sources: Sequence[Source], pipeline: TextPipeline, start: int, stop: int) -> RawSize:
+    """The originals of units `start` to `stop`; a character across an edge belongs to what is before it."""
+    total, before = RawSize(0, 0), 0
+    for piece in pipeline.pieces(sources):
+        text, units = piece.original, len(piece.codes)
+        if start <= before and before + units <= stop:
+            total += RawSize.of(text)
+        elif before < stop and start < before + units:
+            first, last = (_place(text, edge - before, pipeline.units) for edge in (start, stop))
+            total += RawSize.of(text[first:last])
+        before += units
+    return total
+
+
+def _place(text: str | bytes, edge: int, units: Units) -> int:
+    """The fewest characters of `text` that make so many units, with the marks that add none to them."""
+
+    def made(place: int) -> int:
+        return len(units.codes(text[:place]))
+
+    fewest = bisect_left(range(len(text)), edge, key=made)
+    return bisect_right(range(len(text) + 1), made(fewest), key=made) - 1
+
+
+def _of_lines(
+    corpus: Corpus, sources: Sequence[Source], pipeline: TextPipeline, split: str | None
+) -> RawSize:
+    """The originals of lines, each with one line break."""
+    whole = cast(Lines, corpus.whole)
+    part = cast(Lines, corpus.part(split)) if split else whole
+    chosen = np.isin(whole.places, part.places)
+    total = RawSize(0, 0)
+    for number, line in enumerate(_lines(sources, pipeline)):
+        if chosen[number]:
+            total += RawSize.of(line) + RawSize(1, 1)
+    return total
+
+
+def _lines(sources: Sequence[Source], pipeline: TextPipeline) -> Iterator[str | bytes]:
+    """Every line of the files that is not empty, without its line break."""
+    held: Any = b"" if pipeline.units.is_byte else ""
+    for piece in pipeline.pieces(sources):
+        *lines, held = (held + folded(piece.original)).split(b"\n" if pipeline.units.is_byte else "\n")
+        yield from filter(None, lines)
+    if held:
+        yield held

@@ -1,0 +1,159 @@
+"""Reading a text in pieces: bytes of files in, codes out, the same wherever the pieces end."""
+
+from __future__ import annotations
+
+import codecs
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from charlm.arrays import Ids
+from charlm.data.sources import Source
+from charlm.data.units import LINE_BREAK, Units
+from charlm.errors import CorpusError
+
+Progress = Callable[[int], None]
+"""Told how many bytes of the files have just been dealt with."""
+
+_BOM = "\ufeff"
+
+_SWALLOWED = {
+    "utf-16": (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE),
+    "utf-32": (codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE),
+}
+"""Marks that Python's decoders take as an order, and leave out themselves."""
+
+
+@dataclass(frozen=True)
+class TextPipeline:
+    """How the contents of files become the codes of one text.
+
+    Attributes
+    ----------
+    encoding
+        Of the files; of no matter where units are bytes.
+    separator
+        What stands between one file and the next.
+    by_line
+        Every line is an example of its own: the text is a line break, then every line that is
+        not empty, with the line break that ends it.
+    min_count
+        How often a code must occur to be one of the vocabulary; rarer ones are `<unk>`.
+    """
+
+    units: Units = field(default_factory=Units)
+    encoding: str = "utf-8"
+    separator: str = "\n"
+    by_line: bool = False
+    min_count: int = 1
+
+    def pieces(self, sources: Sequence[Source], progress: Progress | None = None) -> Iterator[Piece]:
+        """The text in pieces of about a megabyte.
+
+        `progress` is called with the bytes of the files that each block took. Raises
+        `CorpusError` naming the file, and the byte and line that cannot be decoded.
+        """
+        held: str | bytes = b"" if self.units.is_byte else ""
+        for text in self._texts(sources, progress):
+            held += text  # type: ignore[operator]  # both are of the unit's kind
+            cut = self.units.cut(held)
+            if cut:
+                yield Piece(held[:cut], self.units.codes(held[:cut]))
+                held = held[cut:]
+        if held:
+            yield Piece(held, self.units.codes(held))
+
+    def codes(self, sources: Sequence[Source], progress: Progress | None = None) -> Iterator[Ids]:
+        """The codes of the text, a piece at a time; with `by_line`, those of its lines."""
+        before = 0  # the last code
+        if self.by_line:
+            before = LINE_BREAK
+            yield np.array([LINE_BREAK], np.uint8)
+        for piece in self.pieces(sources, progress):
+            codes = piece.codes
+            if self.by_line and len(codes):
+                breaks = codes == LINE_BREAK
+                follows = np.concatenate([[before == LINE_BREAK], breaks[:-1]])
+                before = int(codes[-1])
+                codes = codes[~(breaks & follows)]
+            yield codes
+        if self.by_line and before != LINE_BREAK:
+            yield np.array([LINE_BREAK], np.uint8)
+
+    def _texts(self, sources: Sequence[Source], progress: Progress | None) -> Iterator[str] | Iterator[bytes]:
+        """What the files hold, with the separators, as it is: not cleaned in any way but for its marks."""
+        separator = "\n" if self.by_line else self.separator
+        for number, source in enumerate(sources):
+            if number and separator:
+                yield separator.encode() if self.units.is_byte else separator
+            blocks = _contents(source, progress)
+            yield from blocks if self.units.is_byte else self._decoded(source, blocks)
+
+    def _decoded(self, source: Source, blocks: Iterator[bytes]) -> Iterator[str]:
+        decoder = codecs.getincrementaldecoder(self.encoding)("strict")
+        before, lines, begun = 0, 1, False  # bytes and lines behind, and whether there was any text
+        for block in blocks:
+            text = self._decode(decoder, block, source, before, lines)
+            before += len(block)
+            lines += text.count("\n")
+            if text and not begun:
+                begun, text = True, text.removeprefix(_BOM)
+            yield text
+        yield self._decode(decoder, b"", source, before, lines)
+
+    def _decode(
+        self, decoder: codecs.IncrementalDecoder, block: bytes, source: Source, before: int, lines: int
+    ) -> str:
+        """One block, or the end if it is empty; `before` bytes and `lines` lines came before it."""
+        state = decoder.getstate()
+        pending = state[0]
+        try:
+            return decoder.decode(block, final=not block)
+        except UnicodeDecodeError as error:
+            whole = pending + block
+            place = before - len(pending) + error.start
+            again = codecs.getincrementaldecoder(self.encoding)("strict")
+            again.setstate(state)
+            line = lines + again.decode(block[: max(0, error.start - len(pending))]).count("\n")
+            raise CorpusError(
+                f"{source} is not {self.encoding.upper()}: byte {place} (0x{whole[error.start]:02x}, "
+                f"line {line}); {_HINTS[source.role]}"
+            ) from error
+        except UnicodeError as error:  # of a whole text, such as one in UTF-16 without its mark
+            raise CorpusError(f"{source} is not {self.encoding.upper()}: {error}") from error
+
+
+_HINTS = {
+    "text": "convert it, name its encoding (corpus.encoding, or --encoding), or use corpus.unit: byte",
+    "prime": "convert it, or name its encoding with --encoding",
+}
+"""What would be right, for each kind of source."""
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A piece of a text: as it stands in the file, and its codes."""
+
+    original: str | bytes
+    codes: Ids
+
+
+def begins_with_mark(source: Source, encoding: str) -> bool:
+    """Whether a file begins with a byte-order mark, which `TextPipeline` leaves out."""
+    start = next(source.blocks(), (b"", 0))[0][:8]
+    if start.startswith(_SWALLOWED.get(encoding, ())):
+        return True
+    try:
+        return codecs.getincrementaldecoder(encoding)("ignore").decode(start).startswith(_BOM)
+    except UnicodeError:  # which reading reports
+        return False
+
+
+def _contents(source: Source, progress: Progress | None) -> Iterator[bytes]:
+    before = 0
+    for block, place in source.blocks():
+        if progress:
+            progress(place - before)
+        before = place
+        yield block

@@ -1,0 +1,181 @@
+"""What a text is made of for the model: characters or bytes, as integer codes; and back to text.
+
+A code is a Unicode code point (`unit: char`) or the value of a byte (`unit: byte`).
+"""
+
+from __future__ import annotations
+
+import codecs
+import functools
+import sys
+import unicodedata
+from dataclasses import dataclass
+from typing import Literal, cast
+
+import numpy as np
+
+from charlm.arrays import Ids
+
+_Form = Literal["NFC", "NFD", "NFKC", "NFKD"]
+
+LINE_BREAK = ord("\n")
+"""The code that ends a line, whatever the unit."""
+
+
+@dataclass(frozen=True)
+class Units:
+    r"""How a text becomes codes.
+
+    Attributes
+    ----------
+    unit
+        `char` or `byte`.
+    normalize
+        A Unicode form, or `none`.
+    lowercase
+        Whether capital letters become small ones, before normalisation.
+    newlines
+        `keep`, or `lf`: `\r\n` and a lone `\r` become `\n`.
+    """
+
+    unit: str = "char"
+    normalize: str = "none"
+    lowercase: bool = False
+    newlines: str = "keep"
+
+    @property
+    def is_byte(self) -> bool:
+        """Whether a unit is a byte."""
+        return self.unit == "byte"
+
+    @property
+    def composes(self) -> bool:
+        """Whether the text is modelled in parts (`nfd`, `nfkd`) that a reader sees put together."""
+        return self.normalize in ("nfd", "nfkd")
+
+    def codes(self, text: str | bytes) -> Ids:
+        """Codes `[N]` of a text: characters, or for the byte unit bytes."""
+        if self.newlines == "lf":
+            text = folded(text)
+        if isinstance(text, bytes):
+            return np.frombuffer(text, np.uint8)
+        if self.lowercase:
+            text = text.lower()
+        if self.normalize != "none":
+            text = unicodedata.normalize(cast(_Form, self.normalize.upper()), text)
+        if text.isascii():
+            return np.frombuffer(text.encode("ascii"), np.uint8)
+        return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)
+
+    def of_text(self, text: str) -> Ids:
+        """Codes `[N]` of a text that did not come from a file, such as a prime.
+
+        Bytes that the command line could not decode come back as they were in `byte`, and as
+        lone surrogates, which no vocabulary holds, in `char`.
+        """
+        return self.codes(text.encode("utf-8", "surrogateescape") if self.is_byte else text)
+
+    def cut(self, text: str | bytes) -> int:
+        """The last place at which `text` can be cut in two without changing its codes; 0 if there is none.
+
+        That is: the codes of both pieces are those of the whole, whatever follows.
+        """
+        if isinstance(text, bytes):
+            return len(text) - (self.newlines == "lf" and text.endswith(b"\r"))
+        if self.normalize == "none" and not self.lowercase:
+            return len(text) - (self.newlines == "lf" and text.endswith("\r"))
+        places = range(len(text) - 1, 0, -1)
+        return next((k for k in places if _separable(text[k - 1], text[k])), 0)
+
+    def describe(self, code: int) -> str:
+        """A code for a message: `'é' (U+00E9)`, or `byte 0xe9`."""
+        if self.is_byte:
+            return f"byte 0x{code:02x}"
+        character = chr(code)
+        return f"{character!r} (U+{code:04X})"
+
+    def writer(self) -> Writer:
+        """A fresh `Writer` for generated codes."""
+        return Writer(self)
+
+    def text(self, codes: Ids) -> str:
+        """The text that codes `[N]` show, put together: what a `Writer` makes of them."""
+        if self.is_byte:
+            return codes.astype(np.uint8).tobytes().decode("utf-8", "replace")
+        text = codes.astype("<u4").tobytes().decode("utf-32-le", "surrogatepass")
+        return unicodedata.normalize("NFC", text) if self.composes else text
+
+
+def folded(text: str | bytes) -> str | bytes:
+    r"""The text with `\n` for every line break, `\r\n` and `\r` included."""
+    if isinstance(text, bytes):
+        return text.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+_BLANK = {"Zs", "Cc"}
+"""Categories of characters that end a word for case mapping."""
+
+_PLAIN = {"Lu", "Ll", "Lt", "Lo", "Nd", *_BLANK}
+"""Categories of characters that case mapping does not look through."""
+
+
+def _separable(left: str, right: str) -> bool:
+    """Whether line breaks, case and normal forms are the same for both sides, taken apart.
+
+    A line break can be two characters; a final sigma looks at the letters around it, and past
+    marks and punctuation; and what a character decomposes into may join what stands before it.
+    """
+    kinds = {unicodedata.category(left), unicodedata.category(right)}
+    if not kinds & _BLANK and (kinds - _PLAIN or "Σ" in (left, right)):
+        return False
+    first = unicodedata.normalize("NFKD", right)[0]
+    return left != "\r" and first not in _joining() and right not in _joining()
+
+
+@functools.cache
+def _joining() -> frozenset[str]:
+    """Characters that may be composed with, or sorted among, what stands before them."""
+    jamo = {chr(code) for code in (*range(0x1160, 0x1200), *range(0xD7B0, 0xD800))}
+    every = map(chr, range(sys.maxunicode + 1))
+    pairs = (unicodedata.decomposition(character).split() for character in every)
+    seconds = {chr(int(pair[1], 16)) for pair in pairs if len(pair) == 2 and not pair[0].startswith("<")}
+    marks = {c for c in map(chr, range(sys.maxunicode + 1)) if unicodedata.combining(c)}
+    return frozenset(jamo | seconds | marks)
+
+
+class Writer:
+    """Turns codes that arrive one at a time into text that can be shown at once.
+
+    Bytes are held back until they complete a UTF-8 character (what never does is shown as the
+    replacement character). Decomposed text (`nfd`, `nfkd`) is composed again, and held back until
+    nothing that follows can change it: no half syllable is shown, and none is lost.
+    """
+
+    def __init__(self, units: Units) -> None:
+        self._bytes = codecs.getincrementaldecoder("utf-8")("replace")
+        self._is_byte = units.is_byte
+        self._composes = units.composes
+        self._held = ""
+
+    def write(self, code: int) -> str:
+        """Take one more code; returns the text that it completes, which may be empty."""
+        if self._is_byte:
+            return self._bytes.decode(bytes([code]))
+        character = chr(code)
+        if not self._composes:
+            return character
+        held = unicodedata.normalize("NFC", self._held)
+        joined = unicodedata.normalize("NFC", self._held + character)
+        if self._held and joined == held + character and not unicodedata.combining(character):
+            # nothing of what is held combines with this character, so nothing later can either
+            self._held = character
+            return held
+        self._held += character
+        return ""
+
+    def finish(self) -> str:
+        """What is still held back, at the end."""
+        rest = self._bytes.decode(b"", final=True) + unicodedata.normalize("NFC", self._held)
+        self._held = ""
+        return rest

@@ -1,0 +1,174 @@
+"""The vocabulary: which codes the model knows, and the id of each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any, NoReturn
+
+import numpy as np
+
+from charlm.arrays import Ids
+from charlm.data.units import LINE_BREAK, Units
+from charlm.errors import VocabularyError
+
+_SHOWN = 10
+"""Unknown characters that an error names one by one."""
+
+
+_REPLACEMENT = np.uint32(0xFFFD)
+
+
+class Vocabulary:
+    """The sorted codes of a text; a code's id is its place among them.
+
+    Deterministic: it depends on which codes occur, not on their order or number. With
+    `has_unknown` there is one more unit, `<unk>`, the last, that stands for all other codes.
+    """
+
+    def __init__(self, codes: Iterable[int], units: Units, has_unknown: bool = False) -> None:
+        self.units, self.has_unknown = units, has_unknown
+        self.codes = np.unique(np.fromiter(codes, np.uint32))
+        self._unknown = len(self.codes)
+        # id of every code up to the largest; one place more for all codes beyond it
+        size = int(self.codes[-1]) + 2 if len(self.codes) else 1
+        self._ids: Ids = np.full(size, self._unknown, np.min_scalar_type(self._unknown))
+        self._ids[self.codes] = np.arange(self._unknown, dtype=self._ids.dtype)
+
+    @classmethod
+    def of(cls, codes: Ids, units: Units) -> Vocabulary:
+        """The vocabulary of a text given as codes `[N]`."""
+        counter = Counter()
+        counter.add(codes)
+        return cls(counter.codes(), units)
+
+    def __len__(self) -> int:
+        return len(self.codes) + self.has_unknown
+
+    def __eq__(self, other: object) -> bool:
+        return (
+            isinstance(other, Vocabulary)
+            and (self.units, self.has_unknown) == (other.units, other.has_unknown)
+            and np.array_equal(self.codes, other.codes)
+        )
+
+    def __hash__(self) -> int:
+        return hash((self.units, self.has_unknown, self.codes.tobytes()))
+
+    @property
+    def unknown(self) -> int | None:
+        """The id of `<unk>`, if there is one."""
+        return self._unknown if self.has_unknown else None
+
+    @property
+    def line_break(self) -> int | None:
+        """The id of the line break, if it is in the vocabulary."""
+        place = int(np.searchsorted(self.codes, LINE_BREAK))
+        return place if place < len(self.codes) and self.codes[place] == LINE_BREAK else None
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The smallest type that has room for every id."""
+        return np.min_scalar_type(max(0, len(self) - 1))
+
+    def encode(self, codes: Ids, where: str) -> Ids:
+        """Ids `[N]`, in the smallest type that has room for them.
+
+        Raises `VocabularyError` if the vocabulary lacks a code and has no `<unk>`; the message
+        names the codes, how often each occurs, and `where`.
+        """
+        ids: Ids = np.empty(codes.shape, self.dtype)
+        # codes beyond the table share its last place
+        table = np.take(self._ids, np.arange(256), mode="clip")
+        known = self.codes[self.codes < 256].astype(np.uint8).tobytes()
+        bytewise = codes.dtype == ids.dtype == np.uint8
+        for part in _blocks(len(codes)):
+            if bytewise:
+                # bytes have a table lookup of their own, which is several times as fast
+                data = codes[part].tobytes()
+                ids[part] = np.frombuffer(data.translate(table.astype(np.uint8).tobytes()), np.uint8)
+                lacks = not self.has_unknown and bool(data.translate(None, known))
+            else:
+                found = np.take(self._ids, codes[part], mode="clip")
+                ids[part] = found
+                lacks = not self.has_unknown and found.max(initial=0) == self._unknown
+            if lacks:
+                self.refuse(*np.unique(codes, return_counts=True), where)
+        return ids
+
+    def recode(self, ids: Ids, codes: Ids, where: str) -> Ids:
+        """The ids here of a text that stands in the ids `[N]` of the vocabulary with these `codes`.
+
+        Raises `VocabularyError` as `encode` does.
+        """
+        if not (self.has_unknown or np.isin(codes, self.codes).all()):
+            counts = sum(np.bincount(ids[part], minlength=len(codes)) for part in _blocks(len(ids)))
+            self.refuse(codes, np.asarray(counts), where)
+        table = self.encode(codes, where)
+        recoded: Ids = np.empty(ids.shape, self.dtype)
+        for part in _blocks(len(ids)):
+            recoded[part] = table[ids[part]]
+        return recoded
+
+    def text(self, ids: Ids) -> str:
+        """What ids `[N]` show a reader; for `<unk>` the replacement character."""
+        return self.units.text(np.append(self.codes, _REPLACEMENT)[ids])
+
+    def refuse(self, codes: Ids, counts: Ids, where: str) -> NoReturn:
+        """Raise the `VocabularyError` for a text in which each of `codes` occurs so often."""
+        what = "bytes" if self.units.is_byte else "characters"
+        raise VocabularyError(
+            f"{where}: {what} that the model's vocabulary of {len(self)} lacks: {self.lacking(codes, counts)}"
+        )
+
+    def lacking(self, codes: Ids, counts: Ids) -> str:
+        """Those of `codes` that the vocabulary lacks and how often each occurs, for a message."""
+        lacks = np.isin(codes, self.codes, invert=True)
+        codes, counts = codes[lacks], counts[lacks]
+        most_first = np.argsort(-counts, kind="stable")
+        named = ", ".join(
+            f"{self.units.describe(int(codes[k]))} {_times(int(counts[k]))}" for k in most_first[:_SHOWN]
+        )
+        return named + (f", and {len(codes) - _SHOWN} more" if len(codes) > _SHOWN else "")
+
+
+class Counter:
+    """Which codes occur in a text that comes in pieces; with `counting`, how often each."""
+
+    def __init__(self, counting: bool = False) -> None:
+        self.counting = counting
+        self.units = 0
+        """Codes seen so far."""
+        self._bytes: set[int] = set()
+        self._seen: Ids = np.zeros(0, np.int64 if counting else bool)
+
+    def add(self, codes: Ids) -> None:
+        """Take note of one more piece `[N]`."""
+        self.units += len(codes)
+        for part in _blocks(len(codes)):
+            piece = codes[part]
+            if piece.dtype == np.uint8 and not self.counting:
+                # what was found is taken out, and next to nothing remains to look at
+                self._bytes |= set(piece.tobytes().translate(None, bytes(self._bytes)))
+                continue
+            beyond = int(piece.max(initial=0)) + 1 - len(self._seen)
+            if beyond > 0:
+                self._seen = np.concatenate([self._seen, np.zeros(beyond, self._seen.dtype)])
+            if self.counting:
+                self._seen += np.bincount(piece, minlength=len(self._seen))
+            else:
+                self._seen[piece] = True
+
+    def codes(self, at_least: int = 1) -> Ids:
+        """The codes that occur so often, sorted."""
+        found = np.flatnonzero(self._seen >= at_least)
+        return np.union1d(found, np.array(sorted(self._bytes), np.int64)).astype(np.uint32)
+
+
+def _blocks(size: int) -> Iterator[slice]:
+    """Parts of a text: NumPy turns codes into 8-byte indices, which a whole text has no room for."""
+    for start in range(0, size, 1 << 20):
+        yield slice(start, start + (1 << 20))
+
+
+def _times(count: int) -> str:
+    return "once" if count == 1 else f"{count} times"

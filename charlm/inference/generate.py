@@ -1,0 +1,126 @@
+"""Generating text one unit at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from charlm.arrays import Array, Ids
+from charlm.inference.decoder import Decoder
+from charlm.nn.model import Model
+from charlm.nn.parameters import Parameters
+from charlm.nn.workspace import Workspace
+
+_PRIME_STEPS = 100
+"""Steps of one forward pass over a prime."""
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How the next unit is chosen from the logits.
+
+    Attributes
+    ----------
+    temperature
+        Logits are divided by it: below 1 is safer, above 1 wilder.
+    top_k
+        Only the k likeliest units are drawn; 0 keeps all.
+    top_p
+        Only the fewest units whose probabilities sum to p are drawn; 1 keeps all (Holtzman et
+        al. 2020). Applied to what `temperature` and `top_k` leave.
+    greedy
+        The likeliest unit every time; the others do not matter then.
+    """
+
+    temperature: float = 1.0
+    top_k: int = 0
+    top_p: float = 1.0
+    greedy: bool = False
+
+    def weights(self, logits: Array) -> Array:
+        """What `logits [V]` are drawn in proportion to, in float64; the likeliest has 1."""
+        p = logits.astype(np.float64)
+        np.subtract(p, p.max(), p)
+        np.divide(p, self.temperature, p)
+        np.exp(p, p)
+        if 0 < self.top_k < p.size or self.top_p < 1:
+            order = np.argsort(-p, kind="stable")  # likeliest first, ties by id
+            kept = self.top_k or p.size
+            if self.top_p < 1:
+                reached = np.cumsum(p[order[:kept]])
+                # the first place at which the sum is reached is the last one kept
+                kept = int(np.searchsorted(reached, self.top_p * reached[-1])) + 1
+            p[order[kept:]] = 0.0
+        return p
+
+    def draw(self, logits: Array, rng: np.random.Generator) -> int:
+        """The next unit's id, from `logits [V]`."""
+        if self.greedy:
+            return int(logits.argmax())
+        p = self.weights(logits)
+        cumulative = p.cumsum()
+        place = int(cumulative.searchsorted(rng.random() * cumulative[-1], side="right"))
+        # a product that rounds up to the whole sum lies behind the last unit that can be drawn
+        return place if place < p.size else int(np.flatnonzero(p)[-1])
+
+
+def generate(
+    model: Model,
+    parameters: Parameters,
+    prime: Ids,
+    choice: Sampling,
+    rng: np.random.Generator,
+    unknown: int | None = None,
+    not_first: int | None = None,
+) -> Iterator[int]:
+    """Yield ids without end, each drawn from what the model expects after `prime` and all before it.
+
+    `prime [N]` is not yielded; if it is empty, the first id is drawn evenly from the vocabulary.
+    `unknown` is the id of `<unk>`, the last of the vocabulary, which is never drawn, and
+    `not_first` one that is not drawn first.
+    """
+    state = model.zero_state(1, parameters.flat.dtype)
+    if not len(prime):
+        first = int(rng.integers(model.vocab if unknown is None else unknown))
+        yield first
+        prime = np.array([first])
+    workspace = Workspace()
+    for start in range(0, len(prime) - 1, _PRIME_STEPS):
+        part = prime[start : min(start + _PRIME_STEPS, len(prime) - 1)]
+        _, state, _ = model.forward(parameters, part[:, None], state, workspace)
+    stepper = Decoder(model, parameters, state)
+    drawn = int(prime[-1])
+    barred = [one for one in (unknown, not_first) if one is not None]
+    while True:
+        logits = stepper.step(drawn)
+        logits[barred] = -np.inf
+        barred = [] if unknown is None else [unknown]
+        drawn = choice.draw(logits, rng)
+        yield drawn
+
+
+def generate_until(
+    ids: Iterator[int],
+    length: int,
+    stop: Sequence[int] | Ids = (),
+    lines: int = 0,
+    line_break: int | None = None,
+) -> Iterator[int]:
+    """The first `length` of `ids`, ending sooner once they end in `stop`, or hold so many line breaks.
+
+    If `stop` is empty, or `lines` 0, it ends nothing.
+    """
+    wanted = [int(drawn) for drawn in stop]
+    recent: list[int] = []
+    for _, drawn in zip(range(length), ids, strict=False):
+        yield drawn
+        if wanted:
+            recent = [*recent, drawn][-len(wanted) :]
+            if recent == wanted:
+                return
+        if lines and drawn == line_break:
+            lines -= 1
+            if not lines:
+                return

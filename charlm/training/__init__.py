@@ -1,0 +1,1 @@
+"""Training: one update, a whole run, the loop around it."""

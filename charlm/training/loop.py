@@ -1,0 +1,195 @@
+"""The training loop: updates, validations, previews, checkpoints and the log, in their order.
+
+The loop tells what happens as events; showing them is the command line's affair.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from charlm.errors import CheckpointError, RunError
+from charlm.inference.generate import Sampling, generate, generate_until
+from charlm.runs import checkpoint
+from charlm.runs.directory import RunDirectory
+from charlm.training.trainer import Means, Trainer, Update
+
+
+@dataclass(frozen=True)
+class Updated:
+    """One more update was done."""
+
+    update: Update
+
+
+@dataclass(frozen=True)
+class Logged:
+    """A line was added to the log; losses in nats per character."""
+
+    train_loss: float | None
+    """Mean over the updates since the line before; None if all of them were dropped."""
+    chars_per_s: float
+
+
+@dataclass(frozen=True)
+class Validated:
+    """A validation was made, and a checkpoint saved after it; losses in nats per character."""
+
+    train_loss: float | None
+    """Mean over the updates since the validation before; None if all of them were dropped."""
+    validation_loss: float | None
+    """None if the corpus has no validation split."""
+    chars_per_s: float
+    is_best: bool
+
+
+@dataclass(frozen=True)
+class Previewed:
+    """A preview was generated."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Warned:
+    """Something went wrong that training can go on without."""
+
+    message: str
+
+
+@dataclass(frozen=True)
+class Stopped:
+    """The loop ended; `last.npz` holds where it stands."""
+
+    finished: bool
+    """False if it was asked to stop before its end."""
+
+
+Event = Updated | Logged | Validated | Previewed | Warned | Stopped
+
+
+def run(
+    trainer: Trainer,
+    directory: RunDirectory,
+    should_stop: Callable[[], bool] = lambda: False,
+    max_steps: int | None = None,
+) -> Iterator[Event]:
+    """Train until the end of the plan, or until asked to stop, yielding an event for each thing done.
+
+    `should_stop` is asked after every update; `max_steps` stops behind that update of the run.
+    In both cases the run can be resumed as if it had never stopped.
+    """
+    progress, settings = trainer.progress, trainer.config.run
+    saved = progress.step if directory.last.exists() else -1
+    while not trainer.finished:
+        if should_stop() or (max_steps is not None and progress.step >= max_steps):
+            break
+        started = time.perf_counter()
+        update = trainer.update()
+        seconds = time.perf_counter() - started
+        if update.dropped:
+            yield Warned(f"update {progress.step} was dropped: the {update.dropped} is not a finite number")
+        else:
+            for means in (progress.since_log, progress.since_validation, progress.total):
+                means.add(update, seconds)
+        yield Updated(update)
+
+        is_last = progress.step >= trainer.planned_steps
+        if is_last or _falls_due(trainer, settings.eval_every):
+            yield from _validate(trainer, directory, update)
+            saved = progress.step
+        elif settings.log_every and progress.step % settings.log_every == 0:
+            yield from _log(trainer, directory, update, None)
+        if settings.sample_every and (is_last or _falls_due(trainer, settings.sample_every)):
+            yield Previewed(preview(trainer))
+    if saved != progress.step:
+        yield from _save(trainer, directory, directory.last)
+    yield Stopped(trainer.finished)
+
+
+def _falls_due(trainer: Trainer, every: float) -> bool:
+    """Whether a multiple of `every` epochs lies between the last update and the one before it."""
+    updates = every * trainer.steps_per_epoch
+    step = trainer.progress.step
+    # rounding keeps 0.1 epochs of 30 updates, 3.0000000000000004, from falling due late
+    return math.floor(round(step / updates, 9)) > math.floor(round((step - 1) / updates, 9))
+
+
+def _validate(trainer: Trainer, directory: RunDirectory, update: Update) -> Iterator[Event]:
+    """Score the validation split, log it, take note of it, and save the checkpoints."""
+    score = trainer.validate()
+    validation_loss = score.nats_per_char if score else None
+    for event in _log(trainer, directory, update, validation_loss):
+        if isinstance(event, Warned):
+            yield event
+    means = trainer.progress.since_validation
+    trainer.progress.since_validation = Means()
+    # a run without a validation split goes by its training loss
+    loss = validation_loss if validation_loss is not None else means.loss
+    is_best = loss is not None and trainer.record_validation(loss)
+    if is_best:
+        yield from _save(trainer, directory, directory.best)
+    yield from _save(trainer, directory, directory.last)
+    yield Validated(means.loss, validation_loss, means.chars_per_s, is_best)
+
+
+def _log(
+    trainer: Trainer, directory: RunDirectory, update: Update, validation_loss: float | None
+) -> Iterator[Event]:
+    """Add a line to the log, with the means since the line before."""
+    progress = trainer.progress
+    means = progress.since_log
+    progress.since_log = Means()
+    values = {
+        "step": progress.step,
+        "epoch": trainer.epoch,
+        "train_loss": means.loss,
+        "validation_loss": validation_loss,
+        "lr": update.lr,
+        "grad_norm": means.norm,
+        "chars_per_s": round(means.chars_per_s, 1),
+    }
+    try:
+        progress.log_bytes = directory.log(values)
+    except RunError as error:
+        yield Warned(f"{error}; training goes on, and the line is written with the next one")
+    yield Logged(means.loss, means.chars_per_s)
+
+
+def _save(trainer: Trainer, directory: RunDirectory, file: Path) -> Iterator[Event]:
+    """Save a checkpoint; if that fails, warn and try once more before the run is given up."""
+    try:
+        trainer.progress.log_bytes = directory.flush_log()
+    except RunError as error:
+        yield Warned(str(error))
+    try:
+        checkpoint.save(file, trainer.snapshot())
+    except CheckpointError as error:
+        yield Warned(f"{error}; trying once more")
+        checkpoint.save(file, trainer.snapshot())
+
+
+def preview(trainer: Trainer) -> str:
+    """A text generated by the model as it stands; the same for the same update, and nothing else moves."""
+    rng = np.random.default_rng([trainer.config.train.seed, trainer.progress.step])
+    corpus, vocabulary = trainer.corpus, trainer.corpus.vocabulary
+    left = trainer.config.run.sample_length
+    by_line = corpus.by_line
+    # the first unit of a text, or the line break before its first line
+    prime = corpus.ids[:1]
+    writer = vocabulary.units.writer()
+    text = ""
+    while left > 0:
+        not_first = vocabulary.line_break if by_line else None  # no line is empty
+        ids = generate(
+            trainer.model, trainer.parameters, prime, Sampling(), rng, vocabulary.unknown, not_first
+        )
+        drawn = list(generate_until(ids, left, lines=int(by_line), line_break=int(prime[0])))
+        text += "".join(writer.write(int(vocabulary.codes[one])) for one in drawn)
+        left -= len(drawn)
+    return (text + writer.finish()).removesuffix("\n" if by_line else "")

@@ -1,0 +1,294 @@
+"""Training: one update at a time, with all the state that it takes to go on exactly.
+
+Nothing here reads or writes files; `loop` does, around it.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from charlm.arrays import Array
+from charlm.config.build import build_model, build_optimizer, build_schedule, planned_steps
+from charlm.config.schema import Config, keys, plain
+from charlm.data.batches import batches_of
+from charlm.data.corpus import Corpus
+from charlm.errors import CheckpointError, DivergenceError, RunError
+from charlm.inference.score import Score, score
+from charlm.optim.schedules import Plateau
+from charlm.runs.checkpoint import Checkpoint
+from charlm.system.workers import shared
+from charlm.training.data_parallel import Updater
+
+
+@dataclass
+class Means:
+    """Sums since the last report, for means that survive a resume."""
+
+    nats: float = 0.0
+    characters: int = 0
+    norms: float = 0.0
+    updates: int = 0
+    seconds: float = 0.0
+
+    @property
+    def loss(self) -> float | None:
+        """Mean training loss in nats per character; None if all updates were dropped."""
+        return self.nats / self.characters if self.characters else None
+
+    @property
+    def norm(self) -> float | None:
+        """Mean gradient norm before clipping; likewise."""
+        return self.norms / self.updates if self.updates else None
+
+    @property
+    def chars_per_s(self) -> float:
+        """Characters trained on a second of training (validation and saving not counted)."""
+        return self.characters / self.seconds if self.seconds else 0.0
+
+    def add(self, report: Update, seconds: float) -> None:
+        """Count one more update."""
+        self.nats += report.loss * report.characters
+        self.characters += report.characters
+        self.norms += report.norm
+        self.updates += 1
+        self.seconds += seconds
+
+
+@dataclass
+class Progress:
+    """Where a run stands: all of its state that is not an array."""
+
+    step: int = 0
+    """Updates done."""
+    plateau: Plateau = field(default_factory=Plateau)
+    best: float | None = None
+    """Lowest validation loss so far, in nats per character."""
+    best_step: int = 0
+    validation: float | None = None
+    """The last validation loss."""
+    waited: int = 0
+    """Validations in a row without improvement."""
+    skipped: int = 0
+    """Updates dropped because they were not finite."""
+    skipped_in_a_row: int = 0
+    """Those of them since the last that was done."""
+    log_bytes: int = 0
+    """Length of the log."""
+    since_log: Means = field(default_factory=Means)
+    since_validation: Means = field(default_factory=Means)
+    total: Means = field(default_factory=Means)
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain JSON values; infinities become None."""
+        values = asdict(self)
+        if math.isinf(self.plateau.best):
+            values["plateau"]["best"] = None
+        return values
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> Progress:
+        """The reverse of `to_json`; raises `KeyError`, `TypeError` or `ValueError` if it is not one."""
+        plateau = dict(values["plateau"])
+        plateau["best"] = math.inf if plateau["best"] is None else plateau["best"]
+        means = {name: Means(**values[name]) for name in ("since_log", "since_validation", "total")}
+        return cls(**{**values, **means, "plateau": Plateau(**plateau)})
+
+
+@dataclass(frozen=True)
+class Update:
+    """What one update did."""
+
+    loss: float
+    """Mean nats per character of its window, before the update."""
+    norm: float
+    """Global norm of the gradient before clipping."""
+    lr: float
+    characters: int
+    dropped: str | None = None
+    """What was not finite, if the update was dropped for it."""
+
+
+SKIPPED_AT_MOST = 10
+"""Updates in a row that are dropped before the run ends all the same."""
+
+
+class Trainer:
+    """A network being trained on a corpus.
+
+    All of its state is in `parameters`, `optimizer`, `carried`, `rng` and `progress`; `snapshot`
+    and `restore` move exactly these.
+
+    Attributes
+    ----------
+    streams
+        What the updates read, window by window.
+    warning
+        Set if the corpus is too small for the configured batch or window.
+    steps_per_epoch, planned_steps
+        Updates in an epoch, and in the whole run.
+    """
+
+    def __init__(
+        self, config: Config, corpus: Corpus, threads: int = 1, dtype: npt.DTypeLike = np.float32
+    ) -> None:
+        if not corpus.usable("train"):
+            size = "no lines" if corpus.by_line else f"{len(corpus.part('train'))} characters"
+            least = "one" if corpus.by_line else "two"
+            raise RunError(
+                f"the training split holds {size}; it takes {least} at least: "
+                "give corpus.split a larger first part, or a longer text"
+            )
+        self.config, self.corpus = config, corpus
+        self.streams, self.warning = batches_of(
+            corpus.part("train"), config.train.batch, config.train.seq_len, config.train.seed
+        )
+        self.model = build_model(config.model, len(corpus.vocabulary))
+        starting, dropping = np.random.SeedSequence(config.train.seed).spawn(2)
+        parameters = self.model.initialise(np.random.default_rng(starting), config.model.init, dtype)
+        self.threads = threads
+        self.optimizer = build_optimizer(config.train, parameters.flat.size, dtype, shared)
+        clip_norm, clip_value = config.train.clip_norm, config.train.clip_value
+        self.updater = Updater(
+            self.model, parameters, self.streams, self.optimizer, threads, clip_norm, clip_value
+        )
+        self.parameters, self.carried = self.updater.parameters, self.updater.carried
+        self.rng = np.random.Generator(np.random.PCG64(dropping))
+        self.steps_per_epoch = self.streams.windows
+        self.planned_steps = planned_steps(config.train, self.steps_per_epoch)
+        self.schedule = build_schedule(config.train, self.steps_per_epoch)
+        self.progress = Progress()
+
+    @property
+    def epoch(self) -> float:
+        """Epochs done; a fraction within one."""
+        return self.progress.step / self.steps_per_epoch
+
+    @property
+    def finished(self) -> bool:
+        """Whether every planned update is done, or patience has run out."""
+        patience = self.config.train.patience
+        return self.progress.step >= self.planned_steps or 0 < patience <= self.progress.waited
+
+    def update(self) -> Update:
+        """Train on the next window: forward, backward, clip, optimise; the state is carried over.
+
+        A loss or gradient that is not finite never reaches the parameters: `train.on_nonfinite`
+        says whether it is a `DivergenceError`, or the update is dropped (ten in a row are an
+        error in any case).
+        """
+        step = self.progress.step
+        if self.streams.begins(step):
+            for layer in self.carried:
+                for array in layer:
+                    array[...] = 0.0
+        loss = self.updater.backpropagate(step, self.rng)
+        norm = self.updater.clip()
+        lr = self.config.train.lr * self.schedule.share(step, self.progress.plateau)
+        dropped = None
+        if math.isfinite(loss) and math.isfinite(norm):
+            self.updater.descend(lr)
+            self.progress.skipped_in_a_row = 0
+        else:
+            dropped = f"gradient of {self.updater.first_not_finite()}" if math.isfinite(loss) else "loss"
+            self._drop(step + 1, dropped)
+        self.progress.step += 1
+        return Update(loss, norm, lr, self.streams.characters(step), dropped)
+
+    def _drop(self, step: int, what: str) -> None:
+        """Go on without an update, or raise `DivergenceError`."""
+        if self.config.train.on_nonfinite == "stop":
+            raise _divergence(step, what)
+        self.progress.skipped += 1
+        self.progress.skipped_in_a_row += 1
+        if self.progress.skipped_in_a_row >= SKIPPED_AT_MOST:
+            raise _divergence(step, what, f", the {SKIPPED_AT_MOST}th update in a row")
+        self.updater.forget_not_finite()
+
+    def validate(self) -> Score | None:
+        """Score the validation split, if there is one, without touching the training state.
+
+        Raises `DivergenceError` if its loss is not finite.
+        """
+        if not self.corpus.usable("validation"):
+            return None
+        text = self.corpus.part("validation")
+        result = score(self.model, self.parameters, text, threads=self.threads)
+        if not math.isfinite(result.nats):
+            raise _divergence(self.progress.step, "validation loss")
+        return result
+
+    def record_validation(self, loss: float) -> bool:
+        """Take note of a validation loss (schedule, patience, best); True if it is the best yet."""
+        progress = self.progress
+        progress.validation = loss
+        progress.plateau = self.schedule.after_validation(loss, progress.plateau)
+        if progress.best is None or loss < progress.best:
+            progress.best, progress.best_step, progress.waited = loss, progress.step, 0
+            return True
+        progress.waited += 1
+        return False
+
+    def snapshot(self) -> Checkpoint:
+        """Everything, as a checkpoint; it shares the trainer's arrays, so save it before going on."""
+        arrays: dict[str, Array] = {f"optimizer/{name}": slot for name, slot in self.optimizer.slots.items()}
+        for number, layer in enumerate(self.carried):
+            for name, array in zip(self.model.cell.states, layer, strict=True):
+                arrays[f"carried/{number}.{name}"] = array
+        progress = {
+            **self.progress.to_json(),
+            "epoch": self.epoch,
+            "optimizer_updates": self.optimizer.updates,
+            "random": copy.deepcopy(self.rng.bit_generator.state),
+        }
+        corpus = {"digest": self.corpus.digest, "characters": len(self.corpus.ids)}
+        return Checkpoint(self.config, self.corpus.vocabulary, self.parameters, corpus, progress, arrays)
+
+    def restore(self, checkpoint: Checkpoint, where: str) -> None:
+        """Go on where `checkpoint` was made.
+
+        Raises `RunError` if that would make nonsense, naming what differs, and `CheckpointError`
+        if training state is missing.
+        """
+        if checkpoint.corpus.get("digest") != self.corpus.digest:
+            raise RunError(f"{where}: the corpus is not the one that this run was trained on")
+        now, then = self.config.flat(), checkpoint.config.flat()
+        for dotted, _, _, known in keys():
+            if known.fixed and now[dotted] != then[dotted]:
+                raise RunError(
+                    f"{where}: {dotted} is {plain(then[dotted])} in this run and cannot become "
+                    f"{plain(now[dotted])}; start a new run with --out"
+                )
+        try:
+            values = dict(checkpoint.progress)
+            values.pop("epoch")
+            updates = int(values.pop("optimizer_updates"))
+            self.rng.bit_generator.state = values.pop("random")
+            self.progress = Progress.from_json(values)
+            for name, slot in self.optimizer.slots.items():
+                _fill(slot, checkpoint.training[f"optimizer/{name}"])
+            for number, layer in enumerate(self.carried):
+                for name, array in zip(self.model.cell.states, layer, strict=True):
+                    _fill(array, checkpoint.training[f"carried/{number}.{name}"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise CheckpointError(f"{where} lacks the training state that it takes to resume") from error
+        self.optimizer.updates = updates
+        self.parameters.flat[...] = checkpoint.parameters.flat
+
+
+def _fill(array: Array, values: Array) -> None:
+    """Copy values of the same shape; raises `ValueError` for any other."""
+    if values.shape != array.shape:
+        raise ValueError(f"an array of shape {values.shape} where {array.shape} is kept")
+    array[...] = values
+
+
+def _divergence(step: int, what: str, more: str = "") -> DivergenceError:
+    return DivergenceError(
+        f"update {step}: the {what} is not a finite number{more}; try a lower train.lr or train.clip_norm"
+    )

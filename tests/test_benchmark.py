@@ -1,0 +1,72 @@
+"""The benchmark: what it counts by hand, and what it prints."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from conftest import Run, make_trainer
+
+from charlm.benchmark import needed_bytes, training_flops
+
+KEYS = {
+    *("cell", "hidden", "layers", "batch", "seq_len", "vocab", "parameters", "threads", "peak_rss_mb"),
+    *("train_chars_per_s", "sample_chars_per_s", "eval_chars_per_s"),
+    *("train_gflops", "matmul_gflops", "fraction_of_matmul"),
+}
+
+SMALL = (
+    "--set",
+    "model.hidden=24",
+    "--set",
+    "train.batch=8",
+    "--set",
+    "train.seq_len=10",
+    "--seconds",
+    "0.05",
+)
+
+
+@pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])
+def test_json(charlm: Run, cell: str) -> None:
+    """The JSON holds the fixed keys, the shape that was asked for, and speeds that fit together."""
+    shape = ("--set", f"model.cell={cell}", "--set", "model.layers=1", "--vocab", "300", "--threads", "1")
+    values = json.loads(charlm("bench", *SMALL, *shape, "--json").stdout)
+    assert values.keys() >= KEYS
+    assert (values["cell"], values["hidden"], values["vocab"], values["threads"]) == (cell, 24, 300, 1)
+    assert all(values[key] > 0 for key in KEYS - {"cell"})
+    assert values["fraction_of_matmul"] == pytest.approx(values["train_gflops"] / values["matmul_gflops"])
+    gates = {"rnn": 1, "lstm": 4, "gru": 3}[cell]
+    flops = 6 * (gates * 24 * 24 + 24 * 300)
+    assert values["train_gflops"] == pytest.approx(values["train_chars_per_s"] * flops / 1e9)
+
+
+def test_text(charlm: Run) -> None:
+    """Without --json the same is printed for people, the run's length and the memory included."""
+    shown = charlm("bench", *SMALL).stdout
+    for word in ("training", "generating", "evaluating", "GFLOP/s", "memory", "2 x 24 lstm", "vocabulary 65"):
+        assert word in shown
+
+
+def test_a_configured_text_gives_the_duration(charlm: Run, tmp_path: Path) -> None:
+    """With a text to train on, its vocabulary is the default, and the length of the run is estimated."""
+    (tmp_path / "text.txt").write_text("abcde" * 200)
+    (tmp_path / "small.yaml").write_text("corpus: {path: text.txt}\ntrain: {epochs: 4}\n")
+    values = json.loads(charlm("bench", "--config", "small.yaml", *SMALL, "--json").stdout)
+    assert values["vocab"] == 5
+    assert values["epoch_seconds"] == pytest.approx(899 / values["train_chars_per_s"])
+    assert values["run_seconds"] == pytest.approx(4 * values["epoch_seconds"])
+    assert "s the whole run" in charlm("bench", "--config", "small.yaml", *SMALL).stdout
+
+
+def test_arithmetic_and_memory_by_hand(tmp_path: Path) -> None:
+    """Operations a character and bytes on paper are those of a sum made by hand."""
+    trainer = make_trainer(tmp_path, model__hidden=6, model__layers=2, train__batch=4, train__seq_len=7)
+    V, H = len(trainer.corpus.vocabulary), 6
+    assert training_flops(trainer) == 6 * (3 * 4 * H * H + H * V)
+    parameters = 4 * (V * H + H * H + H) + 4 * (2 * H * H + H) + H * V + V
+    assert trainer.parameters.flat.size == parameters
+    # of each step and layer: four gates and their gradients, h and c; of each step: dh and the logits
+    activations = 4 * 7 * (2 * (8 + 2) * H + H + V)
+    assert needed_bytes(trainer) == 4 * (4 * parameters + activations)

@@ -1,0 +1,105 @@
+"""How the next character is chosen, and how a text is generated."""
+
+from __future__ import annotations
+
+from itertools import islice
+
+import numpy as np
+import pytest
+from conftest import FORMS, make_model, make_window
+
+from charlm.inference.generate import Sampling, generate, generate_until
+from charlm.nn.workspace import Workspace
+
+LOGITS = np.log(np.array([0.1, 0.4, 0.2, 0.05, 0.25], np.float32))
+
+
+@pytest.mark.parametrize(
+    ("choice", "expected"),
+    [
+        (Sampling(), [0.1, 0.4, 0.2, 0.05, 0.25]),
+        (Sampling(temperature=0.5), np.array([1, 16, 4, 0.25, 6.25]) / 27.5),
+        (Sampling(top_k=2), [0, 0.4 / 0.65, 0, 0, 0.25 / 0.65]),
+        (Sampling(top_k=9), [0.1, 0.4, 0.2, 0.05, 0.25]),
+        (Sampling(top_p=0.6), [0, 0.4 / 0.65, 0, 0, 0.25 / 0.65]),
+        (Sampling(top_p=0.7), np.array([0, 0.4, 0.2, 0, 0.25]) / 0.85),
+        (Sampling(top_p=1e-9), [0, 1, 0, 0, 0]),
+        # of the three likeliest, 0.4 + 0.25 of 0.85 is 0.76
+        (Sampling(top_k=3, top_p=0.75), [0, 0.4 / 0.65, 0, 0, 0.25 / 0.65]),
+    ],
+)
+def test_probabilities(choice: Sampling, expected: list[float]) -> None:
+    """Temperature, top-k and top-p shape the distribution as they say, in this order."""
+    weights = choice.weights(LOGITS)
+    np.testing.assert_allclose(weights / weights.sum(), expected, atol=1e-7)
+
+
+@pytest.mark.parametrize("choice", [Sampling(), Sampling(top_k=3), Sampling(temperature=2, top_p=0.9)])
+def test_draws_follow_the_probabilities(choice: Sampling) -> None:
+    """Over many draws, each unit comes as often as its probability says, and excluded ones never."""
+    rng, draws = np.random.default_rng(0), 20_000
+    counts = np.bincount([choice.draw(LOGITS, rng) for _ in range(draws)], minlength=5)
+    p = choice.weights(LOGITS) / choice.weights(LOGITS).sum()
+    assert (np.abs(counts - draws * p) <= 5 * np.sqrt(draws * p * (1 - p)) + 1e-9).all()
+
+
+def test_greedy_takes_the_likeliest() -> None:
+    """Greedy choice takes the largest logit, the first of equals, whatever the other settings."""
+    rng = np.random.default_rng(0)
+    assert Sampling(greedy=True, temperature=50).draw(LOGITS, rng) == 1
+    assert Sampling(greedy=True).draw(np.zeros(3, np.float32), rng) == 0
+
+
+def test_extreme_logits_and_temperatures() -> None:
+    """Huge logits and tiny temperatures neither overflow nor draw what is impossible."""
+    rng = np.random.default_rng(0)
+    logits = np.array([-1e30, 1e30, 0], np.float32)
+    assert {Sampling(temperature=t).draw(logits, rng) for t in (1e-8, 1.0, 1e3)} == {1}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_state_is_carried_one_character_at_a_time(form: str) -> None:
+    """Greedy generation equals running the network anew over everything so far at each step."""
+    model = make_model(form, layers=2)
+    parameters, x, _, _ = make_window(model, T=230, B=1)
+    prime = x[:, 0]
+    drawn = list(
+        islice(generate(model, parameters, prime, Sampling(greedy=True), np.random.default_rng()), 12)
+    )
+    text = list(prime)
+    for unit in drawn:
+        logits, _, _ = model.forward(
+            parameters, np.array(text)[:, None], model.zero_state(1, np.float64), Workspace()
+        )
+        assert unit == int(logits[-1, 0].argmax())
+        text.append(unit)
+
+
+def test_seed_decides() -> None:
+    """The same seed gives the same text, another seed another; also without a prime."""
+    model = make_model("lstm")
+    parameters, x, _, _ = make_window(model)
+    for prime in (x[:, 0], x[:0, 0]):
+        texts = [
+            list(islice(generate(model, parameters, prime, Sampling(), np.random.default_rng(seed)), 40))
+            for seed in (1, 1, 2)
+        ]
+        assert texts[0] == texts[1] != texts[2]
+
+
+@pytest.mark.parametrize(
+    ("length", "stop", "expected"),
+    [
+        (5, [], [0, 1, 2, 3, 4]),
+        (0, [], []),
+        (9, [2, 3], [0, 1, 2, 3]),
+        (3, [2, 3], [0, 1, 2]),
+        (9, [3, 2], [0, 1, 2, 3, 4, 5, 6, 7, 8]),
+        (9, [0], [0]),
+    ],
+)
+def test_generate_until(length: int, stop: list[int], expected: list[int]) -> None:
+    """A text ends after its length, or sooner behind the stop text."""
+    source = iter(range(100))
+    assert list(generate_until(source, length, np.array(stop, int))) == expected
+    assert next(source) == len(expected)

@@ -1,0 +1,187 @@
+"""Scores of a text, however it is cut for speed."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from conftest import FORMS, make_model
+
+from charlm.arrays import Array, Ids
+from charlm.data.lines import Lines
+from charlm.inference import score as evaluate
+from charlm.inference.decoder import Decoder
+from charlm.inference.score import Score, score
+from charlm.nn.model import Model, States
+from charlm.nn.parameters import Parameters
+from charlm.nn.workspace import Workspace
+
+
+def _model(form: str, memory: float = 0.0) -> tuple[Model, Parameters]:
+    """A float64 model; `memory` moves the gates' biases towards keeping what is there."""
+    model = make_model(form, layers=2, hidden=8, vocab=6)
+    parameters = model.initialise(np.random.default_rng(4), "orthogonal", np.float64)
+    for name, array in parameters.items():
+        if name.endswith(".b") and len(array) > 1 and memory:
+            array[1] = memory  # the LSTM's forget gate, the GRU's z
+    parameters["output.W"][...] *= 4
+    return model, parameters
+
+
+def _one_by_one(model: Model, parameters: Parameters, ids: Ids, window: int | None = None) -> float:
+    """The slow twin: one character at a time, one stream, a textbook softmax."""
+    workspace, nats = Workspace(), 0.0
+    for place in range(len(ids) - 1):
+        if place == 0 or (window and place % window == 0):
+            state = model.zero_state(1, np.float64)
+        logits, state, _ = model.forward(parameters, ids[place].reshape(1, 1), state, workspace)
+        p = np.exp(logits[0, 0]) / np.exp(logits[0, 0]).sum()
+        nats -= math.log(p[ids[place + 1]])
+    return nats
+
+
+@pytest.mark.parametrize("window", [None, 1, 7, 100, 250, 1499, 5000])
+def test_equals_one_character_at_a_time(window: int | None) -> None:
+    """Every protocol gives the nats of feeding the text one character at a time."""
+    model, parameters = _model("gru after")
+    ids = np.random.default_rng(1).integers(0, 6, 1500)
+    result = score(model, parameters, ids, window)
+    assert result.characters == 1499
+    assert result.nats == pytest.approx(_one_by_one(model, parameters, ids, window), rel=1e-9)
+
+
+@pytest.mark.parametrize("window", [None, 130])
+def test_workers_share_the_work(window: int | None) -> None:
+    """Three workers give the score that one gives."""
+    model, parameters = _model("lstm")
+    ids = np.random.default_rng(1).integers(0, 6, 13_007)
+    one, three = (score(model, parameters, ids, window, threads) for threads in (1, 3))
+    assert three.nats == pytest.approx(one.nats, rel=1e-12)
+
+
+@pytest.mark.parametrize("memory", [0.0, 4.0])
+@pytest.mark.parametrize("form", FORMS)
+def test_parallel_streams_equal_one_stream(form: str, memory: float) -> None:
+    """A text scored in parallel streams has the nats a character of one stream, to 1e-5."""
+    model, parameters = _model(form, memory)
+    ids = np.random.default_rng(1).integers(0, 6, 5003)
+    single = evaluate._Scorer(model, parameters, ids).single()
+    assert score(model, parameters, ids).nats == pytest.approx(single, abs=1e-5 * len(ids))
+
+
+def test_streams_that_never_forget_are_scored_as_one() -> None:
+    """A network whose state depends on its start for ever is scored as one stream, exactly."""
+    # a latch: the first character decides the sign of h, and no later one can change it
+    model = make_model("rnn", hidden=1, vocab=2)
+    parameters = Parameters(model.shapes(), np.float64)
+    parameters["layers.0.Wh"][...] = 5.0
+    parameters["output.W"][...] = [[3.0, -3.0]]
+    parameters["layers.0.Wx"][...] = [[[0.5], [-0.5]]]
+    ids = np.random.default_rng(1).integers(0, 2, 4000)
+    assert len(set(ids[:3999:1333])) == 2, "neighbouring streams must latch differently"
+    scorer = evaluate._Scorer(model, parameters, ids)
+    calls: list[int] = []
+    single = scorer.single
+
+    def counted() -> float:
+        calls.append(len(ids))
+        return single()
+
+    scorer.single = counted  # type: ignore[method-assign]
+    assert scorer.carried() == pytest.approx(single(), rel=1e-12)
+    assert calls == [4000]
+
+
+def test_units() -> None:
+    """Bits are nats / ln 2, perplexity is exp(nats), and infinite rather than an error."""
+    result = Score(nats=3 * math.log(8), characters=3)
+    assert result.nats_per_char == pytest.approx(math.log(8))
+    assert result.bits_per_char == pytest.approx(3)
+    assert result.perplexity == pytest.approx(8)
+    assert Score(1e6, 1).perplexity == math.inf
+
+
+def test_too_short_a_text_is_refused() -> None:
+    """One character cannot be scored: nothing stands before it."""
+    with pytest.raises(ValueError, match="two characters"):
+        score(*_model("rnn"), np.array([1]))
+
+
+def _lines(lengths: list[int], share: float = 1.0) -> Lines:
+    """A share of lines of these lengths over the ids 1 to 5, the line break being 0."""
+    text = np.random.default_rng(2).integers(1, 6, 1 + sum(lengths))
+    text[np.cumsum([0, *lengths])] = 0
+    return Lines.of(text.astype(np.uint8), 0).split((share, 1 - share, 0.0))[0]
+
+
+def _line_by_line(model: Model, parameters: Parameters, lines: Lines) -> float:
+    """The slow twin: one line at a time, each character alone, a textbook softmax."""
+    nats = 0.0
+    for place, length in zip(lines.places.tolist(), lines.lengths.tolist(), strict=True):
+        stepper = Decoder(model, parameters, model.zero_state(1, parameters.flat.dtype))
+        for k in range(place, place + length):
+            logits = stepper.step(int(lines.ids[k - 1])).astype(np.float64)
+            nats -= math.log(np.exp(logits[lines.ids[k]]) / np.exp(logits).sum())
+    return nats
+
+
+MANY = [2 + (7 * n) % 23 for n in range(700)]
+"""Three groups of lines, of all lengths from 2 to 24."""
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize(
+    "lengths",
+    [[2], [3, 2], [101, 100, 250], MANY, [*MANY[:90], 24, 25, 26, 51, 99, 330]],
+    ids=["one", "two", "long", "many", "one far longer"],
+)
+@pytest.mark.parametrize(("dtype", "exact"), [(np.float64, 1e-12), (np.float32, 1e-6)])
+def test_lines_are_scored_as_if_each_were_alone(
+    lengths: list[int], threads: int, dtype: type, exact: float
+) -> None:
+    """Lines side by side have the nats of each by itself, fed one character at a time."""
+    model, parameters = _model("gru after")
+    parameters = Parameters(parameters.shapes, flat=parameters.flat.astype(dtype))
+    lines = _lines(lengths)
+    result = score(model, parameters, lines, threads=threads)
+    assert result.characters == sum(lengths)
+    assert result.nats == pytest.approx(_line_by_line(model, parameters, lines), rel=exact)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_part_of_the_lines_is_scored_alone(form: str) -> None:
+    """Only the lines of the part count, with every cell, though others stand between them."""
+    model, parameters = _model(form)
+    lines = _lines(MANY, 0.4)
+    result = score(model, parameters, lines)
+    assert result.characters == lines.characters < sum(MANY) / 2
+    assert result.nats == pytest.approx(_line_by_line(model, parameters, lines), rel=1e-12)
+
+
+def test_lines_that_have_ended_give_up_their_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One line far longer than the others is read on alone, not beside hundreds of rows of padding."""
+    model, parameters = _model("rnn")
+    lines = _lines([*MANY[:255], 2000])
+    seen: list[int] = []
+    piece = evaluate._Scorer.piece
+
+    def counted(self: evaluate._Scorer, starts: Ids, steps: int, state: States) -> tuple[Array, States]:
+        seen.append(len(starts) * steps)
+        return piece(self, starts, steps, state)
+
+    monkeypatch.setattr(evaluate._Scorer, "piece", counted)
+    score(model, parameters, lines)
+    assert lines.characters <= sum(seen) < 2 * lines.characters
+
+
+def test_windows_of_lines_are_refused() -> None:
+    """A line is scored whole: there is no window to ask for."""
+    with pytest.raises(ValueError, match="not in windows"):
+        score(*_model("rnn"), _lines([3, 4]), window=5)
+
+
+def test_no_lines_are_refused() -> None:
+    """Where there is no line there is nothing to score."""
+    with pytest.raises(ValueError, match="two characters"):
+        score(*_model("rnn"), _lines([]))

@@ -1,0 +1,513 @@
+"""The trainer: it learns, it stops before nonsense, and it resumes bit for bit."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from conftest import make_trainer
+
+from charlm.arrays import Ids
+from charlm.data.batches import Window
+from charlm.errors import DivergenceError, RunError
+from charlm.nn.parameters import Parameters
+from charlm.nn.workspace import Workspace
+from charlm.optim.optimizers import OPTIMIZERS
+from charlm.runs import checkpoint
+from charlm.training.trainer import Trainer
+
+CELLS: list[dict[str, Any]] = [
+    {"model__cell": "rnn"},
+    {"model__cell": "lstm"},
+    {"model__cell": "gru"},
+    {"model__cell": "gru", "model__gru_reset": "before"},
+]
+
+
+def _state(trainer: Trainer) -> dict[str, Any]:
+    """Everything a checkpoint holds, but measured times, as comparable values."""
+    snapshot = trainer.snapshot()
+    progress = {
+        name: {key: item for key, item in value.items() if key != "seconds"}
+        if isinstance(value, dict)
+        else value
+        for name, value in snapshot.progress.items()
+    }
+    arrays = {**snapshot.training, "parameters": snapshot.parameters.flat}
+    return progress | {name: array.tobytes() for name, array in arrays.items()}
+
+
+def _advance(trainer: Trainer, updates: int) -> list[float]:
+    reports = []
+    for _ in range(updates):
+        report = trainer.update()
+        reports += [report.loss, report.norm, report.lr]
+        if trainer.progress.step % 7 == 0:
+            trainer.record_validation(report.loss)
+    return reports
+
+
+@pytest.mark.parametrize("mask", ["window", "step"])
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize("cell", CELLS, ids=lambda cell: "-".join(cell.values()))
+def test_resume_is_exact(tmp_path: Path, cell: dict[str, Any], optimizer: str, mask: str) -> None:
+    """20 updates, a checkpoint on disk, a new trainer and 20 more equal 40, bit for bit."""
+    values = {
+        **cell,
+        "model__dropout": 0.3,
+        "model__dropout_mask": mask,
+        "train__optimizer": optimizer,
+        "train__schedule": "plateau",
+        "train__lr_patience": 0,
+    }
+    whole = make_trainer(tmp_path, **values)
+    expected = _advance(whole, 40)
+
+    first = make_trainer(tmp_path, **values)
+    got = _advance(first, 20)
+    checkpoint.save(tmp_path / "last.npz", first.snapshot())
+    second = make_trainer(tmp_path, **values)
+    second.restore(checkpoint.load(tmp_path / "last.npz"), "run")
+    got += _advance(second, 20)
+
+    assert got == expected
+    assert _state(second) == _state(whole)
+
+
+@pytest.mark.parametrize("forgotten", ["optimizer", "carried", "random", "plateau"])
+def test_the_resume_test_would_notice(tmp_path: Path, forgotten: str) -> None:
+    """A resume that forgot one part of the state would not equal the uninterrupted run."""
+    values = {
+        "model__dropout": 0.3,
+        "train__schedule": "plateau",
+        "train__lr_patience": 0,
+        "train__lr_decay": 0.5,
+    }
+    whole, broken = make_trainer(tmp_path, **values), make_trainer(tmp_path, **values)
+    # the checkpoint is taken within an epoch: at its start the carried state is zero anyway
+    expected = _advance(whole, 38)[-3:]
+    _advance(broken, 31)
+    if forgotten == "optimizer":
+        broken.optimizer.slots["m"][...] = 0
+    elif forgotten == "carried":
+        broken.carried[1][0][...] = 0
+    elif forgotten == "random":
+        broken.rng = np.random.default_rng(0)
+    else:
+        broken.progress.plateau = dataclasses.replace(broken.progress.plateau, share=1.0)
+    assert _advance(broken, 7)[-3:] != expected
+
+
+@pytest.mark.parametrize("cell", CELLS, ids=lambda cell: "-".join(cell.values()))
+def test_it_learns(tmp_path: Path, cell: dict[str, Any]) -> None:
+    """Every cell learns a repeated text far below the entropy of its characters."""
+    trainer = make_trainer(tmp_path, **cell, model__hidden=32, model__layers=1, train__lr=0.01)
+    losses = [trainer.update().loss for _ in range(250)]
+    assert losses[0] > 3.0
+    assert np.mean(losses[-10:]) < 0.8
+
+
+def test_state_is_carried_within_an_epoch_and_dropped_at_its_end(tmp_path: Path) -> None:
+    """The first window of an epoch begins from zeros, every other from where the last one ended."""
+    trainer = make_trainer(tmp_path)
+    seen: list[tuple[bool, bool]] = []
+    forward = type(trainer.model).forward
+    after = [""]
+
+    def spy(model: Any, parameters: Any, x: Any, state: Any, *rest: Any) -> Any:
+        zero = not any(array.any() for layer in state for array in layer)
+        seen.append((zero, repr(state) == after[0]))
+        result = forward(model, parameters, x, state, *rest)
+        after[0] = repr(result[1])
+        return result
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(type(trainer.model), "forward", spy)
+        _advance(trainer, 2 * trainer.steps_per_epoch)
+    epoch = [(True, False)] + [(False, True)] * (trainer.steps_per_epoch - 1)
+    assert seen == 2 * epoch
+
+
+def test_validation_does_not_touch_training(tmp_path: Path) -> None:
+    """Training with validations in between equals training without."""
+    plain, interrupted = (
+        make_trainer(tmp_path, model__dropout=0.3),
+        make_trainer(tmp_path, model__dropout=0.3),
+    )
+    _advance(plain, 20)
+    for _ in range(20):
+        _advance(interrupted, 1)
+        score = interrupted.validate()
+        assert score is not None
+        assert score.characters == len(interrupted.corpus.part("validation")) - 1
+    assert _state(plain) == _state(interrupted)
+
+
+@pytest.mark.parametrize("where", ["loss", "gradient"])
+def test_what_is_not_finite_never_reaches_the_parameters(tmp_path: Path, where: str) -> None:
+    """A loss or gradient that is not finite stops training, named, with the parameters as they were."""
+    trainer = make_trainer(tmp_path)
+    _advance(trainer, 3)
+    if where == "loss":
+        trainer.parameters["output.b"][2] = np.nan
+    before = trainer.parameters.flat.copy(), {n: s.copy() for n, s in trainer.optimizer.slots.items()}
+    backpropagate = trainer.updater.backpropagate
+
+    def broken(number: int, rng: np.random.Generator) -> float:
+        loss = backpropagate(number, rng)
+        trainer.updater.gradients.flat[17] = np.inf
+        return loss
+
+    with pytest.MonkeyPatch.context() as patch:
+        if where == "gradient":
+            patch.setattr(trainer.updater, "backpropagate", broken)
+        what = {"loss": "loss", "gradient": "gradient of layers.0.Wx"}[where]
+        with pytest.raises(DivergenceError, match=f"update 4: the {what} is not a finite number"):
+            trainer.update()
+    np.testing.assert_array_equal(trainer.parameters.flat, before[0])
+    for name, slot in before[1].items():
+        np.testing.assert_array_equal(trainer.optimizer.slots[name], slot)
+
+
+def _spoil(trainer: Trainer, patch: pytest.MonkeyPatch, updates: range) -> None:
+    """Make the gradient, and the state that is carried on, not finite in these updates."""
+    backpropagate = trainer.updater.backpropagate
+
+    def broken(number: int, rng: np.random.Generator) -> float:
+        loss = backpropagate(number, rng)
+        if trainer.progress.step + 1 in updates:
+            trainer.updater.gradients["output.W"][1, 1] = np.nan
+            trainer.carried[0][0][1, 0] = np.inf
+        return loss
+
+    patch.setattr(trainer.updater, "backpropagate", broken)
+
+
+def test_updates_that_are_not_finite_can_be_skipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With `skip` such an update is dropped, counted and told, spoilt streams begin anew."""
+    trainer = make_trainer(tmp_path, train__on_nonfinite="skip")
+    _spoil(trainer, monkeypatch, range(3, 5))
+    trainer.update()
+    trainer.update()
+    before, moments = trainer.parameters.flat.copy(), trainer.optimizer.slots["m"].copy()
+    assert [trainer.update().dropped for _ in range(2)] == ["gradient of output.W"] * 2
+    np.testing.assert_array_equal(trainer.parameters.flat, before)
+    np.testing.assert_array_equal(trainer.optimizer.slots["m"], moments)
+    assert (trainer.progress.step, trainer.optimizer.updates) == (4, 2)
+    assert (trainer.progress.skipped, trainer.progress.skipped_in_a_row) == (2, 2)
+    assert trainer.carried[0][0][1].tolist() == [0.0] * 6
+    assert np.isfinite([trainer.update().loss for _ in range(3)]).all()
+    assert (trainer.progress.skipped, trainer.progress.skipped_in_a_row) == (2, 0)
+
+
+def test_ten_skipped_updates_in_a_row_end_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nine may pass; the tenth in a row is an error, also when the run was resumed in between."""
+    trainer = make_trainer(tmp_path, train__on_nonfinite="skip", train__epochs=9.0)
+    _spoil(trainer, monkeypatch, range(2, 11))
+    _advance(trainer, 12)
+    assert trainer.progress.skipped == 9
+    _spoil(trainer, monkeypatch, range(13, 99))
+    for _ in range(5):
+        trainer.update()
+    saved = trainer.snapshot()
+    checkpoint.save(tmp_path / "five.npz", saved)
+    again = make_trainer(tmp_path, train__on_nonfinite="skip", train__epochs=9.0)
+    again.restore(checkpoint.load(tmp_path / "five.npz"), "five")
+    _spoil(again, monkeypatch, range(13, 99))
+    for _ in range(4):
+        again.update()
+    with pytest.raises(
+        DivergenceError, match=r"update 22: the gradient of output\.W .* the 10th update in a row"
+    ):
+        again.update()
+
+
+def test_patience(tmp_path: Path) -> None:
+    """Training ends after so many validations in a row without improvement, and not before."""
+    trainer = make_trainer(tmp_path, train__patience=2)
+    ended = []
+    for loss in (3.0, 2.0, 2.5, 1.9, 2.0, 1.95):
+        trainer.record_validation(loss)
+        ended.append(trainer.finished)
+    assert ended == [False, False, False, False, False, True]
+    assert trainer.progress.best == 1.9
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("model__hidden", 7),
+        ("model__cell", "gru"),
+        ("model__layers", 1),
+        ("train__batch", 3),
+        ("train__seq_len", 5),
+        ("train__optimizer", "sgd"),
+        ("train__seed", 2),
+        ("corpus__split", (0.7, 0.3, 0.0)),
+    ],
+)
+def test_resuming_with_another_network_is_refused(tmp_path: Path, key: str, value: Any) -> None:
+    """A change that would make nonsense of a run is refused, and the message names it."""
+    saved = make_trainer(tmp_path).snapshot()
+    with pytest.raises(RunError, match=key.replace("__", ".")):
+        make_trainer(tmp_path, **{key: value}).restore(saved, "run")
+
+
+def test_resuming_on_another_text_is_refused(tmp_path: Path) -> None:
+    """A corpus whose contents changed is not gone on with."""
+    saved = make_trainer(tmp_path).snapshot()
+    (tmp_path / "text.txt").write_text((tmp_path / "text.txt").read_text().upper())
+    with pytest.raises(RunError, match="corpus is not the one"):
+        make_trainer(tmp_path).restore(saved, "run")
+
+
+def test_more_epochs_are_accepted(tmp_path: Path) -> None:
+    """A finished run goes on when it is given more epochs."""
+    trainer = make_trainer(tmp_path, train__epochs=1.0)
+    _advance(trainer, trainer.planned_steps)
+    assert trainer.finished
+    longer = make_trainer(tmp_path, train__epochs=2.0)
+    longer.restore(trainer.snapshot(), "run")
+    assert not longer.finished
+    assert longer.progress.step == trainer.progress.step
+
+
+def test_a_small_text_shrinks_the_batch(tmp_path: Path) -> None:
+    """A text too small for the batch is trained on all the same, with a warning that says how."""
+    trainer = make_trainer(tmp_path, train__batch=1000)
+    assert trainer.warning is not None
+    assert f"train.batch from 1000 to {trainer.streams.batch}" in trainer.warning
+    _advance(trainer, 2)
+    assert make_trainer(tmp_path).warning is None
+
+
+@pytest.mark.parametrize("transport", ["processes", "threads"])
+@pytest.mark.parametrize("mask", ["window", "step"])
+@pytest.mark.parametrize("cell", CELLS, ids=lambda cell: "-".join(cell.values()))
+def test_workers_share_the_work(
+    tmp_path: Path, cell: dict[str, Any], mask: str, transport: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Three workers, processes or threads, compute what one does but for the order of float64 sums."""
+    if transport == "threads":
+        monkeypatch.setattr("charlm.system.workers._FORKS", False)
+    values = {**cell, "model__dropout": 0.3, "model__dropout_mask": mask, "train__batch": 13}
+    alone, together = (make_trainer(tmp_path, threads, np.float64, **values) for threads in (1, 3))
+    assert len(together.updater._team._parts) == 3
+    np.testing.assert_allclose(_advance(together, 12), _advance(alone, 12), rtol=1e-9)
+    np.testing.assert_allclose(together.parameters.flat, alone.parameters.flat, rtol=0, atol=1e-9)
+    for mine, theirs in zip(together.carried, alone.carried, strict=True):
+        np.testing.assert_allclose(mine, theirs, rtol=0, atol=1e-9)
+
+
+def test_workers_leave_no_chance(tmp_path: Path) -> None:
+    """With the same number of workers, two runs are the same to the last bit."""
+    first, again = (make_trainer(tmp_path, 3, train__batch=13, model__dropout=0.2) for _ in range(2))
+    assert _advance(first, 25) == _advance(again, 25)
+    assert _state(first) == _state(again)
+
+
+def test_a_training_split_of_one_character_is_refused(tmp_path: Path) -> None:
+    """There must be something to predict in the training split."""
+    with pytest.raises(RunError, match="training split holds 1 characters"):
+        make_trainer(tmp_path, corpus__split=(0.004, 0.996, 0.0))
+
+
+WORDS = [("abcdefghijklmnop" * 2)[n % 11 : n % 11 + 1 + 5 * n % 13] for n in range(45)]
+"""Lines of 2 to 14 characters, the line break counted."""
+
+
+def make_line_trainer(
+    directory: Path,
+    threads: int = 1,
+    dtype: npt.DTypeLike = np.float32,
+    words: list[str] = WORDS,
+    **values: Any,
+) -> Trainer:
+    """A small trainer on `words`, each a line; nine batches of four of them, in windows of at most 7."""
+    (directory / "text.txt").write_text("".join(f"{word}\n" for word in words))
+    return make_trainer(directory, threads, dtype, corpus__mode="lines", **values)
+
+
+def _gradients_one_line_at_a_time(trainer: Trainer, windows: list[Window]) -> list[tuple[float, Parameters]]:
+    """The slow twin: mean loss and gradients of a batch's windows, each line alone, without padding."""
+    model, parameters = trainer.model, trainer.parameters
+    states = [model.zero_state(1, np.float64) for _ in range(trainer.streams.batch)]
+    results = []
+    for x, y, mask in windows:
+        real = np.ones(x.shape, bool) if mask is None else mask
+        total, nats = parameters.zeros_like(), 0.0
+        for b in range(x.shape[1]):
+            T = int(real[:, b].sum())
+            if T == 0:
+                continue
+            workspace, own = Workspace(), parameters.zeros_like()
+            logits, states[b], tape = model.forward(parameters, x[:T, b : b + 1], states[b], workspace)
+            p = np.exp(logits[:, 0]) / np.exp(logits[:, 0]).sum(axis=1, keepdims=True)
+            onehot = np.eye(model.vocab)[y[:T, b]]
+            nats -= float(np.log((p * onehot).sum(axis=1)).sum())
+            dlogits = ((p - onehot) / real.sum())[:, None]
+            model.backward(parameters, own, tape, dlogits, workspace)
+            total.flat += own.flat
+        results.append((nats / float(real.sum()), total))
+    return results
+
+
+def _gradients(trainer: Trainer) -> list[tuple[float, Parameters]]:
+    """Mean loss and gradients of every window of an epoch, as the trainer computes them."""
+    results = []
+    for step in range(trainer.steps_per_epoch):
+        if trainer.streams.begins(step):
+            for array in (array for layer in trainer.carried for array in layer):
+                array[...] = 0.0
+        loss = trainer.updater.backpropagate(step, trainer.rng)
+        trainer.updater.clip()
+        results.append((loss, trainer.updater.gradients.copy()))
+    return results
+
+
+def _differ(first: list[tuple[float, Parameters]], second: list[tuple[float, Parameters]]) -> float:
+    """The largest difference of a loss or a gradient."""
+    return max(
+        max(abs(mine - theirs), float(np.abs(ours.flat - others.flat).max()))
+        for (mine, ours), (theirs, others) in zip(first, second, strict=True)
+    )
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("cell", CELLS, ids=lambda cell: "-".join(cell.values()))
+def test_padding_changes_no_gradient(tmp_path: Path, cell: dict[str, Any], threads: int) -> None:
+    """Lines side by side, with padding, have the mean loss and gradients of each line run alone."""
+    trainer = make_line_trainer(tmp_path, threads, np.float64, **cell, train__batch=8)
+    windows = [trainer.streams.window(step) for step in range(trainer.steps_per_epoch)]
+    begins = [step for step in range(len(windows)) if trainer.streams.begins(step)]
+    assert len(trainer.updater._team._parts) == threads
+    assert len(begins) < len(windows), "no line is cut"
+    assert any(real is not None and (~real).all(axis=0).any() for _, _, real in windows), "no row is empty"
+    expected = []
+    for first, stop in zip(begins, [*begins[1:], len(windows)], strict=True):
+        expected += _gradients_one_line_at_a_time(trainer, windows[first:stop])
+    assert _differ(_gradients(trainer), expected) < 1e-12
+
+
+@pytest.mark.parametrize("heeded", [True, False])
+def test_what_padding_holds_does_not_matter(
+    tmp_path: Path, heeded: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Other ids in the padding change nothing; and much, where it is not said to be padding."""
+    trainer = make_line_trainer(tmp_path, dtype=np.float64)
+    expected = _gradients(trainer)
+    window = trainer.streams.window
+    rng = np.random.default_rng(0)
+
+    def other(ids: Ids, real: npt.NDArray[np.bool]) -> Ids:
+        return np.where(real, ids, rng.integers(0, trainer.model.vocab, ids.shape))
+
+    def filled(step: int) -> Window:
+        x, y, real = window(step)
+        if real is None:
+            return Window(x, y, None)
+        return Window(other(x, real), other(y, real), real if heeded else None)
+
+    monkeypatch.setattr(trainer.streams, "window", filled)
+    difference = _differ(_gradients(trainer), expected)
+    assert difference < 1e-12 if heeded else difference > 1e-3
+
+
+def test_every_line_begins_from_zero(tmp_path: Path) -> None:
+    """The first window of a batch of lines begins from zeros, every other where the last one ended."""
+    trainer = make_line_trainer(tmp_path)
+    ends: list[str] = []
+    forward = type(trainer.model).forward
+    begun = 0
+
+    def spy(model: Any, parameters: Any, x: Any, state: Any, *rest: Any) -> Any:
+        nonlocal begun
+        if trainer.streams.begins(trainer.progress.step):
+            begun += 1
+            assert not any(array.any() for layer in state for array in layer)
+        else:
+            assert repr(state) == ends[-1]
+        result = forward(model, parameters, x, state, *rest)
+        ends.append(repr(result[1]))
+        return result
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(type(trainer.model), "forward", spy)
+        _advance(trainer, 2 * trainer.steps_per_epoch)
+    assert begun == 2 * 9 < len(ends)
+
+
+def test_an_epoch_of_lines_counts_their_characters(tmp_path: Path) -> None:
+    """The characters of an epoch's updates are those of the training lines, padding not counted."""
+    trainer = make_line_trainer(tmp_path)
+    for _ in range(2):
+        counted = sum(trainer.update().characters for _ in range(trainer.steps_per_epoch))
+        assert counted == trainer.corpus.part("train").characters  # type: ignore[attr-defined]
+    score = trainer.validate()
+    assert score is not None
+    assert score.characters == trainer.corpus.part("validation").characters  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("mask", ["window", "step"])
+@pytest.mark.parametrize("updates", [15, 31])
+def test_lines_resume_exactly(tmp_path: Path, updates: int, mask: str, threads: int) -> None:
+    """Stopped in the middle of an epoch, and of a line, training goes on bit for bit."""
+    values = {"train__batch": 9, "model__dropout": 0.3, "model__dropout_mask": mask}
+    whole = make_line_trainer(tmp_path, threads, **values)
+    while updates % whole.steps_per_epoch == 0 or whole.streams.begins(updates):
+        updates += 1
+    expected = _advance(whole, updates + 20)
+    first = make_line_trainer(tmp_path, threads, **values)
+    got = _advance(first, updates)
+    checkpoint.save(tmp_path / "last.npz", first.snapshot())
+    second = make_line_trainer(tmp_path, threads, **values)
+    second.restore(checkpoint.load(tmp_path / "last.npz"), "run")
+    assert got + _advance(second, 20) == expected
+    assert _state(second) == _state(whole)
+
+
+@pytest.mark.parametrize("transport", ["processes", "threads"])
+def test_workers_share_lines(tmp_path: Path, transport: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three workers, each working out the order of lines by itself, compute what one does."""
+    if transport == "threads":
+        monkeypatch.setattr("charlm.system.workers._FORKS", False)
+    alone, together = (
+        make_line_trainer(tmp_path, threads, np.float64, model__dropout=0.3, train__batch=13)
+        for threads in (1, 3)
+    )
+    assert len(together.updater._team._parts) == 3
+    updates = 3 * alone.steps_per_epoch
+    np.testing.assert_allclose(_advance(together, updates), _advance(alone, updates), rtol=1e-9)
+    np.testing.assert_allclose(together.parameters.flat, alone.parameters.flat, rtol=0, atol=1e-9)
+
+
+def test_lines_are_learned(tmp_path: Path) -> None:
+    """A few words are learned down to the choice between them, which is ln 4 nats a word."""
+    words = ["ant", "bumblebee", "cat", "dragonfly"] * 20
+    values: dict[str, Any] = {"model__hidden": 32, "model__layers": 1, "train__lr": 0.02}
+    trainer = make_line_trainer(tmp_path, words=words, **values)
+    for _ in range(200):
+        trainer.update()
+    score = trainer.validate()
+    assert score is not None
+    # a quarter of the words each, as nearly as 16 of them are: 28 characters for four words
+    assert np.log(4) * 4 / 28 * 0.8 < score.nats_per_char < np.log(4) * 4 / 28 * 1.4
+
+
+def test_few_lines_shrink_the_batch(tmp_path: Path) -> None:
+    """Fewer lines than the batch has rows are trained on all the same, with a warning."""
+    trainer = make_line_trainer(tmp_path, words=["a", "bc", "d"], train__batch=50)
+    assert trainer.warning == "the training split has only 2 lines: train.batch from 50 to 2"
+    _advance(trainer, 2)
+    assert make_line_trainer(tmp_path).warning is None
+
+
+def test_a_training_split_without_lines_is_refused(tmp_path: Path) -> None:
+    """There must be a line to train on."""
+    with pytest.raises(RunError, match="training split holds no lines"):
+        make_line_trainer(tmp_path, words=["abcdefgh", "abcdefgh"], corpus__split=(0.4, 0.6, 0.0))
