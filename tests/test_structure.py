@@ -97,7 +97,7 @@ def test_an_upward_import_would_be_found() -> None:
     source = (
         "def f():\n    from charlm.training.trainer import Trainer\n    from charlm.runs import checkpoint\n"
     )
-    assert _imports(source) == {"training.trainer", "runs.npz"}
+    assert _imports(source) == {"training.trainer", "runs.checkpoint"}
 
 
 @pytest.mark.parametrize("package", ["nn", "optim"])
