@@ -13,4 +13,7 @@ Array = npt.NDArray[np.floating[Any]]
 Ids = npt.NDArray[np.integer[Any]]
 """Whole numbers: units of a text, places."""
 
+Signal = npt.NDArray[Any]
+"""What one layer of a network hands to the next: ids at the bottom, activations above."""
+
 Shape = tuple[int, ...]

@@ -21,7 +21,7 @@ from charlm.data.units import Units
 from charlm.data.vocabulary import Vocabulary
 from charlm.inference.generate import Sampling, generate
 from charlm.inference.score import score
-from charlm.system.workers import WorkerPool, peak_bytes, shard_slices
+from charlm.system.workers import WorkerPool, peak_bytes, slices
 from charlm.training.trainer import Trainer
 
 _WINDOWS = 20
@@ -71,19 +71,24 @@ def measure(config: Config, vocab: int, threads: int, seconds: float) -> Speed:
     corpus = Corpus(ids, Vocabulary(range(vocab), Units()), (1.0, 0.0, 0.0), digest="")
     # a network of next to nothing comes first: what it takes is code of NumPy and BLAS that is
     # loaded when it is first used, and belongs to the interpreter
-    tiny = replace(config, model=replace(config.model, hidden=1), train=replace(train, batch=1, seq_len=1))
-    Trainer(tiny, corpus).update()
+    tiny = replace(
+        config, model=replace(config.model, hidden=1), train=replace(train, batch=1, seq_len=1, shards=1)
+    )
+    with Trainer(tiny, corpus) as trainer:
+        trainer.update()
     before = peak_bytes() / 1e6
-    trainer = Trainer(config, corpus, threads)
     window = train.batch * train.seq_len
-    trained = _rate(trainer.update, window, seconds)
-    peak = (peak_bytes() + trainer.updater.worker_bytes) / 1e6
-    model, parameters = trainer.model, trainer.parameters
-
-    drawn = generate(model, parameters, ids[:1], Sampling(), rng)
-    sampled = _rate(lambda: list(islice(drawn, _GENERATED)), _GENERATED, seconds)
+    with Trainer(config, corpus, threads) as trainer:
+        trained = _rate(trainer.update, window, seconds)
+        peak = (peak_bytes() + trainer.data_parallel.worker_bytes) / 1e6
+        model, parameters = trainer.model, trainer.parameters
+        shards = trainer.config.train.shards
+        drawn = generate(model, parameters, ids[:1], Sampling(), rng)
+        sampled = _rate(lambda: list(islice(drawn, _GENERATED)), _GENERATED, seconds)
     text = rng.integers(0, vocab, _EVALUATED + 1).astype(kind)
-    evaluated = _rate(lambda: score(model, parameters, text, threads=threads), _EVALUATED, seconds)
+    evaluated = _rate(
+        lambda: score(model, parameters, text, threads=threads, shards=shards), _EVALUATED, seconds
+    )
     return Speed(
         train_chars_per_s=trained,
         sample_chars_per_s=sampled,
@@ -121,7 +126,7 @@ def needed_bytes(trainer: Trainer) -> int:
     model, streams = trainer.model, trainer.streams
     flat = trainer.parameters.flat
     kept = 2 + len(trainer.optimizer.slots)
-    own = (2 * model.cell.gates + len(model.cell.states) + bool(model.dropout)) * model.hidden
+    own = (2 * len(model.cell.gates) + len(model.cell.states) + bool(model.dropout)) * model.hidden
     per_step = model.layers * own + model.hidden + model.vocab
     return flat.itemsize * (kept * flat.size + streams.batch * streams.seq_len * per_step)
 
@@ -141,5 +146,10 @@ def _rate(work: Callable[[], object], units: int, seconds: float) -> float:
 def _matmul_gflops(threads: int, seconds: float) -> float:
     a, b = np.random.default_rng(0).standard_normal((2, _PRODUCT, _PRODUCT), dtype=np.float32)
     out: Array = np.empty_like(a)
-    team = WorkerPool(shard_slices(_PRODUCT, threads), lambda _, rows: np.matmul(a[rows], b, out[rows]))
-    return _rate(team.run, 2 * _PRODUCT**3, seconds) / 1e9
+    rows = slices(_PRODUCT, threads)
+
+    def multiply(number: int) -> None:
+        np.matmul(a[rows[number]], b, out[rows[number]])
+
+    with WorkerPool(threads, multiply) as pool:
+        return _rate(lambda: pool.map(multiply, threads), 2 * _PRODUCT**3, seconds) / 1e9

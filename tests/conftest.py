@@ -22,10 +22,11 @@ from charlm.config.build import build_pipeline
 from charlm.config.schema import resolve
 from charlm.data.corpus import read_corpus
 from charlm.data.sources import Source
-from charlm.nn import matmul as tiles
-from charlm.nn import ops
-from charlm.nn.cells import contract, make_cell
-from charlm.nn.model import Model, States
+from charlm.nn import loss, matmul
+from charlm.nn.cells import make_cell
+from charlm.nn.kernels import kernel
+from charlm.nn.layers import one_hot_linear
+from charlm.nn.model import Model
 from charlm.nn.parameters import Parameters
 from charlm.optim.clipping import clip_factor, clip_values
 from charlm.training.trainer import Trainer
@@ -55,7 +56,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def clip(gradients: Array, clip_norm: float, clip_value: float) -> float:
-    """Clip all gradients in one piece, as a team does in parts; returns the norm before."""
+    """Clip all gradients in one piece, as workers do in spans; returns the norm before."""
     before, after = clip_values(gradients, clip_value)
     if math.isfinite(before):
         np.multiply(gradients, clip_factor(math.sqrt(after), clip_norm), gradients)
@@ -68,17 +69,22 @@ def make_model(form: str, layers: int = 1, vocab: int = 7, hidden: int = 5, **re
     return Model(make_cell(name, reset or "after"), vocab, hidden, layers, **rest)
 
 
-def make_window(model: Model, T: int = 6, B: int = 3, seed: int = 0) -> tuple[Parameters, Ids, Ids, States]:
+def make_window(model: Model, T: int = 6, B: int = 3, seed: int = 0) -> tuple[Parameters, Ids, Ids, Array]:
     """Random float64 parameters (biases too), inputs and targets `[T, B]`, and a carried state."""
     rng = np.random.default_rng(seed)
     parameters = model.initialise(rng, "uniform", np.float64)
     parameters.flat += 0.3 * rng.standard_normal(parameters.flat.size)
     x, y = rng.integers(0, model.vocab, (2, T, B))
-    state = tuple(
-        tuple(rng.standard_normal(array.shape) for array in layer)
-        for layer in model.zero_state(B, np.float64)
-    )
-    return parameters, x, y, state
+    return parameters, x, y, rng.standard_normal(model.zero_state(B).shape)
+
+
+def draw_masks(model: Model, T: int, B: int, seed: int = 4) -> dict[str, Array]:
+    """The noise of one window in float64."""
+    rng, noise = np.random.default_rng(seed), model.noise(T, B)
+    masks: dict[str, Array] = {name: np.empty(one.shape) for name, one in noise.items()}
+    for name, one in noise.items():
+        one.draw(rng, masks[name])
+    return masks
 
 
 @dataclass(frozen=True)
@@ -116,14 +122,14 @@ def geometry(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) ->
 
 def narrow(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make blocks, tiles and chunks so small that small networks cross the limits of all."""
-    monkeypatch.setattr(tiles, "_VECTOR", 2)
-    monkeypatch.setattr(tiles, "_WIDEST", 4)
-    monkeypatch.setattr(tiles, "_SMALL", 250)
-    monkeypatch.setattr(tiles, "_WORTH_COPYING", 2)
-    monkeypatch.setattr(tiles, "_CHUNK", range(4, 6))
-    monkeypatch.setattr(contract, "_BLOCK", 3 * 4 * 5 * 12)  # 3 steps of the LSTM, 4 of the GRU
-    monkeypatch.setattr(ops, "_MANY", 1)
-    monkeypatch.setattr(ops, "_WIDE", 1)
+    monkeypatch.setattr(matmul, "_VECTOR", 2)
+    monkeypatch.setattr(matmul, "_WIDEST", 4)
+    monkeypatch.setattr(matmul, "_SMALL", 250)
+    monkeypatch.setattr(matmul, "_WORTH_COPYING", 2)
+    monkeypatch.setattr(matmul, "_CHUNK", range(4, 6))
+    monkeypatch.setattr(kernel, "_BLOCK", 3 * 4 * 5 * 12)  # 3 steps of the LSTM, 4 of the GRU
+    monkeypatch.setattr(one_hot_linear, "_MANY", 1)
+    monkeypatch.setattr(loss, "_WIDE", 1)
 
 
 Run = Callable[..., subprocess.CompletedProcess[str]]

@@ -48,14 +48,14 @@ class Mutant:
 MUTANTS = (
     Mutant(
         "lstm: slopes of the first step in every block but the last",
-        "nn/cells/lstm.py",
+        "nn/kernels/lstm.py",
         "slopes[:, t - block.start]",
         "slopes[:, t - block.start if block.stop == T else 0]",
         ("test_cells.py", "test_gradcheck.py", GRADIENTS),
     ),
     Mutant(
         "gru: slopes of another block in every block but the last",
-        "nn/cells/gru.py",
+        "nn/kernels/gru.py",
         "np.multiply(slopes[0], tape.reset[block], slopes[0])",
         "np.multiply(slopes[0], tape.reset[: len(slopes[0])], slopes[0])",
         ("test_cells.py", "test_gradcheck.py"),

@@ -391,13 +391,13 @@ def test_eval_gradients(charlm: Run, small: Path) -> None:
 def test_eval_gradients_fails_on_a_wrong_gradient(small: Path) -> None:
     """If a gradient is wrong, the command names it and exits with 1."""
     code = (
-        "from charlm.nn.cells.lstm import LSTM\n"
-        "right = LSTM.backward\n"
-        "def wrong(self, parameters, gradients, *rest):\n"
-        "    result = right(self, parameters, gradients, *rest)\n"
-        "    gradients['Wh'][0, 0, 0] *= 1.001\n"
+        "from charlm.nn.kernels.lstm import LSTMKernel\n"
+        "right = LSTMKernel.backward\n"
+        "def wrong(self, params, grads, *rest):\n"
+        "    result = right(self, params, grads, *rest)\n"
+        "    grads['Wh'][0, 0, 0] *= 1.001\n"
         "    return result\n"
-        "LSTM.backward = wrong\n"
+        "LSTMKernel.backward = wrong\n"
         "import sys; sys.argv = 'charlm eval gradients --set model.cell=lstm --set model.layers=1'.split()\n"
         "from charlm.cli import main; main()\n"
     )

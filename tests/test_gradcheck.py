@@ -10,10 +10,9 @@ from conftest import FORMS, Geometry, make_model
 
 from charlm.arrays import Array
 from charlm.nn.gradcheck import TOLERANCE, check_model
-from charlm.nn.model import Model, States, Tape
+from charlm.nn.model import Model, Tape
 from charlm.nn.parameters import Parameters
-from charlm.nn.workspace import Workspace
-from charlm.system.workers import shard_slices
+from charlm.system.workers import slices
 
 ALL = 10**9
 """Entries to measure: every one."""
@@ -45,9 +44,9 @@ def test_gradients_are_right_where_training_runs(
 ) -> None:
     """Across blocks, tiles, chunks and parts of the batch, every array agrees with central differences."""
     model = make_model(form, geometry.layers, geometry.vocab, geometry.H, dropout=dropout, dropout_mask=mask)
-    parts = shard_slices(geometry.B, 2)
+    shards = slices(geometry.B, 2)
     checks = check_model(
-        model, "orthogonal", seed=1, entries=2, steps=geometry.T, batch=geometry.B, parts=parts
+        model, "orthogonal", seed=1, entries=2, steps=geometry.T, batch=geometry.B, shards=shards
     )
     assert [f"{check.name}: {check.worst:.1e}" for check in checks if not check.right] == []
 
@@ -61,22 +60,14 @@ class Broken(Model):
     """Which entry, by size: 1 is the largest, 0.5 the median."""
     factor: float = 1.001
 
-    def backward(
-        self,
-        parameters: Parameters,
-        gradients: Parameters,
-        tape: Tape,
-        dlogits: Array,
-        workspace: Workspace,
-        dstate: States | None = None,
-    ) -> States:
+    def backward(self, grads: Parameters, tape: Tape, dlogits: Array, dstate: Array | None = None) -> Array:
         """See `Model.backward`; one gradient comes out wrong."""
-        before = super().backward(parameters, gradients, tape, dlogits, workspace, dstate)
+        before = super().backward(grads, tape, dlogits, dstate)
         if self.name.startswith("state."):
             _, layer, array = self.name.split(".")
-            wrong = before[int(layer)][self.cell.states.index(array)]
+            wrong = before[int(layer), self.cell.states.index(array)]
         else:
-            wrong = gradients[self.name]
+            wrong = grads[self.name]
         if self.entry is None:
             wrong *= self.factor
         else:

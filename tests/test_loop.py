@@ -68,7 +68,7 @@ def test_log_lines(tmp_path: Path) -> None:
 def test_best_and_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """best.npz holds the lowest validation loss, last.npz the end, and the log every loss."""
     losses = [3.0, 2.0, 2.5, 2.25]
-    scores = iter(Score(nats=10 * loss, characters=10) for loss in losses)
+    scores = iter(Score(nll=10 * loss, characters=10) for loss in losses)
     monkeypatch.setattr(Trainer, "validate", lambda _: next(scores))
     trainer = make_trainer(tmp_path, train__epochs=4.0)
     directory = _begin(tmp_path / "run", trainer)

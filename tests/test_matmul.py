@@ -23,7 +23,7 @@ def test_products_with_tiles(rows: int, inputs: int, outputs: int, steps: int, t
     matrices = RNG.standard_normal(shape)
     matrices = matrices.swapaxes(1, 2) if transposed else matrices
     x, out = RNG.standard_normal((rows, inputs)), np.full((3, rows, outputs), np.nan)
-    tiles = tiled(matrices, rows, steps, Workspace())
+    tiles = tiled(matrices, rows, steps, Workspace().scratch(), "Wh")
     np.matmul(x, tiles, in_tiles(out, tiles.shape[-1]))
     np.testing.assert_allclose(out, np.einsum("ri,gio->gro", x, matrices), atol=1e-12)
 

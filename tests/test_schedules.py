@@ -23,7 +23,7 @@ def after(schedule: Schedule, losses: list[float]) -> list[float]:
     shares = []
     for loss in losses:
         plateau = schedule.after_validation(loss, plateau)
-        shares.append(schedule.share(0, plateau))
+        shares.append(schedule.factor(0, plateau))
     return shares
 
 
@@ -57,7 +57,7 @@ def after(schedule: Schedule, losses: list[float]) -> list[float]:
 )
 def test_shares_are_as_computed_by_hand(schedule: Schedule, shares: dict[int, float]) -> None:
     """At the start, in the middle, at every edge and past the end the share is the formula's."""
-    assert {step: schedule.share(step, Plateau()) for step in shares} == pytest.approx(shares, abs=1e-12)
+    assert {step: schedule.factor(step, Plateau()) for step in shares} == pytest.approx(shares, abs=1e-12)
 
 
 @pytest.mark.parametrize("kind", ["linear", "cosine"])
@@ -66,14 +66,14 @@ def test_shares_are_as_computed_by_hand(schedule: Schedule, shares: dict[int, fl
 def test_linear_and_cosine_end_at_their_final_share(kind: str, final: float, warmup: int) -> None:
     """The end of the run is at `final`, and after it nothing changes, with a warm-up or without."""
     schedule = make(kind, final=final, warmup=warmup)
-    assert [schedule.share(step, Plateau()) for step in (STEPS, STEPS + 7)] == pytest.approx([final] * 2)
+    assert [schedule.factor(step, Plateau()) for step in (STEPS, STEPS + 7)] == pytest.approx([final] * 2)
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_warm_up_rises_in_equal_parts(kind: str) -> None:
     """Over the first updates, whatever the kind, the rate rises from its first part to the whole."""
     schedule = make(kind, warmup=4)
-    shares = [schedule.share(step, Plateau()) for step in range(5)]
+    shares = [schedule.factor(step, Plateau()) for step in range(5)]
     assert shares == pytest.approx([0.25, 0.5, 0.75, 1.0, 1.0])
 
 
@@ -94,7 +94,7 @@ def test_a_warm_up_rises_in_equal_parts(kind: str) -> None:
 )
 def test_schedules_go_on_from_the_warm_up(schedule: Schedule, shares: dict[int, float]) -> None:
     """Linear and cosine begin where the warm-up ends, if it does; the others keep their epochs."""
-    assert {step: schedule.share(step, Plateau()) for step in shares} == pytest.approx(shares)
+    assert {step: schedule.factor(step, Plateau()) for step in shares} == pytest.approx(shares)
 
 
 @pytest.mark.parametrize(
@@ -130,8 +130,8 @@ def test_plateau_remembers_the_best_loss() -> None:
 def test_a_warm_up_and_a_plateau_multiply() -> None:
     """A reduction during the warm-up is kept, and the rise goes on."""
     schedule = make("plateau", warmup=4)
-    reduced = Plateau(share=0.5)
-    assert [schedule.share(step, reduced) for step in (0, 3, 50)] == [0.125, 0.5, 0.5]
+    reduced = Plateau(factor=0.5)
+    assert [schedule.factor(step, reduced) for step in (0, 3, 50)] == [0.125, 0.5, 0.5]
 
 
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "plateau"])
@@ -139,7 +139,7 @@ def test_only_plateau_listens_to_losses(kind: str) -> None:
     """Any other schedule is a function of the update alone."""
     schedule = make(kind, warmup=4)
     shares = [
-        [schedule.share(step, plateau) for step in range(STEPS)]
-        for plateau in (Plateau(), Plateau(share=0.1))
+        [schedule.factor(step, plateau) for step in range(STEPS)]
+        for plateau in (Plateau(), Plateau(factor=0.1))
     ]
     assert shares[0] == shares[1]

@@ -11,9 +11,8 @@ from conftest import FORMS, make_model
 from charlm.arrays import Array, Ids
 from charlm.data.lines import Lines
 from charlm.inference import score as evaluate
-from charlm.inference.decoder import Decoder
 from charlm.inference.score import Score, score
-from charlm.nn.model import Model, States
+from charlm.nn.model import Model
 from charlm.nn.parameters import Parameters
 from charlm.nn.workspace import Workspace
 
@@ -31,14 +30,14 @@ def _model(form: str, memory: float = 0.0) -> tuple[Model, Parameters]:
 
 def _one_by_one(model: Model, parameters: Parameters, ids: Ids, window: int | None = None) -> float:
     """The slow twin: one character at a time, one stream, a textbook softmax."""
-    workspace, nats = Workspace(), 0.0
+    workspace, nll = Workspace(), 0.0
     for place in range(len(ids) - 1):
         if place == 0 or (window and place % window == 0):
             state = model.zero_state(1, np.float64)
         logits, state, _ = model.forward(parameters, ids[place].reshape(1, 1), state, workspace)
         p = np.exp(logits[0, 0]) / np.exp(logits[0, 0]).sum()
-        nats -= math.log(p[ids[place + 1]])
-    return nats
+        nll -= math.log(p[ids[place + 1]])
+    return nll
 
 
 @pytest.mark.parametrize("window", [None, 1, 7, 100, 250, 1499, 5000])
@@ -48,16 +47,17 @@ def test_equals_one_character_at_a_time(window: int | None) -> None:
     ids = np.random.default_rng(1).integers(0, 6, 1500)
     result = score(model, parameters, ids, window)
     assert result.characters == 1499
-    assert result.nats == pytest.approx(_one_by_one(model, parameters, ids, window), rel=1e-9)
+    assert result.nll == pytest.approx(_one_by_one(model, parameters, ids, window), rel=1e-9)
 
 
 @pytest.mark.parametrize("window", [None, 130])
 def test_workers_share_the_work(window: int | None) -> None:
-    """Three workers give the score that one gives."""
+    """Any number of workers gives the same bits with the same shards, and nearly the same with others."""
     model, parameters = _model("lstm")
     ids = np.random.default_rng(1).integers(0, 6, 13_007)
-    one, three = (score(model, parameters, ids, window, threads) for threads in (1, 3))
-    assert three.nats == pytest.approx(one.nats, rel=1e-12)
+    one, two, four = (score(model, parameters, ids, window, threads, 4) for threads in (1, 2, 4))
+    assert one == two == four
+    assert score(model, parameters, ids, window, 1, 1).nll == pytest.approx(one.nll, rel=1e-12)
 
 
 @pytest.mark.parametrize("memory", [0.0, 4.0])
@@ -67,7 +67,7 @@ def test_parallel_streams_equal_one_stream(form: str, memory: float) -> None:
     model, parameters = _model(form, memory)
     ids = np.random.default_rng(1).integers(0, 6, 5003)
     single = evaluate._Scorer(model, parameters, ids).single()
-    assert score(model, parameters, ids).nats == pytest.approx(single, abs=1e-5 * len(ids))
+    assert score(model, parameters, ids).nll == pytest.approx(single, abs=1e-5 * len(ids))
 
 
 def test_streams_that_never_forget_are_scored_as_one() -> None:
@@ -95,7 +95,7 @@ def test_streams_that_never_forget_are_scored_as_one() -> None:
 
 def test_units() -> None:
     """Bits are nats / ln 2, perplexity is exp(nats), and infinite rather than an error."""
-    result = Score(nats=3 * math.log(8), characters=3)
+    result = Score(nll=3 * math.log(8), characters=3)
     assert result.nats_per_char == pytest.approx(math.log(8))
     assert result.bits_per_char == pytest.approx(3)
     assert result.perplexity == pytest.approx(8)
@@ -117,13 +117,13 @@ def _lines(lengths: list[int], share: float = 1.0) -> Lines:
 
 def _line_by_line(model: Model, parameters: Parameters, lines: Lines) -> float:
     """The slow twin: one line at a time, each character alone, a textbook softmax."""
-    nats = 0.0
+    nll = 0.0
     for place, length in zip(lines.places.tolist(), lines.lengths.tolist(), strict=True):
-        stepper = Decoder(model, parameters, model.zero_state(1, parameters.flat.dtype))
+        step = model.decoder(parameters, model.zero_state(1, parameters.flat.dtype))
         for k in range(place, place + length):
-            logits = stepper.step(int(lines.ids[k - 1])).astype(np.float64)
-            nats -= math.log(np.exp(logits[lines.ids[k]]) / np.exp(logits).sum())
-    return nats
+            logits = step(int(lines.ids[k - 1])).astype(np.float64)
+            nll -= math.log(np.exp(logits[lines.ids[k]]) / np.exp(logits).sum())
+    return nll
 
 
 MANY = [2 + (7 * n) % 23 for n in range(700)]
@@ -146,7 +146,7 @@ def test_lines_are_scored_as_if_each_were_alone(
     lines = _lines(lengths)
     result = score(model, parameters, lines, threads=threads)
     assert result.characters == sum(lengths)
-    assert result.nats == pytest.approx(_line_by_line(model, parameters, lines), rel=exact)
+    assert result.nll == pytest.approx(_line_by_line(model, parameters, lines), rel=exact)
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -156,7 +156,7 @@ def test_a_part_of_the_lines_is_scored_alone(form: str) -> None:
     lines = _lines(MANY, 0.4)
     result = score(model, parameters, lines)
     assert result.characters == lines.characters < sum(MANY) / 2
-    assert result.nats == pytest.approx(_line_by_line(model, parameters, lines), rel=1e-12)
+    assert result.nll == pytest.approx(_line_by_line(model, parameters, lines), rel=1e-12)
 
 
 def test_lines_that_have_ended_give_up_their_place(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -164,13 +164,13 @@ def test_lines_that_have_ended_give_up_their_place(monkeypatch: pytest.MonkeyPat
     model, parameters = _model("rnn")
     lines = _lines([*MANY[:255], 2000])
     seen: list[int] = []
-    piece = evaluate._Scorer.piece
+    window = evaluate._Scorer.window
 
-    def counted(self: evaluate._Scorer, starts: Ids, steps: int, state: States) -> tuple[Array, States]:
+    def counted(self: evaluate._Scorer, starts: Ids, steps: int, state: Array) -> tuple[Array, Array]:
         seen.append(len(starts) * steps)
-        return piece(self, starts, steps, state)
+        return window(self, starts, steps, state)
 
-    monkeypatch.setattr(evaluate._Scorer, "piece", counted)
+    monkeypatch.setattr(evaluate._Scorer, "window", counted)
     score(model, parameters, lines)
     assert lines.characters <= sum(seen) < 2 * lines.characters
 

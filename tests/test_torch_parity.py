@@ -16,8 +16,8 @@ from conftest import clip
 
 from charlm.arrays import Array, Ids
 from charlm.nn.cells import CELL_NAMES, make_cell
-from charlm.nn.model import Model, States
-from charlm.nn.ops import softmax_cross_entropy
+from charlm.nn.loss import softmax_cross_entropy
+from charlm.nn.model import Model
 from charlm.nn.parameters import Parameters
 from charlm.nn.workspace import Workspace
 from charlm.optim.optimizers import OPTIMIZERS, Hyperparameters
@@ -41,7 +41,7 @@ class Case:
 
     model: Model
     parameters: Parameters
-    state: States
+    state: Array
     frozen: Named
     """The archive; its keys are explained in `values/make_values.py`."""
 
@@ -62,9 +62,9 @@ class Step:
 
     logits: Array
     loss: float
-    after: States
+    after: Array
     gradients: Parameters
-    dstate: States
+    dstate: Array
 
 
 def load(cell: str, layers: int) -> Case:
@@ -75,8 +75,8 @@ def load(cell: str, layers: int) -> Case:
     parameters = Parameters(model.shapes(), np.float64)
     for name, view in parameters.items():
         view[...] = frozen[f"parameters/{name}"]
-    state = tuple(
-        tuple(frozen[f"state/{layer}.{name}"] for name in model.cell.states) for layer in range(layers)
+    state = np.array(
+        [[frozen[f"state/{layer}.{name}"] for name in model.cell.states] for layer in range(layers)]
     )
     return Case(model, parameters, state, frozen)
 
@@ -87,13 +87,13 @@ def case(request: pytest.FixtureRequest) -> Case:
     return load(*request.param)
 
 
-def step(model: Model, parameters: Parameters, x: Ids, y: Ids, state: States) -> Step:
+def step(model: Model, parameters: Parameters, x: Ids, y: Ids, state: Array) -> Step:
     """Forward and backward through one window."""
     workspace, gradients = Workspace(), parameters.zeros_like()
     logits, after, tape = model.forward(parameters, x, state, workspace)
     shown = logits.copy()  # the loss leaves its gradient in the place of the logits
     loss, dlogits = softmax_cross_entropy(logits.reshape(-1, model.vocab), y.reshape(-1))
-    dstate = model.backward(parameters, gradients, tape, dlogits.reshape(logits.shape), workspace)
+    dstate = model.backward(gradients, tape, dlogits.reshape(logits.shape))
     return Step(shown, loss, after, gradients, dstate)
 
 
@@ -119,7 +119,7 @@ def ten_steps(case: Case, run: str) -> Iterator[tuple[float, float, Parameters]]
         yield made.loss, norm, parameters
 
 
-def by_name(model: Model, state: States) -> Named:
+def by_name(model: Model, state: Array) -> Named:
     """The arrays of a state under the archive's names, as in `1.h`."""
     return {
         f"{layer}.{name}": array

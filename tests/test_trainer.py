@@ -14,6 +14,8 @@ from conftest import make_trainer
 from charlm.arrays import Ids
 from charlm.data.batches import Window
 from charlm.errors import DivergenceError, RunError
+from charlm.nn.layers.layer import Noise
+from charlm.nn.layers.recurrent import Recurrent
 from charlm.nn.parameters import Parameters
 from charlm.nn.workspace import Workspace
 from charlm.optim.optimizers import OPTIMIZERS
@@ -94,11 +96,11 @@ def test_the_resume_test_would_notice(tmp_path: Path, forgotten: str) -> None:
     if forgotten == "optimizer":
         broken.optimizer.slots["m"][...] = 0
     elif forgotten == "carried":
-        broken.carried[1][0][...] = 0
+        broken.state[1, 0] = 0
     elif forgotten == "random":
         broken.rng = np.random.default_rng(0)
     else:
-        broken.progress.plateau = dataclasses.replace(broken.progress.plateau, share=1.0)
+        broken.progress.plateau = dataclasses.replace(broken.progress.plateau, factor=1.0)
     assert _advance(broken, 7)[-3:] != expected
 
 
@@ -116,13 +118,13 @@ def test_state_is_carried_within_an_epoch_and_dropped_at_its_end(tmp_path: Path)
     trainer = make_trainer(tmp_path)
     seen: list[tuple[bool, bool]] = []
     forward = type(trainer.model).forward
-    after = [""]
+    after = [b""]
 
     def spy(model: Any, parameters: Any, x: Any, state: Any, *rest: Any) -> Any:
-        zero = not any(array.any() for layer in state for array in layer)
-        seen.append((zero, repr(state) == after[0]))
+        zero = not state.any()
+        seen.append((zero, state.tobytes() == after[0]))
         result = forward(model, parameters, x, state, *rest)
-        after[0] = repr(result[1])
+        after[0] = result[1].tobytes()
         return result
 
     with pytest.MonkeyPatch.context() as patch:
@@ -155,16 +157,16 @@ def test_what_is_not_finite_never_reaches_the_parameters(tmp_path: Path, where: 
     if where == "loss":
         trainer.parameters["output.b"][2] = np.nan
     before = trainer.parameters.flat.copy(), {n: s.copy() for n, s in trainer.optimizer.slots.items()}
-    backpropagate = trainer.updater.backpropagate
+    backpropagate = trainer.data_parallel.backpropagate
 
     def broken(number: int, rng: np.random.Generator) -> float:
         loss = backpropagate(number, rng)
-        trainer.updater.gradients.flat[17] = np.inf
+        trainer.data_parallel.grads.flat[17] = np.inf
         return loss
 
     with pytest.MonkeyPatch.context() as patch:
         if where == "gradient":
-            patch.setattr(trainer.updater, "backpropagate", broken)
+            patch.setattr(trainer.data_parallel, "backpropagate", broken)
         what = {"loss": "loss", "gradient": "gradient of layers.0.Wx"}[where]
         with pytest.raises(DivergenceError, match=f"update 4: the {what} is not a finite number"):
             trainer.update()
@@ -175,16 +177,16 @@ def test_what_is_not_finite_never_reaches_the_parameters(tmp_path: Path, where: 
 
 def _spoil(trainer: Trainer, patch: pytest.MonkeyPatch, updates: range) -> None:
     """Make the gradient, and the state that is carried on, not finite in these updates."""
-    backpropagate = trainer.updater.backpropagate
+    backpropagate = trainer.data_parallel.backpropagate
 
     def broken(number: int, rng: np.random.Generator) -> float:
         loss = backpropagate(number, rng)
         if trainer.progress.step + 1 in updates:
-            trainer.updater.gradients["output.W"][1, 1] = np.nan
-            trainer.carried[0][0][1, 0] = np.inf
+            trainer.data_parallel.grads["output.W"][1, 1] = np.nan
+            trainer.state[0, 0, 1, 0] = np.inf
         return loss
 
-    patch.setattr(trainer.updater, "backpropagate", broken)
+    patch.setattr(trainer.data_parallel, "backpropagate", broken)
 
 
 def test_updates_that_are_not_finite_can_be_skipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -199,7 +201,7 @@ def test_updates_that_are_not_finite_can_be_skipped(tmp_path: Path, monkeypatch:
     np.testing.assert_array_equal(trainer.optimizer.slots["m"], moments)
     assert (trainer.progress.step, trainer.optimizer.updates) == (4, 2)
     assert (trainer.progress.skipped, trainer.progress.skipped_in_a_row) == (2, 2)
-    assert trainer.carried[0][0][1].tolist() == [0.0] * 6
+    assert trainer.state[0, 0, 1].tolist() == [0.0] * 6
     assert np.isfinite([trainer.update().loss for _ in range(3)]).all()
     assert (trainer.progress.skipped, trainer.progress.skipped_in_a_row) == (2, 0)
 
@@ -288,26 +290,58 @@ def test_a_small_text_shrinks_the_batch(tmp_path: Path) -> None:
 @pytest.mark.parametrize("transport", ["processes", "threads"])
 @pytest.mark.parametrize("mask", ["window", "step"])
 @pytest.mark.parametrize("cell", CELLS, ids=lambda cell: "-".join(cell.values()))
-def test_workers_share_the_work(
+def test_any_number_of_workers_gives_the_same_bits(
     tmp_path: Path, cell: dict[str, Any], mask: str, transport: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Three workers, processes or threads, compute what one does but for the order of float64 sums."""
+    """1, 2 and 4 workers, processes or threads, end in equal bytes with the same shards."""
     if transport == "threads":
         monkeypatch.setattr("charlm.system.workers._FORKS", False)
     values = {**cell, "model__dropout": 0.3, "model__dropout_mask": mask, "train__batch": 13}
-    alone, together = (make_trainer(tmp_path, threads, np.float64, **values) for threads in (1, 3))
-    assert len(together.updater._team._parts) == 3
-    np.testing.assert_allclose(_advance(together, 12), _advance(alone, 12), rtol=1e-9)
-    np.testing.assert_allclose(together.parameters.flat, alone.parameters.flat, rtol=0, atol=1e-9)
-    for mine, theirs in zip(together.carried, alone.carried, strict=True):
-        np.testing.assert_allclose(mine, theirs, rtol=0, atol=1e-9)
+    states = []
+    for threads in (1, 2, 4):
+        with make_trainer(tmp_path, threads, train__shards=4, **values) as trainer:
+            reports = _advance(trainer, 12)
+            validation = trainer.validate()
+            states.append((reports, validation, _state(trainer)))
+    assert states[0] == states[1] == states[2]
 
 
-def test_workers_leave_no_chance(tmp_path: Path) -> None:
-    """With the same number of workers, two runs are the same to the last bit."""
-    first, again = (make_trainer(tmp_path, 3, train__batch=13, model__dropout=0.2) for _ in range(2))
-    assert _advance(first, 25) == _advance(again, 25)
-    assert _state(first) == _state(again)
+def test_shards_change_no_more_than_the_order_of_sums(tmp_path: Path) -> None:
+    """Three shards compute what one does, but for rounding; their number is one for each worker."""
+    values = {"model__dropout": 0.3, "train__batch": 13}
+    with (
+        make_trainer(tmp_path, 1, np.float64, **values) as alone,
+        make_trainer(tmp_path, 3, np.float64, **values) as together,
+    ):
+        assert (alone.config.train.shards, together.config.train.shards) == (1, 3)
+        np.testing.assert_allclose(_advance(together, 12), _advance(alone, 12), rtol=1e-9)
+        np.testing.assert_allclose(together.parameters.flat, alone.parameters.flat, rtol=0, atol=1e-9)
+        np.testing.assert_allclose(together.state, alone.state, rtol=0, atol=1e-9)
+
+
+class _Scaled(Recurrent):
+    """A recurrent layer whose weights `Wh` are multiplied by a mask that all streams share."""
+
+    def noise(self, T: int, B: int) -> dict[str, Noise]:
+        """See `Layer.noise`."""
+        return {"Wh": Noise(self.shapes()["Wh"], 0.5, streams=None)}
+
+    def forward(self, params: Any, x: Any, state: Any, masks: Any, workspace: Any) -> Any:
+        """See `Layer.forward`."""
+        masked = {**params, "Wh": params["Wh"] * masks["Wh"]} if masks else params
+        return super().forward(masked, x, state, {}, workspace)
+
+
+def test_noise_on_weights_is_the_same_in_all_shards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A mask that all streams share is drawn once a window, however the batch is divided."""
+    monkeypatch.setattr("charlm.nn.model.Recurrent", _Scaled)
+    losses = []
+    for threads in (1, 3):
+        with make_trainer(tmp_path, threads, np.float64, train__batch=13, train__lr=1e-9) as trainer:
+            assert trainer.config.train.shards == threads
+            losses.append([trainer.update().loss for _ in range(5)])
+    np.testing.assert_allclose(*losses, rtol=1e-9)
+    assert len(set(losses[0])) == 5
 
 
 def test_a_training_split_of_one_character_is_refused(tmp_path: Path) -> None:
@@ -350,7 +384,7 @@ def _gradients_one_line_at_a_time(trainer: Trainer, windows: list[Window]) -> li
             onehot = np.eye(model.vocab)[y[:T, b]]
             nats -= float(np.log((p * onehot).sum(axis=1)).sum())
             dlogits = ((p - onehot) / real.sum())[:, None]
-            model.backward(parameters, own, tape, dlogits, workspace)
+            model.backward(own, tape, dlogits)
             total.flat += own.flat
         results.append((nats / float(real.sum()), total))
     return results
@@ -361,11 +395,10 @@ def _gradients(trainer: Trainer) -> list[tuple[float, Parameters]]:
     results = []
     for step in range(trainer.steps_per_epoch):
         if trainer.streams.begins(step):
-            for array in (array for layer in trainer.carried for array in layer):
-                array[...] = 0.0
-        loss = trainer.updater.backpropagate(step, trainer.rng)
-        trainer.updater.clip()
-        results.append((loss, trainer.updater.gradients.copy()))
+            trainer.state[...] = 0.0
+        loss = trainer.data_parallel.backpropagate(step, trainer.rng)
+        trainer.data_parallel.clip()
+        results.append((loss, trainer.data_parallel.grads.copy()))
     return results
 
 
@@ -384,7 +417,7 @@ def test_padding_changes_no_gradient(tmp_path: Path, cell: dict[str, Any], threa
     trainer = make_line_trainer(tmp_path, threads, np.float64, **cell, train__batch=8)
     windows = [trainer.streams.window(step) for step in range(trainer.steps_per_epoch)]
     begins = [step for step in range(len(windows)) if trainer.streams.begins(step)]
-    assert len(trainer.updater._team._parts) == threads
+    assert trainer.config.train.shards == threads
     assert len(begins) < len(windows), "no line is cut"
     assert any(real is not None and (~real).all(axis=0).any() for _, _, real in windows), "no row is empty"
     expected = []
@@ -420,7 +453,7 @@ def test_what_padding_holds_does_not_matter(
 def test_every_line_begins_from_zero(tmp_path: Path) -> None:
     """The first window of a batch of lines begins from zeros, every other where the last one ended."""
     trainer = make_line_trainer(tmp_path)
-    ends: list[str] = []
+    ends: list[bytes] = []
     forward = type(trainer.model).forward
     begun = 0
 
@@ -428,11 +461,11 @@ def test_every_line_begins_from_zero(tmp_path: Path) -> None:
         nonlocal begun
         if trainer.streams.begins(trainer.progress.step):
             begun += 1
-            assert not any(array.any() for layer in state for array in layer)
+            assert not state.any()
         else:
-            assert repr(state) == ends[-1]
+            assert state.tobytes() == ends[-1]
         result = forward(model, parameters, x, state, *rest)
-        ends.append(repr(result[1]))
+        ends.append(result[1].tobytes())
         return result
 
     with pytest.MonkeyPatch.context() as patch:
@@ -480,7 +513,7 @@ def test_workers_share_lines(tmp_path: Path, transport: str, monkeypatch: pytest
         make_line_trainer(tmp_path, threads, np.float64, model__dropout=0.3, train__batch=13)
         for threads in (1, 3)
     )
-    assert len(together.updater._team._parts) == 3
+    assert together.config.train.shards == 3
     updates = 3 * alone.steps_per_epoch
     np.testing.assert_allclose(_advance(together, updates), _advance(alone, updates), rtol=1e-9)
     np.testing.assert_allclose(together.parameters.flat, alone.parameters.flat, rtol=0, atol=1e-9)

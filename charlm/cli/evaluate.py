@@ -84,9 +84,9 @@ def perplexity(
             f"the {split} split of {where} has nothing to predict: it takes a line, or two characters"
         )
     part = text.whole if split is None else text.part(split)
-    result = score(loaded.model, loaded.parameters, part, window, threads)
+    result = score(loaded.model, loaded.parameters, part, window, threads, loaded.config.train.shards)
     originals = scored_raw_size(text, sources, pipeline, split)
-    bits = result.nats / math.log(2)
+    bits = result.nll / math.log(2)
     per_byte, per_character = (bits / max(1, size) for size in (originals.size, originals.characters))
     are_characters = not pipeline.units.is_byte and originals.characters == result.characters
     unknown = loaded.vocabulary.unknown
@@ -149,7 +149,8 @@ def gradients(config_path: Path | None, overrides: tuple[str, ...], as_json: boo
     threads = machine.prepare()
     from charlm.config.build import build_model
     from charlm.nn.gradcheck import TOLERANCE, check_model
-    from charlm.system.workers import shard_slices
+    from charlm.system.workers import slices
+    from charlm.training.data_parallel import default_shards
 
     if config_path is not None:
         configs = [configfile.load(config_path, overrides)]
@@ -170,10 +171,10 @@ def gradients(config_path: Path | None, overrides: tuple[str, ...], as_json: boo
                 "vocab": text.units if text else _VOCAB_OF_TEXTS,
                 "steps": train.seq_len,
                 "batch": train.batch,
-                "parts": shard_slices(train.batch, threads),
+                "shards": slices(train.batch, train.shards or default_shards(train.batch, threads)),
                 "seconds": _SECONDS,
             }
-        model = build_model(config.model, window.pop("vocab"))
+        model = build_model(config.model, window.pop("vocab"), config.run.kernel)
         for check in check_model(model, config.model.init, train.seed, _ENTRIES, **window):
             rows.append(
                 {

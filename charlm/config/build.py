@@ -26,8 +26,8 @@ def build_pipeline(config: CorpusConfig) -> TextPipeline:
     return TextPipeline(units, config.encoding, config.separator, by_line, config.min_count)
 
 
-def build_model(config: ModelConfig, vocab: int) -> Model:
-    """The network for a vocabulary of `vocab` units."""
+def build_model(config: ModelConfig, vocab: int, kernel: str = "fused") -> Model:
+    """The network for a vocabulary of `vocab` units; `kernel` is `run.kernel`."""
     return Model(
         cell=make_cell(config.cell, config.gru_reset),
         vocab=vocab,
@@ -35,6 +35,7 @@ def build_model(config: ModelConfig, vocab: int) -> Model:
         layers=config.layers,
         dropout=config.dropout,
         dropout_mask=config.dropout_mask,
+        kernel=kernel,
     )
 
 

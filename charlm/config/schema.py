@@ -14,7 +14,7 @@ import math
 import os
 import types
 import typing
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -35,7 +35,7 @@ class Key:
     """
 
     doc: str
-    choices: tuple[str, ...] = ()
+    choices: Collection[str] = ()
     at_least: float = -math.inf
     above: float = -math.inf
     at_most: float = math.inf
@@ -45,7 +45,9 @@ class Key:
     def complaint(self, value: Any) -> str | None:
         """Say what is wrong with `value`, or None if nothing is."""
         if self.choices and value not in self.choices:
-            return f"{value!r} is not one of {', '.join(self.choices)}" + nearest(str(value), self.choices)
+            return f"{value!r} is not one of {', '.join(self.choices)}" + nearest(
+                str(value), list(self.choices)
+            )
         for number in value if isinstance(value, tuple) else (value,):
             if isinstance(number, (int, float)) and not isinstance(number, bool):
                 if not math.isfinite(number):
@@ -208,6 +210,12 @@ class TrainConfig:
     patience: int = key(
         0, "stop after so many validations in a row without improvement; 0 never does", at_least=0
     )
+    shards: int = key(
+        0,
+        "parts of the batch whose gradients are summed in a fixed order; 0: one for each worker",
+        at_least=0,
+        fixed=True,
+    )
     seed: int = key(
         1, "of the parameters at the start, of dropout, and of the order of lines", at_least=0, fixed=True
     )
@@ -222,6 +230,11 @@ class RunConfig:
     sample_every: float = key(1.0, "epochs between sample previews; 0 switches them off", at_least=0)
     sample_length: int = key(200, "characters of a sample preview", at_least=1)
     threads: int = key(0, "threads of the arithmetic; 0: all CPUs, or what the environment says", at_least=0)
+    kernel: str = key(
+        "fused",
+        "the code of the recurrence: fused, or textbook, plain and slow; the same mathematics",
+        choices=("fused", "textbook"),
+    )
     log_every: int = key(100, "updates between lines of metrics.jsonl; 0 leaves only validations", at_least=0)
 
 

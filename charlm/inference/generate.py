@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from charlm.arrays import Array, Ids
-from charlm.inference.decoder import Decoder
 from charlm.nn.model import Model
 from charlm.nn.parameters import Parameters
 from charlm.nn.workspace import Workspace
@@ -90,11 +89,11 @@ def generate(
     for start in range(0, len(prime) - 1, _PRIME_STEPS):
         part = prime[start : min(start + _PRIME_STEPS, len(prime) - 1)]
         _, state, _ = model.forward(parameters, part[:, None], state, workspace)
-    stepper = Decoder(model, parameters, state)
+    step = model.decoder(parameters, state)
     drawn = int(prime[-1])
     barred = [one for one in (unknown, not_first) if one is not None]
     while True:
-        logits = stepper.step(drawn)
+        logits = step(drawn)
         logits[barred] = -np.inf
         barred = [] if unknown is None else [unknown]
         drawn = choice.draw(logits, rng)

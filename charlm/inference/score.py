@@ -1,58 +1,60 @@
 """How well a model predicts a text.
 
 Units: nats per character, `-ln p`; bits per character, nats / ln 2; perplexity, exp(nats).
+Letters: `T` time steps, `B` streams side by side, `H` hidden units.
 """
 
 from __future__ import annotations
 
 import math
-from contextlib import closing
 from dataclasses import dataclass
+from types import TracebackType
 
 import numpy as np
 
 from charlm.arrays import Array, Ids
 from charlm.data.lines import Lines, Text, target_count
-from charlm.nn.model import Model, States
-from charlm.nn.ops import cross_entropy
+from charlm.nn.loss import cross_entropy
+from charlm.nn.model import Model
 from charlm.nn.parameters import Parameters
 from charlm.nn.workspace import Workspace
-from charlm.system.workers import WorkerPool, shard_slices, shared
+from charlm.system.workers import FEWEST, WorkerPool, shared, slices
 
 STREAMS = 64
-"""Most streams that a text is scored in side by side."""
+"""Most streams in which a text is scored side by side."""
 
 STREAM_LENGTH = 1000
-"""Fewest characters of such a stream: shorter ones would spend their time on seams."""
+"""Fewest characters of such a stream: shorter ones would spend their time at seams."""
 
 STEPS = 100
 """Steps of one forward pass."""
 
 LINES = (256, 64, 16, 4, 1)
-"""Lines that are scored side by side: the most first, and to how few they narrow as lines end."""
+"""Lines that are scored side by side: at first, and as lines end."""
 
 LINE_STEPS = STREAMS * STEPS // LINES[0]
-"""Steps of one forward pass of lines: so many that it takes no more memory than one of a text."""
+"""Steps of one forward pass of lines: it takes no more memory than one of a text."""
 
 SEAM_STEPS = 25
-"""Steps after which a seam is looked at again: a wrong start is often forgotten soon."""
+"""Steps between two comparisons at a seam: a wrong start is often forgotten soon."""
 
 SEAM_TOLERANCE = 1e-5
-"""Mean difference, in nats a character of one window, at which a stream's wrong start is forgotten:
+"""Mean difference, in nats a character of one window, below which a wrong start counts as forgotten:
 a tenth of what the two ways of scoring may differ by."""
 
 
 @dataclass(frozen=True)
 class Score:
-    """The nats of so many scored characters."""
+    """The loss of so many scored characters."""
 
-    nats: float
+    nll: float
+    """Their negative log-likelihood in nats."""
     characters: int
 
     @property
     def nats_per_char(self) -> float:
         """Cross-entropy in nats."""
-        return self.nats / self.characters
+        return self.nll / self.characters
 
     @property
     def bits_per_char(self) -> float:
@@ -69,113 +71,126 @@ class Score:
 
 
 def score(
-    model: Model, parameters: Parameters, text: Text, window: int | None = None, threads: int = 1
+    model: Model,
+    params: Parameters,
+    text: Text,
+    window: int | None = None,
+    threads: int = 1,
+    shards: int = 0,
 ) -> Score:
-    """Score every character of one text `[N]` but the first, which nothing stands before; or lines.
+    """Score every character of a text `[N]` but the first, which nothing comes before; or lines.
 
     Without `window` the state is carried from the first character to the last. With it, the text
     is scored in windows of so many characters, each from a zero state: the protocol of models
     with a fixed context. Lines are scored each from a zero state, the line break before it its
     first input and its own its last target.
 
+    What is scored side by side is divided into `shards` (0: one for each thread), so that the same
+    shards give the same bits on any number of threads.
+
     Raises `ValueError` if there is nothing to score, or a window is given with lines.
     """
     if not target_count(text):
         raise ValueError("it takes two characters to score one")
-    if isinstance(text, Lines):
-        if window is not None:
-            raise ValueError("lines are scored one by one, not in windows")
-        with closing(_Scorer(model, parameters, text.ids, threads)) as scorer:
-            nats = scorer.lines(text)
-    else:
-        with closing(_Scorer(model, parameters, text, threads)) as scorer:
-            nats = scorer.carried() if window is None else scorer.windows(window)
-    return Score(nats, target_count(text))
+    ids = text.ids if isinstance(text, Lines) else text
+    with _Scorer(model, params, ids, threads, shards or threads) as scorer:
+        if isinstance(text, Lines):
+            if window is not None:
+                raise ValueError("lines are scored one by one, not in windows")
+            nll = scorer.lines(text)
+        else:
+            nll = scorer.carried() if window is None else scorer.windows(window)
+    return Score(nll, target_count(text))
 
 
 class _Lanes:
-    """`B` streams of a text, advanced side by side by a team; everything stays between passes."""
+    """`B` streams of a text, advanced side by side by a pool of workers.
 
-    def __init__(self, model: Model, parameters: Parameters, ids: Ids, batch: int, threads: int) -> None:
-        dtype = parameters.flat.dtype
-        self.model, self.parameters, self.ids = model, parameters, ids
-        self.starts, self.steps = shared((batch,), np.int64), shared((1,), np.int64)
-        self.nats = shared((STEPS, batch), np.float64)
-        self.state = tuple(
-            tuple(shared(array.shape, dtype) for array in layer) for layer in model.zero_state(batch, dtype)
-        )
-        parts = shard_slices(batch, threads)
-        self.workspaces = [Workspace() for _ in parts]
-        self.team = WorkerPool(parts, self._work)
+    Everything it needs is made once, and used again from pass to pass.
+    """
+
+    def __init__(self, model: Model, params: Parameters, ids: Ids, B: int, threads: int, shards: int) -> None:
+        self.model, self.params, self.ids = model, params, ids
+        self.starts = shared((B,), np.int64)
+        self.nll = shared((STEPS, B), np.float64)
+        self.state = shared(model.zero_state(B).shape, params.flat.dtype)
+        self.shards = slices(B, shards, FEWEST)
+        self.workspaces = [Workspace() for _ in self.shards]
+        self.pool = WorkerPool(min(threads, len(self.shards)), self._advance)
+
+    def advance(self, steps: int) -> None:
+        """Score `steps` characters of every stream, from `starts` and `state`, into `nll`."""
+        self.pool.map(self._advance, len(self.shards), steps)
 
     @np.errstate(over="ignore", invalid="ignore")  # a model that diverged has a score: not finite
-    def _work(self, number: int, part: slice) -> None:
-        steps = int(self.steps[0])
-        places = self.starts[None, part] + np.arange(steps)[:, None]  # [T, B]
-        # beside a longer line one that has ended reads on, unheeded, as far as there is a text
-        places = np.minimum(places, len(self.ids) - 2)
-        before = tuple(tuple(array[part] for array in layer) for layer in self.state)
+    def _advance(self, number: int, steps: int) -> None:
+        shard = self.shards[number]
+        index = self.starts[None, shard] + np.arange(steps)[:, None]  # [T, B]
+        # a line that has ended beside a longer one is read on, as far as there is a text; its
+        # losses there are not used
+        index = np.minimum(index, len(self.ids) - 2)
         logits, after, _ = self.model.forward(
-            self.parameters, self.ids[places], before, self.workspaces[number]
+            self.params, self.ids[index], self.state[:, :, shard], self.workspaces[number]
         )
-        rows = cross_entropy(logits.reshape(places.size, -1), self.ids[places + 1].reshape(-1))
-        self.nats[:steps, part] = rows.reshape(places.shape)
-        for layer, layer_after in zip(self.state, after, strict=True):
-            for array, array_after in zip(layer, layer_after, strict=True):
-                array[part] = array_after
+        rows = cross_entropy(logits.reshape(index.size, -1), self.ids[index + 1].reshape(-1))
+        self.nll[:steps, shard] = rows.reshape(index.shape)
+        self.state[:, :, shard] = after
 
 
 class _Scorer:
     """Forward passes over streams of a text, or lines of it."""
 
-    def __init__(self, model: Model, parameters: Parameters, ids: Ids, threads: int = 1) -> None:
-        self.model, self.parameters, self.ids, self.threads = model, parameters, ids, threads
+    def __init__(self, model: Model, params: Parameters, ids: Ids, threads: int = 1, shards: int = 1) -> None:
+        self.model, self.params, self.ids = model, params, ids
+        self.threads, self.shards = threads, shards
         self.lanes: dict[int, _Lanes] = {}
 
-    def close(self) -> None:
-        """Dismiss the workers."""
+    def __enter__(self) -> _Scorer:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         for lanes in self.lanes.values():
-            lanes.team.close()
+            lanes.pool.close()
 
-    def zero_state(self, batch: int) -> States:
-        return self.model.zero_state(batch, self.parameters.flat.dtype)
+    def zero_state(self, B: int) -> Array:
+        return self.model.zero_state(B, self.params.flat.dtype)
 
-    def run(self, starts: Ids, steps: int, state: States) -> tuple[Array, States]:
-        """Score `steps` characters behind each place of `starts [B]`: nats `[B]`, and the state after."""
-        nats = np.zeros(len(starts))
+    def run(self, starts: Ids, steps: int, state: Array) -> tuple[Array, Array]:
+        """Score `steps` characters after each of `starts [B]`: loss `[B]` in nats, and the state after."""
+        nll = np.zeros(len(starts))
         for first in range(0, steps, STEPS):
-            rows, state = self.piece(starts + first, min(STEPS, steps - first), state)
-            nats += rows.sum(axis=0)
-        return nats, state
+            rows, state = self.window(starts + first, min(STEPS, steps - first), state)
+            nll += rows.sum(axis=0)
+        return nll, state
 
-    def piece(self, starts: Ids, steps: int, state: States) -> tuple[Array, States]:
-        """One forward pass of up to STEPS steps: nats of every character `[T, B]`, and the state after."""
+    def window(self, starts: Ids, steps: int, state: Array) -> tuple[Array, Array]:
+        """One forward pass of up to STEPS steps: loss of every character `[T, B]`, and the state after."""
         B = len(starts)
         if B not in self.lanes:
-            self.lanes[B] = _Lanes(self.model, self.parameters, self.ids, B, self.threads)
+            self.lanes[B] = _Lanes(self.model, self.params, self.ids, B, self.threads, self.shards)
         lanes = self.lanes[B]
-        lanes.starts[...], lanes.steps[0] = starts, steps
-        for layer, layer_before in zip(lanes.state, state, strict=True):
-            for array, array_before in zip(layer, layer_before, strict=True):
-                array[...] = array_before
-        lanes.team.run()
-        return lanes.nats[:steps].copy(), tuple(
-            tuple(array.copy() for array in layer) for layer in lanes.state
-        )
+        lanes.starts[...], lanes.state[...] = starts, state
+        lanes.advance(steps)
+        return lanes.nll[:steps].copy(), lanes.state.copy()
 
     def single(self) -> float:
         """The whole text as one stream."""
-        nats, _ = self.run(np.zeros(1, np.intp), len(self.ids) - 1, self.zero_state(1))
-        return float(nats[0])
+        nll, _ = self.run(np.zeros(1, np.intp), len(self.ids) - 1, self.zero_state(1))
+        return float(nll[0])
 
     def carried(self) -> float:
         """The text with its state carried through, in parallel streams where it is long enough.
 
-        All streams first start from nothing, which is wrong for all but the first. Then each is
+        All streams first start from zero, which is wrong for all but the first. Then each is
         begun again from the state in which its left neighbour ended, side by side with the wrong
         start, and its score is corrected by the difference, until no stream differs by more than
-        SEAM_TOLERANCE nats a character any longer: the wrong start is forgotten. If a stream ends
-        before it is, the text is scored as one stream.
+        SEAM_TOLERANCE nats a character: the wrong start is forgotten. If a stream ends before it
+        is, the text is scored as one stream.
         """
         targets = len(self.ids) - 1
         streams = min(STREAMS, targets // STREAM_LENGTH)
@@ -183,65 +198,61 @@ class _Scorer:
             return self.single()
         length = targets // streams
         starts = np.arange(streams) * length
-        nats, ends = self.run(starts, length, self.zero_state(streams))
+        nll, ends = self.run(starts, length, self.zero_state(streams))
         # the fewer than `streams` characters that are left over follow the last stream
-        last = tuple(tuple(array[-1:] for array in layer) for layer in ends)
-        rest, _ = self.run(starts[-1:] + length, targets - streams * length, last)
+        rest, _ = self.run(starts[-1:] + length, targets - streams * length, ends[:, :, -1:])
         correction = self.seams(starts[1:], length, ends)
         if correction is None:
             return self.single()
-        return float(nats.sum() + rest[0] + correction)
+        return float(nll.sum() + rest[0] + correction)
 
-    def seams(self, starts: Ids, length: int, ends: States) -> float | None:
+    def seams(self, starts: Ids, length: int, ends: Array) -> float | None:
         """Nats by which the streams at `starts [B]` change when they begin where their neighbours ended.
 
-        `ends` is the state `[B+1, H]` after every stream, the first one's included. None if a
-        stream still differs at its end.
+        `ends` is the state `[L, S, B+1, H]` after every stream, the first one's included. None if
+        a stream still differs at its end.
         """
         B = len(starts)
         both = np.concatenate([starts, starts])  # right starts, then wrong ones
-        state = tuple(
-            tuple(np.concatenate([array[:-1], np.zeros_like(array[:-1])]) for array in layer)
-            for layer in ends
-        )
+        right = ends[:, :, :-1]
+        state = np.concatenate([right, np.zeros_like(right)], axis=2)
         correction = 0.0
         for first in range(0, length, SEAM_STEPS):
-            nats, state = self.piece(both + first, min(SEAM_STEPS, length - first), state)
-            difference = nats[:, :B] - nats[:, B:]  # [T, B]
+            nll, state = self.window(both + first, min(SEAM_STEPS, length - first), state)
+            difference = nll[:, :B] - nll[:, B:]  # [T, B]
             correction += float(difference.sum())
             if np.abs(difference).mean(axis=0).max() < SEAM_TOLERANCE:
                 return correction
         return None
 
     def windows(self, window: int) -> float:
-        """The text in windows, each from nothing, as many side by side as there are streams."""
+        """The text in windows, each from a zero state, up to STREAMS of them side by side."""
         targets = len(self.ids) - 1
         whole = targets // window
-        nats = 0.0
+        nll = 0.0
         for first in range(0, whole, STREAMS):
             starts = np.arange(first, min(first + STREAMS, whole)) * window
-            nats += float(self.run(starts, window, self.zero_state(len(starts)))[0].sum())
+            nll += float(self.run(starts, window, self.zero_state(len(starts)))[0].sum())
         rest = targets - whole * window
         if rest:
-            nats += float(self.run(np.array([whole * window]), rest, self.zero_state(1))[0][0])
-        return nats
+            nll += float(self.run(np.array([whole * window]), rest, self.zero_state(1))[0][0])
+        return nll
 
     def lines(self, lines: Lines) -> float:
-        """Lines, each from nothing, side by side with others of like lengths."""
+        """Lines, each from a zero state, side by side with others of similar lengths."""
         order = np.argsort(lines.lengths, kind="stable")[::-1]  # the longest first
-        nats = 0.0
+        nll = 0.0
         for start in range(0, len(order), LINES[0]):
             group = order[start : start + LINES[0]]
             starts, lengths = lines.places[group].astype(np.int64) - 1, lines.lengths[group]
             state = self.zero_state(len(group))
             for first in range(0, int(lengths[0]), LINE_STEPS):
-                # those that have not ended stand in front
+                # those that have not ended come first
                 alive = np.count_nonzero(lengths > first)
                 width = min(width for width in LINES if width >= alive)
-                starts, lengths = starts[:width], lengths[:width]
-                state = tuple(tuple(array[:width] for array in layer) for layer in state)
+                starts, lengths, state = starts[:width], lengths[:width], state[:, :, :width]
                 steps = min(LINE_STEPS, int(lengths[0]) - first)
-                rows, state = self.piece(starts + first, steps, state)
-                real = np.arange(first, first + steps)[:, None] < lengths  # [T, B]
-                nats += float(rows.sum(where=real))
-        return nats
+                rows, state = self.window(starts + first, steps, state)
+                mask = np.arange(first, first + steps)[:, None] < lengths  # [T, B]
+                nll += float(rows.sum(where=mask))
+        return nll

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from charlm.arrays import Array
-from charlm.nn.model import Model, States, Tape
-from charlm.nn.ops import softmax_cross_entropy
+from charlm.nn.loss import softmax_cross_entropy
+from charlm.nn.model import Model, Tape
 from charlm.nn.workspace import Workspace
 
 TOLERANCE = 1e-6
@@ -113,7 +113,7 @@ def check_model(
     entries: int,
     steps: int = 5,
     batch: int = 3,
-    parts: Sequence[slice] = (slice(None),),
+    shards: Sequence[slice] = (slice(None),),
     seconds: float = math.inf,
 ) -> list[Check]:
     """Check every gradient of a model on one made-up window `[steps, batch]`.
@@ -121,76 +121,59 @@ def check_model(
     The function checked is the mean cross-entropy of a window that begins from a carried state
     that is not zero, plus a random linear form of the state after the window, so that what comes
     back through both ends of the window is checked too. Gradients with respect to the carried
-    state are called `state.LAYER.NAME`. Dropout keeps one set of masks.
+    state are called `state.LAYER.NAME`. Noise is drawn once and kept.
 
-    `parts` are the streams that training runs side by side, each with a forward and a backward
-    pass of its own, so that the products, tiles and blocks are those of training. At most
-    `entries` entries of each array are measured; fewer, but two at least, where all of them would
-    take more than about `seconds`.
+    `shards` divide the batch as training does. Each has a forward and a backward pass of its own,
+    so that the products, tiles and blocks are those of training. At most `entries` entries of
+    each array are measured; fewer, but two at least, where all of them would take more than about
+    `seconds`.
     """
     rng = np.random.default_rng(seed)
-    parameters = model.initialise(rng, init, np.float64)
+    params = model.initialise(rng, init, np.float64)
     # zero biases and a loss that is flat at the start would hide errors: move everything a little
-    parameters.flat += 0.1 * rng.standard_normal(parameters.flat.size)
+    params.flat += 0.1 * rng.standard_normal(params.flat.size)
     x, y = rng.integers(0, model.vocab, (2, steps, batch))
-    state = _random_state(model, batch, rng)
-    pull = _random_state(model, batch, rng)
+    state, pull = 0.5 * rng.standard_normal((2, *model.zero_state(batch).shape))
     workspace = Workspace()
-    masks = model.draw_masks(rng, [np.empty(shape) for shape in model.mask_shapes(steps, batch)])
+    noise = model.noise(steps, batch)
+    masks = {name: np.empty(one.shape) for name, one in noise.items()}
+    for name, one in noise.items():
+        one.draw(rng, masks[name])
 
-    def forward(part: slice) -> tuple[float, Array, Tape]:
-        logits, after, tape = model.forward(
-            parameters, x[:, part], _cut(state, part), workspace, tuple(mask[:, part] for mask in masks)
-        )
-        targets = y[:, part].reshape(-1)
+    def forward(shard: slice) -> tuple[float, Array, Tape]:
+        own = {name: one.cut(masks[name], shard) for name, one in noise.items()}
+        logits, after, tape = model.forward(params, x[:, shard], state[:, :, shard], workspace, own)
+        targets = y[:, shard].reshape(-1)
         loss, dlogits = softmax_cross_entropy(logits.reshape(-1, model.vocab), targets, y.size)
-        loss += sum(
-            float((a * w).sum())
-            for s, p in zip(after, _cut(pull, part), strict=True)
-            for a, w in zip(s, p, strict=True)
-        )
+        loss += float((after * pull[:, :, shard]).sum())
         return loss, dlogits.reshape(logits.shape), tape
 
-    gradients, dstate = parameters.zeros_like(), model.zero_state(batch, np.float64)
-    for part in parts:
-        _, dlogits, tape = forward(part)
-        own = parameters.zeros_like()
-        before = model.backward(parameters, own, tape, dlogits, workspace, _cut(pull, part))
-        gradients.flat += own.flat
-        for layer, layer_before in zip(dstate, before, strict=True):
-            for array, array_before in zip(layer, layer_before, strict=True):
-                array[part] = array_before
-    arrays = {**parameters, **_named(model, state)}
+    grads, dstate = params.zeros_like(), np.empty_like(state)
+    for shard in shards:
+        _, dlogits, tape = forward(shard)
+        own = params.zeros_like()
+        dstate[:, :, shard] = model.backward(own, tape, dlogits, pull[:, :, shard])
+        grads.flat += own.flat
+    arrays = {**params, **_named(model, state)}
     if math.isfinite(seconds):
         started = time.perf_counter()
-        sum(forward(part)[0] for part in parts)
-        # a slope takes the loss at four points, of which directions have two
+        sum(forward(shard)[0] for shard in shards)
+        # a slope takes the loss at four points; two of the slopes are along directions
         affordable = seconds / (4 * (time.perf_counter() - started) * len(arrays)) - 2
         entries = min(entries, max(2, int(affordable)))
     return check(
-        lambda: sum(forward(part)[0] for part in parts),
+        lambda: sum(forward(shard)[0] for shard in shards),
         arrays,
-        {**gradients, **_named(model, dstate)},
+        {**grads, **_named(model, dstate)},
         rng,
         entries,
     )
 
 
-def _cut(state: States, part: slice) -> States:
-    """The state of some of the streams."""
-    return tuple(tuple(array[part] for array in layer) for layer in state)
-
-
-def _random_state(model: Model, batch: int, rng: np.random.Generator) -> States:
-    return tuple(
-        tuple(0.5 * rng.standard_normal(array.shape) for array in layer)
-        for layer in model.zero_state(batch, np.float64)
-    )
-
-
-def _named(model: Model, state: States) -> dict[str, Array]:
+def _named(model: Model, state: Array) -> dict[str, Array]:
+    """The states of every layer `[B, H]`, as `state.LAYER.NAME`."""
     return {
-        f"state.{number}.{name}": array
-        for number, layer in enumerate(state)
-        for name, array in zip(model.cell.states, layer, strict=True)
+        f"state.{layer}.{name}": state[layer, number]
+        for layer in range(model.layers)
+        for number, name in enumerate(model.cell.states)
     }

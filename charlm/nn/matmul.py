@@ -1,12 +1,13 @@
-"""Weight matrices laid out for products with the few rows of a step.
+"""Matrix products for the shapes of recurrent networks.
 
-BLAS packs the factors of a large product into a form of its own, which does not pay for the rows
-of a step; OpenBLAS has kernels for small products that do without. A product with a wide matrix
-is many with narrow ones: with the matrix cut into tiles, each contiguous, 32 rows are multiplied
-1.3 times as fast at H = 256 and 512, and 8 rows 3 times as fast at H = 1024 (one thread, SkylakeX
-kernels): as fast as, or faster than, the machine's product of large matrices.
+BLAS copies the factors of a large product into a layout of its own before it multiplies. For the
+few rows of a step this costs more than it saves. OpenBLAS has kernels for small products that do
+without, and a product with a wide matrix is many products with narrow ones: with the matrix cut
+into tiles, each contiguous, 32 rows are multiplied 1.3 times as fast at H = 256 and 512, and 8
+rows 3 times as fast at H = 1024 (one thread, SkylakeX kernels).
 
-Letters: `R` rows of a step, `I` inputs, `O` outputs, `n` tiles of `w` outputs: `O = n w`.
+Letters: `R` rows of a step, `N` rows of a window, `I` inputs, `O` outputs, `n` tiles of `w`
+outputs: `O = n w`.
 """
 
 from __future__ import annotations
@@ -16,19 +17,19 @@ import math
 import numpy as np
 
 from charlm.arrays import Array
-from charlm.nn.workspace import Workspace
+from charlm.nn.workspace import Scratch, Workspace
 
 _SMALL = 1_000_000
-"""Multiplications up to which OpenBLAS takes a product for small."""
+"""Multiplications up to which OpenBLAS uses its kernels for small products."""
 
 _VECTOR = 16
-"""Numbers that the widest vector instructions handle at once."""
+"""Numbers in the widest vector register."""
 
 _WIDEST = 64
-"""Outputs of a tile at the most."""
+"""Most outputs of a tile."""
 
 _WORTH_COPYING = 8
-"""Products from which on a copy pays."""
+"""Products for which it pays to copy a matrix into tiles."""
 
 _CHUNK = range(16, 33)
 """Rows of a window that are multiplied at a time."""
@@ -40,15 +41,15 @@ def tile_width(rows: int, inputs: int, outputs: int) -> int:
         return outputs  # a product with a vector reads the matrix once, whatever its layout
     divisors = [w for w in range(_VECTOR, _WIDEST + 1) if outputs % w == 0]
     small = [w for w in {*divisors, outputs} if rows * inputs * w <= _SMALL]
-    # the one that leaves least of its last vector empty, and then the widest tile
+    # the width that leaves least of its last vector empty; of those the widest tile
     return max(small, key=lambda w: (w / math.ceil(w / _VECTOR), w <= _WIDEST, w), default=outputs)
 
 
-def tiled(matrices: Array, rows: int, steps: int, workspace: Workspace) -> Array:
-    """`matrices [G, I, O]` in tiles `[G, n, I, w]`, for so many products with so many rows.
+def tiled(matrices: Array, rows: int, steps: int, scratch: Scratch, name: str) -> Array:
+    """`matrices [G, I, O]` as tiles `[G, n, I, w]`, for `steps` products with `rows` rows each.
 
-    Usually a copy, in the one place that the workspace has for it: valid until the next call.
-    A transposed view is welcome; uncopied it would be multiplied at 0.6 times the speed.
+    Usually a copy, called `name` in the scratch memory. A transposed view is welcome: multiplied
+    as it is, it would take 1.6 times as long.
     """
     if steps < _WORTH_COPYING:
         return matrices[:, None]
@@ -56,7 +57,7 @@ def tiled(matrices: Array, rows: int, steps: int, workspace: Workspace) -> Array
     w = tile_width(rows, inputs, outputs)
     if w == outputs and matrices.flags.c_contiguous:
         return matrices[:, None]
-    tiles = workspace.array("tiles", (G, outputs // w, inputs, w), matrices.dtype)
+    tiles = scratch.array(name, (G, outputs // w, inputs, w), matrices.dtype)
     tiles[...] = in_tiles(matrices, w)
     return tiles
 
@@ -64,8 +65,8 @@ def tiled(matrices: Array, rows: int, steps: int, workspace: Workspace) -> Array
 def multiply(rows: Array, matrix: Array, out: Array, workspace: Workspace) -> Array:
     """`out = rows matrix` for all rows of a window at once: `[N, I] @ [I, O]`; returns `out`.
 
-    As small products where there are some (1.1 times as fast as one large product), else as one.
-    `matrix` may be a transposed view.
+    As small products where that is possible (1.1 times as fast as one large product), else as
+    one. `matrix` may be a transposed view.
     """
     N, inputs = rows.shape
     outputs = matrix.shape[1]
@@ -73,8 +74,9 @@ def multiply(rows: Array, matrix: Array, out: Array, workspace: Workspace) -> Ar
     w = tile_width(chunk, inputs, outputs)
     if chunk * inputs * w > _SMALL or N // chunk < _WORTH_COPYING:
         return np.matmul(rows, matrix, out)
-    tiles = tiled(matrix[None], chunk, N // chunk, workspace)[0]
-    np.matmul(rows.reshape(-1, 1, chunk, inputs), tiles, in_tiles(out.reshape(-1, chunk, outputs), w))
+    with workspace.scratch() as scratch:
+        tiles = tiled(matrix[None], chunk, N // chunk, scratch, "tiles of one matrix")[0]
+        np.matmul(rows.reshape(-1, 1, chunk, inputs), tiles, in_tiles(out.reshape(-1, chunk, outputs), w))
     return out
 
 
@@ -84,3 +86,11 @@ def in_tiles(array: Array, width: int) -> Array:
     if width == outputs:
         return array[..., None, :, :]
     return array.reshape(*leading, rows, outputs // width, width).swapaxes(-3, -2)
+
+
+def column_sums(rows: Array, out: Array) -> Array:
+    """Sums over the rows of `[N, O]`, written to `out [O]`, which is returned.
+
+    As a product with ones: several times as fast as NumPy's sum.
+    """
+    return np.matmul(np.ones(len(rows), rows.dtype), rows, out)

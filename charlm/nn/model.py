@@ -1,55 +1,53 @@
-"""The network: characters in, recurrent layers, logits out; and back.
+"""The network: a stack of layers, characters in, logits out; and back.
 
 ::
 
-    x [T, B] ids --gather--> layer 0 --dropout--> layer 1 … --dropout--> output --> logits [T, B, V]
+    x [T, B] ids -> layers.0 -> dropout.0 -> layers.1 -> … -> output -> logits [T, B, V]
 
-Parameters are called `layers.L.NAME` and `output.NAME`.
+Parameters are called `layers.L.NAME` and `output.NAME`. Letters: `T` time steps, `B` streams
+(batch), `V` vocabulary, `H` hidden units, `L` recurrent layers, `S` states of a cell.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
 
-from charlm.arrays import Array, Ids, Shape
-from charlm.nn.cells.contract import Cell, State
-from charlm.nn.matmul import multiply
-from charlm.nn.ops import Gather, dropout_mask, linear_backward, linear_forward
+from charlm.arrays import Array, Ids, Shape, Signal
+from charlm.nn.cells.cell import Cell
+from charlm.nn.kernels import make_kernel
+from charlm.nn.layers.dropout import Dropout
+from charlm.nn.layers.layer import AnyLayer, Backward, Noise, Step
+from charlm.nn.layers.linear import Linear
+from charlm.nn.layers.one_hot_linear import OneHotLinear
+from charlm.nn.layers.recurrent import WEIGHT, Recurrent
 from charlm.nn.parameters import Parameters
 from charlm.nn.workspace import Workspace
 
-States = tuple[State, ...]
-"""The carried state of the whole network: one `State` a layer, from the bottom."""
-
-
-Masks = tuple[Array, ...]
-"""Dropout masks behind each layer, `[1, B, H]` or `[T, B, H]`; empty without dropout."""
-
-
-@dataclass(frozen=True)
-class Tape:
-    """What the backward pass needs of a forward pass; valid until that, or the next one in its workspace."""
-
-    characters: Gather
-    """The window's characters, as the first layer's input."""
-    inputs: tuple[Array, ...]
-    """What each layer above the first, and last the output, received: `[T, B, H]`."""
-    masks: Masks
-    layers: tuple[Any, ...]
-    """Each cell's own tape."""
+Tape = tuple[Backward, ...]
+"""The backward pass of each layer for one window, from the bottom; valid until the next window."""
 
 
 @dataclass(frozen=True)
 class Model:
-    """The shape of a network and the mathematics on it; parameters and state are arguments.
+    """The shape of a network and the mathematics on it; parameters, state and noise are arguments.
 
-    `dropout_mask` is `window` (one mask for all steps of a window, for each stream; Gal &
-    Ghahramani 2016) or `step` (a fresh mask each step; Zaremba et al. 2014).
+    Attributes
+    ----------
+    cell
+        The recurrence of every recurrent layer.
+    vocab, hidden, layers
+        V, H and L.
+    dropout
+        Share of hidden units dropped after each recurrent layer.
+    dropout_mask
+        `window` or `step`; see `Dropout`.
+    kernel
+        `fused` or `textbook`; see `make_kernel`.
     """
 
     cell: Cell
@@ -58,60 +56,56 @@ class Model:
     layers: int
     dropout: float = 0.0
     dropout_mask: str = "window"
+    kernel: str = "fused"
+
+    @cached_property
+    def stack(self) -> tuple[tuple[str, AnyLayer], ...]:
+        """The layers from the bottom, with their names."""
+        G, H = len(self.cell.gates), self.hidden
+        inputs: OneHotLinear | Linear = OneHotLinear(self.vocab, H, G, WEIGHT)
+        stack: list[tuple[str, AnyLayer]] = []
+        for layer in range(self.layers):
+            recurrent = Recurrent(inputs, self.cell, make_kernel(self.cell, self.kernel), H)
+            stack.append((f"layers.{layer}", recurrent))
+            stack.append((f"dropout.{layer}", Dropout(H, self.dropout, self.dropout_mask)))
+            inputs = Linear(H, H, G, WEIGHT)
+        return (*stack, ("output", Linear(H, self.vocab)))
 
     def shapes(self) -> dict[str, Shape]:
         """Shape of every parameter by name, in the order of the flat buffer."""
-        shapes: dict[str, Shape] = {}
-        for layer in range(self.layers):
-            inputs = self.vocab if layer == 0 else self.hidden
-            for name, shape in self.cell.shapes(inputs, self.hidden).items():
-                shapes[f"layers.{layer}.{name}"] = shape
-        shapes["output.W"] = (self.hidden, self.vocab)
-        shapes["output.b"] = (self.vocab,)
-        return shapes
+        return {
+            f"{name}.{short}": shape for name, layer in self.stack for short, shape in layer.shapes().items()
+        }
 
     def initialise(
         self, rng: np.random.Generator, init: str, dtype: npt.DTypeLike = np.float32
     ) -> Parameters:
-        """Fresh parameters; `init` is `orthogonal` or `uniform` (see `Cell.initialise`).
+        """Fresh parameters; `init` is `orthogonal` or `uniform` (see `Cell.initialise`)."""
+        params = Parameters(self.shapes(), dtype)
+        for name, layer in self.stack:
+            layer.initialise(params.under(name), rng, init)
+        return params
 
-        Matrices other than the recurrent ones are uniform within ±1/√(inputs that are not zero).
-        """
-        parameters = Parameters(self.shapes(), dtype)
-        for layer in range(self.layers):
-            self.cell.initialise(parameters.under(f"layers.{layer}"), rng, init)
-        # 1/√H suits a sum over H inputs; a one-hot character is a sum over one, so the first
-        # layer's input matrix gets ±1. With 1/√H the gates hardly hear the text at first, and
-        # the loss rests for hundreds of updates where the frequencies of characters leave it.
-        parameters["layers.0.Wx"][...] *= self.hidden**0.5
-        bound = self.hidden**-0.5
-        output = parameters["output.W"]
-        output[...] = rng.uniform(-bound, bound, output.shape)
-        return parameters
+    def zero_state(self, B: int, dtype: npt.DTypeLike = np.float32) -> Array:
+        """The state of `B` streams that begin, `[L, S, B, H]`."""
+        return np.zeros((self.layers, len(self.cell.states), B, self.hidden), dtype)
 
-    def zero_state(self, batch: int, dtype: npt.DTypeLike = np.float32) -> States:
-        """The state of `batch` streams that begin."""
-        return tuple(
-            tuple(np.zeros((batch, self.hidden), dtype) for _ in self.cell.states) for _ in range(self.layers)
-        )
-
-    def mask_shapes(self, T: int, B: int) -> list[Shape]:
-        """Shapes of the dropout masks of a window, one a layer; none if there is no dropout."""
-        shape = (1 if self.dropout_mask == "window" else T, B, self.hidden)
-        return [shape] * self.layers if self.dropout else []
-
-    def draw_masks(self, rng: np.random.Generator, out: Sequence[Array]) -> Masks:
-        """Draw the masks of a window into arrays of `mask_shapes`."""
-        return tuple(dropout_mask(rng, mask.shape, self.dropout, mask) for mask in out)
+    def noise(self, T: int, B: int) -> dict[str, Noise]:
+        """The masks of a window in training, by `LAYER.NAME`."""
+        return {
+            f"{name}.{short}": noise
+            for name, layer in self.stack
+            for short, noise in layer.noise(T, B).items()
+        }
 
     def forward(
         self,
-        parameters: Parameters,
+        params: Parameters,
         x: Ids,
-        state: States,
+        state: Array,
         workspace: Workspace,
-        masks: Masks = (),
-    ) -> tuple[Array, States, Tape]:
+        masks: Mapping[str, Array] | None = None,
+    ) -> tuple[Array, Array, Tape]:
         """Run a window of `B` streams.
 
         Parameters
@@ -119,92 +113,89 @@ class Model:
         x
             Ids `[T, B]`.
         state
-            Carried state before the window; only read.
+            State before the window, `[L, S, B, H]`; only read.
         masks
-            From `draw_masks`; without them there is no dropout, as for evaluation.
+            What `noise` asks for, drawn; without it nothing is dropped, as in evaluation.
 
         Returns
         -------
         logits
             `[T, B, V]`, in the workspace.
         state
-            Carried state after the window, in arrays of its own.
+            State after the window, in an array of its own.
         tape
             For `backward`.
         """
-        T, B = x.shape
-        H, G, dtype = self.hidden, self.cell.gates, parameters.flat.dtype
-        characters = Gather(x.reshape(T * B))
-        inputs: list[Array] = []
-        tapes = []
-        after: list[State] = []
-        for layer in range(self.layers):
-            own, place = parameters.under(f"layers.{layer}"), workspace.within(f"layers.{layer}")
-            projected = place.array("projected", (G, T, B, H), dtype)
-            for gate in range(G):
-                Wx, b, rows = own["Wx"][gate], own["b"][gate], projected[gate].reshape(T * B, H)
-                if layer == 0:
-                    characters.forward(Wx, b, rows)
-                else:
-                    linear_forward(inputs[-1].reshape(T * B, H), Wx, b, rows, place)
-            h, final, tape = self.cell.forward(own, projected, state[layer], place)
-            after.append(tuple(array.copy() for array in final))
-            tapes.append(tape)
-            if masks:
-                h = np.multiply(h, masks[layer], place.array("dropped", (T, B, H), dtype))
-            inputs.append(h)
-        logits = workspace.array("logits", (T, B, self.vocab), dtype)
-        linear_forward(
-            inputs[-1].reshape(T * B, H),
-            parameters["output.W"],
-            parameters["output.b"],
-            logits.reshape(T * B, self.vocab),
-            workspace,
-        )
-        return logits, tuple(after), Tape(characters, tuple(inputs), masks, tuple(tapes))
+        workspace.begin()
+        after, tape = np.empty_like(state), []
+        signal: Signal = x
+        depth = 0
+        for name, layer in self.stack:
+            own = _under(name, masks or {})
+            before = state[depth] if layer.states else _STATELESS
+            signal, layer_after, backward = layer.run(
+                params.under(name), signal, before, own, workspace.within(name)
+            )
+            tape.append(backward)
+            if layer.states:
+                after[depth] = layer_after
+                depth += 1
+        return signal, after, tuple(tape)
 
     def backward(
         self,
-        parameters: Parameters,
-        gradients: Parameters,
+        grads: Parameters,
         tape: Tape,
         dlogits: Array,
-        workspace: Workspace,
-        dstate: States | None = None,
-    ) -> States:
-        """Run back through the window of `tape`, which is used up; `gradients` are overwritten.
+        dstate: Array | None = None,
+    ) -> Array:
+        """Run back through the window of `tape`, which is used up; `grads` are overwritten.
 
-        `dlogits [T, B, V]` is the gradient with respect to the logits, and `dstate` that with
-        respect to the state after the window: none, in truncated BPTT. Returns the gradient with
-        respect to the state before the window.
+        `dlogits [T, B, V]` is the gradient with respect to the logits, which may be overwritten,
+        and `dstate` that with respect to the state after the window: zero, in truncated BPTT.
+        Returns the gradient with respect to the state before the window, `[L, S, B, H]`.
         """
-        T, B, V = dlogits.shape
-        H, dtype = self.hidden, parameters.flat.dtype
-        dstate = dstate or self.zero_state(B, dtype)
-        dh = workspace.array("dh", (T, B, H), dtype)
-        # forward was logits = h W + b
-        rows = dlogits.reshape(T * B, V)
-        top = tape.inputs[-1].reshape(T * B, H)
-        linear_backward(top, gradients["output.W"], gradients["output.b"], rows)
-        multiply(rows, parameters["output.W"].T, dh.reshape(T * B, H), workspace)
-        before: list[State] = []
-        for layer in reversed(range(self.layers)):
-            own, place = parameters.under(f"layers.{layer}"), workspace.within(f"layers.{layer}")
-            down = gradients.under(f"layers.{layer}")
-            if tape.masks:
-                np.multiply(dh, tape.masks[layer], dh)
-            dprojected, dinitial = self.cell.backward(own, down, tape.layers[layer], dh, dstate[layer], place)
-            before.append(dinitial)
-            # forward was projected[g] = x Wx[g] + b[g]
-            free = workspace.array("free", (T, B, H), dtype)  # for a gate at a time, of any layer
-            for gate, array in enumerate(dprojected):
-                rows, dW, db = array.reshape(T * B, H), down["Wx"][gate], down["b"][gate]
-                if layer == 0:
-                    tape.characters.backward(dW, db, rows, free.reshape(T * B, H))
-                else:
-                    linear_backward(tape.inputs[layer - 1].reshape(T * B, H), dW, db, rows)
-                    part = dh if gate == 0 else free
-                    multiply(rows, own["Wx"][gate].T, part.reshape(T * B, H), place)
-                    if gate > 0:
-                        np.add(dh, part, dh)
-        return tuple(reversed(before))
+        dafter = self.zero_state(dlogits.shape[1], dlogits.dtype) if dstate is None else dstate
+        dbefore = np.empty_like(dafter)
+        dsignal, depth = dlogits, self.layers
+        for (name, layer), backward in zip(reversed(self.stack), reversed(tape), strict=True):
+            depth -= bool(layer.states)
+            layer_dafter = dafter[depth] if layer.states else _STATELESS
+            dsignal, layer_dbefore = backward(grads.under(name), dsignal, layer_dafter)
+            if layer.states:
+                dbefore[depth] = layer_dbefore
+        return dbefore
+
+    def decoder(self, params: Parameters, state: Array) -> Callable[[int], Array]:
+        """The network one character at a time, for generating.
+
+        Returns a function that takes the id of a character and gives the logits `[V]` after it,
+        valid until the next one. `state [L, S, 1, H]` is that before the first, and only read.
+        What a step needs is made ready here, once: at this size the arithmetic takes no longer
+        than the calls around it.
+        """
+        steps: list[Step] = []
+        depth = 0
+        for name, layer in self.stack:
+            steps.append(layer.stepper(params.under(name), state[depth] if layer.states else _STATELESS))
+            depth += bool(layer.states)
+        first, *others = steps
+
+        def step(character: int) -> Array:
+            signal = first(character)
+            for other in others:
+                signal = other(signal)
+            logits: Array = signal[0]
+            return logits
+
+        return step
+
+
+_STATELESS: Array = np.empty(0)
+"""The state of a layer that has none."""
+
+
+def _under(prefix: str, named: Mapping[str, Array]) -> dict[str, Array]:
+    """The arrays called `prefix.…`, by the rest of their names."""
+    start = f"{prefix}."
+    return {name.removeprefix(start): array for name, array in named.items() if name.startswith(start)}

@@ -14,6 +14,9 @@ import numpy.typing as npt
 
 from charlm.arrays import Array, Shape
 
+Params = Mapping[str, Array]
+"""The parameters of one layer by their short names, or their gradients."""
+
 
 class Parameters(Mapping[str, Array]):
     """Arrays by name, all of them views over the one buffer `flat`.
@@ -43,6 +46,7 @@ class Parameters(Mapping[str, Array]):
         if self.flat.shape != (size,):
             raise ValueError(f"a buffer of shape {self.flat.shape} for {size} parameters")
         self._views: dict[str, Array] = {}
+        self._under: dict[str, dict[str, Array]] = {}
         start = 0
         for name, shape in self.shapes.items():
             stop = start + math.prod(shape)
@@ -58,10 +62,14 @@ class Parameters(Mapping[str, Array]):
     def __len__(self) -> int:
         return len(self._views)
 
-    def under(self, prefix: str) -> dict[str, Array]:
+    def under(self, prefix: str) -> Params:
         """The arrays called `prefix.…`, by the rest of their names."""
-        start = f"{prefix}."
-        return {name[len(start) :]: view for name, view in self.items() if name.startswith(start)}
+        found = self._under.get(prefix)
+        if found is None:
+            start = f"{prefix}."
+            found = {name.removeprefix(start): view for name, view in self.items() if name.startswith(start)}
+            self._under[prefix] = found
+        return found
 
     def zeros_like(self) -> Parameters:
         """Another buffer of the same layout and type, filled with zeros (for gradients)."""

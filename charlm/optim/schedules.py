@@ -46,7 +46,7 @@ class Schedule:
     decay_every: int = 5
     patience: int = 2
 
-    def share(self, step: int, plateau: Plateau) -> float:
+    def factor(self, step: int, plateau: Plateau) -> float:
         """The share of `lr` for update number `step`, counted from 0."""
         warming = min(1.0, (step + 1) / self.warmup) if self.warmup else 1.0
         return warming * self._after_warmup(step, plateau)
@@ -64,7 +64,7 @@ class Schedule:
         if self.kind == "step":
             return float(self.decay ** (epoch // self.decay_every))
         if self.kind == "plateau":
-            return plateau.share
+            return plateau.factor
         return 1.0
 
     def after_validation(self, loss: float, plateau: Plateau) -> Plateau:
@@ -72,7 +72,7 @@ class Schedule:
         if loss < plateau.best:
             return replace(plateau, best=loss, waited=0)
         if plateau.waited + 1 > self.patience:
-            return replace(plateau, waited=0, share=plateau.share * self.decay)
+            return replace(plateau, waited=0, factor=plateau.factor * self.decay)
         return replace(plateau, waited=plateau.waited + 1)
 
 
@@ -82,4 +82,4 @@ class Plateau:
 
     best: float = math.inf
     waited: int = 0
-    share: float = 1.0
+    factor: float = 1.0

@@ -32,7 +32,7 @@ from charlm.arrays import Array, Ids
 from charlm.nn.parameters import Parameters
 from charlm.data.vocabulary import Vocabulary
 
-FORMAT = 2
+FORMAT = 3
 """Version of the file format that is written."""
 
 _PARAMETERS, _TRAINING, _METADATA = "parameters/", "training/", "metadata"
@@ -58,7 +58,7 @@ class Checkpoint:
     @property
     def model(self) -> Model:
         """The network that the parameters belong to."""
-        return build_model(self.config.model, len(self.vocabulary))
+        return build_model(self.config.model, len(self.vocabulary), self.config.run.kernel)
 
 
 def save(path: Path, checkpoint: Checkpoint) -> None:
@@ -147,9 +147,21 @@ def _load(archive: Archive, where: str) -> Checkpoint:
     return Checkpoint(config, vocabulary, parameters, corpus, progress, training)
 
 
+def _rename_progress(metadata: dict[str, Any]) -> dict[str, Any]:
+    """Format 2 to 3: other names for the sum of losses and for the factor of the learning rate."""
+    progress = metadata["progress"]
+    for means in ("since_log", "since_validation", "total"):
+        if means in progress:
+            progress[means]["loss_sum"] = progress[means].pop("nats")
+    if "plateau" in progress:
+        progress["plateau"]["factor"] = progress["plateau"].pop("share")
+    return metadata
+
+
 _MIGRATIONS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {
     # keys of corpus came, whose defaults are what there was before, and ranges in vocabularies
     1: lambda metadata: metadata,
+    2: _rename_progress,
 }
 """For each older format the function that turns its metadata into that of the next."""
 

@@ -1,13 +1,13 @@
-"""A batch split over processes that share memory.
+"""A pool of worker processes that share memory.
 
-The streams of a batch do not meet before their gradients are summed, so each worker takes some of
-them through the whole window, elementwise work and all. Threads inside the matrix product alone
-would leave the elementwise work, half of the time in small networks, to one of them; threads of
-this interpreter would hand its lock to and fro between operations of a microsecond, and two of
-them reach 1.4 times the speed of one at H = 128 where two processes reach 1.9.
+The streams of a batch are independent until their gradients are summed, so each worker takes some
+of them through the whole window, elementwise work included. Threads inside the matrix product
+alone would leave the elementwise work, half of the time in small networks, to one of them. Threads
+of this interpreter would hand its lock to and fro between operations of a microsecond: two of them
+reach 1.4 times the speed of one at H = 128, two processes 1.9 times.
 
-Workers are forked, so that they know all that was made before them, and work on arrays made by
-`shared`. BLAS is to have one thread.
+Workers are forked: they know everything that was made before them, and share the arrays that were
+made by `shared`. BLAS is to have one thread.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import contextlib
 import math
 import mmap
 import os
+import pickle
 import select
 import signal
 import sys
@@ -26,6 +27,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -33,24 +35,21 @@ import numpy.typing as npt
 
 from charlm.errors import WorkerError
 
-FEWEST = 4
-"""Streams below which a worker of its own does not pay."""
-
 _SPIN = 0.0005
-"""Seconds that a wait keeps its CPU: to be woken takes some 50 µs, and most waits are shorter."""
+"""Seconds that a wait keeps its CPU busy: waking up takes some 50 µs, and most waits are shorter."""
 
 _FORKS = sys.platform == "linux"
-"""Elsewhere forking is missing, or not safe beside the system's BLAS: workers are threads there."""
+"""Elsewhere fork is missing, or unsafe beside the system's BLAS: workers are threads there."""
 
-Task = Callable[[int, slice], object]
-"""What a worker does, given its number and its part of the batch."""
+_MESSAGE_BYTES = 4096
+"""Most bytes of a message: what a pipe passes on in one piece (POSIX's PIPE_BUF on Linux)."""
 
-_END, _DONE, _FAILED = b"\xff", b"d", b"f"
-"""Words; every other byte is the number of a task."""
+Task = Callable[..., Any]
+"""Takes the number of an item and further arguments; returns a small value that pickle knows."""
 
 
 def shared(shape: tuple[int, ...], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
-    """An array of zeros in memory that this process and the workers it makes later all see."""
+    """An array of zeros in memory shared by this process and the workers that it makes later."""
     size = math.prod(shape) * np.dtype(dtype).itemsize
     memory = mmap.mmap(-1, max(1, size))
     return np.frombuffer(memory, dtype, count=math.prod(shape)).reshape(shape)
@@ -64,58 +63,63 @@ def peak_bytes() -> int:
     return peak if sys.platform == "darwin" else peak * 1024
 
 
-def shard_slices(batch: int, workers: int) -> list[slice]:
-    """Parts of a batch for at most so many workers: contiguous, in order, as even as can be.
+FEWEST = 4
+"""Streams of a shard below which one more shard, and one more worker, does not pay."""
 
-    Fewer where a part would have less than `FEWEST` streams; one at least.
+
+def slices(size: int, count: int, fewest: int = 1) -> list[slice]:
+    """`size` things in `count` slices: contiguous, in order, as even as possible.
+
+    In fewer where a slice would have less than `fewest`; in one at least.
     """
-    count = max(1, min(workers, batch // FEWEST))
-    edges = [batch * number // count for number in range(count + 1)]
+    count = max(1, min(count, size // fewest))
+    edges = [size * number // count for number in range(count + 1)]
     return [slice(start, stop) for start, stop in pairwise(edges)]
 
 
 class WorkerPool:
-    """Workers, one for each part of a batch, that do the same task at the same time.
+    """Processes that do items of the same task at the same time.
 
-    The first worker is this process. Tasks must leave their results in arrays made by `shared`,
-    and read from such arrays what changes after the team is made.
+    A context manager. The first worker is this process. The tasks are named when the pool is
+    made. They must leave large results in arrays made by `shared`, and read from such arrays what
+    changes after the pool is made; small arguments and results are passed.
     """
 
-    def __init__(self, parts: Sequence[slice], *tasks: Task) -> None:
-        self._parts, self._tasks = parts, tasks
-        later = range(1, len(parts))
-        self._threads = ThreadPoolExecutor(len(later)) if later and not _FORKS else None
-        self._workers = [_Worker(parts[number], number, tasks) for number in later] if _FORKS else []
+    def __init__(self, workers: int, *tasks: Task) -> None:
+        """`workers` processes, this one included; `tasks` are the functions that `map` may be given."""
+        self._tasks = tasks
+        self._count = max(1, workers)
+        others = self._count - 1
+        self._threads = ThreadPoolExecutor(others) if others and not _FORKS else None
+        self._workers = [_Worker(tasks) for _ in range(others)] if _FORKS else []
 
-    def run(self, task: Task | None = None) -> None:
-        """Do all parts of a task, the first if none is named; returns when the last is done.
+    def map(self, task: Task, items: int, *arguments: Any) -> list[Any]:
+        """`[task(0, *arguments), …, task(items - 1, *arguments)]`, divided over the workers.
 
-        Raises what the first part raises, and `WorkerError` if another part failed or its worker
-        died.
+        Raises what an item of this process raises, and `WorkerError` if a worker failed or died.
         """
-        which = self._tasks.index(task) if task else 0
-        task = self._tasks[which]
+        which = self._tasks.index(task)
+        shares = slices(items, self._count)
+        own, *others = [range(items)[share] for share in shares]
         if self._threads is not None:
-            later = [
-                self._threads.submit(task, number, part)
-                for number, part in enumerate(self._parts)
-                if number > 0
-            ]
-            task(0, self._parts[0])
-            for future in later:
-                future.result()
-            return
-        for worker in self._workers:
-            worker.begin(which)
+            futures = [self._threads.submit(_each, task, share, arguments) for share in others]
+            results = _each(task, own, arguments)
+            return [*results, *(result for future in futures for result in future.result())]
+        busy = self._workers[: len(others)]
+        for worker, share in zip(busy, others, strict=True):
+            worker.begin(which, share, arguments)
         try:
-            task(0, self._parts[0])
+            results = _each(task, own, arguments)
         finally:
-            answers = [worker.end() for worker in self._workers]
-        if any(answer != _DONE for answer in answers):
-            raise WorkerError(
-                "a worker process failed, or was killed (out of memory?); the last checkpoint is whole: "
-                "go on from it, or use fewer workers with run.threads"
-            )
+            answers = [worker.end() for worker in busy]
+        for answer in answers:
+            if answer is None:
+                raise WorkerError(
+                    "a worker process failed or was killed (out of memory?); the last checkpoint is whole: "
+                    "resume from it, or use fewer workers with run.threads"
+                )
+            results += answer
+        return results
 
     @property
     def worker_bytes(self) -> int:
@@ -123,36 +127,53 @@ class WorkerPool:
         return sum(worker.grown for worker in self._workers)
 
     def close(self) -> None:
-        """Dismiss the workers; the team can do nothing after it."""
+        """End the workers; the pool can do nothing after it."""
         for worker in self._workers:
             worker.dismiss()
         if self._threads is not None:
             self._threads.shutdown()
 
+    def __enter__(self) -> WorkerPool:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def _each(task: Task, items: Sequence[int], arguments: Sequence[Any]) -> list[Any]:
+    return [task(item, *arguments) for item in items]
+
 
 class _Worker:
-    """A forked process that waits for a word, does its part of that task, and says so."""
+    """A forked process that waits for a message, does those items, and sends their results."""
 
-    def __init__(self, part: slice, number: int, tasks: Sequence[Task]) -> None:
-        wake, self._wake = os.pipe()
-        self._answer, answer = os.pipe()
+    def __init__(self, tasks: Sequence[Task]) -> None:
+        orders, self._orders = os.pipe()
+        self._results, results = os.pipe()
         self._at_first = _private_bytes(os.getpid())
         self._pid = os.fork()
         if self._pid == 0:
-            os.close(self._wake)
-            os.close(self._answer)
-            _serve(lambda which: tasks[which](number, part), wake, answer)
-        os.close(wake)
-        os.close(answer)
-        self.dismiss = weakref.finalize(self, _dismiss, self._pid, self._wake, self._answer)
-        """End the process; also called when the worker is forgotten, and at exit."""
+            os.close(self._orders)
+            os.close(self._results)
+            _serve(tasks, orders, results)
+        os.close(orders)
+        os.close(results)
+        self.dismiss = weakref.finalize(self, _dismiss, self._pid, self._orders, self._results)
+        """End the process; also called when the worker is garbage collected, and at exit."""
 
-    def begin(self, which: int) -> None:
-        with contextlib.suppress(BrokenPipeError):  # the missing answer tells
-            os.write(self._wake, bytes([which]))
+    def begin(self, which: int, items: range, arguments: Sequence[Any]) -> None:
+        with contextlib.suppress(BrokenPipeError):  # the missing answer says it
+            _send(self._orders, (which, items, arguments))
 
-    def end(self) -> bytes:
-        return _word(self._answer)
+    def end(self) -> list[Any] | None:
+        """The results; None if there are none because the worker failed."""
+        results: list[Any] | None = _receive(self._results)
+        return results
 
     @property
     def grown(self) -> int:
@@ -165,39 +186,47 @@ def _private_bytes(pid: int) -> int:
     return (int(resident) - int(with_others)) * os.sysconf("SC_PAGESIZE")
 
 
-def _serve(work: Callable[[int], object], wake: int, answer: int) -> None:
+def _serve(tasks: Sequence[Task], orders: int, results: int) -> None:
     """The worker's life: it ends when it is told to, or when the process that made it has gone."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)  # the process that made it decides
     status = 0
     try:
-        while (word := _word(wake)) not in (_END, b""):
-            work(word[0])
-            os.write(answer, _DONE)
+        while (order := _receive(orders)) is not None:
+            which, items, arguments = order
+            _send(results, _each(tasks[which], items, arguments))
     except BaseException:
         traceback.print_exc()
         status = 1
         with contextlib.suppress(OSError):
-            os.write(answer, _FAILED)
+            _send(results, None)
     finally:
-        os._exit(status)  # nothing that the parent left to be done at its exit is done twice
+        os._exit(status)  # what the parent has left to do at its exit must not be done twice
 
 
-def _word(pipe: int) -> bytes:
-    """The next word from a pipe, or nothing at its end."""
+def _send(pipe: int, message: Any) -> None:
+    data = pickle.dumps(message)
+    if len(data) > _MESSAGE_BYTES:
+        raise ValueError(f"a message of {len(data)} bytes: large values belong in shared arrays")
+    os.write(pipe, data)
+
+
+def _receive(pipe: int) -> Any:
+    """The next message from a pipe; None at its end."""
     ready = select.poll()
     ready.register(pipe, select.POLLIN)
     patience = time.perf_counter() + _SPIN
     while not ready.poll(0) and time.perf_counter() < patience:
         os.sched_yield()
-    return os.read(pipe, 1)
+    data = os.read(pipe, _MESSAGE_BYTES)
+    return pickle.loads(data) if data else None  # noqa: S301 (from a process that this one made)
 
 
-def _dismiss(pid: int, wake: int, answer: int) -> None:
+def _dismiss(pid: int, orders: int, results: int) -> None:
     # workers made later hold this pipe open too, so that closing it here is not enough
     with contextlib.suppress(BrokenPipeError):
-        os.write(wake, _END)
-    os.close(wake)
-    os.close(answer)
+        _send(orders, None)
+    os.close(orders)
+    os.close(results)
     with contextlib.suppress(ChildProcessError):
         os.waitpid(pid, 0)

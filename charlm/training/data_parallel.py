@@ -1,154 +1,177 @@
-"""One update of truncated BPTT, by a team of workers.
+"""One update of truncated BPTT, divided into shards that workers share.
 
-Each worker takes some of the streams through the whole window, forward and backward, and has
-gradients of its own. Then each sums a share of all gradients, in the workers' order, so that the
-same number of workers gives the same bits; and once the norm of the whole is known, each brings
-its share of the parameters up to date.
+The batch is divided into shards. Each has a forward and a backward pass of its own, and gradients
+of its own. These are summed in the order of the shards, so that the result does not depend on who
+computed what: one process, several workers, or several machines. The sums, the norm and the update
+are divided too, into spans of the flat buffer, as many as there are shards.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from types import TracebackType
 
 import numpy as np
 
 from charlm.arrays import Array
 from charlm.data.batches import Batches
+from charlm.nn.loss import softmax_cross_entropy
 from charlm.nn.model import Model
-from charlm.nn.ops import softmax_cross_entropy
 from charlm.nn.parameters import Parameters
 from charlm.nn.workspace import Workspace
 from charlm.optim.clipping import clip_factor, clip_values
 from charlm.optim.optimizers import Optimizer
-from charlm.system.workers import WorkerPool, shard_slices, shared
+from charlm.system.workers import FEWEST, WorkerPool, shared, slices
 
 
-class Updater:
-    """Windows of a training text, one at a time: `backpropagate`, `clip`, `descend`.
+def default_shards(batch: int, workers: int) -> int:
+    """Shards of a batch for so many workers: one each, but none with fewer than `FEWEST` streams."""
+    return len(slices(batch, workers, FEWEST))
+
+
+def reduce_shards(grads: Sequence[Array], span: slice) -> Array:
+    """`grads[0][span] += grads[1][span] + …`, in this order; returns the sum, a view.
+
+    The one place where gradients of shards meet. Floating-point sums depend on their order, so
+    whoever computed the shards, they are added one after the other.
+    """
+    total = grads[0][span]
+    for shard in grads[1:]:
+        np.add(total, shard[span], total)
+    return total
+
+
+class DataParallel:
+    """Windows of a training text, one at a time: `backpropagate`, `clip`, `update`.
+
+    A context manager, which ends its workers.
 
     Attributes
     ----------
-    parameters, gradients
+    params, grads
         Shared with the workers: parameters are to be changed in place.
-    carried
-        Every layer's state `[B, H]`, carried from window to window; likewise.
+    state
+        Carried from window to window, `[L, S, B, H]`; likewise.
     """
 
     def __init__(
         self,
         model: Model,
-        parameters: Parameters,
-        streams: Batches,
+        params: Parameters,
+        batches: Batches,
         optimizer: Optimizer,
         workers: int,
+        shards: int,
         clip_norm: float = 0.0,
         clip_value: float = 0.0,
     ) -> None:
         """`optimizer` is to have its state in shared memory; for the limits see `optim.clipping`."""
-        B, size, dtype = streams.batch, parameters.flat.size, parameters.flat.dtype
-        self.model, self.streams, self.optimizer = model, streams, optimizer
+        B, size, dtype = batches.batch, params.flat.size, params.flat.dtype
+        self.model, self.batches, self.optimizer = model, batches, optimizer
         self.clip_norm, self.clip_value = clip_norm, clip_value
-        self.parameters = Parameters(parameters.shapes, flat=shared((size,), dtype))
-        self.parameters.flat[...] = parameters.flat
-        self.carried = tuple(
-            tuple(shared(array.shape, dtype) for array in layer) for layer in model.zero_state(B, dtype)
-        )
-        self._masks = [shared(shape, dtype) for shape in model.mask_shapes(streams.seq_len, B)]
-        self._step = shared((1,), np.int64)
-        self._factors = shared((2,), np.float64)  # of the gradients, and the learning rate
-        parts = shard_slices(B, workers)
-        count = len(parts)
-        self._losses, self._squares = shared((count,), np.float64), shared((count, 2), np.float64)
-        self._partial = [Parameters(parameters.shapes, flat=shared((size,), dtype)) for _ in parts]
-        self.gradients = self._partial[0]
-        self._shares = [slice(size * k // count, size * (k + 1) // count) for k in range(count)]
-        self._workspaces = [Workspace() for _ in parts]
+        self.params = Parameters(params.shapes, flat=shared((size,), dtype))
+        self.params.flat[...] = params.flat
+        self.state = shared(model.zero_state(B).shape, dtype)
+        self._noise = {
+            name: shared((noise.size,), dtype) for name, noise in model.noise(batches.seq_len, B).items()
+        }
+        self._shards = slices(B, shards)
+        self._grads = [Parameters(params.shapes, flat=shared((size,), dtype)) for _ in self._shards]
+        self.grads = self._grads[0]
+        self._spans = slices(size, len(self._shards))
+        self._workspaces = [Workspace() for _ in self._shards]
         # last: workers know what was made before them
-        self._team = WorkerPool(parts, self._backpropagate, self._collect, self._descend)
+        self._pool = WorkerPool(
+            min(workers, len(self._shards)), self._backpropagate, self._reduce, self._update
+        )
 
     def backpropagate(self, step: int, rng: np.random.Generator) -> float:
-        """Loss and gradients of the window of update `step` of the run; `carried` advances.
+        """Loss and gradients of the window of update `step` of the run; `state` advances.
 
-        `rng` draws the dropout masks. Returns the mean loss of the window, in nats a character.
+        `rng` draws the noise. Returns the mean loss of the window, in nats a character.
         """
-        self._step[0] = step
-        self.model.draw_masks(rng, self._window_masks(slice(None)))
-        self._team.run(self._backpropagate)
-        return float(self._losses.sum())
+        T = self.batches.steps(step)
+        for name, noise in self.model.noise(T, self.batches.batch).items():
+            noise.draw(rng, self._noise[name][: noise.size].reshape(noise.shape))
+        losses = self._pool.map(self._backpropagate, len(self._shards), step)
+        return math.fsum(losses)
 
     def clip(self) -> float:
         """Sum and clip the gradients; returns their global norm before any clipping.
 
-        If it is not finite, nothing is clipped, and `descend` must not follow.
+        If it is not finite, nothing is clipped, and `update` must not follow.
         """
-        self._team.run(self._collect)
-        before, after = self._squares.sum(axis=0)
-        self._factors[0] = clip_factor(math.sqrt(after), self.clip_norm)
+        squares = self._pool.map(self._reduce, len(self._spans))
+        before, after = (math.fsum(column) for column in zip(*squares, strict=True))
+        self._factor = np.float64(clip_factor(math.sqrt(after), self.clip_norm))
         return math.sqrt(before)
 
-    def descend(self, lr: float) -> None:
+    def update(self, lr: float) -> None:
         """Update the parameters by the clipped gradients."""
-        self._factors[1] = lr
-        self._team.run(self._descend)
+        self._pool.map(self._update, len(self._spans), np.float64(lr), self._factor, self.optimizer.updates)
         self.optimizer.updates += 1
 
     def first_not_finite(self) -> str:
         """Name of the first parameter whose gradient holds a number that is not finite."""
-        return next(name for name, array in self.gradients.items() if not np.isfinite(array).all())
+        return next(name for name, array in self.grads.items() if not np.isfinite(array).all())
 
-    def forget_not_finite(self) -> None:
-        """Set the carried state of every stream back to zero where some of it is not finite."""
-        for array in (array for layer in self.carried for array in layer):
-            array[~np.isfinite(array).all(axis=1)] = 0.0
+    def reset_not_finite(self) -> None:
+        """Set the carried state of a stream to zero in every array of it that is not finite."""
+        for layer in self.state:
+            for array in layer:
+                array[~np.isfinite(array).all(axis=1)] = 0.0
 
     @property
     def worker_bytes(self) -> int:
         """Memory of the other workers, beyond what they were made with."""
-        return self._team.worker_bytes
-
-    def _window_masks(self, streams: slice) -> list[Array]:
-        """The masks of these streams, as long as the window is (or of one step, if shared by all)."""
-        steps = self.streams.steps(int(self._step[0]))
-        return [mask[:steps, streams] for mask in self._masks]
+        return self._pool.worker_bytes
 
     @np.errstate(over="ignore", invalid="ignore")  # what is not finite is found by the caller
-    def _backpropagate(self, number: int, part: slice) -> None:
-        """One worker's streams: its loss, its gradients, and its part of the carried state."""
-        step = int(self._step[0])
-        x, y, real = self.streams.window(step)
-        scored = self.streams.characters(step)  # of the whole window
-        x, y = x[:, part], y[:, part].reshape(-1)
-        real = None if real is None else real[:, part].reshape(-1)
-        workspace = self._workspaces[number]
+    def _backpropagate(self, number: int, step: int) -> float:
+        """One shard: its loss; it leaves its gradients and advances its state."""
+        shard = self._shards[number]
+        x, y, mask = self.batches.window(step)
+        scored = self.batches.characters(step)  # of the whole window
+        x, y = x[:, shard], y[:, shard].reshape(-1)
+        mask = None if mask is None else mask[:, shard].reshape(-1)
+        masks = {
+            name: noise.cut(self._noise[name][: noise.size].reshape(noise.shape), shard)
+            for name, noise in self.model.noise(len(x), self.batches.batch).items()
+        }
         logits, after, tape = self.model.forward(
-            self.parameters,
-            x,
-            tuple(tuple(array[part] for array in layer) for layer in self.carried),
-            workspace,
-            tuple(self._window_masks(part)),
+            self.params, x, self.state[:, :, shard], self._workspaces[number], masks
         )
-        loss, dlogits = softmax_cross_entropy(logits.reshape(y.size, self.model.vocab), y, scored, real)
-        self.model.backward(
-            self.parameters, self._partial[number], tape, dlogits.reshape(logits.shape), workspace
-        )
-        self._losses[number] = loss
-        for layer, layer_after in zip(self.carried, after, strict=True):
-            for array, array_after in zip(layer, layer_after, strict=True):
-                array[part] = array_after
+        loss, dlogits = softmax_cross_entropy(logits.reshape(y.size, self.model.vocab), y, scored, mask)
+        self.model.backward(self._grads[number], tape, dlogits.reshape(logits.shape))
+        self.state[:, :, shard] = after
+        return loss
 
     @np.errstate(over="ignore", invalid="ignore")
-    def _collect(self, number: int, _: slice) -> None:
-        """One worker's share of the gradients: the sum over all workers, its values clipped."""
-        share = self._shares[number]
-        gradients = self.gradients.flat[share]
-        for partial in self._partial[1:]:
-            np.add(gradients, partial.flat[share], gradients)
-        self._squares[number] = clip_values(gradients, self.clip_value)
+    def _reduce(self, number: int) -> tuple[float, float]:
+        """One span of the gradients: summed over the shards and its values clipped; sums of squares."""
+        total = reduce_shards([grads.flat for grads in self._grads], self._spans[number])
+        return clip_values(total, self.clip_value)
 
-    def _descend(self, number: int, _: slice) -> None:
-        """One worker's share of the parameters."""
-        share = self._shares[number]
-        factor, lr = self._factors
+    def _update(self, number: int, lr: float, factor: float, updates: int) -> None:
+        """One span of the parameters."""
+        span = self._spans[number]
+        self.optimizer.updates = updates
         if factor < 1:
-            np.multiply(self.gradients.flat[share], factor, self.gradients.flat[share], casting="same_kind")
-        self.optimizer.update(self.parameters.flat, self.gradients.flat, lr, share)
+            np.multiply(self.grads.flat[span], factor, self.grads.flat[span], casting="same_kind")
+        self.optimizer.update(self.params.flat, self.grads.flat, lr, span)
+
+    def close(self) -> None:
+        """End the workers."""
+        self._pool.close()
+
+    def __enter__(self) -> DataParallel:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()

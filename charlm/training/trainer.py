@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 import math
 from dataclasses import asdict, dataclass, field
+from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -23,14 +24,14 @@ from charlm.inference.score import Score, score
 from charlm.optim.schedules import Plateau
 from charlm.runs.checkpoint import Checkpoint
 from charlm.system.workers import shared
-from charlm.training.data_parallel import Updater
+from charlm.training.data_parallel import DataParallel, default_shards
 
 
 @dataclass
 class Means:
     """Sums since the last report, for means that survive a resume."""
 
-    nats: float = 0.0
+    loss_sum: float = 0.0
     characters: int = 0
     norms: float = 0.0
     updates: int = 0
@@ -39,7 +40,7 @@ class Means:
     @property
     def loss(self) -> float | None:
         """Mean training loss in nats per character; None if all updates were dropped."""
-        return self.nats / self.characters if self.characters else None
+        return self.loss_sum / self.characters if self.characters else None
 
     @property
     def norm(self) -> float | None:
@@ -53,7 +54,7 @@ class Means:
 
     def add(self, report: Update, seconds: float) -> None:
         """Count one more update."""
-        self.nats += report.loss * report.characters
+        self.loss_sum += report.loss * report.characters
         self.characters += report.characters
         self.norms += report.norm
         self.updates += 1
@@ -121,7 +122,7 @@ SKIPPED_AT_MOST = 10
 class Trainer:
     """A network being trained on a corpus.
 
-    All of its state is in `parameters`, `optimizer`, `carried`, `rng` and `progress`; `snapshot`
+    All of its state is in `parameters`, `optimizer`, `state`, `rng` and `progress`; `snapshot`
     and `restore` move exactly these.
 
     Attributes
@@ -148,16 +149,26 @@ class Trainer:
         self.streams, self.warning = batches_of(
             corpus.part("train"), config.train.batch, config.train.seq_len, config.train.seed
         )
-        self.model = build_model(config.model, len(corpus.vocabulary))
+        if not config.train.shards:
+            config = config.replace({"train.shards": default_shards(self.streams.batch, threads)})
+        self.config = config
+        self.model = build_model(config.model, len(corpus.vocabulary), config.run.kernel)
         starting, dropping = np.random.SeedSequence(config.train.seed).spawn(2)
-        parameters = self.model.initialise(np.random.default_rng(starting), config.model.init, dtype)
+        params = self.model.initialise(np.random.default_rng(starting), config.model.init, dtype)
         self.threads = threads
-        self.optimizer = build_optimizer(config.train, parameters.flat.size, dtype, shared)
-        clip_norm, clip_value = config.train.clip_norm, config.train.clip_value
-        self.updater = Updater(
-            self.model, parameters, self.streams, self.optimizer, threads, clip_norm, clip_value
+        self.optimizer = build_optimizer(config.train, params.flat.size, dtype, shared)
+        train = config.train
+        self.data_parallel = DataParallel(
+            self.model,
+            params,
+            self.streams,
+            self.optimizer,
+            threads,
+            train.shards,
+            train.clip_norm,
+            train.clip_value,
         )
-        self.parameters, self.carried = self.updater.parameters, self.updater.carried
+        self.parameters, self.state = self.data_parallel.params, self.data_parallel.state
         self.rng = np.random.Generator(np.random.PCG64(dropping))
         self.steps_per_epoch = self.streams.windows
         self.planned_steps = planned_steps(config.train, self.steps_per_epoch)
@@ -184,18 +195,18 @@ class Trainer:
         """
         step = self.progress.step
         if self.streams.begins(step):
-            for layer in self.carried:
-                for array in layer:
-                    array[...] = 0.0
-        loss = self.updater.backpropagate(step, self.rng)
-        norm = self.updater.clip()
-        lr = self.config.train.lr * self.schedule.share(step, self.progress.plateau)
+            self.state[...] = 0.0
+        loss = self.data_parallel.backpropagate(step, self.rng)
+        norm = self.data_parallel.clip()
+        lr = self.config.train.lr * self.schedule.factor(step, self.progress.plateau)
         dropped = None
         if math.isfinite(loss) and math.isfinite(norm):
-            self.updater.descend(lr)
+            self.data_parallel.update(lr)
             self.progress.skipped_in_a_row = 0
         else:
-            dropped = f"gradient of {self.updater.first_not_finite()}" if math.isfinite(loss) else "loss"
+            dropped = (
+                f"gradient of {self.data_parallel.first_not_finite()}" if math.isfinite(loss) else "loss"
+            )
             self._drop(step + 1, dropped)
         self.progress.step += 1
         return Update(loss, norm, lr, self.streams.characters(step), dropped)
@@ -208,7 +219,7 @@ class Trainer:
         self.progress.skipped_in_a_row += 1
         if self.progress.skipped_in_a_row >= SKIPPED_AT_MOST:
             raise _divergence(step, what, f", the {SKIPPED_AT_MOST}th update in a row")
-        self.updater.forget_not_finite()
+        self.data_parallel.reset_not_finite()
 
     def validate(self) -> Score | None:
         """Score the validation split, if there is one, without touching the training state.
@@ -218,8 +229,10 @@ class Trainer:
         if not self.corpus.usable("validation"):
             return None
         text = self.corpus.part("validation")
-        result = score(self.model, self.parameters, text, threads=self.threads)
-        if not math.isfinite(result.nats):
+        result = score(
+            self.model, self.parameters, text, threads=self.threads, shards=self.config.train.shards
+        )
+        if not math.isfinite(result.nll):
             raise _divergence(self.progress.step, "validation loss")
         return result
 
@@ -234,12 +247,33 @@ class Trainer:
         progress.waited += 1
         return False
 
+    def _named_state(self) -> dict[str, Array]:
+        """The carried state of every layer `[B, H]`, as `LAYER.NAME`."""
+        return {
+            f"{layer}.{name}": array
+            for layer, states in enumerate(self.state)
+            for name, array in zip(self.model.cell.states, states, strict=True)
+        }
+
+    def close(self) -> None:
+        """End the workers."""
+        self.data_parallel.close()
+
+    def __enter__(self) -> Trainer:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
     def snapshot(self) -> Checkpoint:
         """Everything, as a checkpoint; it shares the trainer's arrays, so save it before going on."""
         arrays: dict[str, Array] = {f"optimizer/{name}": slot for name, slot in self.optimizer.slots.items()}
-        for number, layer in enumerate(self.carried):
-            for name, array in zip(self.model.cell.states, layer, strict=True):
-                arrays[f"carried/{number}.{name}"] = array
+        arrays |= {f"carried/{name}": array for name, array in self._named_state().items()}
         progress = {
             **self.progress.to_json(),
             "epoch": self.epoch,
@@ -258,6 +292,8 @@ class Trainer:
         if checkpoint.corpus.get("digest") != self.corpus.digest:
             raise RunError(f"{where}: the corpus is not the one that this run was trained on")
         now, then = self.config.flat(), checkpoint.config.flat()
+        if not then["train.shards"]:  # of a format that did not know the key
+            then["train.shards"] = now["train.shards"]
         for dotted, _, _, known in keys():
             if known.fixed and now[dotted] != then[dotted]:
                 raise RunError(
@@ -272,13 +308,19 @@ class Trainer:
             self.progress = Progress.from_json(values)
             for name, slot in self.optimizer.slots.items():
                 _fill(slot, checkpoint.training[f"optimizer/{name}"])
-            for number, layer in enumerate(self.carried):
-                for name, array in zip(self.model.cell.states, layer, strict=True):
-                    _fill(array, checkpoint.training[f"carried/{number}.{name}"])
+            for name, array in self._named_state().items():
+                _fill(array, checkpoint.training[f"carried/{name}"])
         except (KeyError, TypeError, ValueError) as error:
             raise CheckpointError(f"{where} lacks the training state that it takes to resume") from error
         self.optimizer.updates = updates
         self.parameters.flat[...] = checkpoint.parameters.flat
+
+
+def with_shards_of(config: Config, checkpoint: Checkpoint) -> Config:
+    """The configuration with `train.shards` of the run in `checkpoint`, if it names none itself."""
+    if config.train.shards or not checkpoint.config.train.shards:
+        return config
+    return config.replace({"train.shards": checkpoint.config.train.shards})
 
 
 def _fill(array: Array, values: Array) -> None:

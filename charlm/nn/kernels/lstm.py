@@ -1,0 +1,120 @@
+"""The LSTM over a window; its equations are in `cells/lstm.py`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from charlm.arrays import Array
+from charlm.nn.activations import sigmoid_into
+from charlm.nn.kernels.kernel import Kernel, block_steps, blocks, recurrent_gradients
+from charlm.nn.matmul import in_tiles, tiled
+from charlm.nn.parameters import Params
+from charlm.nn.workspace import Scratch, Workspace
+
+
+@dataclass(frozen=True)
+class Tape:
+    """What backward needs of a window."""
+
+    h: Array
+    c: Array
+    """`[T+1, B, H]` each: before the window, then after each step."""
+    gates: Array
+    """`[4, T, B, H]`: i, f, o, g; backward writes their gradients here."""
+    tanh_c: Array
+    """`[T, B, H]`; overwritten by backward."""
+
+
+class LSTMKernel(Kernel[Tape]):
+    """The gates i, f, o in one call; g last, so that the three are one block."""
+
+    def prepare(
+        self, params: Params, a: Array, states: Array, workspace: Workspace, scratch: Scratch
+    ) -> tuple[Tape, Callable[[int], None]]:
+        """See `Kernel.prepare`."""
+        _, T, B, H = a.shape
+        h, c = states
+        tanh_c = workspace.array("tanh_c", (T, B, H), a.dtype)
+        sums = scratch.array("sums", (4, B, H), a.dtype)
+        ig = scratch.array("ig", (B, H), a.dtype)
+        Wh = tiled(params["Wh"], B, T, scratch, "Wh")  # [4, n, H, w]
+        products = in_tiles(sums, Wh.shape[-1])
+        gates = a  # [4, T, B, H]: becomes i, f, o, g in place
+        sums_ifo, sums_g = sums[:3], sums[3]
+
+        def step(t: int) -> None:
+            i, f, o, g = a_t = gates[:, t]
+            c_t = c[t + 1]
+            np.matmul(h[t], Wh, products)
+            np.add(sums, a_t, sums)
+            # i, f, o = sigmoid(a_t + h_{t-1} Wh);  g = tanh(…)
+            sigmoid_into(sums_ifo, a_t[:3])
+            np.tanh(sums_g, g)
+            # c_t = f * c_{t-1} + i * g
+            np.multiply(f, c[t], c_t)
+            np.multiply(i, g, ig)
+            np.add(c_t, ig, c_t)
+            # h_t = o * tanh(c_t)
+            np.tanh(c_t, tanh_c[t])
+            np.multiply(o, tanh_c[t], h[t + 1])
+
+        return Tape(h, c, gates, tanh_c), step
+
+    def backward(
+        self, params: Params, grads: Params, tape: Tape, dh: Array, dstate: Array, workspace: Workspace
+    ) -> tuple[Array, Array]:
+        """See `Kernel.backward`."""
+        T, B, H = dh.shape
+        h, c, gates, tanh_c = tape.h, tape.c, tape.gates, tape.tanh_c
+        dh_t, dc_t = dstate[0].copy(), dstate[1].copy()  # [B, H], from the steps after t
+        product = np.empty_like(dh_t)
+        size = 4 * B * H
+        with workspace.scratch() as scratch:
+            WhT = tiled(params["Wh"].swapaxes(1, 2), B, T, scratch, "Wh")
+            back = scratch.array("back", (4, B, H), dh.dtype)
+            products = in_tiles(back, WhT.shape[-1])
+            all_slopes = scratch.array("slopes", (4 * block_steps(T, size), B, H), dh.dtype)
+            for block in blocks(T, size):
+                # what each gate's gradient is multiplied by does not recur: a block at a time
+                steps = block.stop - block.start
+                slopes = all_slopes[: 4 * steps].reshape(4, steps, B, H)
+                i, _, o, g = gates[:, block]
+                slope_i, slope_f, slope_o, slope_g = slopes
+                # forward was i, f, o = sigmoid(…): slope s (1 - s);  g = tanh(…): slope 1 - g²
+                np.subtract(1.0, gates[:3, block], slopes[:3])
+                np.multiply(slopes[:3], gates[:3, block], slopes[:3])
+                np.multiply(g, g, slope_g)
+                np.subtract(1.0, slope_g, slope_g)
+                # forward was c_t = f * c_{t-1} + i * g;  h_t = o * tanh(c_t)
+                np.multiply(slope_i, g, slope_i)
+                np.multiply(slope_f, c[block], slope_f)
+                np.multiply(slope_o, tanh_c[block], slope_o)
+                np.multiply(slope_g, i, slope_g)
+                # dc_t gets dh_t o (1 - tanh(c_t)²)
+                dc_from_dh = tanh_c[block]
+                np.multiply(dc_from_dh, dc_from_dh, dc_from_dh)
+                np.subtract(1.0, dc_from_dh, dc_from_dh)
+                np.multiply(dc_from_dh, o, dc_from_dh)
+                for t in reversed(range(block.start, block.stop)):
+                    slope_t, da_t = slopes[:, t - block.start], gates[:, t]
+                    f = da_t[1]
+                    # dh_t and dc_t: from above, and from the steps after
+                    np.add(dh_t, dh[t], dh_t)
+                    np.multiply(dh_t, tanh_c[t], product)
+                    np.add(dc_t, product, dc_t)
+                    # forward was c_t = f * c_{t-1} + …: for the step before, before da_f replaces f
+                    np.multiply(dc_t, f, product)
+                    # i, f and g were reached through c_t, o through h_t
+                    da_if, da_o, da_g = da_t[:2], da_t[2], da_t[3]
+                    np.multiply(slope_t[:2], dc_t, da_if)
+                    np.multiply(slope_t[2], dh_t, da_o)
+                    np.multiply(slope_t[3], dc_t, da_g)
+                    dc_t, product = product, dc_t
+                    # forward was … = a_t + h_{t-1} Wh
+                    np.matmul(da_t[:, None], WhT, products)
+                    np.add.reduce(back, axis=0, out=dh_t)
+        recurrent_gradients(grads["Wh"], h, gates)
+        return gates, np.stack([dh_t, dc_t])

@@ -1,0 +1,209 @@
+"""What a layer is: a part of a network that runs a window forward, and the same window backward.
+
+Letters: `T` time steps, `B` streams (batch), `S` states of a cell, `H` hidden units.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
+
+import numpy as np
+
+from charlm.arrays import Array, Shape, Signal
+from charlm.nn.parameters import Params
+from charlm.nn.workspace import Workspace
+
+Tape = TypeVar("Tape")
+
+Masks = Mapping[str, Array]
+"""The noise of one layer for one window, by the names that the layer declares."""
+
+Backward = Callable[[Params, Array, Array], tuple[Array, Array]]
+"""`Layer.backward` of one window: takes `grads`, `dy` and `dstate`."""
+
+Step = Callable[[Signal | int], Array]
+"""A layer for one character of one stream: takes its input (at the bottom an id), gives its output."""
+
+
+@dataclass(frozen=True)
+class Noise:
+    """A random mask that a layer asks for, drawn anew for every window.
+
+    Attributes
+    ----------
+    shape
+        Its shape for a window of `T` steps and `B` streams.
+    rate
+        Chance of a 0; everything else is `1 / (1 - rate)`, so that the mean is 1 and evaluation
+        needs no mask at all (Srivastava et al. 2014, inverted form).
+    streams
+        The axis of the streams, if each of them has a mask of its own (dropout); None if all
+        share one (a mask on weights), however the batch is divided.
+    """
+
+    shape: Shape
+    rate: float
+    streams: int | None
+
+    @property
+    def size(self) -> int:
+        """How many numbers it takes."""
+        return math.prod(self.shape)
+
+    def draw(self, rng: np.random.Generator, out: Array) -> None:
+        """Draw into `out`, of `shape`.
+
+        Draws are float32 whatever the type of `out`, so that a network in float64 gets the masks
+        of one in float32.
+        """
+        kept = rng.random(self.shape, dtype=np.float32) >= self.rate
+        np.multiply(kept, 1.0 / (1.0 - self.rate), out, casting="unsafe")
+
+    def cut(self, mask: Array, streams: slice) -> Array:
+        """The mask for some of the streams."""
+        if self.streams is None:
+            return mask
+        view: Array = mask[(slice(None),) * self.streams + (streams,)]
+        return view
+
+
+class Layer(ABC, Generic[Tape]):
+    """A layer; parameters, state, noise and memory are arguments.
+
+    A layer without parameters, states or noise inherits what says so.
+    """
+
+    states: tuple[str, ...] = ()
+    """Names of the arrays that it carries from window to window; S of them."""
+
+    def shapes(self) -> dict[str, Shape]:
+        """Shape of each parameter by its short name, in the order of the flat buffer."""
+        return {}
+
+    def initialise(self, params: Params, rng: np.random.Generator, init: str) -> None:
+        """Fill fresh parameters, which are zero, in place; for `init` see `Cell.initialise`."""
+
+    def noise(self, T: int, B: int) -> dict[str, Noise]:
+        """The masks that a window in training takes, by name."""
+        return {}
+
+    @abstractmethod
+    def forward(
+        self, params: Params, x: Signal, state: Array, masks: Masks, workspace: Workspace
+    ) -> tuple[Signal, Array, Tape]:
+        """Run a window forward.
+
+        Parameters
+        ----------
+        params
+            The layer's parameters by their short names.
+        x
+            Input, `[T, B]` ids or `[T, B, I]`.
+        state
+            State before the window, `[S, B, H]`; only read.
+        masks
+            The noise, by name; empty outside training.
+        workspace
+            The layer's own.
+
+        Returns
+        -------
+        y
+            Output, usually in the workspace.
+        state
+            State after the window, in an array of its own.
+        tape
+            What `backward` needs; valid until the next window in this workspace.
+        """
+
+    @abstractmethod
+    def backward(
+        self, params: Params, grads: Params, tape: Tape, dy: Array, dstate: Array, workspace: Workspace
+    ) -> tuple[Array, Array]:
+        """Run the window of `tape` backward, and overwrite `grads`.
+
+        `dy` is the gradient with respect to `y`, and may be overwritten; `dstate` that with
+        respect to the state after the window. Returns the gradients with respect to `x` (empty
+        if that was ids) and to the state before the window.
+        """
+
+    @abstractmethod
+    def stepper(self, params: Params, state: Array) -> Step:
+        """A function that does one step of one stream, made ready once, without noise.
+
+        `state [S, 1, H]` is where it begins, and is advanced in place. The output is valid until
+        the next step.
+        """
+
+    def run(
+        self, params: Params, x: Signal, state: Array, masks: Masks, workspace: Workspace
+    ) -> tuple[Signal, Array, Backward]:
+        """`forward`, and the `backward` that belongs to it."""
+        y, after, tape = self.forward(params, x, state, masks, workspace)
+
+        def backward(grads: Params, dy: Array, dstate: Array) -> tuple[Array, Array]:
+            return self.backward(params, grads, tape, dy, dstate, workspace)
+
+        return y, after, backward
+
+
+class Projection(Layer[Tape]):
+    """A layer that can write into memory of its caller: the product with the input of a cell."""
+
+    @abstractmethod
+    def backward(
+        self,
+        params: Params,
+        grads: Params,
+        tape: Tape,
+        dy: Array,
+        dstate: Array,
+        workspace: Workspace,
+        out: Array | None = None,
+    ) -> tuple[Array, Array]:
+        """See `Layer.backward`; `out` is memory for the gradient with respect to `x`, if it fits."""
+
+    @abstractmethod
+    def stepper(self, params: Params, state: Array, out: Array | None = None) -> Step:
+        """See `Layer.stepper`; `out`, if given, is memory for the output."""
+
+    def project(
+        self, params: Params, x: Signal, workspace: Workspace
+    ) -> tuple[Signal, Callable[[Params, Array, Array], Array]]:
+        """The output, and a function of `grads`, `dy` and memory for `dx` that returns `dx`."""
+        stateless: Array = np.empty(0)
+        y, _, tape = self.forward(params, x, stateless, {}, workspace)
+
+        def backward(grads: Params, dy: Array, out: Array) -> Array:
+            return self.backward(params, grads, tape, dy, stateless, workspace, out)[0]
+
+        return y, backward
+
+
+class AnyLayer(Protocol):
+    """A layer, whatever its tape: what a network needs of it."""
+
+    @property
+    def states(self) -> tuple[str, ...]:
+        """See `Layer.states`."""
+
+    def shapes(self) -> dict[str, Shape]:
+        """See `Layer.shapes`."""
+
+    def initialise(self, params: Params, rng: np.random.Generator, init: str) -> None:
+        """See `Layer.initialise`."""
+
+    def noise(self, T: int, B: int) -> dict[str, Noise]:
+        """See `Layer.noise`."""
+
+    def stepper(self, params: Params, state: Array) -> Step:
+        """See `Layer.stepper`."""
+
+    def run(
+        self, params: Params, x: Signal, state: Array, masks: Masks, workspace: Workspace
+    ) -> tuple[Signal, Array, Backward]:
+        """See `Layer.run`."""

@@ -1,0 +1,85 @@
+"""Softmax cross-entropy, forward and backward.
+
+Letters: `N` rows (`T·B` of a window), `V` vocabulary.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from charlm.arrays import Array, Ids
+
+
+def cross_entropy(logits: Array, targets: Ids) -> Array:
+    """Loss of each row in nats: `-log softmax(logits)[target]`; `logits [N, V]`, result `[N]` in float64.
+
+    `logits` is overwritten. Finite for any finite logits: the row's largest is subtracted first,
+    and the difference to the target's logit is taken in float64.
+    """
+    nll, _ = _nll_and_normaliser(logits, targets)
+    return nll
+
+
+def softmax_cross_entropy(
+    logits: Array,
+    targets: Ids,
+    scored: int | None = None,
+    mask: npt.NDArray[np.bool] | None = None,
+) -> tuple[float, Array]:
+    """Mean loss in nats a character, and the gradient with respect to the logits.
+
+    `loss = -1/N Σ_n log p[n, targets[n]]` with `p = softmax(logits)`; its gradient is
+    `(p - onehot(targets)) / N`. `logits [N, V]` is overwritten by the gradient. Where these rows
+    belong to one shard of a batch, `scored` is the N of the whole batch: the losses of the shards
+    then sum to its mean.
+    Rows where `mask [N]` is false are padding: no loss, no gradient, and not counted in N.
+    """
+    N = scored or (len(targets) if mask is None else np.count_nonzero(mask))
+    nll, normaliser = _nll_and_normaliser(logits, targets)
+    p = logits  # the exponentials, from here on
+    np.multiply(p, (1.0 / (normaliser * N)).astype(p.dtype)[:, None], p)
+    p[np.arange(len(targets)), targets] -= p.dtype.type(1.0 / N)
+    if mask is not None:
+        nll[~mask] = 0.0
+        p[~mask] = 0.0
+    return float((nll / N).sum()), p
+
+
+def _nll_and_normaliser(logits: Array, targets: Ids) -> tuple[Array, Array]:
+    """Loss of each row in nats `[N]` and `Σ exp(logits - m)` `[N]`, both float64.
+
+    `logits` becomes those exponentials. m is any number near the row's largest: it cancels out,
+    and keeps exp in range.
+    """
+    largest = _largest(logits)
+    # log p = (logit - m) - log Σ exp(logit - m)
+    chosen = logits[np.arange(len(targets)), targets].astype(np.float64)
+    with np.errstate(over="ignore"):  # a difference beyond the type is -inf, whose exponential is 0
+        below = np.minimum(largest.astype(np.float64) - chosen, np.finfo(np.float64).max)
+        np.subtract(logits, largest[:, None], logits)
+    np.exp(logits, logits)
+    # the row sums as a product with ones: several times as fast as NumPy's sum
+    normaliser = (logits @ np.ones(logits.shape[1], logits.dtype)).astype(np.float64)
+    return below + np.log(normaliser), normaliser
+
+
+_CLOSE = 50.0
+"""Nats below m at which an exponential is still far above the smallest float32, exp(-87)."""
+
+_WIDE = 500
+"""Logits a row above which NumPy finds each row's largest as fast as the largest of all."""
+
+
+def _largest(logits: Array) -> Array:
+    """The largest logit of each row `[N]`; or the largest of all, where no logit is far below it.
+
+    For short rows NumPy needs several times as long row by row as for all at once (1 % of an
+    update of a small network), and the logits of most models are close together.
+    """
+    if logits.shape[1] < _WIDE:
+        highest = logits.max()
+        if float(highest) - float(logits.min()) < _CLOSE:
+            return np.broadcast_to(highest, len(logits))
+    rows: Array = logits.max(axis=1)
+    return rows

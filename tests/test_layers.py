@@ -1,0 +1,103 @@
+"""Each layer by itself against its definition."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from conftest import narrow
+
+from charlm.nn.activations import sigmoid, sigmoid_into
+from charlm.nn.layers import one_hot_linear
+from charlm.nn.layers.dropout import Dropout
+from charlm.nn.layers.layer import Noise
+from charlm.nn.layers.linear import Linear
+from charlm.nn.layers.one_hot_linear import OneHotLinear
+from charlm.nn.workspace import Workspace
+
+RNG = np.random.default_rng(0)
+STATELESS = np.empty(0)
+
+
+def test_sigmoid_is_the_logistic_function() -> None:
+    """σ(a) = 1 / (1 + exp(-a)), in both forms, and it neither overflows nor leaves [0, 1]."""
+    a = np.linspace(-30, 30, 601)
+    expected = 1 / (1 + np.exp(-a))
+    np.testing.assert_allclose(sigmoid(a), expected, rtol=0, atol=1e-15)
+    np.testing.assert_allclose(sigmoid_into(a.copy(), np.empty(601)), expected, rtol=0, atol=1e-15)
+    extreme = np.array([-1e30, 1e30], np.float32)
+    np.testing.assert_array_equal(sigmoid(extreme), [0, 1])
+
+
+@pytest.mark.parametrize("forced", [False, True])
+@pytest.mark.parametrize(("T", "B"), [(3, 2), (16, 20)])
+@pytest.mark.parametrize("gates", [None, 1, 3])
+def test_linear(gates: int | None, T: int, B: int, forced: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Output and gradients are those of y = x W + b for each gate, the gradient of x summed over gates."""
+    if forced:
+        narrow(monkeypatch)
+    inputs, outputs, workspace = 24, 32, Workspace()
+    layer = Linear(inputs, outputs, gates)
+    params = {name: RNG.standard_normal(shape) for name, shape in layer.shapes().items()}
+    grads = {name: np.full(shape, np.nan) for name, shape in layer.shapes().items()}
+    x = RNG.standard_normal((T, B, inputs))
+    y, _, tape = layer.forward(params, x, STATELESS, {}, workspace)
+    dy = RNG.standard_normal(y.shape)
+    dx, _ = layer.backward(params, grads, tape, dy, STATELESS, workspace)
+    W, b = params["W"].reshape(-1, inputs, outputs), params["b"].reshape(-1, outputs)
+    dy_g = dy.reshape(len(W), T, B, outputs)
+    expected = np.einsum("tbi,gio->gtbo", x, W) + b[:, None, None]
+    np.testing.assert_allclose(y.reshape(expected.shape), expected, atol=1e-12)
+    np.testing.assert_allclose(dx, np.einsum("gtbo,gio->tbi", dy_g, W), atol=1e-11)
+    np.testing.assert_allclose(grads["W"].reshape(W.shape), np.einsum("tbi,gtbo->gio", x, dy_g), atol=1e-11)
+    np.testing.assert_allclose(grads["b"].reshape(b.shape), dy_g.sum(axis=(1, 2)), atol=1e-11)
+
+
+@pytest.mark.parametrize("many", [0, 1, 8, 1000])
+@pytest.mark.parametrize("V", [1, 2, 5, 300])
+def test_a_gather_is_the_one_hot_product(V: int, many: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Forward and backward equal those of a linear layer on one-hot rows, whichever way ids are summed."""
+    monkeypatch.setattr(one_hot_linear, "_MANY", many)
+    T, B, outputs, gates = 20, 3, 6, 2
+    ids = RNG.integers(0, max(1, V - 1), (T, B))  # the last row of W is not used
+    gathering, dense = OneHotLinear(V, outputs, gates), Linear(V, outputs, gates)
+    params = {name: RNG.standard_normal(shape) for name, shape in gathering.shapes().items()}
+    dy = RNG.standard_normal((gates, T, B, outputs))
+    results = []
+    for layer, x in ((gathering, ids), (dense, np.eye(V)[ids])):
+        workspace = Workspace()
+        y, backward = layer.project(params, x, workspace)
+        grads = {name: np.full(shape, np.nan) for name, shape in layer.shapes().items()}
+        dx = backward(grads, dy.copy(), np.empty(0))
+        assert (dx.size == 0) == (layer is gathering)
+        results.append((y, grads["W"], grads["b"]))
+    for mine, theirs in zip(*results, strict=True):
+        np.testing.assert_allclose(mine, theirs, atol=1e-12)
+
+
+@pytest.mark.parametrize(("mask", "shape"), [("window", (1, 4, 500)), ("step", (50, 4, 500))])
+def test_dropout(mask: str, shape: tuple[int, ...]) -> None:
+    """A mask keeps the right share, scales what it keeps, is drawn again by its seed, in any type."""
+    (noise,) = Dropout(500, 0.3, mask).noise(50, 4).values()
+    assert (noise.shape, noise.streams) == (shape, 1)
+    single, double = np.empty(shape, np.float32), np.empty(shape)
+    noise.draw(np.random.default_rng(5), double)
+    noise.draw(np.random.default_rng(5), single)
+    assert set(np.unique(double)) == {0.0, 1 / 0.7}
+    assert np.mean(double == 0) == pytest.approx(0.3, abs=0.03)
+    np.testing.assert_array_equal(single, double.astype(np.float32))
+
+
+def test_noise_is_cut_by_stream_or_not_at_all() -> None:
+    """A mask of each stream is divided with the batch; a mask that all share is not."""
+    own, all_share = Noise((2, 6, 3), 0.5, streams=1), Noise((4, 3, 3), 0.5, streams=None)
+    mask = RNG.standard_normal((2, 6, 3))
+    np.testing.assert_array_equal(own.cut(mask, slice(2, 4)), mask[:, 2:4])
+    weights = RNG.standard_normal((4, 3, 3))
+    np.testing.assert_array_equal(all_share.cut(weights, slice(2, 4)), weights)
+
+
+def test_without_noise_nothing_is_dropped() -> None:
+    """Outside training dropout hands its input on."""
+    x = RNG.standard_normal((3, 2, 5))
+    y, _, _ = Dropout(5, 0.5, "window").forward({}, x, STATELESS, {}, Workspace())
+    assert y is x
