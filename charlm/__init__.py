@@ -1,3 +1,60 @@
-"""charlm: a character-level language model trainer, written by hand in NumPy."""
+"""charlm: a character-level language model trainer, written by hand in NumPy.
+
+::
+
+    model = charlm.load("runs/tales")
+    model.sample("The ", length=200)
+
+`import charlm` loads neither NumPy nor click: `load`, `train`, `Run` and `LanguageModel` come with
+their first use.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from charlm.errors import (
+    ChangedError,
+    CharlmError,
+    CheckpointError,
+    ConfigError,
+    CorpusError,
+    DivergenceError,
+    RunError,
+    VocabularyError,
+    WorkerError,
+)
+
+if TYPE_CHECKING:
+    from charlm.interface import LanguageModel, Run, load, train
 
 __version__ = "0.1.0"
+
+__all__ = [
+    "ChangedError",
+    "CharlmError",
+    "CheckpointError",
+    "ConfigError",
+    "CorpusError",
+    "DivergenceError",
+    "LanguageModel",
+    "Run",
+    "RunError",
+    "VocabularyError",
+    "WorkerError",
+    "load",
+    "train",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in ("LanguageModel", "Run", "load", "train"):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    # before anything that imports NumPy
+    importlib.import_module("charlm.system.blas").prepare()
+    return getattr(importlib.import_module("charlm.interface"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -151,7 +151,23 @@ def test_every_command_and_option_is_documented(path: str, command: click.Comman
 
 def test_every_key_is_documented() -> None:
     """`charlm train --help` names every configuration key, its default and its meaning."""
-    text = CliRunner().invoke(charlm, ["train", "--help"]).output
+    text = " ".join(CliRunner().invoke(charlm, ["train", "--help"]).output.split())
     for dotted, _, _, known in keys():
         assert f"{dotted}=" in text
-        assert known.doc in text
+        assert " ".join(known.doc.split()) in text
+
+
+@pytest.mark.parametrize(("path", "command"), [("charlm", charlm), *_commands(charlm, "charlm")])
+def test_help_fits_a_terminal(path: str, command: click.Command) -> None:
+    """No line of any help is longer than 80 columns, and none shows a control sequence."""
+    output = CliRunner().invoke(charlm, [*path.split()[1:], "--help"], terminal_width=80).output
+    assert output.startswith("Usage:")
+    assert [line for line in output.split("\n") if len(line) > 80 or "\b" in line or "\\b" in line] == []
+
+
+def test_the_examples_of_the_help_are_lines_of_their_own() -> None:
+    """Each example of `charlm --help` is a line that can be copied."""
+    lines = [line.strip() for line in CliRunner().invoke(charlm, ["--help"]).output.splitlines()]
+    assert "charlm train --config configs/tales.yaml" in lines
+    assert 'charlm sample --prime "The "' in lines
+    assert "charlm eval perplexity" in lines

@@ -18,17 +18,19 @@ from charlm.cli.sample import sample
 from charlm.cli.train import train
 from charlm.errors import CharlmError
 
+_HELP = """Train character-level language models on a text, and generate text with them.
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
+\b
+charlm train --config configs/tales.yaml
+charlm sample --prime "The "
+charlm eval perplexity
+"""
+
+
+@click.group(help=_HELP, context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
 @click.version_option(__version__, prog_name="charlm")
 def charlm() -> None:
-    r"""Train character-level language models on a text, and generate text with them.
-
-    \b
-    charlm train --config configs/tales.yaml
-    charlm sample --prime "The "
-    charlm eval perplexity
-    """
+    """Group the commands."""
 
 
 for _command in (train, sample, evaluate, info, bench):

@@ -8,10 +8,9 @@ from pathlib import Path
 import click
 
 from charlm.cli.options import json_option, set_option
-from charlm.cli.reading import shown, training_text
-from charlm.config import loading as configfile
-from charlm.config import schema as configuration
-from charlm.system import blas as machine
+from charlm.cli.show import shown_paths
+from charlm.config import loading, schema
+from charlm.system import blas
 
 
 @click.command()
@@ -54,16 +53,17 @@ def bench(
     machine's own float32 matrix product.
     """
     if config_path is not None:
-        config = configfile.load(config_path, overrides)
+        config = loading.load(config_path, loading.parse_overrides(overrides))
     else:
-        config = configuration.resolve(configfile.parse_overrides(overrides), name="bench")
-    used = machine.prepare(threads or config.run.threads)
+        config = schema.resolve(loading.parse_overrides(overrides), name="bench")
+    used = blas.prepare(threads or config.run.threads)
     from charlm.benchmark import measure
+    from charlm.training.checking import USUAL_VOCAB, text_size
 
-    text = training_text(config)
-    vocab = vocab or (text.units if text else 65)
+    characters, units = text_size(config) or (None, USUAL_VOCAB)
+    vocab = vocab or units
     speed = measure(config, vocab, used, seconds)
-    epoch = text.characters / speed.train_chars_per_s if text else None
+    epoch = characters / speed.train_chars_per_s if characters else None
     model, train = config.model, config.train
     values = {
         "cell": model.cell,
@@ -74,7 +74,7 @@ def bench(
         "vocab": vocab,
         "parameters": speed.parameters,
         "threads": used,
-        "blas": machine.blas(),
+        "blas": blas.blas(),
         "train_chars_per_s": speed.train_chars_per_s,
         "sample_chars_per_s": speed.sample_chars_per_s,
         "eval_chars_per_s": speed.eval_chars_per_s,
@@ -108,6 +108,6 @@ def bench(
     )
     if epoch:
         click.echo(
-            f"duration    {epoch:12,.1f} s an epoch of {shown(config.corpus.paths)}, "
+            f"duration    {epoch:12,.1f} s an epoch of {shown_paths(config.corpus.paths)}, "
             f"{epoch * train.epochs:,.0f} s the whole run, validation not counted"
         )

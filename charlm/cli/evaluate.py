@@ -11,12 +11,13 @@ from typing import Any
 import click
 
 from charlm.cli.options import checkpoint_option, json_option, set_option
-from charlm.cli.reading import corpus_option, open_corpus, shown, training_text, with_encoding, with_path
-from charlm.config import loading as configfile
-from charlm.config import schema as configuration
+from charlm.cli.reading import corpus_option, reading_bar, warn
+from charlm.cli.show import shown_path, shown_paths
+from charlm.config import loading, schema
+from charlm.config.loading import with_encoding, with_path
 from charlm.config.schema import Config
-from charlm.errors import ChangedError, CorpusError
-from charlm.system import blas as machine
+from charlm.nn.cells import forms
+from charlm.system import blas
 
 
 @click.group(name="eval")
@@ -51,13 +52,8 @@ def perplexity(
     as_json: bool,
 ) -> None:
     """Nats and bits per character, and perplexity, on the run's own corpus or another text."""
-    threads = machine.prepare()
-    import numpy as np
-
-    from charlm.config.build import build_pipeline
-    from charlm.data.lines import Lines, blocks
-    from charlm.data.raw_size import scored_raw_size
-    from charlm.inference.score import score
+    threads = blas.prepare()
+    from charlm.inference.evaluate import evaluate as evaluated
     from charlm.runs import checkpoint
     from charlm.runs.directory import find_checkpoint
 
@@ -66,66 +62,46 @@ def perplexity(
     settings = loaded.config.corpus
     if corpus is not None:
         settings = with_encoding(with_path(settings, corpus), encoding)
-    pipeline = build_pipeline(settings)
-    if window is not None and pipeline.by_line:
-        raise click.UsageError(
-            "--window is for texts: a model of lines begins each of them from a zero state."
-        )
-    try:
-        expected = loaded.corpus["digest"] if corpus is None else None
-        text, sources = open_corpus(settings, loaded.vocabulary, expected)
-    except ChangedError as error:
-        raise CorpusError(f"{error}; to score it as it is now, name it with --corpus") from error
-    where = shown(settings.paths)
-    if split is None and corpus is None:
-        split = next((name for name in ("test", "validation") if text.usable(name)), "train")
-    if split is not None and not text.usable(split):
-        raise CorpusError(
-            f"the {split} split of {where} has nothing to predict: it takes a line, or two characters"
-        )
-    part = text.whole if split is None else text.part(split)
-    result = score(loaded.model, loaded.parameters, part, window, threads, loaded.config.train.shards)
-    originals = scored_raw_size(text, sources, pipeline, split)
-    bits = result.nll / math.log(2)
-    per_byte, per_character = (bits / max(1, size) for size in (originals.size, originals.characters))
-    are_characters = not pipeline.units.is_byte and originals.characters == result.characters
-    unknown = loaded.vocabulary.unknown
-    unknowns = 0
-    if unknown is not None:
-        unknowns = sum(int(np.count_nonzero(block == unknown)) for block in blocks(part))
-        if not isinstance(part, Lines):  # whose first unit is not scored
-            unknowns -= int(part[0] == unknown)
+    with reading_bar() as progress:
+        found = evaluated(loaded, settings, corpus is None, split, window, threads, progress)
+    warn(found.warnings)
+    result, per_byte, per_character = found.score, found.bits_per_byte, found.bits_per_original_char
     if as_json:
+        original = {} if found.units_are_characters else {"bits_per_original_char": per_character}
         values = {
             "nats_per_char": result.nats_per_char,
             "bits_per_char": result.bits_per_char,
             "perplexity": result.perplexity if math.isfinite(result.perplexity) else None,
             "characters": result.characters,
             "bits_per_byte": per_byte,
-            **({} if are_characters else {"bits_per_original_char": per_character}),
-            "original_characters": originals.characters,
-            "bytes": originals.size,
-            "unknown": unknowns,
-            "split": split,
+            **original,
+            "original_characters": found.raw.characters,
+            "bytes": found.raw.size,
+            "unknown": found.unknown,
+            "split": found.split,
             "window": window,
         }
         click.echo(json.dumps(values))
         return
     how = "state carried through" if window is None else f"windows of {window}"
-    how = f"{len(part):,} lines, each from a zero state" if pipeline.by_line else how
-    what = "whole text" if split is None else f"{split} split"
-    click.echo(f"{file} on {where}: {what}, {result.characters:,} {loaded.config.corpus.unit}s scored, {how}")
+    if found.lines is not None:
+        how = f"{found.lines:,} lines, each from a zero state"
+    what = "whole text" if found.split is None else f"{found.split} split"
+    click.echo(
+        f"{shown_path(file)} on {shown_paths(settings.paths)}: {what}, "
+        f"{result.characters:,} {loaded.config.corpus.unit}s scored, {how}"
+    )
     click.echo(
         f"{result.nats_per_char:.4f} nats/char   {result.bits_per_char:.4f} bits/char   "
         f"perplexity {result.perplexity:.4f}   {per_byte:.4f} bits/byte"
     )
-    if not are_characters:
+    if not found.units_are_characters:
         click.echo(
-            f"in the original {originals.characters:,} characters, {per_character:.4f} bits each "
-            f"({originals.size:,} bytes of UTF-8)"
+            f"in the original {found.raw.characters:,} characters, {per_character:.4f} bits each "
+            f"({found.raw.size:,} bytes of UTF-8)"
         )
-    if unknowns:
-        click.echo(f"{unknowns:,} of them unknown to the model, scored as <unk>")
+    if found.unknown:
+        click.echo(f"{found.unknown:,} of them unknown to the model, scored as <unk>")
 
 
 @evaluate.command()
@@ -146,36 +122,22 @@ def gradients(config_path: Path | None, overrides: tuple[str, ...], as_json: boo
     with their worst relative error. Of large arrays some entries are measured one by one, and all
     of them along random directions. The exit status is 1 if any gradient is wrong.
     """
-    threads = machine.prepare()
-    from charlm.config.build import build_model
-    from charlm.nn.gradcheck import TOLERANCE, check_model
-    from charlm.system.workers import slices
-    from charlm.training.data_parallel import default_shards
+    threads = blas.prepare()
+    from charlm.nn.gradcheck import TOLERANCE
+    from charlm.training.checking import SMALL_VOCAB, check_config
 
+    given = loading.parse_overrides(overrides)
     if config_path is not None:
-        configs = [configfile.load(config_path, overrides)]
+        configs = [loading.load(config_path, given)]
     else:
-        given = configfile.parse_overrides(overrides)
-        configs = [configuration.resolve({**form, **given}, name="gradients") for form in _every_form(given)]
+        configs = [schema.resolve({**form, **given}, name="gradients") for form in _every_form(given)]
     rows: list[dict[str, Any]] = []
     for config in configs:
         name = _form_name(config)
         if not as_json:
             click.echo(name)
-        train = config.train
-        if config_path is None:
-            window: dict[str, Any] = {"vocab": _VOCAB}
-        else:
-            text = training_text(config)
-            window = {
-                "vocab": text.units if text else _VOCAB_OF_TEXTS,
-                "steps": train.seq_len,
-                "batch": train.batch,
-                "shards": slices(train.batch, train.shards or default_shards(train.batch, threads)),
-                "seconds": _SECONDS,
-            }
-        model = build_model(config.model, window.pop("vocab"), config.run.kernel)
-        for check in check_model(model, config.model.init, train.seed, _ENTRIES, **window):
+        vocab = SMALL_VOCAB if config_path is None else None
+        for check in check_config(config, threads, vocab):
             rows.append(
                 {
                     "model": name,
@@ -208,33 +170,19 @@ def gradients(config_path: Path | None, overrides: tuple[str, ...], as_json: boo
     sys.exit(1 if wrong else 0)
 
 
-_VOCAB = 7
-"""Vocabulary of the made-up text that gradients are checked on."""
-
-_VOCAB_OF_TEXTS = 65
-"""Vocabulary of a configuration that names no text."""
-
-_ENTRIES = 60
-"""Entries of an array that are measured one by one, at the most."""
-
-_SECONDS = 25.0
-"""About how long the check of a configuration's network may take."""
-
-
 def _every_form(given: dict[str, Any]) -> list[dict[str, Any]]:
     """Small networks of each cell in each form, 1 to 3 layers, without and with dropout; once each."""
-    forms = [("rnn", "after"), ("lstm", "after"), ("gru", "after"), ("gru", "before")]
     dropouts = [(0.0, "window"), (0.3, "window"), (0.3, "step")]
     every = [
         {
             "model.cell": cell,
-            "model.gru_reset": reset,
+            "model.gru_reset": form or "after",
             "model.layers": layers,
             "model.dropout": dropout,
             "model.dropout_mask": mask,
             "model.hidden": 5,
         }
-        for cell, reset in forms
+        for cell, form in forms()
         for layers in (1, 2, 3)
         for dropout, mask in dropouts
     ]

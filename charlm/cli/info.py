@@ -8,11 +8,10 @@ from pathlib import Path
 import click
 
 from charlm.cli.options import checkpoint_option, json_option
-from charlm.cli.reading import shown
-from charlm.cli.show import losses
-from charlm.config import schema as configuration
+from charlm.cli.show import losses, shown_paths
+from charlm.config.schema import plain
 from charlm.errors import CorpusError
-from charlm.system import blas as machine
+from charlm.system import blas
 from charlm.system.files import reason
 
 
@@ -26,7 +25,7 @@ def info(checkpoint_path: Path | None, show_cache: bool, clear_cache: bool, as_j
 
     With --cache, which encoded texts are kept so that they need not be read again.
     """
-    machine.prepare()
+    blas.prepare()
     if sum((show_cache, clear_cache, checkpoint_path is not None)) > 1:
         raise click.UsageError("--checkpoint, --cache and --clear-cache exclude each other.")
     if show_cache or clear_cache:
@@ -76,7 +75,7 @@ def info(checkpoint_path: Path | None, show_cache: bool, clear_cache: bool, as_j
         click.echo(f"  {name:<16} {' x '.join(map(str, view.shape))}")
     click.echo("configuration:")
     for dotted, value in loaded.config.flat().items():
-        click.echo(f"  {dotted}: {configuration.plain(value)}")
+        click.echo(f"  {dotted}: {plain(value)}")
 
 
 def _cache(clear: bool, as_json: bool) -> None:
@@ -122,7 +121,7 @@ def _cache(clear: bool, as_json: bool) -> None:
         kind = f"{units.get('unit', 'unit')}s"
         if units.get("normalize", "none") != "none":
             kind += f" ({units['normalize']})"
-        click.echo(f"  {entry.bytes / 1e6:10,.1f} MB  {entry.units:,} {kind} of {shown(entry.names)}")
+        click.echo(f"  {entry.bytes / 1e6:10,.1f} MB  {entry.units:,} {kind} of {shown_paths(entry.names)}")
 
 
 def _files(count: int) -> str:

@@ -1,4 +1,4 @@
-"""How training shows itself: a bar on a terminal, plain lines anywhere else."""
+"""How a run shows itself on stderr: a table, and on a terminal a bar below it."""
 
 from __future__ import annotations
 
@@ -6,57 +6,52 @@ import contextlib
 import math
 import shutil
 import sys
+import time
 from typing import Any
 
 import click
 from tqdm import tqdm
 
-from charlm.cli.show import losses, printable
-from charlm.training.loop import Event, Logged, Previewed, Updated, Validated, Warned
-from charlm.training.trainer import Trainer
+from charlm.cli.show import duration, printable, shown_paths
+from charlm.training.events import Event, Logged, Previewed, Started, Updated, Validated, Warned
 
 _SMOOTHING = 0.98
-"""Share of the shown loss that stays from update to update: a mean over about 50."""
+"""Share of the shown loss that is kept from update to update: a mean over about 50."""
+
+_TIMED = 20
+"""Updates after which the time of the whole run is estimated; the first ones are slow."""
+
+_SHORT = 10.0
+"""Seconds of a run that is not worth an estimate."""
+
+_HEADER = "   update   epoch    train  validation    bits    chars/s     left"
 
 
 class Display:
-    """Shows the events of a run on stderr."""
+    """Shows the events of a run."""
 
-    def __init__(self, trainer: Trainer) -> None:
-        self.trainer = trainer
+    def __init__(self) -> None:
         self.is_terminal = sys.stderr.isatty()
         self.loss = math.nan
         self.bar: Any = None
-        if self.is_terminal:
-            tqdm.monitor_interval = 0  # no thread of its own: workers are forked while the bar stands
-            size = shutil.get_terminal_size()  # 80 x 24 where the terminal says nothing, or 0
-            self.bar = tqdm(
-                total=trainer.planned_steps,
-                initial=trainer.progress.step,
-                unit="update",
-                ncols=size.columns,
-                nrows=size.lines,
-                bar_format="{percentage:3.0f}%|{bar:20}| {n_fmt}/{total_fmt} "
-                "[{elapsed}<{remaining}{postfix}]",
-            )
+        self._planned = self._first = self._updates = 0
+        self._begun = 0.0
+        self._has_header = False
 
     def show(self, event: Event) -> None:
         """Show one event."""
         match event:
-            case Updated(update):
-                self._advance(None if update.dropped else update.loss)
-            case Logged(train_loss, chars_per_s):
+            case Started():
+                self._start(event)
+            case Updated(_, loss, chars_per_s):
+                self._advance(loss, chars_per_s)
+            case Logged(step, epoch, train_loss, chars_per_s):
                 if not self.is_terminal:
-                    self._line(f"{self._position()}{_train(train_loss)}  {chars_per_s:,.0f} chars/s")
-            case Validated(train_loss, validation_loss, chars_per_s, is_best):
-                validation = "" if validation_loss is None else f"  validation {losses(validation_loss)}"
-                best = "  best so far" if is_best else ""
-                self._line(
-                    f"{self._position()}{_train(train_loss)}{validation}  {chars_per_s:,.0f} chars/s{best}"
-                )
+                    self._row(step, epoch, train_loss, None, chars_per_s)
+            case Validated(step, epoch, train_loss, validation_loss, chars_per_s, is_best):
+                self._row(step, epoch, train_loss, validation_loss, chars_per_s, is_best)
             case Previewed(text):
                 self._line("\n".join(f"  | {line}" for line in printable(text).split("\n")))
-
             case Warned(message):
                 self._line(f"Warning: {message}")
 
@@ -67,23 +62,75 @@ class Display:
                 self.bar.close()
             self.bar = None
 
-    def _position(self) -> str:
-        trainer = self.trainer
-        return (
-            f"update {trainer.progress.step}/{trainer.planned_steps}  "
-            f"epoch {trainer.epoch:.2f}/{trainer.config.train.epochs:g}"
+    def _start(self, run: Started) -> None:
+        """Say what is about to be trained, and on what."""
+        config, unit = run.config, f"{run.config.corpus.unit}s"
+        size = f"{run.units:,} {unit}" + ("" if run.lines is None else f" in {run.lines:,} lines")
+        splits = ", ".join(f"{count:,} {name}" for name, count in run.sizes.items())
+        model = config.model
+        self._line(
+            f"{shown_paths(config.corpus.paths)}: {size}\n"
+            f"({splits}), vocabulary of {run.vocabulary:,}\n"
+            f"{model.layers} x {model.hidden} {model.cell}, {run.parameters:,} parameters; "
+            f"{run.planned_steps:,} updates of {run.streams} x {run.seq_len} {unit}\n"
+            f"run in {run.path}"
         )
+        if run.step:
+            self._line(f"resumed after update {run.step:,}")
+        self._planned, self._first, self._begun = run.planned_steps, run.step, time.perf_counter()
+        if self.is_terminal:
+            tqdm.monitor_interval = 0  # no thread of its own: workers are forked while the bar is shown
+            size_of = shutil.get_terminal_size()  # 80 x 24 where the terminal does not tell, or says 0
+            self.bar = tqdm(
+                total=run.planned_steps,
+                initial=run.step,
+                unit="update",
+                ncols=size_of.columns,
+                nrows=size_of.lines,
+                bar_format="{percentage:3.0f}%|{bar:20}| {n_fmt}/{total_fmt} "
+                "[{elapsed}<{remaining}{postfix}]",
+            )
 
-    def _advance(self, loss: float | None) -> None:
+    def _advance(self, loss: float | None, chars_per_s: float) -> None:
+        self._updates += 1
+        if self._updates == _TIMED:
+            left = self._left(self._first + _TIMED)
+            if left > _SHORT:
+                self._line(f"about {duration(left)} to go on this machine")
         if self.bar is None:
             return
         if loss is not None:
             started = not math.isnan(self.loss)
             self.loss = _SMOOTHING * self.loss + (1 - _SMOOTHING) * loss if started else loss
-        speed = self.trainer.progress.since_validation.chars_per_s
         with contextlib.suppress(OSError):
-            self.bar.set_postfix_str(f"{losses(self.loss)}, {speed:,.0f} chars/s", refresh=False)
+            self.bar.set_postfix_str(f"{self.loss:.4f} nats, {chars_per_s:,.0f} chars/s", refresh=False)
             self.bar.update()
+
+    def _left(self, step: int) -> float:
+        """Seconds to the end of the run, at the pace of all updates since it was started."""
+        done = step - self._first
+        return (time.perf_counter() - self._begun) / max(1, done) * (self._planned - step)
+
+    def _row(
+        self,
+        step: int,
+        epoch: float,
+        train: float | None,
+        validation: float | None,
+        chars_per_s: float,
+        is_best: bool = False,
+    ) -> None:
+        """A row of the table; losses in nats per character, bits of the validation if there is one."""
+        if not self._has_header:
+            self._has_header = True
+            self._line(_HEADER)
+        loss = train if validation is None else validation
+        bits = math.nan if loss is None else loss / math.log(2)
+        left = duration(self._left(step), brief=True)
+        self._line(
+            f"{step:9}{epoch:8.2f}{_number(train):>9}{_number(validation):>12}{_number(bits):>8}"
+            f"{chars_per_s:11,.0f}{left:>9}{' *' if is_best else ''}"
+        )
 
     def _line(self, text: str) -> None:
         # a terminal that was closed, or a full disk behind stderr, is no reason to stop training
@@ -94,5 +141,5 @@ class Display:
                 click.echo(text, err=True)
 
 
-def _train(loss: float | None) -> str:
-    return "" if loss is None else f"  train {losses(loss)}"
+def _number(value: float | None) -> str:
+    return "" if value is None or math.isnan(value) else f"{value:.4f}"

@@ -3,19 +3,47 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from charlm.config.schema import CorpusConfig, ModelConfig, TrainConfig
+from charlm.data.cache import user_cache
+from charlm.data.corpus import Corpus, nothing, read_corpus
+from charlm.data.corpus import Progress as ReadingProgress
 from charlm.data.reader import TextPipeline
+from charlm.data.sources import Source, find
 from charlm.data.units import Units
+from charlm.data.vocabulary import Vocabulary
 from charlm.nn.cells import make_cell
 from charlm.nn.model import Model
 from charlm.optim.optimizers import OPTIMIZERS, Hyperparameters, Optimizer
 from charlm.optim.schedules import Schedule
+
+
+def build_corpus(
+    config: CorpusConfig,
+    vocabulary: Vocabulary | None = None,
+    expected: str | None = None,
+    progress: ReadingProgress = nothing,
+) -> tuple[Corpus, Sequence[Source]]:
+    """Find and read the configured text; it is kept in the user's cache. Also returns its files.
+
+    `vocabulary`, `expected` and `progress` are those of `read_corpus`, which says what is raised;
+    `progress` is also told the bytes of all files, as `total`, before anything is read.
+    `Corpus.warnings` says what the user should know.
+    """
+    sources = find(config.paths)
+    progress("total", sum(source.stamp()[0] for source in sources))
+    cache = user_cache()
+    corpus = read_corpus(sources, build_pipeline(config), config.split, vocabulary, cache, progress, expected)
+    if cache is None:
+        warning = "there is no home directory to keep the encoded text in"
+        corpus = replace(corpus, warnings=(warning, *corpus.warnings))
+    return corpus, sources
 
 
 def build_pipeline(config: CorpusConfig) -> TextPipeline:

@@ -3,40 +3,78 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from charlm.config.schema import Config, checked, nearest, resolve
+from charlm.config.schema import Config, CorpusConfig, checked, nearest, resolve, text_encoding
 from charlm.errors import ConfigError, shortened
 from charlm.system.files import anchored, reason
 
 
-def load(path: Path, overrides: Iterable[str] = ()) -> Config:
-    """Read the configuration file `path` and apply `KEY=VALUE` overrides.
+def load(path: Path, given: Mapping[str, Any] | None = None) -> Config:
+    """Read the configuration file `path`; `given` are checked values that replace those in it.
 
-    A relative `corpus.path` is taken from the file's directory, in an override from the current
-    one, and comes back whole; an empty `run.dir` becomes `runs/NAME`. Raises `ConfigError`
-    naming file, key and line.
+    `path` may be a run directory, and is its `config.yaml` then. A relative `corpus.path` is
+    relative to the directory of the file, in `given` to the current one, and becomes absolute;
+    an empty `run.dir` becomes `runs/NAME`. Raises `ConfigError` naming file, key and line.
     """
+    if path.is_dir():
+        path = path / "config.yaml"
     try:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
         raise ConfigError(f"configuration {path} cannot be read: {reason(error)}") from error
     except UnicodeDecodeError as error:
         raise ConfigError(f"configuration {path} is not UTF-8 (byte {error.start})") from error
-    values = _read(text, str(path))
-    given = parse_overrides(overrides)
-    for own, directory in ((values, path.parent), (given, Path.cwd())):
-        paths = own.get("corpus.path", "")
-        if isinstance(paths, tuple):
-            own["corpus.path"] = tuple(anchored(name, directory) for name in paths)
-        elif paths:
-            own["corpus.path"] = anchored(paths, directory)
-    values.update(given)
+    values = _anchored(_read(text, str(path)), path.parent) | _anchored(given or {}, Path.cwd())
     return resolve(values, name=path.stem, where=str(path))
+
+
+def from_mapping(nested: Mapping[str, Mapping[str, Any]], given: Mapping[str, Any] | None = None) -> Config:
+    """The configuration of sections of plain values; `given` are checked values that replace some.
+
+    Relative paths are relative to the current directory. An empty `run.dir` becomes `runs/NAME`,
+    with the name of the text. Raises `ConfigError` naming the key.
+    """
+    where = "the configuration"
+    values: dict[str, Any] = {}
+    for section, content in nested.items():
+        if not isinstance(content, Mapping):
+            raise ConfigError(f"{where}: {section} is not a section of keys")
+        for name, value in content.items():
+            values[f"{section}.{name}"] = checked(f"{section}.{name}", value, where)
+    values = _anchored({**values, **(given or {})}, Path.cwd())
+    path = values.get("corpus.path", "")
+    first = path[0] if isinstance(path, tuple) else path
+    return resolve(values, name=Path(first).stem or "model", where=where)
+
+
+def _anchored(values: Mapping[str, Any], directory: Path) -> dict[str, Any]:
+    """The values with `corpus.path`, which is relative to `directory`, made absolute."""
+    paths = values.get("corpus.path", "")
+    if isinstance(paths, tuple):
+        return {**values, "corpus.path": tuple(anchored(name, directory) for name in paths)}
+    return {**values, "corpus.path": anchored(paths, directory)} if paths else dict(values)
+
+
+def with_path(config: CorpusConfig, path: str) -> CorpusConfig:
+    """The corpus of that path, relative to the current directory, read in the same way."""
+    if not path:
+        raise ConfigError("--corpus: the path is empty")
+    return dataclasses.replace(config, path=anchored(path, Path.cwd()))
+
+
+def with_encoding(config: CorpusConfig, encoding: str | None) -> CorpusConfig:
+    """The corpus with files in that encoding, if one is named."""
+    if encoding is None or config.unit == "byte":
+        return config
+    found = text_encoding(encoding)
+    if found is None:
+        raise ConfigError(f"--encoding: {encoding!r} is not a text encoding that Python knows")
+    return dataclasses.replace(config, encoding=found)
 
 
 def parse_overrides(overrides: Iterable[str]) -> dict[str, Any]:
@@ -79,7 +117,7 @@ def _read(text: str, file: str) -> dict[str, Any]:
             hint = nearest(section, section_names) or f"; the sections are {', '.join(section_names)}"
             raise ConfigError(f"{where}: {section}: unknown section{hint}")
         if section in sections:
-            raise ConfigError(f"{where}: {section}: stands twice")
+            raise ConfigError(f"{where}: {section}: duplicate section")
         sections.add(section)
         if isinstance(content, yaml.ScalarNode) and content.tag.endswith(":null"):
             continue  # a section with every key commented out
@@ -87,7 +125,7 @@ def _read(text: str, file: str) -> dict[str, Any]:
             dotted = f"{section}.{key_node.value}"
             where = f"{file}, line {key_node.start_mark.line + 1}"
             if dotted in values:
-                raise ConfigError(f"{where}: {dotted}: stands twice")
+                raise ConfigError(f"{where}: {dotted}: duplicate key")
             try:
                 value = _value(value_node)
             except ValueError as error:

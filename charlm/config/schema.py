@@ -12,6 +12,7 @@ import difflib
 import json
 import math
 import os
+import textwrap
 import types
 import typing
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -333,7 +334,7 @@ def plain(value: Any) -> str:
     return str(value)
 
 
-def reference() -> str:
+def reference(width: int = 80) -> str:
     """Every key with its default, choices and meaning, a paragraph a section (for `--help`)."""
     lines: list[str] = []
     section = ""
@@ -343,7 +344,15 @@ def reference() -> str:
             lines += ["", f"{own_section}:"] if lines else [f"{own_section}:"]
             section = own_section
         choices = f" ({' | '.join(known.choices)})" if known.choices else ""
-        lines.append(f"  {dotted}={plain(defaults[dotted])}{choices}: {known.doc}")
+        entry = f"{dotted}={plain(defaults[dotted])}{choices}: {known.doc}"
+        lines += textwrap.wrap(
+            entry,
+            width,
+            initial_indent="  ",
+            subsequent_indent="      ",
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
     return "\n".join(lines)
 
 

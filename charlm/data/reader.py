@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import codecs
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -66,18 +66,26 @@ class TextPipeline:
 
     def codes(self, sources: Sequence[Source], progress: Progress | None = None) -> Iterator[Ids]:
         """The codes of the text, a piece at a time; with `by_line`, those of its lines."""
+        yield from self._lines_only(piece.codes for piece in self.pieces(sources, progress))
+
+    def codes_of_text(self, text: str) -> Ids:
+        """The codes `[N]` of a text that does not come from a file; with `by_line`, of its lines."""
+        return np.concatenate([*self._lines_only([self.units.of_text(text)]), np.zeros(0, np.uint8)])
+
+    def _lines_only(self, pieces: Iterable[Ids]) -> Iterator[Ids]:
+        """The codes as they are; with `by_line`, a line break, then every line that is not empty."""
         before = 0  # the last code
         if self.by_line:
             before = LINE_BREAK
             yield np.array([LINE_BREAK], np.uint8)
-        for piece in self.pieces(sources, progress):
-            codes = piece.codes
-            if self.by_line and len(codes):
-                breaks = codes == LINE_BREAK
-                follows = np.concatenate([[before == LINE_BREAK], breaks[:-1]])
-                before = int(codes[-1])
-                codes = codes[~(breaks & follows)]
-            yield codes
+        for codes in pieces:
+            if not self.by_line or not len(codes):
+                yield codes
+                continue
+            breaks = codes == LINE_BREAK
+            follows = np.concatenate([[before == LINE_BREAK], breaks[:-1]])
+            before = int(codes[-1])
+            yield codes[~(breaks & follows)]
         if self.by_line and before != LINE_BREAK:
             yield np.array([LINE_BREAK], np.uint8)
 

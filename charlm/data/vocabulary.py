@@ -109,6 +109,14 @@ class Vocabulary:
             recoded[part] = table[ids[part]]
         return recoded
 
+    def names(self) -> list[str]:
+        """Every unit by its id: characters, bytes as themselves (ASCII) or as `0xe9`, `<unk>` last."""
+        if self.units.is_byte:
+            known = [chr(code) if 0x20 <= code < 0x7F else f"0x{code:02x}" for code in self.codes.tolist()]
+        else:
+            known = [chr(code) for code in self.codes.tolist()]
+        return [*known, "<unk>"] if self.has_unknown else known
+
     def text(self, ids: Ids) -> str:
         """What ids `[N]` show a reader; for `<unk>` the replacement character."""
         return self.units.text(np.append(self.codes, _REPLACEMENT)[ids])

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from charlm.arrays import Array, Ids
+from charlm.errors import ConfigError
 from charlm.nn.model import Model
 from charlm.nn.parameters import Parameters
 from charlm.nn.workspace import Workspace
@@ -37,6 +39,15 @@ class Sampling:
     top_k: int = 0
     top_p: float = 1.0
     greedy: bool = False
+
+    def __post_init__(self) -> None:
+        """Raise `ConfigError` for a number that is out of its range."""
+        if not 0 < self.temperature < math.inf:
+            raise ConfigError(f"temperature: {self.temperature} is not a finite number above 0")
+        if self.top_k < 0:
+            raise ConfigError(f"top_k: {self.top_k} is below 0")
+        if not 0 < self.top_p <= 1:
+            raise ConfigError(f"top_p: {self.top_p} is not above 0 and at most 1")
 
     def weights(self, logits: Array) -> Array:
         """What `logits [V]` are drawn in proportion to, in float64; the likeliest has 1."""

@@ -1,17 +1,59 @@
-"""How much of what a model generates stands in the text that it was trained on."""
+"""How much of what a model generates occurs in the text that it was trained on."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Set
+from collections.abc import Iterable, Iterator, Sequence, Set
+from dataclasses import dataclass
 
 import numpy as np
 
 from charlm.arrays import Ids
+from charlm.config.build import build_corpus
+from charlm.data.corpus import Progress, nothing
 from charlm.data.lines import Text, blocks
 from charlm.data.vocabulary import Vocabulary
+from charlm.errors import CorpusError
+from charlm.runs.checkpoint import Checkpoint
+from charlm.system.files import STANDARD_INPUT
 
 STRETCH = 20
 """Characters of a stretch that is looked for."""
+
+
+@dataclass(frozen=True)
+class Novelty:
+    """How many of the lines, or stretches of a text, occur in the training text."""
+
+    count: int
+    """Lines or stretches that were looked for."""
+    known: int
+    """Those of them that occur."""
+    cut_off: int = 0
+    """Lines that were not finished, and not looked for."""
+
+
+def compare(checkpoint: Checkpoint, samples: Sequence[str], progress: Progress = nothing) -> Novelty:
+    """Look for what was generated in the training text of a checkpoint.
+
+    Of a model of lines whole lines, each with its line break; of others, every stretch of
+    `STRETCH` characters.
+
+    Raises `CorpusError` if the text cannot be read again, or the samples are too short.
+    """
+    config = checkpoint.config.corpus
+    if STANDARD_INPUT in config.paths:
+        raise CorpusError("the training text came from standard input")
+    corpus, _ = build_corpus(config, checkpoint.vocabulary, checkpoint.corpus["digest"], progress)
+    pieces = shown_pieces(corpus.part("train"), checkpoint.vocabulary)
+    if config.mode == "lines":
+        lines = [sample.removesuffix("\n") for sample in samples if sample.endswith("\n")]
+        known = known_lines(pieces, set(lines))
+        return Novelty(len(lines), sum(line in known for line in lines), len(samples) - len(lines))
+    stretches = [stretch for sample in samples for stretch in stretches_of(sample)]
+    if not stretches:
+        raise CorpusError(f"the sample is shorter than {STRETCH} characters")
+    known = known_stretches(pieces, set(stretches))
+    return Novelty(len(stretches), sum(stretch in known for stretch in stretches))
 
 
 def shown_pieces(text: Text, vocabulary: Vocabulary) -> Iterator[str]:
@@ -26,7 +68,7 @@ def shown_pieces(text: Text, vocabulary: Vocabulary) -> Iterator[str]:
     yield vocabulary.text(held)
 
 
-def lines_that_stand_in(pieces: Iterable[str], lines: Set[str]) -> set[str]:
+def known_lines(pieces: Iterable[str], lines: Set[str]) -> set[str]:
     """Those of `lines` that are a line of the text."""
     found: set[str] = set()
     held = ""
@@ -36,8 +78,8 @@ def lines_that_stand_in(pieces: Iterable[str], lines: Set[str]) -> set[str]:
     return found | (lines & {held} if held else set())
 
 
-def stretches_that_stand_in(pieces: Iterable[str], stretches: Set[str], length: int = STRETCH) -> set[str]:
-    """Those of `stretches`, all of that length, that stand somewhere in the text."""
+def known_stretches(pieces: Iterable[str], stretches: Set[str], length: int = STRETCH) -> set[str]:
+    """Those of `stretches`, all of that length, that occur in the text."""
     wanted = np.array([_hashes(stretch, length)[0] for stretch in stretches], np.uint64)
     found: set[str] = set()
     held = ""

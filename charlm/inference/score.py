@@ -256,3 +256,24 @@ class _Scorer:
                 mask = np.arange(first, first + steps)[:, None] < lengths  # [T, B]
                 nll += float(rows.sum(where=mask))
         return nll
+
+
+def unit_losses(model: Model, params: Parameters, text: Text) -> Array:
+    """The loss in nats of every unit of a text that is predicted, in their order.
+
+    Of a text `[N]` all but the first: `[N-1]`, with the state carried through. Of lines all, each
+    line from a zero state. One stream at a time, so that it is slower than `score`.
+    """
+    if isinstance(text, Lines):
+        starts, lengths = text.places.astype(np.int64) - 1, text.lengths
+        ids = text.ids
+    else:
+        starts, lengths, ids = np.zeros(1, np.int64), np.array([max(0, len(text) - 1)]), text
+    losses: list[Array] = [np.zeros(0)]
+    with _Scorer(model, params, ids) as scorer:
+        for start, length in zip(starts.tolist(), lengths.tolist(), strict=True):
+            state = scorer.zero_state(1)
+            for first in range(0, length, STEPS):
+                rows, state = scorer.window(np.array([start + first]), min(STEPS, length - first), state)
+                losses.append(rows[:, 0])
+    return np.concatenate(losses)

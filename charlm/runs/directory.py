@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import weakref
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 from charlm.errors import CheckpointError, RunError
@@ -49,8 +51,8 @@ class RunDirectory:
         """Whether any file of a run is there."""
         return any(file.exists() for file in (self.config, self.metrics, self.last, self.best))
 
-    def claim(self) -> DirectoryLock:
-        """Keep every other process from training here, for as long as this one lives.
+    def lock(self) -> DirectoryLock:
+        """Keep every other process from training here, for as long as the lock is held.
 
         Makes the directory if need be. Raises `RunError` if another process has it, or if it
         cannot be made.
@@ -122,10 +124,11 @@ class RunDirectory:
 
 
 class DirectoryLock:
-    """A lock on a directory that ends with the process that holds it, however that ends.
+    """A lock on a directory, for as long as somebody holds this object.
 
-    It lies on the directory itself, so that no file is left behind. Where the system or the file
-    system has no such locks, nothing is locked.
+    A context manager. The lock ends with its block, when the object is garbage collected, and
+    when the process ends, however that happens. It is on the directory itself, so that no file
+    is left behind. Where the system or the file system has no such locks, nothing is locked.
 
     Raises `BlockingIOError` if another process holds it.
     """
@@ -147,27 +150,39 @@ class DirectoryLock:
             os.close(descriptor)
             return
         self._descriptor = descriptor
-        _claims.add(self)
+        self._close = weakref.finalize(self, os.close, descriptor)
+        _held.add(self)
 
     def release(self) -> None:
-        """Let others have it; also done when the process ends."""
-        _claims.discard(self)
+        """Let others have it."""
         if self._descriptor is not None:
-            os.close(self._descriptor)
             self._descriptor = None
+            self._close()
+
+    def __enter__(self) -> DirectoryLock:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.release()
 
 
-_claims: set[DirectoryLock] = set()
+_held: weakref.WeakSet[DirectoryLock] = weakref.WeakSet()
 
 
-def _let_go() -> None:
-    # a worker that outlives its maker for a moment must not keep the run locked
-    for claim in list(_claims):
-        claim.release()
+def _release_in_child() -> None:
+    # a forked process has a copy of the descriptor: a worker that outlives its maker for a moment
+    # must not keep the run locked
+    for lock in list(_held):
+        lock.release()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_let_go)
+    os.register_at_fork(after_in_child=_release_in_child)
 
 
 def _failure(error: OSError, path: Path) -> RunError:

@@ -1,6 +1,6 @@
 """The training loop: updates, validations, previews, checkpoints and the log, in their order.
 
-The loop tells what happens as events; showing them is the command line's affair.
+It yields what happens as events.
 """
 
 from __future__ import annotations
@@ -8,69 +8,17 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from charlm.errors import CheckpointError, RunError
-from charlm.inference.generate import Sampling, generate, generate_until
+from charlm.inference.generate import Sampling
+from charlm.inference.sampling import TextSampler
 from charlm.runs import checkpoint
 from charlm.runs.directory import RunDirectory
+from charlm.training.events import Event, Logged, Previewed, Stopped, Updated, Validated, Warned
 from charlm.training.trainer import Means, Trainer, Update
-
-
-@dataclass(frozen=True)
-class Updated:
-    """One more update was done."""
-
-    update: Update
-
-
-@dataclass(frozen=True)
-class Logged:
-    """A line was added to the log; losses in nats per character."""
-
-    train_loss: float | None
-    """Mean over the updates since the line before; None if all of them were dropped."""
-    chars_per_s: float
-
-
-@dataclass(frozen=True)
-class Validated:
-    """A validation was made, and a checkpoint saved after it; losses in nats per character."""
-
-    train_loss: float | None
-    """Mean over the updates since the validation before; None if all of them were dropped."""
-    validation_loss: float | None
-    """None if the corpus has no validation split."""
-    chars_per_s: float
-    is_best: bool
-
-
-@dataclass(frozen=True)
-class Previewed:
-    """A preview was generated."""
-
-    text: str
-
-
-@dataclass(frozen=True)
-class Warned:
-    """Something went wrong that training can go on without."""
-
-    message: str
-
-
-@dataclass(frozen=True)
-class Stopped:
-    """The loop ended; `last.npz` holds where it stands."""
-
-    finished: bool
-    """False if it was asked to stop before its end."""
-
-
-Event = Updated | Logged | Validated | Previewed | Warned | Stopped
 
 
 def run(
@@ -81,7 +29,7 @@ def run(
 ) -> Iterator[Event]:
     """Train until the end of the plan, or until asked to stop, yielding an event for each thing done.
 
-    `should_stop` is asked after every update; `max_steps` stops behind that update of the run.
+    `should_stop` is asked after every update; `max_steps` stops after that update of the run.
     In both cases the run can be resumed as if it had never stopped.
     """
     progress, settings = trainer.progress, trainer.config.run
@@ -97,7 +45,8 @@ def run(
         else:
             for means in (progress.since_log, progress.since_validation, progress.total):
                 means.add(update, seconds)
-        yield Updated(update)
+        loss = None if update.dropped else update.loss
+        yield Updated(progress.step, loss, progress.since_validation.chars_per_s)
 
         is_last = progress.step >= trainer.planned_steps
         if is_last or _falls_due(trainer, settings.eval_every):
@@ -109,7 +58,17 @@ def run(
             yield Previewed(preview(trainer))
     if saved != progress.step:
         yield from _save(trainer, directory, directory.last)
-    yield Stopped(trainer.finished)
+    yield Stopped(
+        finished=trainer.finished,
+        step=progress.step,
+        epoch=trainer.epoch,
+        seconds=progress.total.seconds,
+        chars_per_s=progress.total.chars_per_s,
+        skipped=progress.skipped,
+        best=progress.best,
+        best_step=progress.best_step,
+        best_of="validation" if trainer.corpus.usable("validation") else "training",
+    )
 
 
 def _falls_due(trainer: Trainer, every: float) -> bool:
@@ -121,21 +80,21 @@ def _falls_due(trainer: Trainer, every: float) -> bool:
 
 
 def _validate(trainer: Trainer, directory: RunDirectory, update: Update) -> Iterator[Event]:
-    """Score the validation split, log it, take note of it, and save the checkpoints."""
+    """Score the validation split, log it, record it, and save the checkpoints."""
     score = trainer.validate()
     validation_loss = score.nats_per_char if score else None
     for event in _log(trainer, directory, update, validation_loss):
         if isinstance(event, Warned):
             yield event
-    means = trainer.progress.since_validation
-    trainer.progress.since_validation = Means()
+    progress = trainer.progress
+    means, progress.since_validation = progress.since_validation, Means()
     # a run without a validation split goes by its training loss
     loss = validation_loss if validation_loss is not None else means.loss
     is_best = loss is not None and trainer.record_validation(loss)
     if is_best:
         yield from _save(trainer, directory, directory.best)
     yield from _save(trainer, directory, directory.last)
-    yield Validated(means.loss, validation_loss, means.chars_per_s, is_best)
+    yield Validated(progress.step, trainer.epoch, means.loss, validation_loss, means.chars_per_s, is_best)
 
 
 def _log(
@@ -158,7 +117,7 @@ def _log(
         progress.log_bytes = directory.log(values)
     except RunError as error:
         yield Warned(f"{error}; training goes on, and the line is written with the next one")
-    yield Logged(means.loss, means.chars_per_s)
+    yield Logged(progress.step, trainer.epoch, means.loss, means.chars_per_s)
 
 
 def _save(trainer: Trainer, directory: RunDirectory, file: Path) -> Iterator[Event]:
@@ -175,21 +134,16 @@ def _save(trainer: Trainer, directory: RunDirectory, file: Path) -> Iterator[Eve
 
 
 def preview(trainer: Trainer) -> str:
-    """A text generated by the model as it stands; the same for the same update, and nothing else moves."""
+    """A text generated by the model as it is now; the same for the same update, and nothing else moves."""
     rng = np.random.default_rng([trainer.config.train.seed, trainer.progress.step])
-    corpus, vocabulary = trainer.corpus, trainer.corpus.vocabulary
-    left = trainer.config.run.sample_length
-    by_line = corpus.by_line
-    # the first unit of a text, or the line break before its first line
-    prime = corpus.ids[:1]
-    writer = vocabulary.units.writer()
-    text = ""
+    corpus = trainer.corpus
+    sampler = TextSampler(trainer.model, trainer.parameters, corpus.vocabulary, corpus.by_line)
+    # a text begins with the first unit of the corpus if that has a code, a line with nothing
+    first = corpus.ids[: 0 if corpus.by_line else 1]
+    prime = corpus.vocabulary.codes[first[first < len(corpus.vocabulary.codes)]]
+    text, left = "", trainer.config.run.sample_length
     while left > 0:
-        not_first = vocabulary.line_break if by_line else None  # no line is empty
-        ids = generate(
-            trainer.model, trainer.parameters, prime, Sampling(), rng, vocabulary.unknown, not_first
-        )
-        drawn = list(generate_until(ids, left, lines=int(by_line), line_break=int(prime[0])))
-        text += "".join(writer.write(int(vocabulary.codes[one])) for one in drawn)
+        drawn = list(sampler.draw(prime, left, Sampling(), rng))
+        text += "".join(sampler.written(drawn, prime)) + ("\n" if corpus.by_line else "")
         left -= len(drawn)
-    return (text + writer.finish()).removesuffix("\n" if by_line else "")
+    return text.removesuffix("\n" if corpus.by_line else "")

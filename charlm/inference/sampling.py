@@ -1,0 +1,125 @@
+"""From text to text: what a model writes after a prime.
+
+The one module that knows what a unit, a line and `<unk>` mean when text is generated. The
+preview during training, the command and the Python interface all write through it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from charlm.arrays import Ids
+from charlm.config.build import build_pipeline
+from charlm.config.schema import CorpusConfig
+from charlm.data.sources import Source
+from charlm.data.units import LINE_BREAK
+from charlm.data.vocabulary import Vocabulary
+from charlm.errors import ConfigError
+from charlm.inference.generate import Sampling, generate, generate_until
+from charlm.nn.model import Model
+from charlm.nn.parameters import Parameters
+
+
+def streams_of(seed: int | None, count: int) -> list[np.random.Generator]:
+    """A generator of random numbers for each of `count` samples; the same ones for the same seed."""
+    return [np.random.default_rng(child) for child in np.random.SeedSequence(seed).spawn(count)]
+
+
+@dataclass(frozen=True)
+class TextSampler:
+    """A trained model as something that continues text.
+
+    Attributes
+    ----------
+    by_line
+        Whether the model is one of lines: it then writes a line, after a line break.
+    """
+
+    model: Model
+    params: Parameters
+    vocabulary: Vocabulary
+    by_line: bool
+
+    def codes(self, text: str) -> Ids:
+        """The codes `[N]` of a prime, or of another text that does not come from a file."""
+        return self.vocabulary.units.of_text(text)
+
+    def codes_of_file(self, file: Path, config: CorpusConfig) -> Ids:
+        """The codes `[N]` of a prime in a file, read as the training text was.
+
+        Raises `CorpusError` if the file cannot be read or decoded.
+        """
+        pieces = [piece.codes for piece in build_pipeline(config).pieces([Source(str(file), "prime")])]
+        codes = np.concatenate([*pieces, np.zeros(0, np.uint8)])
+        return codes[:-1] if self.by_line and len(codes) and codes[-1] == LINE_BREAK else codes
+
+    def unknown_in(self, codes: Ids) -> str:
+        """What a prime holds that the model reads as `<unk>`, for a warning; empty if nothing."""
+        if not self.vocabulary.has_unknown:
+            return ""
+        return self.vocabulary.lacking(*np.unique(codes, return_counts=True))
+
+    def context(self, prime: Ids) -> Ids:
+        """The ids that the model reads before it writes: the prime, in lines after a line break.
+
+        A text without a prime begins as after a line break, if the model knows line breaks.
+        Raises `ConfigError` if a prime for a line holds a line break, and `VocabularyError` if it
+        holds what the vocabulary lacks.
+        """
+        if self.by_line and LINE_BREAK in prime:
+            raise ConfigError("a prime for a model of lines cannot hold a line break")
+        begins = self.by_line or (not len(prime) and self.vocabulary.line_break is not None)
+        before = np.concatenate([np.array([LINE_BREAK], np.uint32), prime]) if begins else prime
+        return self.vocabulary.encode(before, "the prime")
+
+    def draw(
+        self,
+        prime: Ids,
+        length: int,
+        sampling: Sampling,
+        rng: np.random.Generator,
+        stop: str = "",
+        stop_after_lines: int = 0,
+    ) -> Iterator[int]:
+        """Draw up to `length` units after the codes `prime [N]`; yields their codes.
+
+        Ends sooner once `stop` or so many line breaks have been drawn. A line ends with its line
+        break, which is the last code, and is not empty.
+
+        Raises what `context` does, and `ConfigError` if it is asked to stop at what the model
+        never writes.
+        """
+        vocabulary = self.vocabulary
+        if stop_after_lines and vocabulary.line_break is None:
+            raise ConfigError("--stop-after-lines: the model knows no line breaks")
+        context = self.context(prime)
+        stop_ids = vocabulary.encode(self.codes(stop), "--stop")
+        if vocabulary.unknown in stop_ids:
+            raise ConfigError("--stop holds what the model never generates: characters unknown to it")
+        not_first = vocabulary.line_break if self.by_line and not len(prime) else None
+        ids = generate(self.model, self.params, context, sampling, rng, vocabulary.unknown, not_first)
+        lines = 1 if self.by_line else stop_after_lines
+        drawn = generate_until(ids, length, stop_ids, lines, vocabulary.line_break)
+        return (int(vocabulary.codes[one]) for one in drawn)
+
+    def written(self, codes: Iterable[int], prime: Ids | None = None) -> Iterator[str]:
+        """The text that codes show, in whole characters, as soon as they are certain.
+
+        Jamo are put together, bytes decoded; the line break that ends a line is left out. With
+        `prime`, the text after it: a character that began in the prime is given if the codes
+        change it.
+        """
+        writer = self.vocabulary.units.writer()
+        before = "" if prime is None else "".join(writer.write(int(code)) for code in prime)
+        held = "" if prime is None else self.vocabulary.units.text(prime)[len(before) :]
+        for code in codes:
+            if not (self.by_line and code == LINE_BREAK):
+                text = writer.write(int(code))
+                if text:
+                    yield text.removeprefix(held)
+                    held = ""
+        yield writer.finish().removeprefix(held)

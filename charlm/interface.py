@@ -1,0 +1,257 @@
+"""The Python interface: what the commands do, as functions that return values.
+
+Import it as `charlm`: `charlm.load`, `charlm.train`, `charlm.Run`. Nothing is printed. Errors are
+`charlm.CharlmError`s; what the user should know besides is a `UserWarning`, or in training an
+event.
+"""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+
+from charlm.arrays import Array, Ids
+from charlm.config import loading
+from charlm.config.build import build_pipeline
+from charlm.config.schema import Config, checked
+from charlm.data.lines import Lines, Text
+from charlm.errors import ConfigError, CorpusError, RunError
+from charlm.inference.generate import Sampling
+from charlm.inference.sampling import TextSampler, streams_of
+from charlm.inference.score import Score, score, unit_losses
+from charlm.runs import checkpoint
+from charlm.runs.checkpoint import Checkpoint
+from charlm.runs.directory import RunDirectory, find_checkpoint
+from charlm.system import blas
+from charlm.training import session
+from charlm.training.events import Listener
+
+
+class LanguageModel:
+    """A trained model: it writes text, and says how well it predicts one.
+
+    Attributes
+    ----------
+    config
+        The configuration that it was trained with.
+    vocabulary
+        Its units by their ids: characters (or jamo), bytes as `vocabulary.names` shows them, and
+        `<unk>` last where there is one.
+    parameters
+        Its arrays by name; they cannot be changed.
+    """
+
+    def __init__(self, loaded: Checkpoint, threads: int) -> None:
+        """`threads` share the scoring of long texts."""
+        self.config = loaded.config
+        self.vocabulary: list[str] = loaded.vocabulary.names()
+        self.parameters: Mapping[str, Array] = MappingProxyType(
+            {name: _read_only(array) for name, array in loaded.parameters.items()}
+        )
+        self._loaded, self._model, self._threads = loaded, loaded.model, threads
+        self._by_line = loaded.config.corpus.mode == "lines"
+        self._sampler = TextSampler(self._model, loaded.parameters, loaded.vocabulary, self._by_line)
+
+    def sample(
+        self,
+        prime: str = "",
+        length: int = 500,
+        temperature: float = 1.0,
+        top_k: int = 0,
+        top_p: float = 1.0,
+        greedy: bool = False,
+        stop: str = "",
+        seed: int | None = None,
+    ) -> str:
+        """Generate text after `prime`, which is not included.
+
+        Parameters
+        ----------
+        prime
+            Text to continue. Of a model of lines the beginning of a line.
+        length
+            Units to generate at most; a line ends at its line break, which is not included.
+        temperature, top_k, top_p, greedy
+            See `Sampling`.
+        stop
+            Ends the text once it has been generated.
+        seed
+            The same seed gives the text of `charlm sample --seed`; None a different one each time.
+
+        Raises
+        ------
+        ConfigError
+            If a setting is out of its range, or `prime` or `stop` cannot be used.
+        VocabularyError
+            If `prime` holds what the model does not know, and it has no `<unk>`.
+        """
+        return "".join(self.stream(prime, length, temperature, top_k, top_p, greedy, stop, seed))
+
+    def stream(
+        self,
+        prime: str = "",
+        length: int = 500,
+        temperature: float = 1.0,
+        top_k: int = 0,
+        top_p: float = 1.0,
+        greedy: bool = False,
+        stop: str = "",
+        seed: int | None = None,
+    ) -> Iterator[str]:
+        """The text of `sample` as it is drawn, in whole characters; arguments and errors are the same."""
+        if length < 0:
+            raise ConfigError(f"length: {length} is below 0")
+        sampling = Sampling(temperature, top_k, top_p, greedy)
+        codes = self._sampler.codes(prime)
+        unknown = self._sampler.unknown_in(codes)
+        if unknown:
+            warnings.warn(f"the prime holds what is unknown to the model: {unknown}", stacklevel=2)
+        (rng,) = streams_of(seed, 1)
+        drawn = self._sampler.draw(codes, length, sampling, rng, stop)
+        return (text for text in self._sampler.written(drawn, codes) if text)
+
+    def score(self, text: str, window: int | None = None) -> Score:
+        """How well the model predicts `text`: every unit but the first, the state carried through.
+
+        With `window`, in windows of so many units, each from a zero state. A model of lines
+        predicts every line, each from a zero state.
+
+        Raises `CorpusError` if there is nothing to predict, `ConfigError` for windows of lines,
+        `VocabularyError` if the text holds what the model does not know.
+        """
+        if window is not None and (self._by_line or window < 1):
+            raise ConfigError("window: a number above 0, and of a model of texts, not of lines")
+        shards = self.config.train.shards
+        return score(self._model, self._loaded.parameters, self._text(text), window, self._threads, shards)
+
+    def losses(self, text: str) -> Array:
+        """The loss in nats of every predicted unit, `[N-1]` of a text of N units.
+
+        Of a model of lines one for each unit of each line, its line break included. Raises what
+        `score` does.
+        """
+        return unit_losses(self._model, self._loaded.parameters, self._text(text))
+
+    def predict(self, prime: str = "", top: int = 5) -> list[tuple[str, float]]:
+        """The likeliest units after `prime` with their probabilities, likeliest first.
+
+        Units are named as in `vocabulary`. Raises what `sample` does.
+        """
+        if top < 1:
+            raise ConfigError(f"top: {top} is below 1")
+        context = self._sampler.context(self._sampler.codes(prime))
+        V = len(self.vocabulary)
+        probabilities: Array = np.full(V, 1 / V)
+        if len(context):
+            params = self._loaded.parameters
+            step = self._model.decoder(params, self._model.zero_state(1, params.flat.dtype))
+            for unit in context:
+                logits = step(int(unit))
+            exponentials = np.exp(logits.astype(np.float64) - logits.max())
+            probabilities = exponentials / exponentials.sum()
+        order = np.argsort(-probabilities, kind="stable")[:top]
+        return [(self.vocabulary[unit], float(probabilities[unit])) for unit in order.tolist()]
+
+    def _text(self, text: str) -> Text:
+        """A text as the model reads it; raises `CorpusError` if there is nothing to predict."""
+        vocabulary = self._loaded.vocabulary
+        codes = build_pipeline(self.config.corpus).codes_of_text(text)
+        ids: Ids = vocabulary.encode(codes, "the text")
+        if len(ids) < 2:
+            raise CorpusError("the text has nothing to predict: it takes a line, or two characters")
+        return Lines.of(ids, int(ids[0])) if self._by_line else ids
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run directory."""
+
+    path: Path
+
+    def __init__(self, path: str | Path) -> None:
+        """Open a run that exists; raises `RunError` if there is none."""
+        object.__setattr__(self, "path", Path(path))
+        if not RunDirectory(self.path).holds_run():
+            raise RunError(f"{self.path} holds no run")
+
+    @property
+    def metrics(self) -> list[dict[str, Any]]:
+        """The log: one object for each line, with losses in nats per character."""
+        try:
+            lines = RunDirectory(self.path).metrics.read_text().splitlines()
+            return [json.loads(line) for line in lines]
+        except (OSError, ValueError) as error:
+            raise RunError(f"{self.path / 'metrics.jsonl'} cannot be read: {error}") from error
+
+    def load(self) -> LanguageModel:
+        """The best model of the run so far."""
+        return load(self.path)
+
+
+def load(path: str | Path) -> LanguageModel:
+    """The model in a checkpoint file, or the best one of a run directory.
+
+    Raises `CheckpointError` if there is none, or it is damaged.
+    """
+    threads = blas.prepare()
+    told = blas.warning()
+    if told:
+        warnings.warn(told, stacklevel=2)
+    return LanguageModel(checkpoint.load(find_checkpoint(Path(path))), threads)
+
+
+def train(
+    config: str | Path | Config | Mapping[str, Mapping[str, Any]],
+    corpus: str | Path | None = None,
+    out: str | Path | None = None,
+    settings: Mapping[str, Any] | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+    on_event: Listener | None = None,
+) -> Run:
+    """Train a model, as `charlm train` does.
+
+    Parameters
+    ----------
+    config
+        A configuration file, a run directory, a `Config`, or sections of keys as in the file.
+    corpus, out
+        Instead of `corpus.path` and `run.dir`.
+    settings
+        Values of dotted keys, such as `{"model.hidden": 256}`.
+    resume, overwrite
+        Continue the run in its directory, or begin anew in a directory that holds one.
+    on_event
+        Is called with everything that happens (`charlm.training.events`).
+
+    Raises
+    ------
+    CharlmError
+        What the command reports as an error.
+    """
+    given = {key: checked(key, value, "settings") for key, value in (settings or {}).items()}
+    if isinstance(config, Config):
+        made = loading.from_mapping(config.nested(), given)
+    elif isinstance(config, Mapping):
+        made = loading.from_mapping(config, given)
+    else:
+        made = loading.load(Path(config), given)
+    if corpus is not None:
+        made = replace(made, corpus=loading.with_path(made.corpus, str(corpus)))
+    if out is not None:
+        made = made.replace({"run.dir": str(out)})
+    directory = session.train(made, resume, overwrite, on_event or (lambda event: None))
+    return Run(directory.path)
+
+
+def _read_only(array: Array) -> Array:
+    view: Array = array.view()
+    view.flags.writeable = False
+    return view

@@ -1,0 +1,58 @@
+"""The gradients of a configuration's network, checked through the code that trains it."""
+
+from __future__ import annotations
+
+from charlm.config.build import build_corpus, build_model
+from charlm.config.schema import Config
+from charlm.data.lines import target_count
+from charlm.nn.gradcheck import Check, check_model
+from charlm.system.workers import slices
+from charlm.training.data_parallel import default_shards
+
+SMALL_VOCAB = 7
+"""Vocabulary of a made-up text for small networks."""
+
+USUAL_VOCAB = 65
+"""Vocabulary of a made-up text where a configuration names no text."""
+
+_ENTRIES = 60
+"""Most entries of an array that are measured one by one."""
+
+_SECONDS = 25.0
+"""About how long the check of one network may take."""
+
+
+def text_size(config: Config) -> tuple[int, int] | None:
+    """Characters that the configured text has to train on, and units of its vocabulary.
+
+    None if the configuration names no text. Raises `CorpusError` if it cannot be read.
+    """
+    if not config.corpus.path:
+        return None
+    corpus, _ = build_corpus(config.corpus)
+    return target_count(corpus.part("train")), len(corpus.vocabulary)
+
+
+def check_config(config: Config, threads: int, vocab: int | None = None) -> list[Check]:
+    """Check every gradient of the network that `config` describes; see `check_model`.
+
+    At its own sizes, on a made-up window of its own batch, divided into shards as training does
+    with so many threads, and with the vocabulary of its text. With `vocab`, a small window of a
+    made-up text with that vocabulary.
+    """
+    train = config.train
+    if vocab is not None:
+        model = build_model(config.model, vocab, config.run.kernel)
+        return check_model(model, config.model.init, train.seed, _ENTRIES)
+    size = text_size(config)
+    model = build_model(config.model, size[1] if size else USUAL_VOCAB, config.run.kernel)
+    return check_model(
+        model,
+        config.model.init,
+        train.seed,
+        _ENTRIES,
+        steps=train.seq_len,
+        batch=train.batch,
+        shards=slices(train.batch, train.shards or default_shards(train.batch, threads)),
+        seconds=_SECONDS,
+    )

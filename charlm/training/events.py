@@ -1,0 +1,113 @@
+"""What a run tells while it trains. Showing it is the business of whoever listens."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from charlm.config.schema import Config
+
+
+@dataclass(frozen=True)
+class Started:
+    """A run is about to train, from its beginning or from where it stopped."""
+
+    path: Path
+    """The run directory."""
+    config: Config
+    """As it was written to `config.yaml`."""
+    units: int
+    """Units of the text: of lines, those that are predicted."""
+    sizes: dict[str, int]
+    """Units of each split; of lines, their number."""
+    lines: int | None
+    """Lines of the text; None if it is not one of lines."""
+    vocabulary: int
+    parameters: int
+    streams: int
+    """B, as it fits the text."""
+    seq_len: int
+    """T, as it fits the text."""
+    planned_steps: int
+    """Updates of the whole run."""
+    step: int
+    """Updates done before."""
+    first_word: str
+    """A word to begin a sample with; empty if the text has none that can be typed."""
+
+
+@dataclass(frozen=True)
+class Updated:
+    """One more update was done."""
+
+    step: int
+    """Updates done."""
+    loss: float | None
+    """Mean loss of its window in nats per character; None if the update was dropped."""
+    chars_per_s: float
+    """Characters a second since the last validation."""
+
+
+@dataclass(frozen=True)
+class Logged:
+    """A line was added to the log; losses in nats per character."""
+
+    step: int
+    epoch: float
+    train_loss: float | None
+    """Mean over the updates since the line before; None if all of them were dropped."""
+    chars_per_s: float
+
+
+@dataclass(frozen=True)
+class Validated:
+    """The model was validated, and a checkpoint saved; losses in nats per character."""
+
+    step: int
+    epoch: float
+    train_loss: float | None
+    """Mean over the updates since the validation before; None if all of them were dropped."""
+    validation_loss: float | None
+    """None if the corpus has no validation split."""
+    chars_per_s: float
+    is_best: bool
+
+
+@dataclass(frozen=True)
+class Previewed:
+    """A preview was generated."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Warned:
+    """Something that the user should know, and that training goes on without."""
+
+    message: str
+
+
+@dataclass(frozen=True)
+class Stopped:
+    """The run ended; `last.npz` holds its state."""
+
+    finished: bool
+    """False if it was asked to stop before its end."""
+    step: int
+    epoch: float
+    seconds: float
+    """Of training, validation and saving not counted."""
+    chars_per_s: float
+    skipped: int
+    """Updates dropped because their loss or gradient was not finite."""
+    best: float | None
+    """Lowest loss so far, in nats per character; see `best_of`."""
+    best_step: int
+    best_of: str = field(default="validation")
+    """`validation`, or `training` where there is no validation split."""
+
+
+Event = Started | Updated | Logged | Validated | Previewed | Warned | Stopped
+
+Listener = Callable[[Event], object]

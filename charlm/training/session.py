@@ -1,0 +1,146 @@
+"""A run from its first check to its last checkpoint: starting, resuming, training."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from charlm.config.build import build_corpus
+from charlm.config.schema import Config
+from charlm.data.corpus import SPLITS, Corpus, Progress, nothing
+from charlm.data.lines import Lines, target_count
+from charlm.errors import ConfigError, RunError
+from charlm.runs import checkpoint
+from charlm.runs.directory import RunDirectory
+from charlm.system import blas
+from charlm.training import loop
+from charlm.training.events import Listener, Started, Warned
+from charlm.training.trainer import Trainer, with_shards_of
+
+
+def train(
+    config: Config,
+    resume: bool = False,
+    overwrite: bool = False,
+    on_event: Listener = lambda event: None,
+    should_stop: Callable[[], bool] = lambda: False,
+    max_steps: int | None = None,
+    progress: Progress = nothing,
+) -> RunDirectory:
+    """Train the run that `config` describes, in its directory, until its end or until asked to stop.
+
+    Parameters
+    ----------
+    resume
+        Continue the run in its directory exactly where it stopped.
+    overwrite
+        Begin anew in a directory that holds a run.
+    on_event
+        Is told everything that happens (`training.events`).
+    should_stop, max_steps
+        Asked after every update; stop after that update of the run. It can then be resumed.
+    progress
+        Is told how far reading the text is (see `build_corpus`).
+
+    Raises
+    ------
+    ConfigError
+        If no text is named, or both `resume` and `overwrite` are asked for.
+    RunError
+        If the directory cannot be used so, or the run in it cannot be continued so.
+    CharlmError
+        What reading the text and training raise.
+    """
+    if resume and overwrite:
+        raise ConfigError("--resume and --overwrite exclude each other")
+    if not config.corpus.path:
+        raise ConfigError("no text to train on: set corpus.path in the configuration, or name one")
+    threads = blas.prepare(config.run.threads)
+    with _opened(config, threads, resume, overwrite, progress) as (trainer, directory):
+        on_event(_started(trainer, directory))
+        for message in _warnings(trainer):
+            on_event(Warned(message))
+        for event in loop.run(trainer, directory, should_stop, max_steps):
+            on_event(event)
+    return directory
+
+
+@contextlib.contextmanager
+def _opened(
+    config: Config, threads: int, resume: bool, overwrite: bool, progress: Progress
+) -> Iterator[tuple[Trainer, RunDirectory]]:
+    """A trainer at its beginning, or where its run stopped, and its directory, locked.
+
+    Nothing is written before all is checked.
+    """
+    directory = RunDirectory(Path(config.run.dir))
+    with contextlib.ExitStack() as held:
+        locked = directory.path.is_dir()
+        if locked:
+            held.enter_context(directory.lock())
+        _refuse_to_overwrite(directory, resume or overwrite)
+        if resume and not directory.last.exists():
+            raise RunError(f"{directory.path} holds no last.npz to resume from; leave out --resume")
+        saved = checkpoint.load(directory.last) if resume else None
+        corpus, _ = build_corpus(config.corpus, progress=progress)
+        if saved is not None:
+            config = with_shards_of(config, saved)
+        trainer = held.enter_context(Trainer(config, corpus, threads))
+        text = trainer.config.to_yaml()
+        if saved is None:
+            if not locked:
+                held.enter_context(directory.lock())
+                _refuse_to_overwrite(directory, overwrite)
+            directory.create(text)
+        else:
+            trainer.restore(saved, f"run {directory.path}")
+            directory.continue_from(text, trainer.progress.log_bytes)
+        yield trainer, directory
+
+
+def _refuse_to_overwrite(directory: RunDirectory, allowed: bool) -> None:
+    if directory.holds_run() and not allowed:
+        raise RunError(
+            f"{directory.path} already holds a run: --resume continues it, --overwrite begins anew, "
+            "--out DIR goes elsewhere"
+        )
+
+
+def _started(trainer: Trainer, directory: RunDirectory) -> Started:
+    corpus = trainer.corpus
+    whole = corpus.whole
+    return Started(
+        path=directory.path,
+        config=trainer.config,
+        units=target_count(whole) if isinstance(whole, Lines) else len(whole),
+        sizes={name: len(corpus.part(name)) for name in SPLITS},
+        lines=len(whole) if isinstance(whole, Lines) else None,
+        vocabulary=len(corpus.vocabulary),
+        parameters=trainer.parameters.flat.size,
+        streams=trainer.streams.batch,
+        seq_len=trainer.streams.seq_len,
+        planned_steps=trainer.planned_steps,
+        step=trainer.progress.step,
+        first_word=_first_word(corpus),
+    )
+
+
+def _warnings(trainer: Trainer) -> Iterator[str]:
+    """What the user should know before training begins."""
+    yield from trainer.corpus.warnings
+    blas_warning = blas.warning()
+    if blas_warning:
+        yield blas_warning
+    if trainer.warning:
+        yield trainer.warning
+    if trainer.config.corpus.split[1] and not trainer.corpus.usable("validation"):
+        yield "the validation split is too short to score; best.npz goes by training loss"
+
+
+def _first_word(corpus: Corpus) -> str:
+    """The text's first word, to begin a sample with; only if it can be typed without quoting."""
+    words = corpus.vocabulary.text(corpus.ids[:40]).split()
+    if not words or not words[0].isalnum():
+        return ""
+    return words[0] if len(words) > 1 and not corpus.by_line else words[0][:2]
