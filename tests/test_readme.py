@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+import pytest
 from conftest import ROOT
 
 README = (ROOT / "README.md").read_text()
@@ -20,6 +21,15 @@ def test_every_configuration_is_listed() -> None:
     """The README names every configuration that there is, and none that there is not."""
     named = set(re.findall(r"configs/[\w-]+\.yaml", README))
     assert named == {f"configs/{file.name}" for file in (ROOT / "configs").iterdir()}
+
+
+def test_the_example_of_a_cell_is_right(capsys: pytest.CaptureFixture[str]) -> None:
+    """The cell in CONTRIBUTING.md passes the gradient check that is printed below it."""
+    guide = (ROOT / ".github" / "CONTRIBUTING.md").read_text()
+    cell, checked, _ = re.findall(r"```python\n(.*?)```", guide, re.DOTALL)
+    exec(cell + checked, {})  # noqa: S102 -- the guide's own example
+    verdicts = capsys.readouterr().out.splitlines()
+    assert len([line for line in verdicts if line.endswith(" right")]) == 12 == len(verdicts)
 
 
 def test_every_module_is_in_the_layout() -> None:
