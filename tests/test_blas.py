@@ -15,40 +15,30 @@ from charlm.system import blas as machine
 
 REPORT = """
 import json, os, sys
-from pathlib import Path
-from charlm.system import blas as machine
-machine._CPUINFO = Path(sys.argv[2])
-threads = machine.prepare(int(sys.argv[1]))
-names = (*machine.THREAD_VARIABLES, "OPENBLAS_CORETYPE")
-print(json.dumps({"threads": threads, **{name: os.environ.get(name) for name in names}}))
+if "numpy" in sys.argv[2:]:
+    import numpy
+from charlm.system import blas
+before = dict(os.environ)
+threads = [blas.prepare(int(sys.argv[1])) for _ in range(2)]
+print(json.dumps({
+    "threads": threads, "blas_threads": blas.blas_threads(), "blas": blas.blas(),
+    "same": before == dict(os.environ), "warning": blas.warning(),
+}))
 """
 
 FLAGS = "avx2 avx512f avx512dq avx512bw avx512vl avx512cd fma"
 
 
-def _prepared(directory: Path, threads: int = 0, flags: str = "", **environment: str) -> dict[str, object]:
-    """What `prepare` returns and leaves in the environment, on a CPU with these flags."""
-    cpuinfo = directory / "cpuinfo"
-    cpuinfo.write_text(f"processor\t: 0\nflags\t\t: {flags}\nbugs\t\t:\n")
-    clean = {
-        name: value
-        for name, value in os.environ.items()
-        if name not in (*machine.THREAD_VARIABLES, "OPENBLAS_CORETYPE")
-    }
-    done = subprocess.run(
-        [sys.executable, "-c", REPORT, str(threads), str(cpuinfo)],
-        env={**clean, "PYTHONPATH": str(ROOT), **environment},
-        capture_output=True,
-        check=True,
-    )
-    found: dict[str, object] = json.loads(done.stdout)
-    return found
+def _clean(**environment: str) -> dict[str, str]:
+    """The environment without what chooses threads or kernels, but for what is given."""
+    chosen = (*machine.THREAD_VARIABLES, "OPENBLAS_CORETYPE")
+    return {name: value for name, value in os.environ.items() if name not in chosen} | environment
 
 
+@pytest.mark.parametrize("first", ["charlm", "numpy"])
 @pytest.mark.parametrize(
     ("threads", "environment", "expected"),
     [
-        (3, {}, 3),
         (3, {"OMP_NUM_THREADS": "5"}, 3),
         (0, {"OMP_NUM_THREADS": "5"}, 5),
         (0, {"OPENBLAS_NUM_THREADS": "4", "OMP_NUM_THREADS": "5"}, 4),
@@ -56,11 +46,22 @@ def _prepared(directory: Path, threads: int = 0, flags: str = "", **environment:
         (0, {}, machine.usable_cpus()),
     ],
 )
-def test_threads(tmp_path: Path, threads: int, environment: dict[str, str], expected: int) -> None:
-    """An explicit number wins, then the variables that BLAS reads, then the CPUs; BLAS gets one thread."""
-    found = _prepared(tmp_path, threads, **environment)
-    assert found["threads"] == expected
-    assert {found[name] for name in machine.THREAD_VARIABLES} == {"1"}
+def test_threads(first: str, threads: int, environment: dict[str, str], expected: int) -> None:
+    """An explicit number wins, then the variables that BLAS reads, then the CPUs; BLAS gets one thread.
+
+    So it is with every call, whether NumPy was imported before or not, and the environment stays.
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", REPORT, str(threads), first],
+        env=_clean(PYTHONPATH=str(ROOT), **environment),
+        capture_output=True,
+        check=True,
+    )
+    found = json.loads(done.stdout)
+    assert found["threads"] == [expected, expected]
+    if "openblas" in found["blas"].lower():
+        assert (found["blas_threads"], found["same"]) == (1, True)
+        assert "1 thread" in found["blas"]
 
 
 @pytest.mark.parametrize(
@@ -69,12 +70,52 @@ def test_threads(tmp_path: Path, threads: int, environment: dict[str, str], expe
         (FLAGS, {}, "SkylakeX"),
         (FLAGS.replace("avx512cd", ""), {}, None),
         ("", {}, None),
-        (FLAGS, {"OPENBLAS_CORETYPE": "Haswell"}, "Haswell"),
+        (FLAGS, {"OPENBLAS_CORETYPE": "Haswell"}, None),
     ],
 )
-def test_kernel(tmp_path: Path, flags: str, environment: dict[str, str], expected: str | None) -> None:
+def test_kernel(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    flags: str,
+    environment: dict[str, str],
+    expected: str | None,
+) -> None:
     """AVX-512 kernels are asked for only where the CPU has all that they need and the user chose none."""
-    assert _prepared(tmp_path, flags=flags, **environment)["OPENBLAS_CORETYPE"] == expected
+    cpuinfo = tmp_path / "cpuinfo"
+    cpuinfo.write_text(f"processor\t: 0\nflags\t\t: {flags}\nbugs\t\t:\n")
+    monkeypatch.setattr(machine, "_CPUINFO", cpuinfo)
+    monkeypatch.delenv("OPENBLAS_CORETYPE", raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert machine._environment().get("OPENBLAS_CORETYPE") == expected
+
+
+@pytest.mark.parametrize(
+    ("kernel", "flags", "warns"),
+    [("Haswell", FLAGS, True), ("SkylakeX", FLAGS, False), ("Zen", "avx2", False)],
+)
+def test_a_kernel_that_came_too_early_is_told(
+    monkeypatch: pytest.MonkeyPatch, kernel: str, flags: str, warns: bool
+) -> None:
+    """Where NumPy runs slower kernels than the command would choose, a warning says so."""
+    monkeypatch.delenv("OPENBLAS_CORETYPE", raising=False)
+    monkeypatch.setattr(machine, "_openblas", lambda: iter([None]))
+    monkeypatch.setattr(machine, "_text", lambda library, name: kernel)
+    monkeypatch.setattr(machine, "_cpu_flags", lambda: set(flags.split()))
+    told = machine.warning()
+    assert (told is not None and kernel in told and "OPENBLAS_CORETYPE" in told) == warns
+    assert warns or told is None
+
+
+def test_threads_that_cannot_be_set_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A BLAS without a known way to set its threads is named, unless the environment has set them."""
+    monkeypatch.setattr(machine, "_openblas", lambda: iter([]))
+    for variable in machine.THREAD_VARIABLES:
+        monkeypatch.delenv(variable, raising=False)
+    assert "OPENBLAS_NUM_THREADS=1" in str(machine.warning())
+    for variable in machine.THREAD_VARIABLES:
+        monkeypatch.setenv(variable, "1")
+    assert machine.warning() is None
 
 
 def test_an_unknown_machine_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

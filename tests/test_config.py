@@ -47,7 +47,7 @@ def values_of(dotted: str) -> st.SearchStrategy[Any]:
     """Return a strategy for the values that a key takes, made from its declared limits."""
     key, default = KEYS[dotted], DEFAULTS[dotted]
     if key.choices:
-        return st.sampled_from(key.choices)
+        return st.sampled_from(list(key.choices))
     if isinstance(default, tuple):
         cuts = st.tuples(st.integers(1, 100), st.integers(0, 100)).map(lambda two: (two[0], sum(two)))
         return cuts.filter(lambda two: two[1] <= 100).map(

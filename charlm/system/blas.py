@@ -1,14 +1,19 @@
-"""What the arithmetic runs on: threads and BLAS kernel, chosen before NumPy is imported.
+"""What the arithmetic runs on: the BLAS library of NumPy, its kernel and its threads.
 
-OpenBLAS, the library of NumPy's wheels, reads both from the environment once, when it is loaded.
-So `prepare` comes before the first `import numpy` of the process, and this module needs none.
+OpenBLAS, the library of NumPy's wheels, reads its settings from the environment when it is
+loaded. So `prepare` loads NumPy, and this module does not. Where NumPy was imported before it (a
+notebook), the threads are set through the library's own function, and `warning` says what could
+not be set.
 """
 
 from __future__ import annotations
 
 import ctypes
+import functools
+import importlib
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 THREAD_VARIABLES = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS")
@@ -19,30 +24,75 @@ _KERNEL = "OPENBLAS_CORETYPE"
 _SKYLAKEX = {"avx512f", "avx512dq", "avx512bw", "avx512vl", "avx512cd"}
 """What a CPU must have to run OpenBLAS's SkylakeX kernels."""
 
+_AVX512_KERNELS = ("SkylakeX", "Cooperlake", "SapphireRapids")
+"""OpenBLAS's kernels that use AVX-512."""
+
+_PREFIXES, _SUFFIXES = ("scipy_openblas_", "openblas_"), ("64_", "_64", "")
+"""What the names of OpenBLAS's functions begin and end with in its various builds."""
+
 _CPUINFO = Path("/proc/cpuinfo")
 
 
 def prepare(threads: int = 0) -> int:
-    """Set up the BLAS that NumPy will load, and return the number of threads to use.
+    """Load NumPy with the BLAS set up, and return the number of threads to use.
 
     `threads` above 0 wins over the environment, which wins over the number of CPUs. BLAS itself
-    gets one thread: the package splits batches over workers, elementwise work included (see `team`).
-    An OpenBLAS that does not know a newer CPU falls back to its AVX2 kernels, at up
-    to half the speed: where the CPU has AVX-512 it is asked for those instead, unless the user
-    has chosen a kernel.
+    gets one thread: the package divides batches over workers, elementwise work included (see
+    `system.workers`).
     """
     wanted = threads or _threads_in_environment() or usable_cpus()
-    if "numpy" in sys.modules:
-        return wanted
-    for variable in THREAD_VARIABLES:
-        os.environ[variable] = "1"
-    if _KERNEL not in os.environ and _cpu_flags() >= _SKYLAKEX:
-        os.environ[_KERNEL] = "SkylakeX"
-    # threads that hand the interpreter's lock to and fro wait this long for it at the most; the
-    # usual 5 ms is an age beside array operations of some microseconds (GRU, H = 128: 1.25 times
-    # as fast on two threads)
+    # threads that hand the interpreter's lock to and fro wait for it this long at most; the
+    # default of 5 ms is long beside array operations of some microseconds
     sys.setswitchinterval(1e-4)
+    if "numpy" not in sys.modules:
+        before = {name: os.environ.get(name) for name in _environment()}
+        os.environ.update(_environment())
+        importlib.import_module("numpy")
+        if any(_openblas()):  # which has read them; other libraries may read them later
+            for name, value in before.items():
+                if value is None:
+                    del os.environ[name]
+                else:
+                    os.environ[name] = value
+    for library in _openblas():
+        function = _function(library, "set_num_threads")
+        if function is not None:
+            function.argtypes, function.restype = [ctypes.c_int], None
+            function(1)
     return wanted
+
+
+def _environment() -> dict[str, str]:
+    """Variables that set up a BLAS when it is loaded.
+
+    An OpenBLAS that does not know a newer CPU falls back to its AVX2 kernels, at up to half the
+    speed: where the CPU has AVX-512 it is asked for those instead, unless the user has chosen a
+    kernel.
+    """
+    variables = dict.fromkeys(THREAD_VARIABLES, "1")
+    if _KERNEL not in os.environ and _cpu_flags() >= _SKYLAKEX:
+        variables[_KERNEL] = "SkylakeX"
+    return variables
+
+
+def warning() -> str | None:
+    """What `prepare` could not set because NumPy was imported before it; None if all is well."""
+    import numpy  # noqa: F401 (loads the library)
+
+    for library in _openblas():
+        kernel = _text(library, "get_corename")
+        if _KERNEL in _environment() and kernel not in _AVX512_KERNELS:
+            return (
+                f"NumPy was imported before and runs OpenBLAS's {kernel} kernel, slower than SkylakeX and "
+                f"with other rounding: set {_KERNEL}=SkylakeX before NumPy is imported"
+            )
+        return None
+    if all(os.environ.get(variable) == "1" for variable in THREAD_VARIABLES):
+        return None
+    return (
+        f"NumPy was imported before, and the threads of {blas()} cannot be set any more: set "
+        f"{THREAD_VARIABLES[0]}=1 before NumPy is imported"
+    )
 
 
 def _cpu_flags() -> set[str]:
@@ -55,8 +105,9 @@ def _cpu_flags() -> set[str]:
     return set(flags.partition(":")[2].split())
 
 
+@functools.cache
 def _threads_in_environment() -> int:
-    """What the user told BLAS libraries, or 0."""
+    """What the user told BLAS libraries, or 0; read once, before `prepare` changes it."""
     for variable in THREAD_VARIABLES:
         value = os.environ.get(variable, "")
         if value.isdigit() and int(value) > 0:
@@ -72,7 +123,7 @@ def usable_cpus() -> int:
 
 
 def blas() -> str:
-    """The BLAS library in use and its kernel, such as `OpenBLAS 0.3.31 (SkylakeX)`.
+    """The BLAS library in use, its kernel and its threads: `OpenBLAS 0.3.31 (SkylakeX, 1 thread)`.
 
     Read from the loaded library itself where it is an OpenBLAS; otherwise what NumPy was built
     with. Imports NumPy.
@@ -81,21 +132,70 @@ def blas() -> str:
 
     built = np.show_config(mode="dicts")["Build Dependencies"]["blas"]
     name = f"{built.get('name', 'BLAS')} {built.get('version', '')}".strip()
-    for path in _loaded_libraries("openblas"):
-        library = ctypes.CDLL(path)
-        for symbol in ("scipy_openblas_get_corename64_", "openblas_get_corename64_", "openblas_get_corename"):
-            if hasattr(library, symbol):
-                function = getattr(library, symbol)
-                function.restype = ctypes.c_char_p
-                return f"{name} ({function().decode('ascii', 'replace')})"
+    for library in _openblas():
+        threads = blas_threads()
+        count = "" if threads is None else f", {threads} thread{'s' if threads != 1 else ''}"
+        return f"{name} ({_text(library, 'get_corename')}{count})"
     return name
 
 
+def blas_threads() -> int | None:
+    """Threads that the loaded OpenBLAS uses; None if there is none, or it does not tell."""
+    for library in _openblas():
+        function = _function(library, "get_num_threads")
+        if function is not None:
+            function.restype = ctypes.c_int
+            return int(function())
+    return None
+
+
+def _openblas() -> Iterator[ctypes.CDLL]:
+    """Every OpenBLAS that this process has loaded."""
+    for path in _loaded_libraries("openblas"):
+        library = ctypes.CDLL(path)
+        if _function(library, "get_corename") is not None:
+            yield library
+
+
+def _function(library: ctypes.CDLL, name: str) -> ctypes._NamedFuncPointer | None:
+    """A function of an OpenBLAS under whichever name its build gives it."""
+    for prefix in _PREFIXES:
+        for suffix in _SUFFIXES:
+            if hasattr(library, f"{prefix}{name}{suffix}"):
+                found: ctypes._NamedFuncPointer = getattr(library, f"{prefix}{name}{suffix}")
+                return found
+    return None
+
+
+def _text(library: ctypes.CDLL, name: str) -> str:
+    """What a function without arguments says."""
+    function = _function(library, name)
+    if function is None:
+        return "unknown kernel"
+    function.restype = ctypes.c_char_p
+    return bytes(function()).decode("ascii", "replace")
+
+
 def _loaded_libraries(name: str) -> list[str]:
-    """Files of shared libraries with `name` in theirs that this process has loaded (Linux)."""
+    """Files of shared libraries with `name` in theirs that this process has loaded.
+
+    On Linux from the list of its memory maps; elsewhere those that NumPy's wheel brings, which
+    it has loaded.
+    """
     try:
         lines = Path("/proc/self/maps").read_text().splitlines()
     except OSError:
-        return []
-    files = {line.split(maxsplit=5)[5] for line in lines if line.count("/") and line.endswith(".so")}
+        return _bundled_libraries(name)
+    files = {line.split(maxsplit=5)[5] for line in lines if line.count("/") and ".so" in line}
     return sorted(file for file in files if name in Path(file).name)
+
+
+def _bundled_libraries(name: str) -> list[str]:
+    """Shared libraries with `name` in theirs beside NumPy, where its wheels put them."""
+    import numpy as np
+
+    package = Path(np.__file__).parent
+    directories = (package.parent / "numpy.libs", package / ".dylibs")
+    return sorted(
+        str(file) for directory in directories for file in directory.glob(f"*{name}*") if file.is_file()
+    )

@@ -104,12 +104,12 @@ class DataParallel:
         """
         squares = self._pool.map(self._reduce, len(self._spans))
         before, after = (math.fsum(column) for column in zip(*squares, strict=True))
-        self._factor = np.float64(clip_factor(math.sqrt(after), self.clip_norm))
+        self._factor = clip_factor(math.sqrt(after), self.clip_norm)
         return math.sqrt(before)
 
     def update(self, lr: float) -> None:
         """Update the parameters by the clipped gradients."""
-        self._pool.map(self._update, len(self._spans), np.float64(lr), self._factor, self.optimizer.updates)
+        self._pool.map(self._update, len(self._spans), lr, self._factor, self.optimizer.updates)
         self.optimizer.updates += 1
 
     def first_not_finite(self) -> str:
@@ -158,7 +158,7 @@ class DataParallel:
         span = self._spans[number]
         self.optimizer.updates = updates
         if factor < 1:
-            np.multiply(self.grads.flat[span], factor, self.grads.flat[span], casting="same_kind")
+            np.multiply(self.grads.flat[span], factor, self.grads.flat[span])
         self.optimizer.update(self.params.flat, self.grads.flat, lr, span)
 
     def close(self) -> None:

@@ -1,0 +1,89 @@
+"""A new cell is one file and one line: it passes the suite of all cells and works in every command."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import test_cells
+import test_gradcheck
+import test_model
+from conftest import GEOMETRIES, ROOT, TEXT
+
+from charlm.nn import cells
+from charlm.nn.cells import CELL_NAMES, make_cell, register
+
+
+@pytest.fixture(autouse=True)
+def _registered() -> Iterator[None]:
+    """The cell in `leaky.py`, registered for one test."""
+    register("leaky", "leaky:LeakyRNN")
+    yield
+    del cells._REGISTRY["leaky"]
+
+
+def test_a_name_is_given_once() -> None:
+    """A registered cell is among the names, and its name cannot be taken again."""
+    assert "leaky" in CELL_NAMES
+    assert make_cell("leaky").gates == ("h",)
+    with pytest.raises(ValueError, match="cell called leaky"):
+        register("leaky", "leaky:LeakyRNN")
+
+
+@pytest.mark.parametrize(("dropout", "mask"), [(0.0, "window"), (0.3, "step")])
+@pytest.mark.parametrize("geometry", ["small", "training"])
+def test_its_gradients_are_checked(geometry: str, dropout: float, mask: str) -> None:
+    """The check of all cells covers it, its own parameter included."""
+    test_gradcheck.test_gradients_are_right_where_training_runs("leaky", dropout, mask, GEOMETRIES[geometry])
+    test_gradcheck.test_an_error_of_a_thousandth_is_found_and_named("leaky", "layers.1.leak", None)
+
+
+def test_it_keeps_the_promises_of_all_cells() -> None:
+    """What is tested of every cell holds for it."""
+    test_cells.test_three_windows_equal_one("leaky")
+    test_cells.test_forward_only_reads_its_arguments("leaky")
+    test_cells.test_gradients_are_overwritten("leaky", "fused")
+    test_cells.test_orthogonal_recurrent_matrices("leaky")
+    test_model.test_one_character_at_a_time_equals_a_window("leaky", 2, "fused")
+
+
+def test_it_works_in_every_command(tmp_path: Path) -> None:
+    """It is trained, resumed, sampled from, scored, timed and checked, with nothing else touched."""
+    (tmp_path / "text.txt").write_text(TEXT)
+    sizes = [
+        "--set",
+        "model.hidden=12",
+        "--set",
+        "train.batch=4",
+        "--set",
+        "train.seq_len=10",
+        "--set",
+        "train.epochs=6",
+    ]
+    (tmp_path / "leaky.yaml").write_text("corpus:\n  path: text.txt\nmodel:\n  cell: leaky\n")
+    program = (
+        "import sys; from charlm.nn.cells import register; register('leaky', 'leaky:LeakyRNN'); "
+        "from charlm.cli import main; main()"
+    )
+
+    def run(*arguments: str) -> str:
+        return subprocess.run(
+            [sys.executable, "-c", program, *arguments],
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}"},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+
+    run("train", "--config", "leaky.yaml", *sizes, "--set", "train.lr=0.02", "--max-steps", "9")
+    assert "best" in run("train", "--config", "runs/leaky/config.yaml", "--resume")
+    assert len(run("sample", "--seed", "1", "--length", "30", "--prime", "the ")) == len("the \n") + 30
+    assert json.loads(run("eval", "perplexity", "--json"))["nats_per_char"] < 3.2
+    assert "gradients are right" in run("eval", "gradients", "--config", "leaky.yaml", *sizes)
+    assert json.loads(run("bench", "--config", "leaky.yaml", *sizes, "--seconds", "0.05", "--json"))
