@@ -1,16 +1,17 @@
-"""The README's commands are those that are run, and its figures are kept true by them."""
+"""What the README and its neighbours say is what there is: commands, files, modules, tests, examples."""
 
 from __future__ import annotations
 
 import re
 
+import pytest
 from conftest import ROOT
 
 README = (ROOT / "README.md").read_text()
 
 
 def test_ci_installs_with_the_readmes_own_test_command() -> None:
-    """The README's second command stands, word for word, in what CI runs."""
+    """CI runs the README's second command, word for word."""
     commands = re.findall(r"```sh\n(python3 -m venv .*)\n```", README)
     assert len(commands) == 2
     assert commands[1] in (ROOT / ".ci" / "run").read_text()
@@ -19,7 +20,29 @@ def test_ci_installs_with_the_readmes_own_test_command() -> None:
 def test_every_configuration_is_listed() -> None:
     """The README names every configuration that there is, and none that there is not."""
     named = set(re.findall(r"configs/[\w-]+\.yaml", README))
-    assert named == {f"configs/{file.name}" for file in (ROOT / "configs").iterdir()}
+    assert named == {f"configs/{file.name}" for file in (ROOT / "configs").glob("*.yaml")}
+
+
+def test_the_example_of_a_cell_is_right(capsys: pytest.CaptureFixture[str]) -> None:
+    """The cell in CONTRIBUTING.md passes the gradient check that is printed below it."""
+    guide = (ROOT / ".github" / "CONTRIBUTING.md").read_text()
+    cell, checked, _ = re.findall(r"```python\n(.*?)```", guide, re.DOTALL)
+    exec(cell + checked, {})  # noqa: S102 -- the guide's own example
+    verdicts = capsys.readouterr().out.splitlines()
+    assert len([line for line in verdicts if line.endswith(" right")]) == 12 == len(verdicts)
+
+
+def test_every_test_that_is_named_exists() -> None:
+    """The table of promises names files and functions of the suite that there are."""
+    tests = ROOT / "tests"
+    sources = {file.name: file.read_text() for file in tests.glob("*.py")}
+    table = (tests / "README.md").read_text()
+    files, functions = re.findall(r"`(\w+\.py)`", table), re.findall(r"`(test_\w+)`", table)
+    assert set(files) <= set(sources)
+    for function in functions:
+        assert any(f"def {function}(" in source for source in sources.values()), function
+    assert len(files) > 30
+    assert len(functions) > 15
 
 
 def test_every_module_is_in_the_layout() -> None:
