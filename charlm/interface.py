@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import warnings
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -31,7 +31,7 @@ from charlm.runs.checkpoint import Checkpoint
 from charlm.runs.directory import RunDirectory, find_checkpoint
 from charlm.system import blas
 from charlm.training import session
-from charlm.training.events import Listener
+from charlm.training.events import Event, Listener, Warned
 
 
 class LanguageModel:
@@ -105,17 +105,14 @@ class LanguageModel:
         stop: str = "",
         seed: int | None = None,
     ) -> Iterator[str]:
-        """The text of `sample` as it is drawn, in whole characters; arguments and errors are the same."""
+        """The characters of `sample`, each as soon as it is certain; arguments and errors are the same."""
         if length < 0:
             raise ConfigError(f"length: {length} is below 0")
         sampling = Sampling(temperature, top_k, top_p, greedy)
-        codes = self._sampler.codes(prime)
-        unknown = self._sampler.unknown_in(codes)
-        if unknown:
-            warnings.warn(f"the prime holds what is unknown to the model: {unknown}", stacklevel=2)
+        codes = self._prime(prime)
         (rng,) = streams_of(seed, 1)
         drawn = self._sampler.draw(codes, length, sampling, rng, stop)
-        return (text for text in self._sampler.written(drawn, codes) if text)
+        return (character for text in self._sampler.written(drawn, codes) for character in text)
 
     def score(self, text: str, window: int | None = None) -> Score:
         """How well the model predicts `text`: every unit but the first, the state carried through.
@@ -142,11 +139,12 @@ class LanguageModel:
     def predict(self, prime: str = "", top: int = 5) -> list[tuple[str, float]]:
         """The likeliest units after `prime` with their probabilities, likeliest first.
 
-        Units are named as in `vocabulary`. Raises what `sample` does.
+        Units are named as in `vocabulary`. `<unk>` is among them, though it is never generated: the
+        probabilities of all units sum to 1. Raises what `sample` does.
         """
         if top < 1:
             raise ConfigError(f"top: {top} is below 1")
-        context = self._sampler.context(self._sampler.codes(prime))
+        context = self._sampler.context(self._prime(prime))
         V = len(self.vocabulary)
         probabilities: Array = np.full(V, 1 / V)
         if len(context):
@@ -158,6 +156,15 @@ class LanguageModel:
             probabilities = exponentials / exponentials.sum()
         order = np.argsort(-probabilities, kind="stable")[:top]
         return [(self.vocabulary[unit], float(probabilities[unit])) for unit in order.tolist()]
+
+    def _prime(self, prime: str) -> Ids:
+        """The codes of a prime, with a warning if it holds what is unknown to the model."""
+        codes = self._sampler.codes(prime)
+        unknown = self._sampler.unknown_in(codes)
+        if unknown:
+            message = f"the prime holds what is unknown to the model, read as <unk>: {unknown}"
+            warnings.warn(message, stacklevel=3)
+        return codes
 
     def _text(self, text: str) -> Text:
         """A text as the model reads it; raises `CorpusError` if there is nothing to predict."""
@@ -183,9 +190,10 @@ class Run:
 
     @property
     def metrics(self) -> list[dict[str, Any]]:
-        """The log: one object for each line, with losses in nats per character."""
+        """The log as it is now: one object for each line, with losses in nats per character."""
         try:
-            lines = RunDirectory(self.path).metrics.read_text().splitlines()
+            # what follows the last line break is still being written
+            *lines, _ = RunDirectory(self.path).metrics.read_text().split("\n")
             return [json.loads(line) for line in lines]
         except (OSError, ValueError) as error:
             raise RunError(f"{self.path / 'metrics.jsonl'} cannot be read: {error}") from error
@@ -229,7 +237,8 @@ def train(
     resume, overwrite
         Continue the run in its directory, or begin anew in a directory that holds one.
     on_event
-        Is called with everything that happens (`charlm.training.events`).
+        Is called with everything that happens (`charlm.training.events`). Without it, what the
+        user should know is a `UserWarning`.
 
     Raises
     ------
@@ -237,18 +246,24 @@ def train(
         What the command reports as an error.
     """
     given = {key: checked(key, value, "settings") for key, value in (settings or {}).items()}
+    if corpus is not None:
+        if not str(corpus):
+            raise ConfigError("corpus: the path is empty")
+        given["corpus.path"] = str(corpus)
+    if out is not None:
+        given["run.dir"] = str(out)
     if isinstance(config, Config):
         made = loading.from_mapping(config.nested(), given)
     elif isinstance(config, Mapping):
         made = loading.from_mapping(config, given)
     else:
         made = loading.load(Path(config), given)
-    if corpus is not None:
-        made = replace(made, corpus=loading.with_path(made.corpus, str(corpus)))
-    if out is not None:
-        made = made.replace({"run.dir": str(out)})
-    directory = session.train(made, resume, overwrite, on_event or (lambda event: None))
-    return Run(directory.path)
+    return Run(session.train(made, resume, overwrite, on_event or _warn).path)
+
+
+def _warn(event: Event) -> None:
+    if isinstance(event, Warned):
+        warnings.warn(event.message, stacklevel=4)
 
 
 def _read_only(array: Array) -> Array:

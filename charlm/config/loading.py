@@ -17,12 +17,16 @@ from charlm.system.files import anchored, reason
 def load(path: Path, given: Mapping[str, Any] | None = None) -> Config:
     """Read the configuration file `path`; `given` are checked values that replace those in it.
 
-    `path` may be a run directory, and is its `config.yaml` then. A relative `corpus.path` is
-    relative to the directory of the file, in `given` to the current one, and becomes absolute;
-    an empty `run.dir` becomes `runs/NAME`. Raises `ConfigError` naming file, key and line.
+    `path` may be a run directory, and is its `config.yaml` then. A `config.yaml` beside a run's
+    checkpoints belongs to that directory, which is `run.dir` wherever the run was moved to. A
+    relative `corpus.path` is relative to the directory of the file, in `given` to the current
+    one, and becomes absolute; an empty `run.dir` becomes `runs/NAME`. Raises `ConfigError` naming
+    file, key and line.
     """
     if path.is_dir():
         path = path / "config.yaml"
+    if path.name == "config.yaml" and (path.parent / "last.npz").exists():
+        given = {"run.dir": str(path.parent), **(given or {})}
     try:
         text = path.read_text(encoding="utf-8")
     except OSError as error:

@@ -25,7 +25,12 @@ from charlm.nn.parameters import Parameters
 
 
 def streams_of(seed: int | None, count: int) -> list[np.random.Generator]:
-    """A generator of random numbers for each of `count` samples; the same ones for the same seed."""
+    """A generator of random numbers for each of `count` samples; the same ones for the same seed.
+
+    Raises `ConfigError` for a seed below 0.
+    """
+    if seed is not None and seed < 0:
+        raise ConfigError(f"seed: {seed} is below 0")
     return [np.random.default_rng(child) for child in np.random.SeedSequence(seed).spawn(count)]
 
 

@@ -1,0 +1,552 @@
+"""The Python interface: every promise of `charlm.load`, `charlm.train` and `charlm.Run`."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import re
+import subprocess
+import sys
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from conftest import ROOT, TEXT
+
+import charlm
+from charlm.cli import charlm as command_line
+from charlm.config.schema import resolve
+from charlm.runs.directory import RunDirectory
+from charlm.training.events import Logged, Previewed, Started, Stopped, Updated, Validated, Warned
+from charlm.training.trainer import Trainer
+
+NAMES = [f"{first}{last}" for first in ("an", "ber", "cor", "dan", "el") for last in ("a", "na", "is", "ric")]
+
+KOREAN = "나룻배가 강을 건너왔다. 각각 값을 물었다.\n" * 12
+
+KINDS: dict[str, tuple[str, dict[str, Any]]] = {
+    "text": (TEXT.replace(". ", ".\n") * 2, {}),
+    "lines": ("\n".join(NAMES) + "\n", {"mode": "lines"}),
+    "bytes": (KOREAN, {"unit": "byte"}),
+    "jamo": (KOREAN, {"normalize": "nfd", "newlines": "lf"}),
+    "unknown": (TEXT + "§" + TEXT, {"min_count": 2}),
+}
+"""A text for each kind of model, and the keys of `corpus` that make it."""
+
+Configuration = dict[str, dict[str, Any]]
+
+
+def _config(text: Path, **corpus: Any) -> Configuration:
+    """A small configuration in sections, its run beside the text."""
+    return {
+        "corpus": {"path": str(text), "split": [0.8, 0.1, 0.1], **corpus},
+        "model": {"hidden": 16, "layers": 1},
+        "train": {"batch": 4, "seq_len": 8, "epochs": 3, "lr": 0.01},
+        "run": {"dir": str(text.parent / "run"), "sample_length": 20, "log_every": 4, "threads": 1},
+    }
+
+
+@pytest.fixture
+def text(tmp_path: Path) -> Path:
+    """A file with a small text."""
+    file = tmp_path / "text.txt"
+    file.write_text(TEXT)
+    return file
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, charlm.Run]:
+    """A trained run of every kind."""
+    trained = {}
+    for kind, (text, corpus) in KINDS.items():
+        file = tmp_path_factory.mktemp(kind) / "text.txt"
+        file.write_text(text)
+        trained[kind] = charlm.train(_config(file, **corpus))
+    return trained
+
+
+@pytest.fixture(scope="module")
+def models(runs: dict[str, charlm.Run]) -> dict[str, charlm.LanguageModel]:
+    """The model of every run."""
+    return {kind: run.load() for kind, run in runs.items()}
+
+
+every_kind = pytest.mark.parametrize("kind", list(KINDS))
+
+
+def _command(*arguments: str) -> str:
+    """What a command prints on stdout."""
+    done = CliRunner().invoke(command_line, list(arguments), catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    return done.stdout
+
+
+def test_importing_loads_neither_numpy_nor_click() -> None:
+    """`import charlm` is light, names what there is, and loads NumPy with the first use."""
+    code = (
+        "import sys, charlm\n"
+        "heavy = {'numpy', 'click', 'tqdm', 'yaml'}\n"
+        "assert not heavy & set(sys.modules), heavy & set(sys.modules)\n"
+        "assert set(charlm.__all__) <= set(dir(charlm)) and not heavy & set(sys.modules)\n"
+        "assert not hasattr(charlm, 'nonsense') and not heavy & set(sys.modules)\n"
+        "charlm.load\n"
+        "assert 'numpy' in sys.modules and not {'click', 'tqdm'} & set(sys.modules)\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
+
+
+@every_kind
+@pytest.mark.parametrize(
+    ("prime", "arguments", "options"),
+    [
+        (True, {"length": 60}, ["--length", "60"]),
+        (False, {"length": 40, "temperature": 0.7}, ["--length", "40", "--temperature", "0.7"]),
+        (True, {"length": 30, "greedy": True}, ["--length", "30", "--greedy"]),
+        (
+            True,
+            {"length": 30, "top_k": 3, "top_p": 0.8},
+            ["--length", "30", "--top-k", "3", "--top-p", "0.8"],
+        ),
+        (True, {"length": 200, "stop": "a"}, ["--length", "200", "--stop", "a"]),
+    ],
+)
+def test_sample_is_the_text_of_the_command(
+    runs: dict[str, charlm.Run],
+    models: dict[str, charlm.LanguageModel],
+    kind: str,
+    prime: bool,
+    arguments: dict[str, Any],
+    options: list[str],
+) -> None:
+    """With the same seed a sample is what `charlm sample` prints after the prime."""
+    if "stop" in arguments and kind in ("bytes", "jamo"):
+        options, arguments = [*options[:-1], "다"], {**arguments, "stop": "다"}
+    # the final consonant of a syllable may follow the prime: these end where none can
+    begin = {"text": "the ", "lines": "be", "bytes": "강을 ", "jamo": "강을 ", "unknown": "the "}[kind]
+    begin = begin if prime else ""
+    shown = _command(
+        "sample", "--checkpoint", str(runs[kind].path), "--prime", begin, "--seed", "3", *options
+    )
+    first = shown.split("\n")[0] if kind == "lines" else shown.removesuffix("\n")
+    assert begin + models[kind].sample(begin, seed=3, **arguments) == first
+
+
+@every_kind
+def test_a_stream_is_the_sample_in_whole_characters(
+    models: dict[str, charlm.LanguageModel], kind: str
+) -> None:
+    """The stream gives the sample, one character at a time, none of them a half."""
+    sample = models[kind].sample("", length=80, seed=5)
+    streamed = list(models[kind].stream("", length=80, seed=5))
+    assert "".join(streamed) == sample
+    assert {len(character) for character in streamed} == {1}
+
+
+def test_a_stream_is_drawn_as_it_is_read(models: dict[str, charlm.LanguageModel]) -> None:
+    """An endless stream can be begun, and another one of the same model read beside it."""
+    first, second = (models["text"].stream("the ", length=10**9, seed=seed) for seed in (1, 2))
+    both = [(next(first), next(second)) for _ in range(30)]
+    for number, seed in enumerate((1, 2)):
+        assert "".join(pair[number] for pair in both) == models["text"].sample("the ", length=30, seed=seed)
+
+
+def test_samples_differ_without_a_seed(models: dict[str, charlm.LanguageModel]) -> None:
+    """Without a seed, each sample is another one; with one, each is the same."""
+    model = models["text"]
+    assert len({model.sample("the ", length=60) for _ in range(4)}) > 1
+    assert len({model.sample("the ", length=60, seed=0) for _ in range(4)}) == 1
+
+
+def test_a_syllable_that_goes_on_is_given_whole(models: dict[str, charlm.LanguageModel]) -> None:
+    """Jamo that join the last syllable of the prime give that syllable anew, composed."""
+    texts = {models["jamo"].sample("가", length=1, temperature=5.0, seed=seed) for seed in range(60)}
+    joined = {text for text in texts if len(text) == 1 and 0xAC01 <= ord(text) <= 0xAC1B}
+    assert joined  # such as 각: the final consonant is part of the first syllable
+    assert not any("\u1100" <= character <= "\u11ff" for text in joined for character in text)
+
+
+@every_kind
+def test_score_is_what_the_command_says(
+    runs: dict[str, charlm.Run], models: dict[str, charlm.LanguageModel], kind: str, tmp_path: Path
+) -> None:
+    """A text is scored as `charlm eval perplexity --corpus` scores a file with it."""
+    text = KINDS[kind][0][:120] if kind != "lines" else "anna\n\nberis\r\ncora"
+    (tmp_path / "other.txt").write_bytes(text.encode())
+    windows = [None] if kind == "lines" else [None, 7]
+    for window in windows:
+        arguments = ["--checkpoint", str(runs[kind].path), "--corpus", str(tmp_path / "other.txt"), "--json"]
+        arguments += [] if window is None else ["--window", str(window)]
+        expected = json.loads(_command("eval", "perplexity", *arguments))
+        found = models[kind].score(text, window=window)
+        for name in ("nats_per_char", "bits_per_char", "perplexity", "characters"):
+            assert getattr(found, name) == expected[name], name
+        assert found.bits_per_char == pytest.approx(found.nats_per_char / math.log(2))
+
+
+@every_kind
+def test_losses_sum_to_the_score(models: dict[str, charlm.LanguageModel], kind: str) -> None:
+    """There is one loss for each predicted unit, in order, and together they are the score."""
+    text = KINDS[kind][0] if kind != "lines" else "anna\nberis\n"
+    losses, score = models[kind].losses(text), models[kind].score(text)
+    assert losses.shape == (score.characters,)
+    assert losses.mean() == pytest.approx(score.nats_per_char, abs=1e-5)
+    units = {"lines": 5 + 6, "bytes": len(text.encode()) - 1}.get(kind)
+    assert units is None or len(losses) == units
+    # what is read later changes nothing before it
+    if kind == "text":
+        np.testing.assert_allclose(models[kind].losses(text[:150]), losses[:149], atol=1e-5)
+
+
+@every_kind
+def test_predictions_are_the_probabilities_of_what_follows(
+    models: dict[str, charlm.LanguageModel], kind: str
+) -> None:
+    """All probabilities sum to 1, the likeliest come first, and they are those that losses are made of."""
+    model = models[kind]
+    prime = "ber" if kind == "lines" else KINDS[kind][0][:30]
+    every = model.predict(prime, top=10**6)
+    assert sorted(name for name, _ in every) == sorted(model.vocabulary)
+    assert math.fsum(p for _, p in every) == pytest.approx(1)
+    assert [p for _, p in every] == sorted((p for _, p in every), reverse=True)
+    assert model.predict(prime) == every[:5]
+    if kind in ("text", "unknown", "lines"):
+        following = "i" if kind == "lines" else KINDS[kind][0][30]
+        losses = model.losses(prime + following)
+        nll = losses[len(prime)] if kind == "lines" else losses[-1]
+        assert -math.log(dict(every)[following]) == pytest.approx(nll, abs=1e-5)
+        greedy = model.sample(prime, length=1, greedy=True)
+        # a line ends with its line break, which is not shown
+        assert (greedy or "\n") == next(name for name, _ in every if name != "<unk>")
+
+
+def test_the_vocabulary_names_every_unit(models: dict[str, charlm.LanguageModel]) -> None:
+    """Characters are themselves, <unk> is the last, and there is one name for each row of the network."""
+    assert models["text"].vocabulary == sorted(set(KINDS["text"][0]))
+    assert models["unknown"].vocabulary == [*sorted(set(TEXT)), "<unk>"]
+    assert min(models["jamo"].vocabulary[2:]) >= "\u1100" or "." in models["jamo"].vocabulary
+    assert len(set(models["bytes"].vocabulary)) == len(set(KOREAN.encode()))
+    assert all(isinstance(name, str) for name in models["bytes"].vocabulary)
+    for model in models.values():
+        assert len(model.vocabulary) == len(model.parameters["output.b"])
+
+
+def test_parameters_cannot_be_changed(
+    runs: dict[str, charlm.Run], models: dict[str, charlm.LanguageModel]
+) -> None:
+    """Parameters are those of the file, by its names, and neither mapping nor arrays can be written."""
+    parameters = models["text"].parameters
+    with np.load(RunDirectory(runs["text"].path).best) as file:
+        stored = {name.removeprefix("parameters/") for name in file.files if name.startswith("parameters/")}
+        assert set(parameters) == stored
+        for name in stored:
+            np.testing.assert_array_equal(parameters[name], file[f"parameters/{name}"])
+    with pytest.raises(TypeError):
+        parameters["output.b"] = np.zeros(1)  # type: ignore[index]
+    with pytest.raises(ValueError, match="read-only"):
+        parameters["output.b"][0] = 1.0
+
+
+def test_what_the_model_does_not_know(models: dict[str, charlm.LanguageModel]) -> None:
+    """Unknown characters are <unk>, with a warning for a prime, or an error that names them."""
+    with pytest.warns(UserWarning, match="'§' .* once"):
+        models["unknown"].sample("the §", length=3)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        models["unknown"].sample("the ", length=3)
+        assert models["unknown"].score("the § fox").characters == 8
+    with pytest.raises(charlm.VocabularyError, match="'§'"):
+        models["text"].sample("the §")
+    with pytest.raises(charlm.VocabularyError, match="'§'"):
+        models["text"].score("the §")
+    with pytest.raises(charlm.VocabularyError, match="'§'"):
+        models["text"].predict("the §")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"length": -1},
+        {"temperature": 0.0},
+        {"temperature": math.nan},
+        {"top_k": -1},
+        {"top_p": 0.0},
+        {"top_p": 1.5},
+        {"seed": -1},
+        {"stop": "§"},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("kind", ["unknown", "lines"])
+def test_what_cannot_be_sampled_is_an_error_at_once(
+    models: dict[str, charlm.LanguageModel], kind: str, arguments: dict[str, Any]
+) -> None:
+    """A value out of range is a `CharlmError` of the call, not of the first character."""
+    with pytest.raises(charlm.CharlmError, match=next(iter(arguments))):
+        models[kind].stream("an" if kind == "lines" else "the", **arguments)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda models: models["text"].score("t"), "nothing to predict"),
+        (lambda models: models["text"].losses(""), "nothing to predict"),
+        (lambda models: models["lines"].score("\n\n"), "nothing to predict"),
+        (lambda models: models["text"].score("the fox", window=0), "window"),
+        (lambda models: models["lines"].score("anna", window=5), "window"),
+        (lambda models: models["text"].predict("the ", top=0), "top"),
+        (lambda models: models["lines"].sample("a\nb"), "line break"),
+        (lambda models: charlm.load("nowhere.npz"), "nowhere.npz"),
+        (lambda models: charlm.Run("nowhere"), "nowhere"),
+        (lambda models: charlm.train("nowhere.yaml"), "nowhere.yaml"),
+        (lambda models: charlm.train({"model": {"hiden": 3}}), "model.hiden: unknown key.*model.hidden"),
+        (lambda models: charlm.train({"modell": {"hidden": 3}}), "modell"),
+        (lambda models: charlm.train({"model": 3}), "model"),  # type: ignore[dict-item]
+        (lambda models: charlm.train({}), "no text"),
+        (lambda models: charlm.train({}, corpus=""), "path is empty"),
+        (lambda models: charlm.train({}, settings={"train.lr": -1}), "train.lr"),
+        (lambda models: charlm.train({}, settings={"train.lrr": 1}), "train.lrr.*train.lr"),
+    ],
+)
+def test_mistakes_are_errors_of_charlm(
+    models: dict[str, charlm.LanguageModel],
+    call: Callable[[dict[str, charlm.LanguageModel]], object],
+    message: str,
+) -> None:
+    """What the command reports in one line is a `CharlmError` with that line."""
+    with pytest.raises(charlm.CharlmError, match=message) as caught:
+        call(models)
+    assert "\n" not in str(caught.value)
+
+
+def _contents(directory: Path) -> dict[str, Any]:
+    """Everything that a run's checkpoints and its log hold, but for times and the run's directory."""
+    contents: dict[str, Any] = {}
+    for name in ("best.npz", "last.npz"):
+        with np.load(directory / name, allow_pickle=False) as file:
+            arrays = {array: file[array].tobytes() for array in file.files}
+        metadata = json.loads(arrays.pop("metadata"))
+        del metadata["sha256"], metadata["config"]["run"]["dir"], metadata["progress"]["log_bytes"]
+        for means in ("since_log", "since_validation", "total"):
+            del metadata["progress"][means]["seconds"]
+        contents[name] = arrays, metadata
+    lines = [json.loads(line) for line in (directory / "metrics.jsonl").read_text().splitlines()]
+    contents["log"] = [{key: value for key, value in line.items() if key != "chars_per_s"} for line in lines]
+    return contents
+
+
+FIRST = """\
+import numpy, warnings, charlm
+warnings.simplefilter("always")
+numpy.ones((300, 300)) @ numpy.ones((300, 300))
+charlm.train("small.yaml", out="function", settings={"model.hidden": 128}, overwrite=True)
+"""
+
+
+def test_training_equals_the_command_though_numpy_came_first(tmp_path: Path) -> None:
+    """`charlm.train` where NumPy was imported before ends in the bytes of `charlm train`.
+
+    On a machine where that takes a variable of the environment, the function's warning names it.
+    """
+    (tmp_path / "text.txt").write_text(TEXT * 2)
+    (tmp_path / "small.yaml").write_text(
+        "corpus: {path: text.txt, split: [0.8, 0.1, 0.1]}\n"
+        "model: {layers: 2, dropout: 0.2}\n"
+        "train: {batch: 16, seq_len: 16, epochs: 3}\n"
+        "run: {threads: 2, log_every: 1}\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+
+    def run(*arguments: str) -> str:
+        done = subprocess.run(
+            [sys.executable, *arguments],
+            cwd=tmp_path,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert done.stdout == "" or "-m" in arguments
+        return done.stderr
+
+    told = run("-c", FIRST)
+    advice = re.search(r"set (\w+)=(\w+) before NumPy is imported", told)
+    assert advice or not told
+    run("-m", "charlm", "train", "--config", "small.yaml", "--out", "command", "--set", "model.hidden=128")
+    if advice:
+        environment[advice[1]] = advice[2]
+        assert run("-c", FIRST) == ""
+    assert _contents(tmp_path / "function") == _contents(tmp_path / "command")
+
+
+def test_every_form_of_a_configuration(text: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file, its mapping, a `Config` and a run directory train the same model."""
+    config = _config(text)
+    file = text.parent / "small.yaml"
+    file.write_text(json.dumps({**config, "corpus": {**config["corpus"], "path": "text.txt"}}))
+    # as in a YAML file, a list is one, and a path is relative to the file
+    flat = {f"{section}.{key}": value for section, keys in config.items() for key, value in keys.items()}
+    flat["corpus.split"] = tuple(flat["corpus.split"])
+    monkeypatch.chdir(text.parent)
+    forms = [str(file), file, config, resolve(flat, name="small"), text.parent / "0"]
+    for number, form in enumerate(forms):
+        run = charlm.train(form, out=str(number))  # type: ignore[arg-type]
+        assert run.path == Path(str(number))
+        assert _contents(run.path) == _contents(text.parent / "0")
+
+
+def test_arguments_override_the_configuration(
+    text: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`corpus`, `out` and `settings` win; paths are relative to the current directory; the run says so."""
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "upper.txt").write_text(TEXT.upper())
+    monkeypatch.chdir(other)
+    run = charlm.train(
+        _config(text), corpus="upper.txt", out=Path("here"), settings={"model.cell": "gru", "train.epochs": 1}
+    )
+    config = run.load().config
+    assert (config.model.cell, config.train.epochs) == ("gru", 1.0)
+    assert config.corpus.paths == (str(other / "upper.txt"),)
+    assert run.load().vocabulary == sorted(set(TEXT.upper()))
+    assert (other / "here" / "last.npz").exists()
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_run_is_named_after_its_text(text: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a name, a mapping's run is `runs/NAME`, with the name of the text."""
+    monkeypatch.chdir(text.parent)
+    config = _config(text)
+    del config["run"]["dir"]
+    assert charlm.train(config).path == Path("runs/text")
+    (text.parent / "other.txt").write_text(TEXT)
+    assert charlm.train(config, corpus="other.txt").path == Path("runs/other")
+
+
+def test_a_run_directory_belongs_to_its_configuration(text: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run that is resumed by its directory goes on there, from wherever that is done."""
+    config = _config(text)
+    config["run"]["dir"] = "run"
+    monkeypatch.chdir(text.parent)
+    charlm.train(config, settings={"train.epochs": 1})
+    elsewhere = text.parent / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    run = charlm.train("../run", resume=True, settings={"train.epochs": 2})
+    assert run.metrics[-1]["epoch"] == 2
+    assert list(elsewhere.iterdir()) == []
+
+
+def test_training_prints_nothing_and_tells_everything(text: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """All that the command shows comes as events, in their order, and nothing is printed."""
+    told: list[Any] = []
+    run = charlm.train(_config(text), on_event=told.append)
+    assert capfd.readouterr() == ("", "")
+    started, *between, stopped = told
+    assert isinstance(started, Started)
+    assert (started.path, started.units, started.lines) == (run.path, len(TEXT), None)
+    assert started.planned_steps == stopped.step == sum(isinstance(event, Updated) for event in between)
+    assert started.vocabulary == len(set(TEXT))
+    assert started.parameters == sum(array.size for array in run.load().parameters.values())
+    assert isinstance(stopped, Stopped)
+    assert stopped.finished
+    validated = [event for event in between if isinstance(event, Validated)]
+    logged = [event for event in between if isinstance(event, Logged)]
+    assert sorted(event.step for event in validated + logged) == [line["step"] for line in run.metrics]
+    assert stopped.best == min(event.validation_loss for event in validated)
+    assert sum(isinstance(event, Previewed) for event in between) == 3
+
+
+def test_warnings_of_training(text: Path) -> None:
+    """What the user should know is an event, or without a listener a warning of Python."""
+    text.write_text("abcabcabcabc")
+    told: list[Any] = []
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        charlm.train(_config(text), on_event=told.append)
+    messages = [event.message for event in told if isinstance(event, Warned)]
+    assert any("train.batch from 4 to 1" in message for message in messages)
+    with pytest.warns(UserWarning, match="train.batch from 4 to 1"):
+        charlm.train(_config(text), overwrite=True)
+
+
+def test_resuming_and_overwriting(text: Path) -> None:
+    """A run is continued or begun anew only when that is asked for, and continued exactly."""
+    config = _config(text)
+    charlm.train(config, out=text.parent / "whole")
+    # a listener that raises is a run that is interrupted: the last checkpoint is that of an epoch
+    with pytest.raises(ZeroDivisionError):
+        charlm.train(config, on_event=lambda event: 1 / (20 - getattr(event, "step", 0)))
+    with pytest.raises(charlm.RunError, match="already holds a run"):
+        charlm.train(config)
+    with pytest.raises(charlm.ConfigError, match="exclude each other"):
+        charlm.train(config, resume=True, overwrite=True)
+    run = charlm.train(config, resume=True)
+    assert _contents(run.path) == _contents(text.parent / "whole")
+    again = charlm.train(config, overwrite=True, settings={"train.epochs": 1})
+    assert again.metrics[-1]["epoch"] == 1
+    with pytest.raises(charlm.RunError, match=r"last\.npz"):
+        charlm.train(config, resume=True, out=text.parent / "nothing")
+    assert not (text.parent / "nothing").exists()
+
+
+def test_a_run_is_locked_while_it_trains(text: Path) -> None:
+    """Nobody else trains in the directory meanwhile; afterwards it is free, also after an error."""
+    config = _config(text)
+    refused: list[charlm.RunError] = []
+
+    def intrude(event: object) -> None:
+        if isinstance(event, Updated) and not refused:
+            with pytest.raises(charlm.RunError, match="another charlm train") as caught:
+                charlm.train(config, overwrite=True)
+            refused.append(caught.value)
+        if isinstance(event, Validated):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        charlm.train(config, on_event=intrude)
+    assert refused
+    charlm.train(config, overwrite=True)
+
+
+def test_a_run_that_ends_in_an_error_leaves_no_workers(text: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever ends the training, the trainer has been closed."""
+    closed: list[Trainer] = []
+    monkeypatch.setattr(
+        Trainer, "close", lambda self, close=Trainer.close: closed.append(self) or close(self)
+    )
+    with pytest.raises(charlm.DivergenceError, match="not a finite number"):
+        charlm.train(
+            _config(text),
+            settings={"train.lr": 1e38, "train.optimizer": "sgd", "train.clip_norm": 0, "train.epochs": 50},
+        )
+    assert closed
+
+
+def test_a_run_can_be_opened(runs: dict[str, charlm.Run]) -> None:
+    """`charlm.Run` opens a run that exists: its log line by line, and its best model."""
+    run = charlm.Run(str(runs["text"].path))
+    assert run.path == runs["text"].path
+    lines = (run.path / "metrics.jsonl").read_text().splitlines()
+    assert run.metrics == [json.loads(line) for line in lines]
+    assert set(run.metrics[0]) >= {"step", "epoch", "train_loss", "validation_loss", "lr", "chars_per_s"}
+    with np.load(run.path / "best.npz") as best:
+        np.testing.assert_array_equal(run.load().parameters["output.b"], best["parameters/output.b"])
+    with np.load(run.path / "last.npz") as last:
+        loaded = charlm.load(run.path / "last.npz")
+        np.testing.assert_array_equal(loaded.parameters["output.b"], last["parameters/output.b"])
+
+
+def test_the_log_of_a_run_that_goes_on_can_be_read(runs: dict[str, charlm.Run]) -> None:
+    """A line that is being written is left out."""
+    log = runs["lines"].path / "metrics.jsonl"
+    whole = log.read_text()
+    before = runs["lines"].metrics
+    log.write_text(whole + '{"step": 12, "ep')
+    assert runs["lines"].metrics == before
+    log.write_text(whole)
