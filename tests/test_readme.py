@@ -24,9 +24,10 @@ def test_every_configuration_is_listed() -> None:
 
 
 def test_the_example_of_a_cell_is_right(capsys: pytest.CaptureFixture[str]) -> None:
-    """The cell in CONTRIBUTING.md passes the gradient check that is printed below it."""
+    """The cell in CONTRIBUTING.md is that of `leaky.py`, and passes the gradient check below it."""
     guide = (ROOT / ".github" / "CONTRIBUTING.md").read_text()
     cell, checked, _ = re.findall(r"```python\n(.*?)```", guide, re.DOTALL)
+    assert (ROOT / "tests" / "leaky.py").read_text().endswith(f"\n\n{cell}")
     exec(cell + checked, {})  # noqa: S102 -- the guide's own example
     verdicts = capsys.readouterr().out.splitlines()
     assert len([line for line in verdicts if line.endswith(" right")]) == 12 == len(verdicts)
