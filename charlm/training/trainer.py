@@ -115,6 +115,9 @@ class Update:
     """What was not finite, if the update was dropped for it."""
 
 
+_LARGEST_LOSS = 1e100
+"""Nats per character from which a loss counts as not finite: sums of such losses would not be."""
+
 SKIPPED_AT_MOST = 10
 """Updates in a row that are dropped before the run ends all the same."""
 
@@ -200,13 +203,12 @@ class Trainer:
         norm = self.data_parallel.clip()
         lr = self.config.train.lr * self.schedule.factor(step, self.progress.plateau)
         dropped = None
-        if math.isfinite(loss) and math.isfinite(norm):
+        is_finite = loss < _LARGEST_LOSS
+        if is_finite and math.isfinite(norm):
             self.data_parallel.update(lr)
             self.progress.skipped_in_a_row = 0
         else:
-            dropped = (
-                f"gradient of {self.data_parallel.first_not_finite()}" if math.isfinite(loss) else "loss"
-            )
+            dropped = f"gradient of {self.data_parallel.first_not_finite()}" if is_finite else "loss"
             self._drop(step + 1, dropped)
         self.progress.step += 1
         return Update(loss, norm, lr, self.streams.characters(step), dropped)
