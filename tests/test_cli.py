@@ -86,9 +86,10 @@ def test_output_to_a_pipe_is_plain(charlm: Run, small: Path) -> None:
     assert [line for line in shown.splitlines() if len(line) > 80] == []
     header, *rows = [line.split() for line in shown.splitlines() if line.startswith("   ")]
     assert header == ["update", "epoch", "train", "validation", "bits", "chars/s", "left"]
-    assert [row[0] for row in rows if row[-1] == "*"][:1] == ["4"]
-    step, epoch, train, validation, bits = (float(value) for value in rows[0][:5])
-    assert (step, epoch) == (4, 0.36)
+    assert [row[0] for row in rows][:4] == ["4", "8", "11", "12"]
+    (best, *_) = [row for row in rows if row[-1] == "*"]
+    step, epoch, train, validation, bits = (float(value) for value in best[:5])
+    assert (step, epoch) == (11, 1)
     assert 1 < validation < train
     assert bits == pytest.approx(validation / math.log(2), abs=1e-3)
     assert "\n  | " in shown
