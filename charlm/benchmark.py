@@ -17,6 +17,7 @@ import numpy as np
 from charlm.arrays import Array
 from charlm.config.schema import Config
 from charlm.data.corpus import Corpus
+from charlm.data.lines import StreamText
 from charlm.data.units import Units
 from charlm.data.vocabulary import Vocabulary
 from charlm.inference.generate import Sampling, generate
@@ -85,7 +86,7 @@ def measure(config: Config, vocab: int, threads: int, seconds: float) -> Speed:
         shards = trainer.config.train.shards
         drawn = generate(model, parameters, ids[:1], Sampling(), rng)
         sampled = _rate(lambda: list(islice(drawn, _GENERATED)), _GENERATED, seconds)
-    text = rng.integers(0, vocab, _EVALUATED + 1).astype(kind)
+    text = StreamText(rng.integers(0, vocab, _EVALUATED + 1).astype(kind))
     evaluated = _rate(
         lambda: score(model, parameters, text, threads=threads, shards=shards), _EVALUATED, seconds
     )

@@ -19,10 +19,10 @@ import numpy as np
 
 from charlm.arrays import Array, Ids
 from charlm.config import loading
-from charlm.config.build import build_pipeline
+from charlm.config.build import build_text
 from charlm.config.schema import Config, checked
-from charlm.data.lines import Lines, Text
-from charlm.errors import ConfigError, CorpusError, RunError
+from charlm.data.lines import Text
+from charlm.errors import ConfigError, RunError
 from charlm.inference.generate import Sampling
 from charlm.inference.sampling import TextSampler, streams_of
 from charlm.inference.score import Score, score, unit_losses
@@ -56,8 +56,9 @@ class LanguageModel:
             {name: _read_only(array) for name, array in loaded.parameters.items()}
         )
         self._loaded, self._model, self._threads = loaded, loaded.model, threads
-        self._by_line = loaded.config.corpus.mode == "lines"
-        self._sampler = TextSampler(self._model, loaded.parameters, loaded.vocabulary, self._by_line)
+        self._sampler = TextSampler.of(
+            loaded.config.corpus, self._model, loaded.parameters, loaded.vocabulary
+        )
 
     def sample(
         self,
@@ -123,7 +124,7 @@ class LanguageModel:
         Raises `CorpusError` if there is nothing to predict, `ConfigError` for windows of lines,
         `VocabularyError` if the text holds what the model does not know.
         """
-        if window is not None and (self._by_line or window < 1):
+        if window is not None and (self._sampler.writes_lines or window < 1):
             raise ConfigError("window: a number above 0, and of a model of texts, not of lines")
         shards = self.config.train.shards
         return score(self._model, self._loaded.parameters, self._text(text), window, self._threads, shards)
@@ -167,13 +168,7 @@ class LanguageModel:
         return codes
 
     def _text(self, text: str) -> Text:
-        """A text as the model reads it; raises `CorpusError` if there is nothing to predict."""
-        vocabulary = self._loaded.vocabulary
-        codes = build_pipeline(self.config.corpus).codes_of_text(text)
-        ids: Ids = vocabulary.encode(codes, "the text")
-        if len(ids) < 2:
-            raise CorpusError("the text has nothing to predict: it takes a line, or two characters")
-        return Lines.of(ids, int(ids[0])) if self._by_line else ids
+        return build_text(self.config.corpus, self._loaded.vocabulary, text)
 
 
 @dataclass(frozen=True)

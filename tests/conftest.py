@@ -29,12 +29,16 @@ from charlm.nn.layers import one_hot_linear
 from charlm.nn.model import Model
 from charlm.nn.parameters import Parameters
 from charlm.optim.clipping import clip_factor, clip_values
+from charlm.system import blas
 from charlm.training.trainer import Trainer
 
 # a shell's & and nohup make a process ignore signals, which its children would go on to ignore
 for _number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
     if signal.getsignal(_number) is signal.SIG_IGN:
         signal.signal(_number, signal.SIG_DFL)
+
+# one BLAS thread in each process of the suite, as in each worker of a run
+blas.prepare()
 
 # CI looks at the same examples every time; elsewhere each run looks at new ones
 settings.register_profile("ci", derandomize=True)

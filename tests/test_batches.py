@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from charlm.arrays import Ids
 from charlm.data.batches import LineBatches, Streams, batches_of, fit, fit_lines
-from charlm.data.lines import Lines
+from charlm.data.lines import Lines, StreamText
 
 unhurried = settings(deadline=None, max_examples=200)  # other work may share the processor
 
@@ -37,7 +37,7 @@ def read(size: int, batch: int, seq_len: int) -> Epoch:
     place = np.argsort(ids)
     streams = Streams(ids, batch, seq_len)
     windows = [streams.window(number) for number in range(streams.windows)]
-    assert all(real is None for _, _, real in windows), "a text has no padding"
+    assert all(mask is None for _, _, mask in windows), "a text has no padding"
     return Epoch(size, seq_len, [place[x] for x, _, _ in windows], [place[y] for _, y, _ in windows])
 
 
@@ -138,9 +138,9 @@ def test_every_epoch_reads_the_text_alike(number: int) -> None:
     streams = Streams(np.arange(101), 3, 10)
     for step in (number, number + 4, number + 400):
         assert streams.window(step).x.tolist() == streams.window(number).x.tolist()
-        assert streams.steps(step) == len(streams.window(step).x)
+        assert streams.window_length(step) == len(streams.window(step).x)
         assert streams.characters(step) == streams.window(step).x.size
-        assert streams.begins(step) == (number == 0)
+        assert streams.resets_state(step) == (number == 0)
 
 
 @given(characters=st.integers(2, 500), batch=st.integers(1, 60), seq_len=st.integers(1, 600))
@@ -195,7 +195,7 @@ class LineEpochs:
     seq_len: int
     batches: LineBatches
     epochs: list[list[list[tuple[Ids, Ids, Ids]]]]
-    """By epoch, then by batch, the windows: inputs, targets and what is real of them."""
+    """By epoch, then by batch, the windows: inputs, targets and what is mask of them."""
 
 
 def read_lines(lengths: list[int], batch: int, seq_len: int, share: float, epochs: int = 2) -> LineEpochs:
@@ -205,18 +205,18 @@ def read_lines(lengths: list[int], batch: int, seq_len: int, share: float, epoch
     lines = Lines.of(text, 0).split((share, 1 - share, 0.0))[0]
     ids = np.random.default_rng(len(text)).permutation(len(text))
     place = np.argsort(ids)
-    batches = LineBatches(Lines(ids, lines.places, lines.lengths), batch, seq_len, 3)
+    batches = LineBatches(Lines(ids, lines.starts, lines.lengths), batch, seq_len, 3)
     read: list[list[list[tuple[Ids, Ids, Ids]]]] = []
     for step in range(epochs * batches.windows):
-        x, y, real = batches.window(step)
-        real = np.ones(x.shape, bool) if real is None else real
-        assert batches.steps(step) == len(x)
-        assert batches.characters(step) == real.sum() > 0
+        x, y, padding = batches.window(step)
+        mask = np.ones(x.shape, bool) if padding is None else padding
+        assert batches.window_length(step) == len(x)
+        assert batches.characters(step) == mask.sum() > 0
         if step % batches.windows == 0:
             read.append([])
-        if batches.begins(step):
+        if batches.resets_state(step):
             read[-1].append([])
-        read[-1][-1].append((place[x], place[y], real))
+        read[-1][-1].append((place[x], place[y], mask))
     return LineEpochs(lines, batch, seq_len, batches, read)
 
 
@@ -236,27 +236,27 @@ def test_every_line_is_trained_on_once_an_epoch(read: LineEpochs) -> None:
     """The targets of an epoch are the units of all lines, each once; inputs stand one before."""
     expected = [
         place + k
-        for place, length in zip(read.lines.places.tolist(), read.lines.lengths.tolist(), strict=True)
+        for place, length in zip(read.lines.starts.tolist(), read.lines.lengths.tolist(), strict=True)
         for k in range(length)
     ]
     for epoch in read.epochs:
         windows = [window for batch in epoch for window in batch]
-        assert sorted(np.concatenate([y[real] for _, y, real in windows]).tolist()) == expected
-        for x, y, real in windows:
-            np.testing.assert_array_equal(x[real], y[real] - 1)
+        assert sorted(np.concatenate([y[mask] for _, y, mask in windows]).tolist()) == expected
+        for x, y, mask in windows:
+            np.testing.assert_array_equal(x[mask], y[mask] - 1)
 
 
 @given(read=line_epochs())
 @unhurried
 def test_a_row_holds_one_line_from_its_beginning_to_its_end(read: LineEpochs) -> None:
     """Windows of a batch put together give each row a line, then padding: the carried state fits."""
-    length = dict(zip(read.lines.places.tolist(), read.lines.lengths.tolist(), strict=True))
+    length = dict(zip(read.lines.starts.tolist(), read.lines.lengths.tolist(), strict=True))
     for batch in itertools.chain(*read.epochs):
         targets = np.concatenate([y for _, y, _ in batch])
-        real = np.concatenate([real for _, _, real in batch])
+        mask = np.concatenate([mask for _, _, mask in batch])
         for b in range(read.batches.batch):
-            count = int(real[:, b].sum())
-            assert real[:count, b].all()
+            count = int(mask[:, b].sum())
+            assert mask[:count, b].all()
             if count:
                 first = int(targets[0, b])
                 assert targets[:count, b].tolist() == list(range(first, first + length[first]))
@@ -283,7 +283,7 @@ def test_batches_are_even_and_of_like_lengths(read: LineEpochs) -> None:
     """No more batches than needed, a line more or less; no line fits between those of another batch."""
     for epoch in read.epochs:
         lengths = sorted(
-            sorted(n for n in np.concatenate([real for _, _, real in batch]).sum(axis=0).tolist() if n)
+            sorted(n for n in np.concatenate([mask for _, _, mask in batch]).sum(axis=0).tolist() if n)
             for batch in epoch
         )
         sizes = [len(batch) for batch in lengths]
@@ -297,7 +297,7 @@ def test_lines_are_cut_as_computed_by_hand() -> None:
     """Five lines in batches of at most two: 2 | 3 4 | 5 9, and 9 steps are three windows of three."""
     read = read_lines([9, 3, 5, 2, 4], 2, 4, 1.0, epochs=1)
     batches = sorted(
-        ([len(x) for x, _, _ in batch], sorted(np.sum([real.sum(axis=0) for _, _, real in batch], axis=0)))
+        ([len(x) for x, _, _ in batch], sorted(np.sum([mask.sum(axis=0) for _, _, mask in batch], axis=0)))
         for batch in read.epochs[0]
     )
     assert batches == [([2], [0, 2]), ([3, 3, 3], [5, 9]), ([4], [3, 4])]
@@ -313,7 +313,7 @@ def _some_lines(count: int = 60) -> Lines:
     text = np.ones(1 + 4 * count, np.uint8)
     text[::4] = 0
     lines = Lines.of(text, 0)
-    return Lines(np.arange(len(text)), lines.places, lines.lengths)
+    return Lines(np.arange(len(text)), lines.starts, lines.lengths)
 
 
 def test_the_order_is_new_every_epoch_and_follows_from_seed_and_step() -> None:
@@ -340,8 +340,8 @@ def test_batches_of_different_lengths_are_mixed() -> None:
 def test_windows_of_lines_keep_the_type_of_ids(kind: type[np.unsignedinteger]) -> None:
     """The ids of a window are of the text's own small type, padding included."""
     text = np.array([0, 1, 0, 1, 1, 0], kind)
-    x, y, real = LineBatches(Lines.of(text, 0), 2, 9, 1).window(0)
-    assert real is not None
+    x, y, mask = LineBatches(Lines.of(text, 0), 2, 9, 1).window(0)
+    assert mask is not None
     assert {x.dtype, y.dtype} == {np.dtype(kind)}
     assert set(np.concatenate([x, y]).ravel().tolist()) <= {0, 1}
 
@@ -349,7 +349,7 @@ def test_windows_of_lines_keep_the_type_of_ids(kind: type[np.unsignedinteger]) -
 def test_lines_of_one_length_have_no_padding() -> None:
     """Where nothing is padding there is no mask to record_validation."""
     batches = LineBatches(_some_lines(), 6, 10, 1)
-    assert all(batches.window(step).real is None for step in range(batches.windows))
+    assert all(batches.window(step).mask is None for step in range(batches.windows))
 
 
 @pytest.mark.parametrize(
@@ -372,4 +372,4 @@ def test_a_batch_has_no_more_lines_than_there_are(
 def test_one_text_is_read_in_streams() -> None:
     """A text that is not lines gives streams, fitted as ever, and the seed changes nothing."""
     text = np.arange(5)
-    assert batches_of(text, 1, 50, 1) == (Streams(text, 1, 4), fit(5, 1, 50)[2])
+    assert batches_of(StreamText(text), 1, 50, 1) == (Streams(text, 1, 4), fit(5, 1, 50)[2])

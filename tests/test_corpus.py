@@ -55,7 +55,7 @@ def of(size: int, shares: tuple[int, int, int]) -> Corpus:
 def test_parts_are_contiguous_and_cover_the_text(size: int, shares: tuple[int, int, int]) -> None:
     """Training, validation and test, one after the other, are the text: no gap, no overlap."""
     corpus = of(size, shares)
-    parts = [corpus.part(name) for name in ("train", "validation", "test")]
+    parts = [corpus.part(name).ids for name in ("train", "validation", "test")]
     np.testing.assert_array_equal(np.concatenate(parts), corpus.ids)
 
 
@@ -141,7 +141,7 @@ def test_the_vocabulary_covers_every_part(tmp_path: Path) -> None:
     path.write_bytes(b"aaaaaaaabz")
     corpus = read_corpus(path, Units(), (0.8, 0.1, 0.1))
     assert corpus.vocabulary.codes.tolist() == [ord("a"), ord("b"), ord("z")]
-    assert corpus.part("test").tolist() == [2]
+    assert corpus.part("test").ids.tolist() == [2]
     assert corpus.split == (0.8, 0.1, 0.1)
 
 

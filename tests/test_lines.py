@@ -10,7 +10,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from charlm.data import lines as module
-from charlm.data.lines import Lines, target_count
+from charlm.data.lines import Lines, StreamText
 
 unhurried = settings(deadline=None, max_examples=100)  # other work may share the processor
 
@@ -26,7 +26,7 @@ def _texts(lines: Lines) -> list[str]:
     """Each line, from the line break before it to its own."""
     return [
         "".join(map(chr, lines.ids[place - 1 : place + length]))
-        for place, length in zip(lines.places.tolist(), lines.lengths.tolist(), strict=True)
+        for place, length in zip(lines.starts.tolist(), lines.lengths.tolist(), strict=True)
     ]
 
 
@@ -43,7 +43,7 @@ def test_lines_are_what_stands_between_line_breaks(words: list[str], block: int)
         lines = _lines("/" + "".join(f"{word}/" for word in words))
     assert _texts(lines) == [f"/{word}/" for word in words if word]
     assert len(lines) == sum(map(bool, words))
-    assert lines.characters == sum(len(word) + 1 for word in words if word)
+    assert lines.targets == sum(len(word) + 1 for word in words if word)
     assert lines.lengths.min(initial=2) >= 2
 
 
@@ -58,11 +58,11 @@ def test_a_text_that_does_not_begin_and_end_with_a_line_break_is_refused(text: s
     ("count", "length", "places", "lengths"),
     [(3, 5, np.int8, np.int8), (100, 5, np.int16, np.int8), (9000, 200, np.int32, np.int16)],
 )
-def test_places_and_lengths_take_little_memory(count: int, length: int, places: type, lengths: type) -> None:
+def test_starts_and_lengths_take_little_memory(count: int, length: int, places: type, lengths: type) -> None:
     """Both are of the smallest signed type that holds them, and sums over lines do not overflow."""
     lines = _lines("/" + ("a" * (length - 1) + "/") * count)
-    assert (lines.places.dtype, lines.lengths.dtype) == (places, lengths)
-    assert lines.characters == count * length
+    assert (lines.starts.dtype, lines.lengths.dtype) == (places, lengths)
+    assert lines.targets == count * length
 
 
 def test_a_memory_map_is_not_copied(tmp_path: Path) -> None:
@@ -84,11 +84,11 @@ def test_every_line_is_in_one_part(count: int, shares: tuple[float, float, float
     """Parts share no line, leave none out, keep the order of the text, and have their shares."""
     lines = _lines("/" + "ab/" * count)
     parts = lines.split(shares)
-    together = np.concatenate([part.places for part in parts])
-    assert sorted(together.tolist()) == lines.places.tolist()
+    together = np.concatenate([part.starts for part in parts])
+    assert sorted(together.tolist()) == lines.starts.tolist()
     for part, share in zip(parts, shares, strict=True):
-        assert (np.diff(part.places) > 0).all()
-        assert len(part.places) == len(part.lengths)
+        assert (np.diff(part.starts) > 0).all()
+        assert len(part.starts) == len(part.lengths)
         assert abs(len(part) - count * share / sum(shares)) <= 1
 
 
@@ -108,21 +108,22 @@ def test_parts_are_mixed_and_always_the_same() -> None:
     """Parts are drawn from all of the text, and the draw is this one, on every machine, for ever."""
     lines = _lines("/" + "ab/" * 1000)
     _, validation, test = lines.split(SHARES)
-    assert 250 < np.median(test.places // 3) < 750
-    assert ((test.places - 1) // 3)[:6].tolist() == [4, 5, 7, 10, 19, 27]
-    assert ((validation.places - 1) // 3)[:6].tolist() == [1, 2, 6, 8, 17, 28]
+    assert 250 < np.median(test.starts // 3) < 750
+    assert ((test.starts - 1) // 3)[:6].tolist() == [4, 5, 7, 10, 19, 27]
+    assert ((validation.starts - 1) // 3)[:6].tolist() == [1, 2, 6, 8, 17, 28]
 
 
 @pytest.mark.parametrize(
     ("text", "count"),
     [
-        (np.zeros(0, np.uint8), 0),
-        (np.zeros(1, np.uint8), 0),
-        (np.zeros(9, np.uint8), 8),
+        (StreamText(np.zeros(0, np.uint8)), 0),
+        (StreamText(np.zeros(1, np.uint8)), 0),
+        (StreamText(np.zeros(9, np.uint8)), 8),
         (_lines("/"), 0),
         (_lines("/ab//c/"), 5),
     ],
 )
 def test_what_there_is_to_predict(text: module.Text, count: int) -> None:
     """All of one text but its first unit; of lines everything, line breaks included."""
-    assert target_count(text) == count
+    assert text.targets == count == sum(len(block) for block in text.target_blocks())
+    assert text.examples()[1].sum() == count

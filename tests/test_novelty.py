@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from charlm.arrays import Ids
 from charlm.data import lines as lines_module
-from charlm.data.lines import Lines
+from charlm.data.lines import Lines, StreamText
 from charlm.data.units import Units
 from charlm.data.vocabulary import Vocabulary
 from charlm.inference import novelty
@@ -84,7 +84,7 @@ def shown(text: Ids | Lines, vocabulary: Vocabulary, block: int) -> list[str]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(lines_module, "_BLOCK", block)
         patch.setattr(lines_module, "_GROUP", block)
-        return list(shown_pieces(text, vocabulary))
+            return list(shown_pieces(text, vocabulary))
 
 
 @pytest.mark.parametrize("units", [Units(), Units("char", "nfd"), Units("byte")], ids=["char", "nfd", "byte"])
@@ -111,7 +111,7 @@ def test_lines_are_shown_whole(units: Units, block: int) -> None:
     newline = vocabulary.line_break
     assert newline is not None
     every = Lines.of(ids, newline)
-    part = Lines(ids, every.places[[0, 3]], every.lengths[[0, 3]])
+    part = Lines(ids, every.starts[[0, 3]], every.lengths[[0, 3]])
     assert "".join(shown(every, vocabulary, block)) == "가나\né\nabc\n각각각\n"
     assert "".join(shown(part, vocabulary, block)) == "가나\n각각각\n"
     found = known_lines(shown(part, vocabulary, block), {"가나", "é", "abc", "각각각", "각각"})

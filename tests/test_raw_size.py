@@ -175,7 +175,7 @@ def test_lines_of_all_parts_are_the_whole(
     assert whole == sum(counts, RawSize(0, 0))
     total = RawSize(0, 0)
     for name in SPLITS:
-        chosen = np.isin(corpus.whole.places, corpus.part(name).places)  # type: ignore[union-attr]
+        chosen = np.isin(corpus.whole.starts, corpus.part(name).starts)  # type: ignore[union-attr]
         part = scored(corpus, directory, pipeline, name, block)
         assert part == sum((one for one, kept in zip(counts, chosen, strict=True) if kept), RawSize(0, 0)), (
             name

@@ -9,9 +9,9 @@ import pytest
 from conftest import FORMS, make_model
 
 from charlm.arrays import Array, Ids
-from charlm.data.lines import Lines
+from charlm.data.lines import Lines, StreamText
 from charlm.inference import score as evaluate
-from charlm.inference.score import Score, score
+from charlm.inference.score import Score, score, unit_losses
 from charlm.nn.model import Model
 from charlm.nn.parameters import Parameters
 from charlm.nn.workspace import Workspace
@@ -45,7 +45,7 @@ def test_equals_one_character_at_a_time(window: int | None) -> None:
     """Every protocol gives the nats of feeding the text one character at a time."""
     model, parameters = _model("gru after")
     ids = np.random.default_rng(1).integers(0, 6, 1500)
-    result = score(model, parameters, ids, window)
+    result = score(model, parameters, StreamText(ids), window)
     assert result.characters == 1499
     assert result.nll == pytest.approx(_one_by_one(model, parameters, ids, window), rel=1e-9)
 
@@ -55,9 +55,9 @@ def test_workers_share_the_work(window: int | None) -> None:
     """Any number of workers gives the same bits with the same shards, and nearly the same with others."""
     model, parameters = _model("lstm")
     ids = np.random.default_rng(1).integers(0, 6, 13_007)
-    one, two, four = (score(model, parameters, ids, window, threads, 4) for threads in (1, 2, 4))
+    one, two, four = (score(model, parameters, StreamText(ids), window, threads, 4) for threads in (1, 2, 4))
     assert one == two == four
-    assert score(model, parameters, ids, window, 1, 1).nll == pytest.approx(one.nll, rel=1e-12)
+    assert score(model, parameters, StreamText(ids), window, 1, 1).nll == pytest.approx(one.nll, rel=1e-12)
 
 
 @pytest.mark.parametrize("memory", [0.0, 4.0])
@@ -67,7 +67,7 @@ def test_parallel_streams_equal_one_stream(form: str, memory: float) -> None:
     model, parameters = _model(form, memory)
     ids = np.random.default_rng(1).integers(0, 6, 5003)
     single = evaluate._Scorer(model, parameters, ids).single()
-    assert score(model, parameters, ids).nll == pytest.approx(single, abs=1e-5 * len(ids))
+    assert score(model, parameters, StreamText(ids)).nll == pytest.approx(single, abs=1e-5 * len(ids))
 
 
 def test_streams_that_never_forget_are_scored_as_one() -> None:
@@ -105,7 +105,7 @@ def test_units() -> None:
 def test_too_short_a_text_is_refused() -> None:
     """One character cannot be scored: nothing stands before it."""
     with pytest.raises(ValueError, match="two characters"):
-        score(*_model("rnn"), np.array([1]))
+        score(*_model("rnn"), StreamText(np.array([1])))
 
 
 def _lines(lengths: list[int], share: float = 1.0) -> Lines:
@@ -118,7 +118,7 @@ def _lines(lengths: list[int], share: float = 1.0) -> Lines:
 def _line_by_line(model: Model, parameters: Parameters, lines: Lines) -> float:
     """The slow twin: one line at a time, each character alone, a textbook softmax."""
     nll = 0.0
-    for place, length in zip(lines.places.tolist(), lines.lengths.tolist(), strict=True):
+    for place, length in zip(lines.starts.tolist(), lines.lengths.tolist(), strict=True):
         step = model.decoder(parameters, model.zero_state(1, parameters.flat.dtype))
         for k in range(place, place + length):
             logits = step(int(lines.ids[k - 1])).astype(np.float64)
@@ -155,7 +155,7 @@ def test_a_part_of_the_lines_is_scored_alone(form: str) -> None:
     model, parameters = _model(form)
     lines = _lines(MANY, 0.4)
     result = score(model, parameters, lines)
-    assert result.characters == lines.characters < sum(MANY) / 2
+    assert result.characters == lines.targets < sum(MANY) / 2
     assert result.nll == pytest.approx(_line_by_line(model, parameters, lines), rel=1e-12)
 
 
@@ -172,7 +172,7 @@ def test_lines_that_have_ended_give_up_their_place(monkeypatch: pytest.MonkeyPat
 
     monkeypatch.setattr(evaluate._Scorer, "window", counted)
     score(model, parameters, lines)
-    assert lines.characters <= sum(seen) < 2 * lines.characters
+    assert lines.targets <= sum(seen) < 2 * lines.targets
 
 
 def test_windows_of_lines_are_refused() -> None:
@@ -185,3 +185,18 @@ def test_no_lines_are_refused() -> None:
     """Where there is no line there is nothing to score."""
     with pytest.raises(ValueError, match="two characters"):
         score(*_model("rnn"), _lines([]))
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_losses_of_units_sum_to_the_score(form: str) -> None:
+    """The losses of every predicted unit, of a text or of lines, are those that the score sums."""
+    model, parameters = _model(form)
+    texts = (StreamText(np.random.default_rng(1).integers(0, 6, 1307)), _lines(MANY[:90], 0.5))
+    for text in texts:
+        losses = unit_losses(model, parameters, text)
+        assert losses.shape == (text.targets,)
+        assert losses.sum() == pytest.approx(score(model, parameters, text).nll, rel=1e-9)
+    whole = unit_losses(model, parameters, texts[0])
+    ids = texts[0].ids
+    single = [_one_by_one(model, parameters, ids[: n + 2]) for n in range(3)]
+    np.testing.assert_allclose(np.cumsum(whole[:3]), single, rtol=1e-9)

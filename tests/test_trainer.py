@@ -371,11 +371,11 @@ def _gradients_one_line_at_a_time(trainer: Trainer, windows: list[Window]) -> li
     model, parameters = trainer.model, trainer.parameters
     states = [model.zero_state(1, np.float64) for _ in range(trainer.streams.batch)]
     results = []
-    for x, y, mask in windows:
-        real = np.ones(x.shape, bool) if mask is None else mask
+    for x, y, padding in windows:
+        mask = np.ones(x.shape, bool) if padding is None else padding
         total, nats = parameters.zeros_like(), 0.0
         for b in range(x.shape[1]):
-            T = int(real[:, b].sum())
+            T = int(mask[:, b].sum())
             if T == 0:
                 continue
             workspace, own = Workspace(), parameters.zeros_like()
@@ -383,10 +383,10 @@ def _gradients_one_line_at_a_time(trainer: Trainer, windows: list[Window]) -> li
             p = np.exp(logits[:, 0]) / np.exp(logits[:, 0]).sum(axis=1, keepdims=True)
             onehot = np.eye(model.vocab)[y[:T, b]]
             nats -= float(np.log((p * onehot).sum(axis=1)).sum())
-            dlogits = ((p - onehot) / real.sum())[:, None]
+            dlogits = ((p - onehot) / mask.sum())[:, None]
             model.backward(own, tape, dlogits)
             total.flat += own.flat
-        results.append((nats / float(real.sum()), total))
+        results.append((nats / float(mask.sum()), total))
     return results
 
 
@@ -394,7 +394,7 @@ def _gradients(trainer: Trainer) -> list[tuple[float, Parameters]]:
     """Mean loss and gradients of every window of an epoch, as the trainer computes them."""
     results = []
     for step in range(trainer.steps_per_epoch):
-        if trainer.streams.begins(step):
+        if trainer.streams.resets_state(step):
             trainer.state[...] = 0.0
         loss = trainer.data_parallel.backpropagate(step, trainer.rng)
         trainer.data_parallel.clip()
@@ -416,10 +416,10 @@ def test_padding_changes_no_gradient(tmp_path: Path, cell: dict[str, Any], threa
     """Lines side by side, with padding, have the mean loss and gradients of each line run alone."""
     trainer = make_line_trainer(tmp_path, threads, np.float64, **cell, train__batch=8)
     windows = [trainer.streams.window(step) for step in range(trainer.steps_per_epoch)]
-    begins = [step for step in range(len(windows)) if trainer.streams.begins(step)]
+    begins = [step for step in range(len(windows)) if trainer.streams.resets_state(step)]
     assert trainer.config.train.shards == threads
     assert len(begins) < len(windows), "no line is cut"
-    assert any(real is not None and (~real).all(axis=0).any() for _, _, real in windows), "no row is empty"
+    assert any(mask is not None and (~mask).all(axis=0).any() for _, _, mask in windows), "no row is empty"
     expected = []
     for first, stop in zip(begins, [*begins[1:], len(windows)], strict=True):
         expected += _gradients_one_line_at_a_time(trainer, windows[first:stop])
@@ -436,14 +436,14 @@ def test_what_padding_holds_does_not_matter(
     window = trainer.streams.window
     rng = np.random.default_rng(0)
 
-    def other(ids: Ids, real: npt.NDArray[np.bool]) -> Ids:
-        return np.where(real, ids, rng.integers(0, trainer.model.vocab, ids.shape))
+    def other(ids: Ids, mask: npt.NDArray[np.bool]) -> Ids:
+        return np.where(mask, ids, rng.integers(0, trainer.model.vocab, ids.shape))
 
     def filled(step: int) -> Window:
-        x, y, real = window(step)
-        if real is None:
+        x, y, mask = window(step)
+        if mask is None:
             return Window(x, y, None)
-        return Window(other(x, real), other(y, real), real if heeded else None)
+        return Window(other(x, mask), other(y, mask), mask if heeded else None)
 
     monkeypatch.setattr(trainer.streams, "window", filled)
     difference = _differ(_gradients(trainer), expected)
@@ -459,7 +459,7 @@ def test_every_line_begins_from_zero(tmp_path: Path) -> None:
 
     def spy(model: Any, parameters: Any, x: Any, state: Any, *rest: Any) -> Any:
         nonlocal begun
-        if trainer.streams.begins(trainer.progress.step):
+        if trainer.streams.resets_state(trainer.progress.step):
             begun += 1
             assert not state.any()
         else:
@@ -479,10 +479,10 @@ def test_an_epoch_of_lines_counts_their_characters(tmp_path: Path) -> None:
     trainer = make_line_trainer(tmp_path)
     for _ in range(2):
         counted = sum(trainer.update().characters for _ in range(trainer.steps_per_epoch))
-        assert counted == trainer.corpus.part("train").characters  # type: ignore[attr-defined]
+        assert counted == trainer.corpus.part("train").targets
     score = trainer.validate()
     assert score is not None
-    assert score.characters == trainer.corpus.part("validation").characters  # type: ignore[attr-defined]
+    assert score.characters == trainer.corpus.part("validation").targets
 
 
 @pytest.mark.parametrize("threads", [1, 2])
@@ -492,7 +492,7 @@ def test_lines_resume_exactly(tmp_path: Path, updates: int, mask: str, threads: 
     """Stopped in the middle of an epoch, and of a line, training goes on bit for bit."""
     values = {"train__batch": 9, "model__dropout": 0.3, "model__dropout_mask": mask}
     whole = make_line_trainer(tmp_path, threads, **values)
-    while updates % whole.steps_per_epoch == 0 or whole.streams.begins(updates):
+    while updates % whole.steps_per_epoch == 0 or whole.streams.resets_state(updates):
         updates += 1
     expected = _advance(whole, updates + 20)
     first = make_line_trainer(tmp_path, threads, **values)

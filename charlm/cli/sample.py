@@ -112,24 +112,25 @@ def sample(
     from charlm.runs.directory import find_checkpoint
 
     loaded = checkpoint.load(find_checkpoint(checkpoint_path))
-    vocabulary, by_line = loaded.vocabulary, loaded.config.corpus.mode == "lines"
-    if by_line and (novelty or stop_after_lines):
+    corpus, vocabulary = loaded.config.corpus, loaded.vocabulary
+    sampler = TextSampler.of(corpus, loaded.model, loaded.parameters, vocabulary)
+    lines = sampler.writes_lines
+    if lines and (novelty or stop_after_lines):
         option = "--novelty" if novelty else "--stop-after-lines"
         raise click.UsageError(
             f"{option} is for texts: this model generates single lines, and counts new ones."
         )
-    sampler = TextSampler(loaded.model, loaded.parameters, vocabulary, by_line)
     if prime_file is None:
         codes = sampler.codes(prime or "")
     else:
-        codes = sampler.codes_of_file(prime_file, with_encoding(loaded.config.corpus, encoding))
+        codes = sampler.codes_of_file(prime_file, with_encoding(corpus, encoding))
     sampling = Sampling(temperature, top_k, top_p, greedy)
     texts = []
-    for number, rng in enumerate(streams_of(seed, num or (_LINES if by_line else 1))):
+    for number, rng in enumerate(streams_of(seed, num or (_LINES if lines else 1))):
         drawn = sampler.draw(codes, length, sampling, rng, stop or "", stop_after_lines or 0)
         if not number:
             _warn_of_unknown(sampler.unknown_in(codes))
-        elif not (by_line or raw):
+        elif not (lines or raw):
             click.echo()  # an empty line between samples
         generated: list[int] = []
         every = chain(codes.tolist(), _kept(drawn, generated))
@@ -141,9 +142,9 @@ def sample(
                 click.echo(text, nl=False)
             click.echo()
         # a line is compared whole, of a text what was generated
-        whole = [*codes.tolist(), *generated] if by_line else generated
+        whole = [*codes.tolist(), *generated] if lines else generated
         texts.append(vocabulary.units.text(np.array(whole, np.uint32)))
-    if novelty or by_line:
+    if novelty or lines:
         _compare(loaded, texts)
 
 

@@ -12,12 +12,14 @@ import numpy.typing as npt
 
 from charlm.config.schema import CorpusConfig, ModelConfig, TrainConfig
 from charlm.data.cache import user_cache
-from charlm.data.corpus import Corpus, nothing, read_corpus
+from charlm.data.corpus import Corpus, nothing, read_corpus, text_of
 from charlm.data.corpus import Progress as ReadingProgress
+from charlm.data.lines import Text
 from charlm.data.reader import TextPipeline
 from charlm.data.sources import Source, find
 from charlm.data.units import Units
 from charlm.data.vocabulary import Vocabulary
+from charlm.errors import CorpusError
 from charlm.nn.cells import make_cell
 from charlm.nn.model import Model
 from charlm.optim.optimizers import OPTIMIZERS, Hyperparameters, Optimizer
@@ -44,6 +46,19 @@ def build_corpus(
         warning = "there is no home directory to keep the encoded text in"
         corpus = replace(corpus, warnings=(warning, *corpus.warnings))
     return corpus, sources
+
+
+def build_text(config: CorpusConfig, vocabulary: Vocabulary, text: str) -> Text:
+    """A text that does not come from a file, as a model with this vocabulary reads it.
+
+    Raises `VocabularyError` if the vocabulary lacks a unit and has no `<unk>`, and `CorpusError` if
+    there is nothing to predict.
+    """
+    pipeline = build_pipeline(config)
+    ids = vocabulary.encode(pipeline.codes_of_text(text), "the text")
+    if len(ids) < 2:
+        raise CorpusError("the text has nothing to predict: it takes a line, or two characters")
+    return text_of(ids, pipeline.by_line)
 
 
 def build_pipeline(config: CorpusConfig) -> TextPipeline:

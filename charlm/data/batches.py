@@ -35,7 +35,7 @@ class Window(NamedTuple):
     """Inputs."""
     y: Ids
     """Targets: the text one step on."""
-    real: npt.NDArray[np.bool] | None
+    mask: npt.NDArray[np.bool] | None
     """False where there is padding; None if there is none."""
 
 
@@ -61,13 +61,13 @@ class Batches(Protocol):
     def window(self, step: int) -> Window:
         """Inputs and targets."""
 
-    def steps(self, step: int) -> int:
+    def window_length(self, step: int) -> int:
         """T of one window."""
 
     def characters(self, step: int) -> int:
         """Targets of one window, padding not counted."""
 
-    def begins(self, step: int) -> bool:
+    def resets_state(self, step: int) -> bool:
         """Whether all streams begin with this window, from a zero state; else all go on."""
 
 
@@ -92,16 +92,16 @@ class Streams:
         """Windows of an epoch."""
         return math.ceil(self.length / self.seq_len)
 
-    def steps(self, step: int) -> int:
+    def window_length(self, step: int) -> int:
         """T of one window."""
         first, stop = self._span(step)
         return stop - first
 
     def characters(self, step: int) -> int:
         """T·B: a text has no padding."""
-        return self.steps(step) * self.batch
+        return self.window_length(step) * self.batch
 
-    def begins(self, step: int) -> bool:
+    def resets_state(self, step: int) -> bool:
         """At the first window of an epoch."""
         return step % self.windows == 0
 
@@ -114,8 +114,8 @@ class Streams:
         first, stop = self._span(step)
         # stream b starts at floor(b M / B); the last one then ends exactly at the end of the text
         starts = np.arange(self.batch) * (len(self.ids) - 1) // self.batch
-        places = starts[None, :] + np.arange(first, stop)[:, None]  # [T, B]
-        return Window(self.ids[places], self.ids[places + 1], None)
+        index = starts[None, :] + np.arange(first, stop)[:, None]  # [T, B]
+        return Window(self.ids[index], self.ids[index + 1], None)
 
 
 _MOST_PADDING = 0.5
@@ -166,15 +166,15 @@ class LineBatches:
 
     def warning(self) -> str | None:
         """What to say if most of the work is for padding, as where one line is far longer than all others."""
-        padding = 1 - self.lines.characters / int(self._longest.sum() * self.batch)
+        padding = 1 - self.lines.targets / int(self._longest.sum() * self.batch)
         if padding <= _MOST_PADDING:
             return None
         return (
             f"{100 * padding:.0f} % of the work is padding beside long lines: the longest has "
-            f"{self._longest[-1]:,} characters, the average {self.lines.characters / len(self.lines):,.0f}"
+            f"{self._longest[-1]:,} characters, the average {self.lines.targets / len(self.lines):,.0f}"
         )
 
-    def steps(self, step: int) -> int:
+    def window_length(self, step: int) -> int:
         """T of one window."""
         _, first, stop = self._find(step)
         return stop - first
@@ -184,7 +184,7 @@ class LineBatches:
         chosen, first, stop = self._find(step)
         return int(np.clip(self.lines.lengths[chosen], first, stop).sum(dtype=np.int64)) - first * len(chosen)
 
-    def begins(self, step: int) -> bool:
+    def resets_state(self, step: int) -> bool:
         """At the first window of a batch."""
         return self._find(step)[1] == 0
 
@@ -192,14 +192,14 @@ class LineBatches:
         """Inputs and targets: a line's first input is the line break before it."""
         chosen, first, stop = self._find(step)
         # a row that lacks a line is a line of no length
-        places, lengths = np.ones(self.batch, np.int64), np.zeros(self.batch, np.int64)
-        places[: len(chosen)], lengths[: len(chosen)] = self.lines.places[chosen], self.lines.lengths[chosen]
+        starts, lengths = np.ones(self.batch, np.int64), np.zeros(self.batch, np.int64)
+        starts[: len(chosen)], lengths[: len(chosen)] = self.lines.starts[chosen], self.lines.lengths[chosen]
         reached = np.arange(first, stop)[:, None]
-        real = reached < lengths  # [T, B]
+        mask = reached < lengths  # [T, B]
         # padding repeats the line's last step: any ids would do
-        targets = places + np.minimum(reached, np.maximum(lengths - 1, 0))
+        targets = starts + np.minimum(reached, np.maximum(lengths - 1, 0))
         ids = self.lines.ids
-        return Window(ids[targets - 1], ids[targets], None if real.all() else real)
+        return Window(ids[targets - 1], ids[targets], None if mask.all() else mask)
 
     def _find(self, step: int) -> tuple[Ids, int, int]:
         """Numbers of the lines of one window `[≤ B]`, and their steps at which it begins and ends."""
@@ -222,7 +222,7 @@ class LineBatches:
 
 
 def _cut(length: int, windows: int, number: int) -> tuple[int, int]:
-    """First step, and the one behind the last, of one of so many windows that are alike."""
+    """First step of a window, and the one after its last, where `windows` of them are alike."""
     return number * length // windows, (number + 1) * length // windows
 
 
@@ -236,7 +236,7 @@ def batches_of(text: Text, batch: int, seq_len: int, seed: int) -> tuple[Batches
         batches = LineBatches(text, batch, seq_len, seed)
         return batches, warning or batches.warning()
     batch, seq_len, warning = fit(len(text), batch, seq_len)
-    return Streams(text, batch, seq_len), warning
+    return Streams(text.ids, batch, seq_len), warning
 
 
 def fit(characters: int, batch: int, seq_len: int) -> tuple[int, int, str | None]:

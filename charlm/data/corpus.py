@@ -13,7 +13,7 @@ import numpy as np
 
 from charlm.arrays import Ids
 from charlm.data.cache import Cache, Encoded
-from charlm.data.lines import Lines, Text, boundaries, target_count
+from charlm.data.lines import Lines, StreamText, Text, boundaries
 from charlm.data.reader import TextPipeline, begins_with_mark
 from charlm.data.sources import Source, digest
 from charlm.data.units import LINE_BREAK
@@ -40,25 +40,24 @@ class Corpus:
     digest: str
     """SHA-256 of the file, or of those of several, in hexadecimal; see `sources.digest`."""
     by_line: bool = False
-    """Whether every line is an example of its own."""
+    """Whether every line is an example of its own; `whole` and `part` are then `Lines`."""
     warnings: tuple[str, ...] = ()
     """What the user should know of how it was read."""
 
-    @property
+    @functools.cached_property
     def whole(self) -> Text:
         """All of it."""
-        return self._all_lines if self.by_line else self.ids
+        return text_of(self.ids, self.by_line)
 
     def part(self, name: str) -> Text:
         """`train`, `validation` or `test`.
 
         Of a text, contiguous and in this order, nothing left out; of lines, each in one of them.
         """
-        number = SPLITS.index(name)
-        if self.by_line:
-            return self._lines[number]
+        if isinstance(self.whole, Lines):
+            return self._lines[SPLITS.index(name)]
         start, stop = self.edges(name)
-        return self.ids[start:stop]
+        return StreamText(self.ids[start:stop])
 
     def edges(self, name: str) -> tuple[int, int]:
         """Where a part of a text that is not by lines begins and ends."""
@@ -68,19 +67,20 @@ class Corpus:
 
     def usable(self, name: str) -> bool:
         """Whether a part has something to predict: a line, or two units at least."""
-        return target_count(self.part(name)) > 0
+        return self.part(name).targets > 0
 
     @functools.cached_property
     def _lines(self) -> tuple[Lines, Lines, Lines]:
-        return self._all_lines.split(self.split)
+        return Lines.of(self.ids, int(self.ids[0])).split(self.split)
 
-    @functools.cached_property
-    def _all_lines(self) -> Lines:
-        return Lines.of(self.ids, int(self.ids[0]))  # a text by lines begins with a line break
+
+def text_of(ids: Ids, by_line: bool) -> Text:
+    """The units `[N]` of a text as one stream, or as lines, which then begin with a line break."""
+    return Lines.of(ids, int(ids[0])) if by_line else StreamText(ids)
 
 
 def nothing(what: str, size: int) -> None:
-    """Progress that nobody wants to hear of."""
+    """Progress that is not shown."""
 
 
 def read_corpus(

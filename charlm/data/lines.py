@@ -1,11 +1,13 @@
-"""Lines: a text in which each line is an example of its own, such as a name or a word.
+"""The two kinds of text: one stream that is read from end to end, or lines.
 
-The line break is the unit that begins and ends them all: the model sees the one before a line as
-its first input, and is to predict the line's own as its last target.
+In lines each is an example of its own, such as a name or a word. The line break is the unit that
+begins and ends them all: the model reads the one before a line as its first input, and is to
+predict the line's own as its last target.
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
@@ -15,30 +17,120 @@ import numpy as np
 from charlm.arrays import Ids
 
 _BLOCK = 1 << 20
-"""Units looked at in one piece: a text may be a memory map larger than the memory."""
+"""Units processed at a time: a text may be a memory map larger than the memory."""
 
 _GROUP = 1 << 15
-"""Lines, likewise."""
+"""Lines processed at a time."""
 
 _SPLIT_SEED = 20_240_229
-"""Of the permutation that says which line is in which part: the same text, the same test lines."""
+"""Seed of the permutation that assigns lines to splits: the same text, the same test lines."""
+
+
+class Text(ABC):
+    """A part of a corpus: what a model is trained or scored on.
+
+    It consists of examples, each of which begins from a zero state.
+    """
+
+    ids: Ids
+    """The units `[N]` in which the examples are."""
+
+    @property
+    @abstractmethod
+    def targets(self) -> int:
+        """How many units are predicted."""
+
+    @property
+    @abstractmethod
+    def lines(self) -> int | None:
+        """How many lines there are; None for a text that is not one of lines."""
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """Units of a stream, or lines."""
+
+    @abstractmethod
+    def examples(self) -> tuple[Ids, Ids]:
+        """Of each example `[K]` the index of its first input in `ids`, and how many targets follow it."""
+
+    @abstractmethod
+    def blocks(self) -> Iterator[Ids]:
+        """The units in pieces: of lines whole ones, one after the other."""
+
+    @abstractmethod
+    def target_blocks(self) -> Iterator[Ids]:
+        """The units that are predicted, in pieces."""
 
 
 @dataclass(frozen=True)
-class Lines:
+class StreamText(Text):
+    """One text `[N]` that is read from end to end: one example."""
+
+    ids: Ids
+
+    @property
+    def targets(self) -> int:
+        """All units but the first, which nothing comes before."""
+        return max(0, len(self.ids) - 1)
+
+    @property
+    def lines(self) -> None:
+        """See `Text.lines`."""
+        return None
+
+    def __len__(self) -> int:
+        """N."""
+        return len(self.ids)
+
+    def examples(self) -> tuple[Ids, Ids]:
+        """See `Text.examples`."""
+        return np.zeros(1, np.int64), np.array([self.targets])
+
+    def blocks(self) -> Iterator[Ids]:
+        """See `Text.blocks`."""
+        for first in range(0, len(self.ids), _BLOCK):
+            yield self.ids[first : first + _BLOCK]
+
+    def target_blocks(self) -> Iterator[Ids]:
+        """See `Text.target_blocks`."""
+        return StreamText(self.ids[1:]).blocks()
+
+
+@dataclass(frozen=True)
+class Lines(Text):
     """Some lines of a text, each an example of its own."""
 
     ids: Ids
     """`[N]`, the whole text: a line break, then every line with the line break that ends it."""
-    places: Ids
-    """`[L]`, where each of these lines begins in `ids`; at place - 1 stands a line break."""
+    starts: Ids
+    """`[L]`, where each of these lines begins in `ids`; a line break comes before it."""
     lengths: Ids
     """`[L]`, units of each line, its own line break included; 2 at least, for no line is empty."""
 
     @property
-    def characters(self) -> int:
-        """What there is to predict: the units of all these lines, line breaks included."""
+    def targets(self) -> int:
+        """The units of all these lines, line breaks included."""
         return int(self.lengths.sum(dtype=np.int64))
+
+    @property
+    def lines(self) -> int:
+        """L."""
+        return len(self.lengths)
+
+    def examples(self) -> tuple[Ids, Ids]:
+        """See `Text.examples`: each line, from the line break before it."""
+        return self.starts.astype(np.int64) - 1, self.lengths
+
+    def blocks(self) -> Iterator[Ids]:
+        """See `Text.blocks`."""
+        for first in range(0, len(self), _GROUP):
+            starts, lengths = self.starts[first : first + _GROUP], self.lengths[first : first + _GROUP]
+            ends = np.cumsum(lengths, dtype=np.int64)
+            yield self.ids[np.repeat(starts - (ends - lengths), lengths) + np.arange(ends[-1])]
+
+    def target_blocks(self) -> Iterator[Ids]:
+        """See `Text.target_blocks`: every unit of a line is predicted."""
+        return self.blocks()
 
     def __len__(self) -> int:
         """L."""
@@ -65,12 +157,12 @@ class Lines:
         return cls(ids, breaks[:-1][kept] + kind.type(1), lengths.astype(_kind(lengths.max(initial=0))))
 
     def split(self, shares: tuple[float, float, float]) -> tuple[Lines, Lines, Lines]:
-        """Training, validation and test: each its share of the lines, mixed; nothing is left out.
+        """Training, validation and test: each its share of the lines, shuffled; nothing is left out.
 
-        The same lines fall to the same parts every time. Within a part they keep their order.
+        The same lines are in the same split every time. Within a split they keep their order.
         """
-        # raw draws, which NumPy promises never to change: its permutations may be others one day,
-        # and what was trained on would be in the test part
+        # raw draws, which NumPy promises never to change: its permutations may change one day, and
+        # what was trained on would be in the test split
         order = np.argsort(np.random.PCG64(_SPLIT_SEED).random_raw(len(self)), kind="stable")
         edges = boundaries(len(self), shares)
         train, validation, test = (self._some(np.sort(order[start:stop])) for start, stop in pairwise(edges))
@@ -78,34 +170,13 @@ class Lines:
 
     def _some(self, numbers: Ids) -> Lines:
         """The lines of these numbers."""
-        return Lines(self.ids, self.places[numbers], self.lengths[numbers])
+        return Lines(self.ids, self.starts[numbers], self.lengths[numbers])
 
 
 def boundaries(size: int, shares: tuple[float, float, float]) -> list[int]:
-    """Where parts of so many begin and the last one ends: the sum of the shares before, rounded down."""
+    """Where splits of `size` begin and the last one ends: the sum of the shares before, rounded down."""
     # rounded first, so that 0.7 + 0.1 = 0.7999… does not lose one
     return [int(round(size * sum(shares[:parts]) / sum(shares), 6)) for parts in range(4)]
-
-
-Text = Ids | Lines
-"""What a part of a corpus is: one text `[N]` that is read from end to end, or lines."""
-
-
-def target_count(text: Text) -> int:
-    """How many units of a text are predicted: all but the first of one text, all of lines."""
-    return text.characters if isinstance(text, Lines) else max(0, len(text) - 1)
-
-
-def blocks(text: Text) -> Iterator[Ids]:
-    """The units of a text `[N]` in pieces; of lines whole ones, one behind the other."""
-    if not isinstance(text, Lines):
-        for first in range(0, len(text), _BLOCK):
-            yield text[first : first + _BLOCK]
-        return
-    for first in range(0, len(text), _GROUP):
-        places, lengths = text.places[first : first + _GROUP], text.lengths[first : first + _GROUP]
-        ends = np.cumsum(lengths, dtype=np.int64)
-        yield text.ids[np.repeat(places - (ends - lengths), lengths) + np.arange(ends[-1])]
 
 
 def _kind(largest: int) -> np.dtype[np.signedinteger]:

@@ -47,7 +47,7 @@ def scored_raw_size(
 
     Raises `CorpusError` if the files cannot be read again.
     """
-    if corpus.by_line:
+    if isinstance(corpus.whole, Lines):
         return _of_lines(corpus, sources, pipeline, split)
     start, stop = corpus.edges(split) if split else (0, len(corpus.ids))
     return _of_units(sources, pipeline, start + 1, stop)
@@ -83,7 +83,7 @@ def _of_lines(
     """The originals of lines, each with one line break."""
     whole = cast(Lines, corpus.whole)
     part = cast(Lines, corpus.part(split)) if split else whole
-    chosen = np.isin(whole.places, part.places)
+    chosen = np.isin(whole.starts, part.starts)
     total = RawSize(0, 0)
     for number, line in enumerate(_lines(sources, pipeline)):
         if chosen[number]:

@@ -10,7 +10,6 @@ import numpy as np
 from charlm.config.build import build_corpus, build_pipeline
 from charlm.config.schema import CorpusConfig
 from charlm.data.corpus import Progress, nothing
-from charlm.data.lines import Lines, Text, blocks
 from charlm.data.raw_size import RawSize, scored_raw_size
 from charlm.errors import ChangedError, ConfigError, CorpusError
 from charlm.inference.score import Score, score
@@ -96,24 +95,17 @@ def evaluate(
     result = score(
         checkpoint.model, checkpoint.parameters, text, window, threads, checkpoint.config.train.shards
     )
+    unknown = 0
+    if vocabulary.has_unknown:
+        unknown = sum(int(np.count_nonzero(block == vocabulary.unknown)) for block in text.target_blocks())
     raw = scored_raw_size(corpus, sources, build_pipeline(config), split)
     return Evaluation(
         score=result,
         raw=raw,
         split=split,
         window=window,
-        lines=len(text) if isinstance(text, Lines) else None,
-        unknown=_unknown(text, vocabulary.unknown),
+        lines=text.lines,
+        unknown=unknown,
         units_are_characters=not vocabulary.units.is_byte and raw.characters == result.characters,
         warnings=corpus.warnings,
     )
-
-
-def _unknown(text: Text, unknown: int | None) -> int:
-    """Scored units that are `<unk>`."""
-    if unknown is None:
-        return 0
-    count = sum(int(np.count_nonzero(block == unknown)) for block in blocks(text))
-    if not isinstance(text, Lines):  # whose first unit is not scored
-        count -= int(text[0] == unknown)
-    return count

@@ -10,7 +10,7 @@ import numpy as np
 from charlm.arrays import Ids
 from charlm.config.build import build_corpus
 from charlm.data.corpus import Progress, nothing
-from charlm.data.lines import Text, blocks
+from charlm.data.lines import Text
 from charlm.data.vocabulary import Vocabulary
 from charlm.errors import CorpusError
 from charlm.runs.checkpoint import Checkpoint
@@ -59,7 +59,7 @@ def compare(checkpoint: Checkpoint, samples: Sequence[str], progress: Progress =
 def shown_pieces(text: Text, vocabulary: Vocabulary) -> Iterator[str]:
     """A part of a corpus as a reader sees it, in pieces that end with a line break where there is one."""
     held: Ids = np.zeros(0, np.uint8)
-    for block in blocks(text):
+    for block in text.blocks():
         held = np.concatenate([held, block])
         breaks = np.flatnonzero(held == vocabulary.line_break)
         cut = breaks[-1] + 1 if len(breaks) else len(held)

@@ -40,14 +40,21 @@ class TextSampler:
 
     Attributes
     ----------
-    by_line
-        Whether the model is one of lines: it then writes a line, after a line break.
+    writes_lines
+        Whether the model is one of lines: it then writes one line, as after a line break.
     """
 
     model: Model
     params: Parameters
     vocabulary: Vocabulary
-    by_line: bool
+    writes_lines: bool
+
+    @classmethod
+    def of(
+        cls, config: CorpusConfig, model: Model, params: Parameters, vocabulary: Vocabulary
+    ) -> TextSampler:
+        """For a model that was trained on a corpus read as `config` says."""
+        return cls(model, params, vocabulary, config.mode == "lines")
 
     def codes(self, text: str) -> Ids:
         """The codes `[N]` of a prime, or of another text that does not come from a file."""
@@ -60,7 +67,7 @@ class TextSampler:
         """
         pieces = [piece.codes for piece in build_pipeline(config).pieces([Source(str(file), "prime")])]
         codes = np.concatenate([*pieces, np.zeros(0, np.uint8)])
-        return codes[:-1] if self.by_line and len(codes) and codes[-1] == LINE_BREAK else codes
+        return codes[:-1] if self.writes_lines and len(codes) and codes[-1] == LINE_BREAK else codes
 
     def unknown_in(self, codes: Ids) -> str:
         """What a prime holds that the model reads as `<unk>`, for a warning; empty if nothing."""
@@ -75,9 +82,9 @@ class TextSampler:
         Raises `ConfigError` if a prime for a line holds a line break, and `VocabularyError` if it
         holds what the vocabulary lacks.
         """
-        if self.by_line and LINE_BREAK in prime:
+        if self.writes_lines and LINE_BREAK in prime:
             raise ConfigError("a prime for a model of lines cannot hold a line break")
-        begins = self.by_line or (not len(prime) and self.vocabulary.line_break is not None)
+        begins = self.writes_lines or (not len(prime) and self.vocabulary.line_break is not None)
         before = np.concatenate([np.array([LINE_BREAK], np.uint32), prime]) if begins else prime
         return self.vocabulary.encode(before, "the prime")
 
@@ -105,9 +112,9 @@ class TextSampler:
         stop_ids = vocabulary.encode(self.codes(stop), "--stop")
         if vocabulary.unknown in stop_ids:
             raise ConfigError("--stop holds what the model never generates: characters unknown to it")
-        not_first = vocabulary.line_break if self.by_line and not len(prime) else None
+        not_first = vocabulary.line_break if self.writes_lines and not len(prime) else None
         ids = generate(self.model, self.params, context, sampling, rng, vocabulary.unknown, not_first)
-        lines = 1 if self.by_line else stop_after_lines
+        lines = 1 if self.writes_lines else stop_after_lines
         drawn = generate_until(ids, length, stop_ids, lines, vocabulary.line_break)
         return (int(vocabulary.codes[one]) for one in drawn)
 
@@ -122,9 +129,23 @@ class TextSampler:
         before = "" if prime is None else "".join(writer.write(int(code)) for code in prime)
         held = "" if prime is None else self.vocabulary.units.text(prime)[len(before) :]
         for code in codes:
-            if not (self.by_line and code == LINE_BREAK):
+            if not (self.writes_lines and code == LINE_BREAK):
                 text = writer.write(int(code))
                 if text:
                     yield text.removeprefix(held)
                     held = ""
         yield writer.finish().removeprefix(held)
+
+    def preview(self, ids: Ids, length: int, rng: np.random.Generator) -> str:
+        """A text of `length` units as the model writes by itself; of a model of lines, several lines.
+
+        It begins as the training text, `ids [N]`, does: after its first unit, or with a line.
+        """
+        first = ids[: 0 if self.writes_lines else 1]
+        prime = self.vocabulary.codes[first[first < len(self.vocabulary.codes)]]  # <unk> has no code
+        texts = []
+        while length > 0:
+            drawn = list(self.draw(prime, length, Sampling(), rng))
+            texts.append("".join(self.written(drawn, prime)))
+            length -= len(drawn)
+        return "\n".join(texts)

@@ -13,7 +13,7 @@ from types import TracebackType
 import numpy as np
 
 from charlm.arrays import Array, Ids
-from charlm.data.lines import Lines, Text, target_count
+from charlm.data.lines import Lines, Text
 from charlm.nn.loss import cross_entropy
 from charlm.nn.model import Model
 from charlm.nn.parameters import Parameters
@@ -90,17 +90,16 @@ def score(
 
     Raises `ValueError` if there is nothing to score, or a window is given with lines.
     """
-    if not target_count(text):
+    if not text.targets:
         raise ValueError("it takes two characters to score one")
-    ids = text.ids if isinstance(text, Lines) else text
-    with _Scorer(model, params, ids, threads, shards or threads) as scorer:
+    with _Scorer(model, params, text.ids, threads, shards or threads) as scorer:
         if isinstance(text, Lines):
             if window is not None:
                 raise ValueError("lines are scored one by one, not in windows")
             nll = scorer.lines(text)
         else:
             nll = scorer.carried() if window is None else scorer.windows(window)
-    return Score(nll, target_count(text))
+    return Score(nll, text.targets)
 
 
 class _Lanes:
@@ -240,11 +239,12 @@ class _Scorer:
 
     def lines(self, lines: Lines) -> float:
         """Lines, each from a zero state, side by side with others of similar lengths."""
-        order = np.argsort(lines.lengths, kind="stable")[::-1]  # the longest first
+        first_inputs, all_lengths = lines.examples()
+        order = np.argsort(all_lengths, kind="stable")[::-1]  # the longest first
         nll = 0.0
         for start in range(0, len(order), LINES[0]):
             group = order[start : start + LINES[0]]
-            starts, lengths = lines.places[group].astype(np.int64) - 1, lines.lengths[group]
+            starts, lengths = first_inputs[group], all_lengths[group]
             state = self.zero_state(len(group))
             for first in range(0, int(lengths[0]), LINE_STEPS):
                 # those that have not ended come first
@@ -264,13 +264,9 @@ def unit_losses(model: Model, params: Parameters, text: Text) -> Array:
     Of a text `[N]` all but the first: `[N-1]`, with the state carried through. Of lines all, each
     line from a zero state. One stream at a time, so that it is slower than `score`.
     """
-    if isinstance(text, Lines):
-        starts, lengths = text.places.astype(np.int64) - 1, text.lengths
-        ids = text.ids
-    else:
-        starts, lengths, ids = np.zeros(1, np.int64), np.array([max(0, len(text) - 1)]), text
+    starts, lengths = text.examples()
     losses: list[Array] = [np.zeros(0)]
-    with _Scorer(model, params, ids) as scorer:
+    with _Scorer(model, params, text.ids) as scorer:
         for start, length in zip(starts.tolist(), lengths.tolist(), strict=True):
             state = scorer.zero_state(1)
             for first in range(0, length, STEPS):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from charlm.config.build import build_corpus, build_model
 from charlm.config.schema import Config
-from charlm.data.lines import target_count
 from charlm.nn.gradcheck import Check, check_model
 from charlm.system.workers import slices
 from charlm.training.data_parallel import default_shards
@@ -30,7 +29,7 @@ def text_size(config: Config) -> tuple[int, int] | None:
     if not config.corpus.path:
         return None
     corpus, _ = build_corpus(config.corpus)
-    return target_count(corpus.part("train")), len(corpus.vocabulary)
+    return corpus.part("train").targets, len(corpus.vocabulary)
 
 
 def check_config(config: Config, threads: int, vocab: int | None = None) -> list[Check]:

@@ -91,7 +91,7 @@ class DataParallel:
 
         `rng` draws the noise. Returns the mean loss of the window, in nats a character.
         """
-        T = self.batches.steps(step)
+        T = self.batches.window_length(step)
         for name, noise in self.model.noise(T, self.batches.batch).items():
             noise.draw(rng, self._noise[name][: noise.size].reshape(noise.shape))
         losses = self._pool.map(self._backpropagate, len(self._shards), step)

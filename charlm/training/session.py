@@ -9,7 +9,6 @@ from pathlib import Path
 from charlm.config.build import build_corpus
 from charlm.config.schema import Config
 from charlm.data.corpus import SPLITS, Corpus, Progress, nothing
-from charlm.data.lines import Lines, target_count
 from charlm.errors import ConfigError, RunError
 from charlm.runs import checkpoint
 from charlm.runs.directory import RunDirectory
@@ -113,9 +112,9 @@ def _started(trainer: Trainer, directory: RunDirectory) -> Started:
     return Started(
         path=directory.path,
         config=trainer.config,
-        units=target_count(whole) if isinstance(whole, Lines) else len(whole),
+        units=len(whole) if whole.lines is None else whole.targets,
         sizes={name: len(corpus.part(name)) for name in SPLITS},
-        lines=len(whole) if isinstance(whole, Lines) else None,
+        lines=whole.lines,
         vocabulary=len(corpus.vocabulary),
         parameters=trainer.parameters.flat.size,
         streams=trainer.streams.batch,
@@ -143,4 +142,4 @@ def _first_word(corpus: Corpus) -> str:
     words = corpus.vocabulary.text(corpus.ids[:40]).split()
     if not words or not words[0].isalnum():
         return ""
-    return words[0] if len(words) > 1 and not corpus.by_line else words[0][:2]
+    return words[0] if len(words) > 1 and corpus.whole.lines is None else words[0][:2]

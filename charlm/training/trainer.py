@@ -142,8 +142,8 @@ class Trainer:
         self, config: Config, corpus: Corpus, threads: int = 1, dtype: npt.DTypeLike = np.float32
     ) -> None:
         if not corpus.usable("train"):
-            size = "no lines" if corpus.by_line else f"{len(corpus.part('train'))} characters"
-            least = "one" if corpus.by_line else "two"
+            text = corpus.part("train")
+            size, least = (f"{len(text)} characters", "two") if text.lines is None else ("no lines", "one")
             raise RunError(
                 f"the training split holds {size}; it takes {least} at least: "
                 "give corpus.split a larger first part, or a longer text"
@@ -197,7 +197,7 @@ class Trainer:
         error in any case).
         """
         step = self.progress.step
-        if self.streams.begins(step):
+        if self.streams.resets_state(step):
             self.state[...] = 0.0
         loss = self.data_parallel.backpropagate(step, self.rng)
         norm = self.data_parallel.clip()
