@@ -41,17 +41,15 @@ RUNS = (*(f"{optimizer}, norm" for optimizer in OPTIMIZERS), "sgd, value")
 ALL_RUNS = ("lstm", 2)
 
 RELATIVE = 1e-10
-"""Largest relative error of an entry; sums in another order leave some 1e-14."""
+"""Largest relative error.
+
+Of an entry of a small network: sums in another order leave some 1e-14. Of a number of a summary,
+relative to the norm of its array, since a product with a direction is a sum that may cancel: they
+leave 3e-15 after one window, and 2e-12 after three steps of Adam, which divides by gradients and so
+enlarges the errors of small ones. An array scaled by 1 + 1e-8 is off by a hundred times as much.
+"""
 ABSOLUTE = 1e-14
 """Largest error of an entry that is zero, or near it by cancellation: all numbers are of order 1."""
-OF_NORM = 1e-11
-"""Largest error of a summary's number, relative to the norm of its array.
-
-A product with a direction is a sum that may cancel, so that only the norm says how exact it can
-be. Float64 leaves 3e-15 after one window, and 7e-13 after three steps of Adam, which divides by
-gradients and so enlarges the error of small ones. What is planted below is at least a thousand
-times as large as the tolerance.
-"""
 
 Named = dict[str, Array]
 
@@ -323,12 +321,12 @@ def different_summaries(made: Named, frozen: Named) -> list[str]:
 
 
 def has_summary(name: str, array: Array, frozen: Array) -> bool:
-    """Whether an array has this `drawn.summary`, to `OF_NORM` of its norm, and of a typical entry."""
+    """Whether an array has this `drawn.summary`, to `RELATIVE` of its norm, and of a typical entry."""
     entries = frozen.size - 1 - drawn.DIRECTIONS
     error = np.abs(drawn.summary(name, array, entries) - frozen)
     norm = float(frozen[0])
     scale = np.repeat([norm, norm / math.sqrt(array.size)], [1 + drawn.DIRECTIONS, entries])
-    return bool(np.all(error <= OF_NORM * np.maximum(scale, np.abs(frozen))))
+    return bool(np.all(error <= RELATIVE * np.maximum(scale, np.abs(frozen))))
 
 
 def different_in_training(case: Case, clip_norm: float) -> list[str]:
