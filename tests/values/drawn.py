@@ -83,4 +83,6 @@ def summary(name: str, array: Floats, entries: int = ENTRIES) -> Floats:
     flat = array.ravel()
     directions = uniform(f"directions of {name}", (DIRECTIONS, flat.size))
     chosen = (raw(f"entries of {name}", entries) % np.uint64(flat.size)).astype(np.intp)
-    return np.concatenate([[np.linalg.norm(flat)], directions @ flat, flat[chosen]])
+    # sums of NumPy's own, in one order; those of a BLAS library depend on its threads
+    norm, products = np.sqrt((flat * flat).sum()), (directions * flat).sum(axis=1)
+    return np.concatenate([[norm], products, flat[chosen]])
