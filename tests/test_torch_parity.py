@@ -1,38 +1,66 @@
-"""Against PyTorch 2.13: one window of every cell and depth, and ten steps of every optimiser.
+"""Against PyTorch 2.13: one window, and steps of every optimiser.
+
+Small networks are compared entry by entry. A network of every cell at a shape that training uses,
+with dropout, is compared by norms, products with random directions and some entries of its arrays.
 
 The values are frozen in `values/`, made by `values/make_values.py`; no PyTorch is needed here.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
-from conftest import clip
+from conftest import clip, narrow
+from values import drawn
 
 from charlm.arrays import Array, Ids
+from charlm.nn import matmul
 from charlm.nn.cells import CELL_NAMES, make_cell
+from charlm.nn.kernels import gru, kernel, lstm
+from charlm.nn.kernels.gru import GRUAfterKernel
+from charlm.nn.kernels.kernel import Kernel
+from charlm.nn.kernels.lstm import LSTMKernel
 from charlm.nn.loss import softmax_cross_entropy
 from charlm.nn.model import Model
-from charlm.nn.parameters import Parameters
+from charlm.nn.parameters import Parameters, Params
 from charlm.nn.workspace import Workspace
 from charlm.optim.optimizers import OPTIMIZERS, Hyperparameters
 
 VALUES = Path(__file__).with_name("values")
 DEPTHS = (1, 2)
+ADAM = "adam, norm"
 RUNS = (*(f"{optimizer}, norm" for optimizer in OPTIMIZERS), "sgd, value")
-"""Optimiser, and what is clipped."""
+"""Optimiser, and what is clipped. All are in the archive of `ALL_RUNS`, the others have `ADAM`."""
+ALL_RUNS = ("lstm", 2)
 
 RELATIVE = 1e-10
-"""Largest relative error of an entry; sums in another order leave some 1e-14."""
+"""Largest relative error.
+
+Of an entry of a small network: sums in another order leave some 1e-14. Of a number of a summary,
+relative to the norm of its array, since a product with a direction is a sum that may cancel: they
+leave 3e-15 after one window, and 2e-12 after three steps of Adam, which divides by gradients and so
+enlarges the errors of small ones. An array scaled by 1 + 1e-8 is off by a hundred times as much.
+"""
 ABSOLUTE = 1e-14
 """Largest error of an entry that is zero, or near it by cancellation: all numbers are of order 1."""
 
 Named = dict[str, Array]
+
+
+@dataclass(frozen=True)
+class Window:
+    """What one step of training is given: ids and targets `[T, B]`, and its dropout masks by name."""
+
+    x: Ids
+    y: Ids
+    masks: Mapping[str, Array] | None = None
 
 
 @dataclass(frozen=True)
@@ -54,6 +82,11 @@ class Case:
         """The frozen arrays of one run of ten steps."""
         row = list(self.frozen["runs/names"]).index(name)
         return {key: array[row] for key, array in self.group("runs").items()}
+
+    def windows(self) -> Iterator[Window]:
+        """The ten windows."""
+        for x, y in zip(self.frozen["x"], self.frozen["y"], strict=True):
+            yield Window(x, y)
 
 
 @dataclass(frozen=True)
@@ -87,36 +120,46 @@ def case(request: pytest.FixtureRequest) -> Case:
     return load(*request.param)
 
 
-def step(model: Model, parameters: Parameters, x: Ids, y: Ids, state: Array) -> Step:
+def step(model: Model, parameters: Parameters, window: Window, state: Array) -> Step:
     """Forward and backward through one window."""
     workspace, gradients = Workspace(), parameters.zeros_like()
-    logits, after, tape = model.forward(parameters, x, state, workspace)
-    shown = logits.copy()  # the loss leaves its gradient in the place of the logits
-    loss, dlogits = softmax_cross_entropy(logits.reshape(-1, model.vocab), y.reshape(-1))
+    logits, after, tape = model.forward(parameters, window.x, state, workspace, window.masks)
+    shown = logits.copy()  # the loss writes its gradient into the memory of the logits
+    loss, dlogits = softmax_cross_entropy(logits.reshape(-1, model.vocab), window.y.reshape(-1))
     dstate = model.backward(gradients, tape, dlogits.reshape(logits.shape))
     return Step(shown, loss, after, gradients, dstate)
 
 
 def first_step(case: Case) -> Step:
     """Forward and backward through the first window, from where the case begins."""
-    return step(case.model, case.parameters, case.frozen["x"][0], case.frozen["y"][0], case.state)
+    return step(case.model, case.parameters, next(case.windows()), case.state)
 
 
-def ten_steps(case: Case, run: str) -> Iterator[tuple[float, float, Parameters]]:
-    """Truncated BPTT over all windows: after each, its loss, its norm and the parameters."""
+@dataclass(frozen=True)
+class Limits:
+    """What gradients are clipped to; 0 is no limit."""
+
+    norm: float
+    value: float = 0.0
+
+
+def train(
+    case: Case, windows: Iterable[Window], optimizer_name: str, limits: Limits
+) -> tuple[Array, Array, Parameters]:
+    """Truncated BPTT over the windows: their losses, their norms, and the parameters after the last."""
     settings = {name: float(value) for name, value in case.group("settings").items()}
     lr = settings.pop("lr")
-    longest, largest = (float(case.run(run)[limit]) for limit in ("clip_norm", "clip_value"))
     parameters, state = case.parameters.copy(), case.state
-    kind = OPTIMIZERS[run.partition(",")[0]]
-    optimizer = kind(parameters.flat.size, np.float64, Hyperparameters(**settings))
-    for x, y in zip(case.frozen["x"], case.frozen["y"], strict=True):
-        made = step(case.model, parameters, x, y, state)
-        norm = clip(made.gradients.flat, longest, largest)
+    optimizer = OPTIMIZERS[optimizer_name](parameters.flat.size, np.float64, Hyperparameters(**settings))
+    losses, norms = [], []
+    for window in windows:
+        made = step(case.model, parameters, window, state)
+        losses.append(made.loss)
+        norms.append(clip(made.gradients.flat, limits.norm, limits.value))
         optimizer.update(parameters.flat, made.gradients.flat, lr)
         optimizer.updates += 1
         state = made.after
-        yield made.loss, norm, parameters
+    return np.array(losses), np.array(norms), parameters
 
 
 def by_name(model: Model, state: Array) -> Named:
@@ -129,7 +172,7 @@ def by_name(model: Model, state: Array) -> Named:
 
 
 def different(made: Named, frozen: Named) -> list[str]:
-    """Names of arrays that stand on one side alone or are not equal, as far as rounding allows."""
+    """Names of arrays that are on one side only or are not equal, as far as rounding allows."""
     return [
         name
         for name in sorted({*made, *frozen})
@@ -140,13 +183,22 @@ def different(made: Named, frozen: Named) -> list[str]:
     ]
 
 
-def different_in_run(case: Case, run: str) -> list[str]:
-    """As `different`, of ten steps: `losses`, `norms` and parameters after the last."""
-    losses, norms, ends = zip(*ten_steps(case, run), strict=True)
-    made = {"losses": np.array(losses), "norms": np.array(norms), **ends[-1]}
+def different_in_run(case: Case, run: str, limits: Limits | None = None) -> list[str]:
+    """As `different`, of ten steps: `losses`, `norms` and parameters after the last.
+
+    `limits` are those of the run, if left out.
+    """
     frozen = case.run(run)
-    parameters = Parameters(case.model.shapes(), flat=frozen["parameters"])
-    return different(made, {"losses": frozen["losses"], "norms": frozen["norms"], **parameters})
+    limits = limits or Limits(float(frozen["clip_norm"]), float(frozen["clip_value"]))
+    losses, norms, parameters = train(case, case.windows(), run.partition(",")[0], limits)
+    return different(
+        {"losses": losses, "norms": norms, **parameters},
+        {
+            "losses": frozen["losses"],
+            "norms": frozen["norms"],
+            **Parameters(case.model.shapes(), flat=frozen["parameters"]),
+        },
+    )
 
 
 def test_forward(case: Case) -> None:
@@ -164,10 +216,15 @@ def test_backward(case: Case) -> None:
     assert different(by_name(case.model, made.dstate), case.group("dstate")) == []
 
 
-@pytest.mark.parametrize("run", RUNS)
-def test_ten_steps(case: Case, run: str) -> None:
+def test_ten_steps(case: Case) -> None:
     """Ten updates with state carried over and clipping have PyTorch's losses, norms and parameters."""
-    assert different_in_run(case, run) == []
+    assert different_in_run(case, ADAM) == []
+
+
+@pytest.mark.parametrize("run", RUNS)
+def test_ten_steps_of_every_optimizer(run: str) -> None:
+    """The rule of every optimiser is PyTorch's; what it updates makes no difference to it."""
+    assert different_in_run(load(*ALL_RUNS), run) == []
 
 
 @pytest.mark.parametrize("layers", DEPTHS)
@@ -192,8 +249,183 @@ def test_a_scaled_gradient_is_found(case: Case) -> None:
 
 
 @pytest.mark.parametrize("run", RUNS)
-def test_forgotten_clipping_is_found(case: Case, run: str) -> None:
+def test_forgotten_clipping_is_found(run: str) -> None:
     """Every run of ten steps depends on its clipping, so that one without it does not pass."""
-    limits = {limit: np.zeros(len(RUNS)) for limit in ("runs/clip_norm", "runs/clip_value")}
-    forgetful = replace(case, frozen=case.frozen | limits)
-    assert "losses" in different_in_run(forgetful, run)
+    assert "losses" in different_in_run(load(*ALL_RUNS), run, Limits(0.0))
+
+
+# A network at the shape of training
+
+PATHS = ("fused", "narrow", "narrow tiles", "textbook")
+"""Ways through the code: the kernel, and what limits of blocks, tiles and chunks are in force."""
+
+
+def load_training(cell: str, kind: str = "fused") -> Case:
+    """The case at the shape of training, whose windows are `training_windows`; `kind` is the kernel's."""
+    with np.load(VALUES / f"{cell}-training.npz", allow_pickle=False) as archive:
+        frozen = dict(archive)
+    model = Model(make_cell(cell, "after"), drawn.V, drawn.H, drawn.LAYERS, drawn.DROPOUT, "step", kind)
+    parameters = Parameters(model.shapes(), np.float64)
+    for name, array in drawn.parameters(model.shapes()).items():
+        parameters[name][...] = array
+    return Case(model, parameters, drawn.state(model.cell.states), frozen)
+
+
+@pytest.fixture(params=list(product(CELL_NAMES, PATHS)), ids=lambda param: f"{param[0]}, {param[1]}")
+def training_case(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Case:
+    """Every cell at the shape of training, on each of `PATHS`."""
+    cell, path = request.param
+    set_limits(path, monkeypatch)
+    return load_training(cell, "textbook" if path == "textbook" else "fused")
+
+
+def set_limits(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Set the limits of one of `PATHS`."""
+    if path.startswith("narrow"):
+        narrow(monkeypatch)  # so narrow for this shape that a block is one step, and no tile is small enough
+    if path == "narrow tiles":
+        monkeypatch.setattr(matmul, "_SMALL", drawn.B * drawn.H * 4)  # tiles of 4 outputs
+        monkeypatch.setattr(kernel, "_BLOCK", 4 * 4 * drawn.B * drawn.H)  # 4 steps of the LSTM, 5 of the GRU
+
+
+def training_windows(model: Model) -> Iterator[Window]:
+    """The windows of a case at the shape of training, with their masks."""
+    names = model.noise(drawn.T, drawn.B)
+    for number in range(drawn.WINDOWS):
+        yield Window(*drawn.ids(number), dict(zip(names, drawn.masks(number), strict=True)))
+
+
+def first_training_step(case: Case) -> Step:
+    """Forward and backward through the first window."""
+    return step(case.model, case.parameters, next(training_windows(case.model)), case.state)
+
+
+def window_arrays(model: Model, made: Step) -> Named:
+    """All that comes of a window but its loss, under the archive's names."""
+    groups = {
+        "after": by_name(model, made.after),
+        "gradients": made.gradients,
+        "dstate": by_name(model, made.dstate),
+    }
+    named = {f"{group}/{name}": array for group, arrays in groups.items() for name, array in arrays.items()}
+    return {"logits": made.logits, **named}
+
+
+def different_summaries(made: Named, frozen: Named) -> list[str]:
+    """Names of arrays that are on one side only or have another summary, as far as rounding allows."""
+    return [
+        name
+        for name in sorted({*made, *frozen})
+        if name not in made or name not in frozen or not has_summary(name, made[name], frozen[name])
+    ]
+
+
+def has_summary(name: str, array: Array, frozen: Array) -> bool:
+    """Whether an array has this `drawn.summary`, to `RELATIVE` of its norm, and of a typical entry."""
+    entries = frozen.size - 1 - drawn.DIRECTIONS
+    error = np.abs(drawn.summary(name, array, entries) - frozen)
+    norm = float(frozen[0])
+    scale = np.repeat([norm, norm / math.sqrt(array.size)], [1 + drawn.DIRECTIONS, entries])
+    return bool(np.all(error <= RELATIVE * np.maximum(scale, np.abs(frozen))))
+
+
+def different_in_training(case: Case, clip_norm: float) -> list[str]:
+    """As `different`, of steps at the shape of training: `losses`, `norms` and updated parameters."""
+    losses, norms, parameters = train(case, training_windows(case.model), "adam", Limits(clip_norm))
+    frozen = case.group("steps")
+    return [
+        *different(
+            {"losses": losses, "norms": norms}, {"losses": frozen["losses"], "norms": frozen["norms"]}
+        ),
+        *different_summaries(dict(parameters), case.group("updated")),
+    ]
+
+
+def test_window_of_training(training_case: Case) -> None:
+    """At the shape of training, with dropout, everything that comes of a window is PyTorch's."""
+    made = first_training_step(training_case)
+    assert different({"loss": np.array(made.loss)}, {"loss": training_case.frozen["loss"]}) == []
+    arrays = window_arrays(training_case.model, made)
+    assert different_summaries(arrays, training_case.group("window")) == []
+
+
+def test_steps_of_training(training_case: Case) -> None:
+    """At the shape of training, steps of clipping and Adam end in PyTorch's parameters."""
+    assert different_in_training(training_case, float(training_case.frozen["steps/clip_norm"])) == []
+
+
+@pytest.mark.parametrize("cell", CELL_NAMES)
+def test_forgotten_clipping_is_found_in_training(cell: str) -> None:
+    """Steps at the shape of training depend on clipping, in the parameters of every layer."""
+    case = load_training(cell)
+    assert {*case.parameters} <= {*different_in_training(case, 0.0)}
+
+
+@pytest.mark.parametrize(("cell", "gates"), [("lstm", (0, 1, 3, 2)), ("gru", (1, 0, 2))])
+def test_swapped_gates_are_found_in_training(cell: str, gates: tuple[int, ...]) -> None:
+    """Two gates of the top layer swapped change what it gives, and nothing below it."""
+    case = load_training(cell)
+    for name in ("Wx", "Wh", "b"):
+        top = case.parameters[f"layers.1.{name}"]
+        top[...] = top[list(gates)]
+    found = different_summaries(window_arrays(case.model, first_training_step(case)), case.group("window"))
+    assert {"logits", "after/1.h"} <= {*found}
+    assert "after/0.h" not in found
+
+
+@pytest.mark.parametrize("cell", CELL_NAMES)
+def test_a_wrong_array_is_found_in_training(cell: str) -> None:
+    """An array scaled by 1 + 1e-8 is found, and so is one entry that is off by a thousandth."""
+    case = load_training(cell)
+    arrays = window_arrays(case.model, first_training_step(case))
+    for name, right in arrays.items():
+        entry = right.copy()
+        entry.flat[right.size // 2] += 1e-3 * np.linalg.norm(right) / math.sqrt(right.size)
+        for wrong in (right * (1 + 1e-8), entry):
+            assert different_summaries({name: wrong}, {name: case.frozen[f"window/{name}"]}) == [name]
+
+
+@pytest.mark.parametrize("number", [0, 1, -1])
+@pytest.mark.parametrize("path", ["fused", "narrow tiles"])
+@pytest.mark.parametrize(
+    ("cell", "module", "kind"), [("lstm", lstm, LSTMKernel), ("gru", gru, GRUAfterKernel)]
+)
+def test_an_error_in_one_block_is_found(
+    cell: str,
+    module: ModuleType,
+    kind: type[Kernel[object]],
+    path: str,
+    number: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """One of several blocks of steps that gets a gradient scaled by 1 + 1e-8 is found."""
+    set_limits(path, monkeypatch)
+    right_backward = kind.backward
+
+    def backward(
+        self: Kernel[object],
+        params: Params,
+        grads: Params,
+        tape: object,
+        dh: Array,
+        dstate: Array,
+        workspace: Workspace,
+    ) -> tuple[Array, Array]:
+        def blocks(T: int, size: int) -> Iterator[slice]:
+            right_blocks = list(kernel.blocks(T, size))
+            assert len(right_blocks) > 1
+            for block in right_blocks:
+                if block == right_blocks[number]:
+                    dh[block] *= 1 + 1e-8
+                yield block
+
+        monkeypatch.setattr(module, "blocks", blocks)
+        return right_backward(self, params, grads, tape, dh, dstate, workspace)
+
+    monkeypatch.setattr(kind, "backward", backward)
+    case = load_training(cell)
+    found = different_summaries(window_arrays(case.model, first_training_step(case)), case.group("window"))
+    recurrent = {name for name in case.parameters if name.startswith("layers.")}
+    assert {name for name in found if name.startswith("gradients/")} == {
+        f"gradients/{name}" for name in recurrent
+    }
