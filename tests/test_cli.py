@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import pty
 import select
@@ -82,10 +83,15 @@ def test_output_to_a_pipe_is_plain(charlm: Run, small: Path) -> None:
     """Without a terminal, progress is lines of text: position, losses, speed, and a preview."""
     shown = charlm("train", "--config", "small.yaml").stderr
     assert not [character for character in shown if not (character.isprintable() or character == "\n")]
-    assert "update 4/33  epoch" in shown
-    assert "chars/s" in shown
-    assert "validation" in shown
-    assert "bits/char" in shown
+    assert [line for line in shown.splitlines() if len(line) > 80] == []
+    header, *rows = [line.split() for line in shown.splitlines() if line.startswith("   ")]
+    assert header == ["update", "epoch", "train", "validation", "bits", "chars/s", "left"]
+    assert [row[0] for row in rows][:4] == ["4", "8", "11", "12"]
+    (best, *_) = [row for row in rows if row[-1] == "*"]
+    step, epoch, train, validation, bits = (float(value) for value in best[:5])
+    assert (step, epoch) == (11, 1)
+    assert 1 < validation < train
+    assert bits == pytest.approx(validation / math.log(2), abs=1e-3)
     assert "\n  | " in shown
 
 
@@ -153,13 +159,22 @@ def test_resume_in_a_new_process_is_exact(charlm: Run, small: Path, cell: str) -
     charlm(*train, "--out", "whole", "--max-steps", "40")
     stopped = charlm(*train, "--out", "parts", "--max-steps", "20")
     assert (
-        "stopped behind update 20; to go on: charlm train --config parts/config.yaml --resume"
+        "stopped after update 20; to continue: charlm train --config parts/config.yaml --resume"
         in stopped.stdout
     )
     charlm("train", "--config", "parts/config.yaml", "--resume", "--max-steps", "40")
     assert _log(small / "whole") == _log(small / "parts")
     for name in ("last.npz", "best.npz"):
         assert _arrays(small / "whole" / name) == _arrays(small / "parts" / name)
+
+
+def _wait_for_row(process: subprocess.Popen[str], step: int) -> None:
+    """Read what training shows until the row of that update."""
+    assert process.stderr is not None
+    for _, line in zip(range(200), process.stderr, strict=False):
+        if line.split()[:1] == [str(step)]:
+            return
+    pytest.fail(f"no row of update {step} (status {process.poll()})")
 
 
 @contextmanager
@@ -185,8 +200,7 @@ def _training(small: Path, *more: str, **options: Any) -> Iterator[subprocess.Po
         **options,
     ) as process:
         assert process.stderr is not None
-        while "update 8/" not in process.stderr.readline():
-            assert process.poll() is None
+        _wait_for_row(process, 8)
         try:
             yield process
         finally:
@@ -224,9 +238,7 @@ def test_what_was_to_be_ignored_is_ignored(small: Path) -> None:
     """Under nohup, SIGHUP does not end the run."""
     with _training(small, preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN)) as process:
         process.send_signal(signal.SIGHUP)
-        assert process.stderr is not None
-        while "update 24/" not in process.stderr.readline():
-            assert process.poll() is None
+        _wait_for_row(process, 24)
         assert process.poll() is None
 
 
@@ -535,7 +547,7 @@ MISTAKES: list[tuple[str, dict[str, str | bytes], list[str], int, list[str]]] = 
         {},
         ["train", "--config", "."],
         2,
-        ["is a directory"],
+        ["config.yaml cannot be read"],
     ),
     ("no such checkpoint", {}, ["info", "--checkpoint", "a.npz"], 1, ["a.npz", "no such file"]),
     ("nothing to resume", {}, ["train", "--config", "small.yaml", "--resume"], 1, ["runs/small", "last.npz"]),

@@ -94,7 +94,7 @@ def test_every_key_says_what_it_means(dotted: str) -> None:
     assert doc.strip() == doc != ""
     assert "\n" not in doc
     assert [other for other, key in KEYS.items() if key.doc == doc] == [dotted]
-    (line,) = [line for line in reference().split("\n") if line.startswith(f"  {dotted}=")]
+    (line,) = [line for line in reference(10_000).split("\n") if line.startswith(f"  {dotted}=")]
     assert line.startswith(f"  {dotted}={plain(DEFAULTS[dotted])}")
     if DEFAULTS[dotted] != "":  # what is shown can be typed
         assert parse_overrides([f"{dotted}={plain(DEFAULTS[dotted])}"]) == {dotted: DEFAULTS[dotted]}
@@ -216,8 +216,8 @@ def test_whole_numbers_may_be_written_as_numbers(tmp_path: Path, written: str, n
         ("train:\n  lr: 1\n  zzzzzzzzzzzz: 2\n", "line 3: train.zzzzzzzzzzzz: unknown key"),
         ("\n\nmodle:\n  hidden: 3\n", "line 3: modle: unknown section; did you mean model?"),
         ("hidden: 3\n", "line 1: hidden: unknown section; the sections are corpus, model, train, run"),
-        ("model:\n  hidden: 3\n  cell: rnn\n  hidden: 4\n", "line 4: model.hidden: stands twice"),
-        ("model: {hidden: 3}\ntrain:\nmodel: {layers: 3}\n", "line 3: model: stands twice"),
+        ("model:\n  hidden: 3\n  cell: rnn\n  hidden: 4\n", "line 4: model.hidden: duplicate key"),
+        ("model: {hidden: 3}\ntrain:\nmodel: {layers: 3}\n", "line 3: model: duplicate section"),
         ("model:\n  hidden: !!bool maybe\n", "line 2: model.hidden: the value cannot be read"),
         ("model:\n  hidden: !!int ''\n", "line 2: model.hidden: the value cannot be read"),
         ("model:\n  hidden: !!timestamp foo\n", "line 2: model.hidden: the value cannot be read"),
@@ -365,8 +365,8 @@ def test_an_override_can_break_what_fitted_together(tmp_path: Path) -> None:
     """Values are checked together after the overrides, not before."""
     path = write(tmp_path, "corpus:\n  normalize: nfd\n")
     with pytest.raises(ConfigError, match="bytes are taken as they are"):
-        load(path, ["corpus.unit=byte"])
-    assert load(path, ["corpus.unit=byte", "corpus.normalize=none"]).corpus.unit == "byte"
+        load(path, parse_overrides(["corpus.unit=byte"]))
+    assert load(path, parse_overrides(["corpus.unit=byte", "corpus.normalize=none"])).corpus.unit == "byte"
 
 
 @pytest.mark.parametrize("split", [(0.7, 0.1, 0.2), (0.1, 0.2, 0.7), (1 / 3, 1 / 3, 1 / 3), (1, 0, 0)])
@@ -394,7 +394,7 @@ def test_a_relative_text_is_looked_for_where_it_was_named(
     monkeypatch.chdir(tmp_path)
     paths = (found,) if isinstance(found, str) else found
     wanted = tuple(path.format(tmp_path) for path in paths)
-    assert load(Path("configs/small.yaml"), overrides).corpus.paths == wanted
+    assert load(Path("configs/small.yaml"), parse_overrides(overrides)).corpus.paths == wanted
 
 
 def test_a_configuration_of_bytes_has_a_directory_of_its_own_name(tmp_path: Path) -> None:
@@ -435,7 +435,7 @@ def test_runs_are_kept_by_the_name_of_the_file(
     tmp_path: Path, contents: str, overrides: list[str], directory: Path
 ) -> None:
     """`run.dir` is as given, relative to where one is; left out, it is the file's own name under runs."""
-    assert Path(load(write(tmp_path, contents), overrides).run.dir) == directory
+    assert Path(load(write(tmp_path, contents), parse_overrides(overrides)).run.dir) == directory
 
 
 @pytest.mark.parametrize(
@@ -459,7 +459,7 @@ def test_overrides_are_read_like_values_of_the_file(overrides: list[str], values
 def test_overrides_win_over_the_file(tmp_path: Path) -> None:
     """What `--set` says replaces what the file says, and that alone."""
     path = write(tmp_path, "model:\n  hidden: 3\n  layers: 5\n")
-    model = load(path, ["model.hidden=4"]).model
+    model = load(path, parse_overrides(["model.hidden=4"])).model
     assert (model.hidden, model.layers) == (4, 5)
 
 
@@ -503,11 +503,14 @@ def test_a_file_that_cannot_be_read_is_refused(tmp_path: Path, contents: bytes |
     assert str(caught.value) == message.format(path)
 
 
-def test_a_directory_is_not_a_configuration(tmp_path: Path) -> None:
-    """A directory in place of the file is an error that says so."""
+def test_a_directory_stands_for_the_configuration_in_it(tmp_path: Path) -> None:
+    """A run directory is its config.yaml; a directory without one is an error that names the file."""
     with pytest.raises(ConfigError) as caught:
         load(tmp_path)
-    assert str(caught.value) == f"configuration {tmp_path} cannot be read: is a directory"
+    missing = tmp_path / "config.yaml"
+    assert str(caught.value) == f"configuration {missing} cannot be read: no such file or directory"
+    missing.write_text("model:\n  hidden: 7\n")
+    assert load(tmp_path).model.hidden == 7
 
 
 @pytest.mark.parametrize("contents", ["corpus:\n  path: 보기/é.txt\n", "\ufeffcorpus:\n  path: 보기/é.txt\n"])

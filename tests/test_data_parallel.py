@@ -14,7 +14,7 @@ from charlm.training.data_parallel import reduce_shards
 
 def _without_times(value: Any) -> Any:
     """JSON without what is measured, and without the number of workers and the directory."""
-    measured = ("seconds", "chars_per_s", "threads", "dir", "sha256")
+    measured = ("seconds", "chars_per_s", "log_bytes", "threads", "dir", "sha256")
     if isinstance(value, dict):
         return {name: _without_times(item) for name, item in value.items() if name not in measured}
     return value

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from pathlib import Path
@@ -75,26 +76,40 @@ def test_a_directory_that_cannot_be_made(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="workers are forked on Linux alone")
-def test_a_worker_does_not_keep_its_makers_claim(tmp_path: Path) -> None:
-    """A forked process that outlives the one that claimed the directory does not keep others out."""
+def test_a_worker_does_not_keep_its_makers_lock(tmp_path: Path) -> None:
+    """A forked process that outlives the holder of a lock does not keep others out."""
     directory = RunDirectory(tmp_path / "run")
-    claim = directory.claim()
-    with pytest.raises(RunError, match="another charlm train is at work"):
-        directory.claim()
-    waiting, wake = os.pipe()
-    begun, begin = os.pipe()
-    child = os.fork()
-    if child == 0:
-        os.close(wake)
-        os.write(begin, b"x")
-        os.read(waiting, 1)
-        os._exit(0)
-    os.read(begun, 1)
-    claim.release()
+    with directory.lock():
+        with pytest.raises(RunError, match="another charlm train is at work"):
+            directory.lock()
+        waiting, wake = os.pipe()
+        begun, begin = os.pipe()
+        child = os.fork()
+        if child == 0:
+            os.close(wake)
+            os.write(begin, b"x")
+            os.read(waiting, 1)
+            os._exit(0)
+        os.read(begun, 1)
     try:
-        directory.claim().release()
+        directory.lock().release()
     finally:
         os.close(wake)
         os.waitpid(child, 0)
         for descriptor in (waiting, begun, begin):
             os.close(descriptor)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no such locks")
+def test_a_lock_ends_with_its_holder(tmp_path: Path) -> None:
+    """A lock that nobody holds any more, released or not, keeps nobody out."""
+    directory = RunDirectory(tmp_path / "run")
+    lock = directory.lock()
+    with pytest.raises(RunError, match="another charlm train is at work"):
+        directory.lock()
+    del lock
+    gc.collect()
+    held = directory.lock()
+    held.release()
+    held.release()
+    directory.lock().release()

@@ -12,7 +12,8 @@ from conftest import make_trainer
 from charlm.inference.score import Score
 from charlm.runs import checkpoint
 from charlm.runs.directory import RunDirectory
-from charlm.training.loop import Event, Logged, Previewed, Stopped, Updated, Validated, run
+from charlm.training.events import Event, Logged, Previewed, Stopped, Updated, Validated
+from charlm.training.loop import run
 from charlm.training.trainer import Trainer
 
 
@@ -45,7 +46,9 @@ def test_events_of_a_whole_run(tmp_path: Path) -> None:
     assert validated == [6, 12, 18, 24]
     epoch = [Logged, Validated, Logged, Validated, Previewed]
     assert _kinds(events) == [*epoch, *epoch, Stopped]
-    assert events[-1] == Stopped(finished=True)
+    assert isinstance(events[-1], Stopped)
+    assert (events[-1].finished, events[-1].step, events[-1].epoch) == (True, 24, 2.0)
+    assert events[-1].best_of == "validation"
     assert sum(isinstance(event, Updated) for event in events) == 24
 
 
@@ -103,7 +106,8 @@ def test_stopping_and_resuming_leaves_no_trace(tmp_path: Path, stop: int) -> Non
     first = make_trainer(tmp_path, **values)
     directory = _begin(tmp_path / "stopped", first)
     events = list(run(first, directory, max_steps=stop))
-    assert events[-1] == Stopped(finished=False)
+    assert isinstance(events[-1], Stopped)
+    assert not events[-1].finished
     # what a crash may leave in the log behind the checkpoint
     with directory.metrics.open("a") as log:
         log.write('{"step": 99}\n{"st')

@@ -13,7 +13,7 @@ from charlm.data.lines import Lines
 from charlm.data.units import Units
 from charlm.data.vocabulary import Vocabulary
 from charlm.inference import novelty
-from charlm.inference.novelty import lines_that_stand_in, shown_pieces, stretches_of, stretches_that_stand_in
+from charlm.inference.novelty import known_lines, known_stretches, shown_pieces, stretches_of
 
 few = st.text("ab\n가\0😀", max_size=40)
 unhurried = settings(deadline=None)  # other work may share the processor
@@ -54,7 +54,7 @@ def test_a_stretch_is_found_wherever_it_stands(
             patch.setattr(
                 novelty, "_hashes", lambda text, length: np.zeros(max(0, len(text) - length + 1), np.uint64)
             )
-        found = stretches_that_stand_in(pieces, wanted, length)
+        found = known_stretches(pieces, wanted, length)
     assert found == {stretch for stretch in wanted if stretch in text}
 
 
@@ -66,7 +66,7 @@ def test_any_characters_are_searched(text: str, made: str, piece: int) -> None:
     text += made[: len(made) // 2]
     pieces = [text[place : place + piece] for place in range(0, len(text), piece)]
     wanted = set(stretches_of(made, 3))
-    assert stretches_that_stand_in(pieces, wanted, 3) == {stretch for stretch in wanted if stretch in text}
+    assert known_stretches(pieces, wanted, 3) == {stretch for stretch in wanted if stretch in text}
 
 
 @given(cut=cut_texts(), made=few)
@@ -76,7 +76,7 @@ def test_a_line_is_found_if_it_is_one_of_the_text(cut: tuple[str, list[str]], ma
     """Found are the lines that the text has as whole lines, wherever it is cut: part of one is not one."""
     text, pieces = cut
     lines = set(made.split("\n")) - {""}
-    assert lines_that_stand_in(pieces, lines) == lines & set(text.split("\n"))
+    assert known_lines(pieces, lines) == lines & set(text.split("\n"))
 
 
 def shown(text: Ids | Lines, vocabulary: Vocabulary, block: int) -> list[str]:
@@ -114,7 +114,7 @@ def test_lines_are_shown_whole(units: Units, block: int) -> None:
     part = Lines(ids, every.places[[0, 3]], every.lengths[[0, 3]])
     assert "".join(shown(every, vocabulary, block)) == "가나\né\nabc\n각각각\n"
     assert "".join(shown(part, vocabulary, block)) == "가나\n각각각\n"
-    found = lines_that_stand_in(shown(part, vocabulary, block), {"가나", "é", "abc", "각각각", "각각"})
+    found = known_lines(shown(part, vocabulary, block), {"가나", "é", "abc", "각각각", "각각"})
     assert found == {"가나", "각각각"}
 
 
@@ -124,4 +124,4 @@ def test_unknown_units_stand_for_no_character() -> None:
     vocabulary = Vocabulary(map(ord, "ab"), units, has_unknown=True)
     pieces = shown(vocabulary.encode(units.of_text("abxab"), "text"), vocabulary, 2)
     assert "".join(pieces) == "ab\ufffdab"
-    assert stretches_that_stand_in(pieces, {"abx", "bxa", "ab\ufffd"}, 3) == {"ab\ufffd"}
+    assert known_stretches(pieces, {"abx", "bxa", "ab\ufffd"}, 3) == {"ab\ufffd"}

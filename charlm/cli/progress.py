@@ -6,6 +6,7 @@ import contextlib
 import math
 import shutil
 import sys
+import textwrap
 import time
 from typing import Any
 
@@ -23,6 +24,9 @@ _TIMED = 20
 
 _SHORT = 10.0
 """Seconds of a run that is not worth an estimate."""
+
+_PREVIEW = 76
+"""Columns of a line of a preview."""
 
 _HEADER = "   update   epoch    train  validation    bits    chars/s     left"
 
@@ -51,7 +55,7 @@ class Display:
             case Validated(step, epoch, train_loss, validation_loss, chars_per_s, is_best):
                 self._row(step, epoch, train_loss, validation_loss, chars_per_s, is_best)
             case Previewed(text):
-                self._line("\n".join(f"  | {line}" for line in printable(text).split("\n")))
+                self._line("\n".join(f"  | {line}" for line in _wrapped(printable(text))))
             case Warned(message):
                 self._line(f"Warning: {message}")
 
@@ -143,3 +147,12 @@ class Display:
 
 def _number(value: float | None) -> str:
     return "" if value is None or math.isnan(value) else f"{value:.4f}"
+
+
+def _wrapped(text: str) -> list[str]:
+    """The lines of a text, cut between words so that they fit beside the mark of a preview."""
+    return [
+        piece
+        for line in text.split("\n")
+        for piece in textwrap.wrap(line, _PREVIEW, replace_whitespace=False, drop_whitespace=False) or [""]
+    ]
