@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 import os
 import signal
@@ -18,6 +19,7 @@ import pytest
 from hypothesis import settings
 
 from charlm.arrays import Array, Ids
+from charlm.cli import main
 from charlm.config.build import build_pipeline
 from charlm.config.schema import resolve
 from charlm.data.corpus import read_corpus
@@ -140,8 +142,8 @@ Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.fixture
-def charlm(tmp_path: Path) -> Run:
-    """The real command, run in an empty directory of its own."""
+def process(tmp_path: Path) -> Run:
+    """The real command, as a process of its own in an empty directory."""
 
     def run(*arguments: str, status: int = 0, **options: Any) -> subprocess.CompletedProcess[str]:
         done = subprocess.run(
@@ -156,6 +158,40 @@ def charlm(tmp_path: Path) -> Run:
         )
         assert done.returncode == status, f"status {done.returncode}\n{done.stdout}\n{done.stderr}"
         return done
+
+    return run
+
+
+@pytest.fixture
+def charlm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """What `process` gives, from within this process: no interpreter is started, NumPy is there.
+
+    Only the streams are not those of the operating system; tests of pipes, terminals and signals
+    start a process.
+    """
+
+    def run(*arguments: str, status: int = 0, input: str = "") -> subprocess.CompletedProcess[str]:
+        stdin, stdout, stderr = (
+            io.TextIOWrapper(io.BytesIO(contents), encoding="utf-8", write_through=True)
+            for contents in (input.encode(), b"", b"")
+        )
+        found: object = 0
+        with monkeypatch.context() as patch:
+            patch.chdir(tmp_path)
+            for name, value in (
+                ("argv", ["charlm", *arguments]),
+                ("stdin", stdin),
+                ("stdout", stdout),
+                ("stderr", stderr),
+            ):
+                patch.setattr(sys, name, value)
+            try:
+                main()
+            except SystemExit as end:
+                found = end.code or 0
+        shown, told = (stream.buffer.getvalue().decode() for stream in (stdout, stderr))  # type: ignore[attr-defined]
+        assert found == status, f"status {found}\n{shown}\n{told}"
+        return subprocess.CompletedProcess(arguments, status, shown, told)
 
     return run
 

@@ -55,10 +55,10 @@ def _arrays(file: Path) -> dict[str, bytes]:
         return {name: arrays[name].tobytes() for name in arrays.files if name != "metadata"}
 
 
-def test_the_worked_example(charlm: Run) -> None:
+def test_the_worked_example(process: Run) -> None:
     """After `he`, the network of configs/hello.yaml goes on with `llo`."""
-    charlm("train", "--config", HELLO)
-    assert charlm("sample", "--prime", "he", "--greedy", "--length", "3").stdout == "hello\n"
+    process("train", "--config", HELLO)
+    assert process("sample", "--prime", "he", "--greedy", "--length", "3").stdout == "hello\n"
 
 
 def test_train_writes_a_run(charlm: Run, small: Path) -> None:
@@ -152,17 +152,17 @@ def test_a_run_is_not_overwritten_unasked(charlm: Run, small: Path) -> None:
 
 
 @pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])
-def test_resume_in_a_new_process_is_exact(charlm: Run, small: Path, cell: str) -> None:
+def test_resume_in_a_new_process_is_exact(process: Run, small: Path, cell: str) -> None:
     """40 updates equal 20, a new process, and 20 more: parameters, training state and log."""
     train = ("train", "--config", "small.yaml", "--set", f"model.cell={cell}", "--set", "model.dropout=0.2")
     train += ("--set", "train.epochs=9", "--set", "run.eval_every=0.3")
-    charlm(*train, "--out", "whole", "--max-steps", "40")
-    stopped = charlm(*train, "--out", "parts", "--max-steps", "20")
+    process(*train, "--out", "whole", "--max-steps", "40")
+    stopped = process(*train, "--out", "parts", "--max-steps", "20")
     assert (
         "stopped after update 20; to continue: charlm train --config parts/config.yaml --resume"
         in stopped.stdout
     )
-    charlm("train", "--config", "parts/config.yaml", "--resume", "--max-steps", "40")
+    process("train", "--config", "parts/config.yaml", "--resume", "--max-steps", "40")
     assert _log(small / "whole") == _log(small / "parts")
     for name in ("last.npz", "best.npz"):
         assert _arrays(small / "whole" / name) == _arrays(small / "parts" / name)
@@ -260,6 +260,7 @@ def test_a_closed_terminal_does_not_end_a_run(small: Path) -> None:
 def test_two_runs_cannot_share_a_directory(small: Path, charlm: Run) -> None:
     """A second `train` is refused while the first lives; reading is not; a killed run leaves no lock."""
     with _training(small) as process:
+        _wait_for_row(process, 12)  # after the first validation, which saves
         for how in ("--resume", "--overwrite"):
             refused = charlm("train", "--config", "small.yaml", how, status=1)
             assert "another charlm train is at work in runs/small" in refused.stderr
@@ -271,7 +272,7 @@ def test_two_runs_cannot_share_a_directory(small: Path, charlm: Run) -> None:
         charlm("train", "--config", "small.yaml", "--resume", "--max-steps", "1")
 
 
-def test_two_runs_are_alike_to_the_last_byte(small: Path, charlm: Run) -> None:
+def test_two_runs_are_alike_to_the_last_byte(small: Path, process: Run) -> None:
     """The same seed, configuration and threads give the same checkpoints, but for the times they hold."""
 
     def contents(run: str) -> dict[str, bytes]:
@@ -286,7 +287,7 @@ def test_two_runs_are_alike_to_the_last_byte(small: Path, charlm: Run) -> None:
         return arrays | {"metadata": json.dumps(metadata).encode()}
 
     for run in ("one", "two"):
-        charlm("train", "--config", "small.yaml", "--out", run, "--set", "model.dropout=0.2")
+        process("train", "--config", "small.yaml", "--out", run, "--set", "model.dropout=0.2")
     assert contents("one") == contents("two")
 
 
@@ -654,9 +655,9 @@ def test_a_small_corpus_warns(charlm: Run, small: Path) -> None:
     assert "Warning: the training split has only 9 characters: train.batch from 4 to 1" in shown
 
 
-def test_help(charlm: Run) -> None:
+def test_help(process: Run) -> None:
     """Without a command there is help and status 2; with --help every command, and status 0."""
-    assert "train" in charlm(status=2).stderr
-    shown = charlm("--help").stdout
+    assert "train" in process(status=2).stderr
+    shown = process("--help").stdout
     for command in ("train", "sample", "eval", "info"):
         assert command in shown

@@ -69,18 +69,20 @@ def test_a_corpus_of_many_files(charlm: Run, write: Any) -> None:
     assert _eval(charlm, "--split", "train")["characters"] == int(0.8 * whole) - 1
 
 
-def test_a_corpus_from_standard_input(charlm: Run, write: Any) -> None:
+def test_a_corpus_from_standard_input(process: Run, write: Any) -> None:
     """A text can be piped in, trained on, resumed with the same text, and scored."""
     write(text__txt=TEXT)
     piped = {"input": TEXT}
-    stopped = charlm("train", "--config", "small.yaml", "--corpus", "-", "--max-steps", "3", **piped).stdout
+    stopped = process("train", "--config", "small.yaml", "--corpus", "-", "--max-steps", "3", **piped).stdout
     assert stopped.endswith("--resume < TEXT\n")
-    charlm("train", "--config", "runs/small/config.yaml", "--resume", **piped)
-    refused = charlm("train", "--config", "runs/small/config.yaml", "--resume", status=1, input="other " * 90)
+    process("train", "--config", "runs/small/config.yaml", "--resume", **piped)
+    refused = process(
+        "train", "--config", "runs/small/config.yaml", "--resume", status=1, input="other " * 90
+    )
     assert "not the one that this run was trained on" in refused.stderr
-    scored = json.loads(charlm("eval", "perplexity", "--json", **piped).stdout)
+    scored = json.loads(process("eval", "perplexity", "--json", **piped).stdout)
     assert (
-        scored["nats_per_char"] == _eval(charlm, "--corpus", "text.txt", "--split", "test")["nats_per_char"]
+        scored["nats_per_char"] == _eval(process, "--corpus", "text.txt", "--split", "test")["nats_per_char"]
     )
 
 

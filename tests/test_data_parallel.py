@@ -33,7 +33,7 @@ def _contents(run: Path) -> dict[str, Any]:
     return found
 
 
-def test_1_2_and_4_workers_end_in_equal_bytes(charlm: Run, tmp_path: Path) -> None:
+def test_1_2_and_4_workers_end_in_equal_bytes(process: Run, tmp_path: Path) -> None:
     """With the same shards, any number of workers writes the same checkpoints and the same log."""
     (tmp_path / "text.txt").write_text(TEXT * 4)
     settings = {
@@ -50,7 +50,7 @@ def test_1_2_and_4_workers_end_in_equal_bytes(charlm: Run, tmp_path: Path) -> No
     (tmp_path / "run.yaml").write_text("corpus:\n  path: text.txt\n")
     sets = [f"--set={key}={value}" for key, value in settings.items()]
     for workers in (1, 2, 4):
-        charlm("train", "--config", "run.yaml", *sets, f"--set=run.threads={workers}", f"--out={workers}")
+        process("train", "--config", "run.yaml", *sets, f"--set=run.threads={workers}", f"--out={workers}")
     one, two, four = (_contents(tmp_path / str(workers)) for workers in (1, 2, 4))
     assert one == two == four
     assert len(one["log"]) > 6

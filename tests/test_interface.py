@@ -462,6 +462,7 @@ def test_training_prints_nothing_and_tells_everything(text: Path, capfd: pytest.
     assert sum(isinstance(event, Previewed) for event in between) == 3
 
 
+@pytest.mark.filterwarnings("ignore:the validation split")
 def test_warnings_of_training(text: Path) -> None:
     """What the user should know is an event, or without a listener a warning of Python."""
     text.write_text("abcabcabcabc")

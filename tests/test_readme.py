@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 from conftest import ROOT
@@ -31,6 +35,33 @@ def test_the_example_of_a_cell_is_right(capsys: pytest.CaptureFixture[str]) -> N
     exec(cell + checked, {})  # noqa: S102 -- the guide's own example
     verdicts = capsys.readouterr().out.splitlines()
     assert len([line for line in verdicts if line.endswith(" right")]) == 12 == len(verdicts)
+
+
+EXAMPLES = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+
+
+def test_the_readme_shows_the_python_interface() -> None:
+    """The examples use all that `charlm` offers: train, load, and what a model can do."""
+    shown = "".join(EXAMPLES)
+    for name in ("charlm.train(", "charlm.load(", ".metrics", ".sample(", ".score(", ".predict("):
+        assert name in shown
+
+
+@pytest.mark.parametrize("example", EXAMPLES)
+def test_the_examples_of_the_python_interface_run(example: str, tmp_path: Path) -> None:
+    """Every Python example of the README runs, beside `configs/` and `data/`, without a warning."""
+    for directory in ("configs", "data"):
+        (tmp_path / directory).symlink_to(ROOT / directory)
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", example],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.count("\n") >= example.count("print(")
 
 
 def test_every_test_that_is_named_exists() -> None:

@@ -13,7 +13,7 @@ from charlm.config import loading, schema
 from charlm.system import blas
 
 
-@click.command()
+@click.command(short_help="Measure the speed of a configuration.")
 @click.option(
     "--config",
     "config_path",

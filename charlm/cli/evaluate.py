@@ -20,7 +20,7 @@ from charlm.nn.cells import forms
 from charlm.system import blas
 
 
-@click.group(name="eval")
+@click.group(name="eval", short_help="Measure a model, and check its gradients.")
 def evaluate() -> None:
     """Measure a model: how well it predicts, and whether its gradients are right."""
 

@@ -15,7 +15,7 @@ from charlm.system import blas
 from charlm.system.files import reason
 
 
-@click.command()
+@click.command(short_help="Show what a checkpoint holds, or what is cached.")
 @checkpoint_option
 @click.option("--cache", "show_cache", is_flag=True, help="List the encoded texts that are kept instead.")
 @click.option("--clear-cache", is_flag=True, help="Remove the encoded texts that are kept.")

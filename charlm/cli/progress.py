@@ -19,8 +19,11 @@ from charlm.training.events import Event, Logged, Previewed, Started, Updated, V
 _SMOOTHING = 0.98
 """Share of the shown loss that is kept from update to update: a mean over about 50."""
 
-_TIMED = 20
-"""Updates after which the time of the whole run is estimated; the first ones are slow."""
+_SLOW = 5
+"""The first updates of a process, which are slow and not timed."""
+
+_TIMED = 25
+"""Updates after which the time of the whole run is estimated."""
 
 _SHORT = 10.0
 """Seconds of a run that is not worth an estimate."""
@@ -47,7 +50,8 @@ class Display:
         match event:
             case Started():
                 self._start(event)
-            case Updated(_, loss, chars_per_s):
+            case Updated(step, loss, chars_per_s):
+                self._estimate(step)
                 self._advance(loss, chars_per_s)
             case Logged(step, epoch, train_loss, chars_per_s):
                 if not self.is_terminal:
@@ -95,12 +99,17 @@ class Display:
                 "[{elapsed}<{remaining}{postfix}]",
             )
 
-    def _advance(self, loss: float | None, chars_per_s: float) -> None:
+    def _estimate(self, step: int) -> None:
+        """Say once how long the run takes, as soon as that is known, unless it is short."""
         self._updates += 1
-        if self._updates == _TIMED:
-            left = self._left(self._first + _TIMED)
+        if self._updates == _SLOW:
+            self._first, self._begun = step, time.perf_counter()
+        elif self._updates == _TIMED:
+            left = self._left(step)
             if left > _SHORT:
-                self._line(f"about {duration(left)} to go on this machine")
+                self._line(f"about {duration(left)} to go on this machine, validation not counted")
+
+    def _advance(self, loss: float | None, chars_per_s: float) -> None:
         if self.bar is None:
             return
         if loss is not None:
@@ -111,7 +120,7 @@ class Display:
             self.bar.update()
 
     def _left(self, step: int) -> float:
-        """Seconds to the end of the run, at the pace of all updates since it was started."""
+        """Seconds to the end of the run, at the pace of all timed updates and what came between them."""
         done = step - self._first
         return (time.perf_counter() - self._begun) / max(1, done) * (self._planned - step)
 

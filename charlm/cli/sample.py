@@ -22,7 +22,7 @@ _LINES = 10
 """Lines that a model of lines generates unless told otherwise."""
 
 
-@click.command()
+@click.command(short_help="Generate text with a trained model.")
 @checkpoint_option
 @click.option("--prime", metavar="TEXT", help="Text to continue; printed first.")
 @click.option(
