@@ -84,7 +84,7 @@ def shown(text: Ids | Lines, vocabulary: Vocabulary, block: int) -> list[str]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(lines_module, "_BLOCK", block)
         patch.setattr(lines_module, "_GROUP", block)
-            return list(shown_pieces(text, vocabulary))
+        return list(shown_pieces(StreamText(text) if isinstance(text, np.ndarray) else text, vocabulary))
 
 
 @pytest.mark.parametrize("units", [Units(), Units("char", "nfd"), Units("byte")], ids=["char", "nfd", "byte"])
