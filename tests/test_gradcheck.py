@@ -23,8 +23,10 @@ def test_tolerance_is_the_promised_one() -> None:
     assert TOLERANCE <= 1e-6
 
 
-@pytest.mark.parametrize(("dropout", "mask"), [(0.0, "window"), (0.3, "window"), (0.3, "step")])
-@pytest.mark.parametrize("layers", [1, 2, 3])
+@pytest.mark.parametrize(
+    ("layers", "dropout", "mask"),
+    [(1, 0.0, "window"), (2, 0.0, "window"), (3, 0.0, "window"), (2, 0.3, "window"), (2, 0.3, "step")],
+)
 @pytest.mark.parametrize("form", FORMS)
 def test_every_gradient_is_right(form: str, layers: int, dropout: float, mask: str) -> None:
     """Every entry of every parameter and of the carried state agrees with central differences."""
@@ -37,7 +39,7 @@ def test_every_gradient_is_right(form: str, layers: int, dropout: float, mask: s
         assert check.right, f"{check.name}: {check.worst:.1e}"
 
 
-@pytest.mark.parametrize(("dropout", "mask"), [(0.0, "window"), (0.3, "window"), (0.3, "step")])
+@pytest.mark.parametrize(("dropout", "mask"), [(0.0, "window"), (0.3, "step")])
 @pytest.mark.parametrize("form", FORMS)
 def test_gradients_are_right_where_training_runs(
     form: str, dropout: float, mask: str, geometry: Geometry
@@ -87,11 +89,18 @@ def _names(form: str) -> list[str]:
     return [*model.shapes(), *states]
 
 
-@pytest.mark.parametrize("entry", [None, 1.0, 0.5])
 @pytest.mark.parametrize(("form", "name"), [(form, name) for form in FORMS for name in _names(form)])
-def test_an_error_of_a_thousandth_is_found_and_named(form: str, name: str, entry: float | None) -> None:
-    """A gradient that is wrong by 0.1 %, as a whole or in one entry, is reported, and no other is."""
-    checks = check_model(_broken(form, name, entry), "orthogonal", seed=1, entries=ALL)
+def test_an_error_of_a_thousandth_is_found_and_named(form: str, name: str) -> None:
+    """A gradient that is wrong by 0.1 % is reported, and no other is."""
+    checks = check_model(_broken(form, name, None), "orthogonal", seed=1, entries=3)
+    assert [check.name for check in checks if not check.right] == [name]
+
+
+@pytest.mark.parametrize("entry", [1.0, 0.5])
+@pytest.mark.parametrize("name", _names("lstm"))
+def test_an_error_in_one_entry_is_found_and_named(name: str, entry: float) -> None:
+    """A gradient one entry of which is wrong by 0.1 % is reported, and no other is."""
+    checks = check_model(_broken("lstm", name, entry), "orthogonal", seed=1, entries=ALL)
     assert [check.name for check in checks if not check.right] == [name]
 
 

@@ -40,7 +40,7 @@ def test_a_name_is_given_once() -> None:
 def test_its_gradients_are_checked(geometry: str, dropout: float, mask: str) -> None:
     """The check of all cells covers it, its own parameter included."""
     test_gradcheck.test_gradients_are_right_where_training_runs("leaky", dropout, mask, GEOMETRIES[geometry])
-    test_gradcheck.test_an_error_of_a_thousandth_is_found_and_named("leaky", "layers.1.leak", None)
+    test_gradcheck.test_an_error_of_a_thousandth_is_found_and_named("leaky", "layers.1.leak")
 
 
 def test_it_keeps_the_promises_of_all_cells() -> None:
