@@ -19,6 +19,8 @@ import numpy as np
 import pytest
 from conftest import ROOT, TEXT, Run
 
+from charlm.cli import progress
+
 HELLO = str(ROOT / "configs" / "hello.yaml")
 
 SMALL = """\
@@ -96,10 +98,10 @@ def test_output_to_a_pipe_is_plain(charlm: Run, small: Path) -> None:
 
 
 def test_output_to_a_terminal_shows_a_bar(small: Path) -> None:
-    """On a terminal there is a bar with loss, bits, speed and time left, and the same validation lines."""
+    """On a terminal there is a bar with loss, speed and time left, the same table, and no other bar."""
     master, slave = pty.openpty()
     with subprocess.Popen(
-        [sys.executable, "-m", "charlm", "train", "--config", "small.yaml", "--set", "train.epochs=30"],
+        [sys.executable, "-m", "charlm", "train", "--config", "small.yaml", "--set", "train.epochs=300"],
         cwd=small,
         stdin=slave,
         stdout=slave,
@@ -119,9 +121,10 @@ def test_output_to_a_terminal_shows_a_bar(small: Path) -> None:
     assert process.returncode == 0
     assert "\r" in text
     assert "%|" in text
-    assert "bits/char" in text
+    assert " nats, " in text
     assert "chars/s]" in text
-    assert "validation" in text
+    assert "   update   epoch    train  validation    bits    chars/s     left" in text
+    assert "encoding" not in text, "the text has been read before training begins"
 
 
 def test_dotted_overrides_and_options(charlm: Run, small: Path) -> None:
@@ -661,3 +664,13 @@ def test_help(process: Run) -> None:
     shown = process("--help").stdout
     for command in ("train", "sample", "eval", "info"):
         assert command in shown
+
+
+def test_wide_characters_of_a_preview_fit_a_terminal() -> None:
+    """Previews are cut after blanks to 80 columns, of which a Korean syllable takes two; nothing is lost."""
+    for text in ("가나다 라마바사 " * 30, "가" * 100, "abc def " * 30, "", "a\n\nb" * 3):
+        lines = progress._wrapped(text)
+        assert "".join(lines) == text.replace("\n", "")
+        columns = [sum(2 if "가" <= c <= "힣" else 1 for c in line) for line in lines]
+        assert max(columns) <= 76
+        assert all(line.endswith(" ") for line in lines[:-1]) or " " not in text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import sys
@@ -11,7 +12,7 @@ from typing import Any
 import click
 
 from charlm.cli.options import checkpoint_option, json_option, set_option
-from charlm.cli.reading import corpus_option, reading_bar, warn
+from charlm.cli.reading import ReadingBar, corpus_option, warn
 from charlm.cli.show import shown_path, shown_paths
 from charlm.config import loading, schema
 from charlm.config.loading import with_encoding, with_path
@@ -62,8 +63,8 @@ def perplexity(
     settings = loaded.config.corpus
     if corpus is not None:
         settings = with_encoding(with_path(settings, corpus), encoding)
-    with reading_bar() as progress:
-        found = evaluated(loaded, settings, corpus is None, split, window, threads, progress)
+    with contextlib.closing(ReadingBar()) as bar:
+        found = evaluated(loaded, settings, corpus is None, split, window, threads, bar.advance)
     warn(found.warnings)
     result, per_byte, per_character = found.score, found.bits_per_byte, found.bits_per_original_char
     if as_json:

@@ -6,8 +6,9 @@ import contextlib
 import math
 import shutil
 import sys
-import textwrap
 import time
+import unicodedata
+from itertools import accumulate
 from typing import Any
 
 import click
@@ -159,9 +160,19 @@ def _number(value: float | None) -> str:
 
 
 def _wrapped(text: str) -> list[str]:
-    """The lines of a text, cut between words so that they fit beside the mark of a preview."""
-    return [
-        piece
-        for line in text.split("\n")
-        for piece in textwrap.wrap(line, _PREVIEW, replace_whitespace=False, drop_whitespace=False) or [""]
-    ]
+    """The lines of a text, cut after a blank where possible so that they fit beside a preview's mark."""
+    lines = []
+    for line in text.split("\n"):
+        rest = line
+        while (fits := _fitting(rest)) < len(rest):
+            blank = rest.rfind(" ", 0, fits) + 1
+            lines.append(rest[: blank or fits])
+            rest = rest[blank or fits :]
+        lines.append(rest)
+    return lines
+
+
+def _fitting(line: str) -> int:
+    """How many characters of a line fit; those of East Asian scripts take two columns."""
+    columns = accumulate(2 if unicodedata.east_asian_width(character) in "WF" else 1 for character in line)
+    return sum(column <= _PREVIEW for column in columns)

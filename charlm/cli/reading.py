@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable
+from typing import Any
 
 import click
-
-if TYPE_CHECKING:
-    from charlm.data.corpus import Progress
 
 corpus_option = click.option(
     "--corpus",
@@ -24,22 +20,15 @@ def warn(messages: Iterable[str]) -> None:
         click.echo(f"Warning: {message}", err=True)
 
 
-@contextmanager
-def reading_bar() -> Iterator[Progress]:
-    """What is told how far reading is, and shows it on a terminal if it takes more than a moment."""
-    bar = _Bar()
-    try:
-        yield bar.advance
-    finally:
-        bar.close()
+class ReadingBar:
+    """Shows on a terminal how far reading a text is, if that takes more than a moment."""
 
-
-class _Bar:
     def __init__(self) -> None:
         self.size, self.what = 0, ""
         self.bar: Any = None
 
     def advance(self, what: str, size: int) -> None:
+        """See `charlm.data.corpus.Progress`."""
         from tqdm import tqdm
 
         if what == "total":

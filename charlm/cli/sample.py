@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Iterator
 from itertools import chain
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from charlm.cli.options import checkpoint_option
-from charlm.cli.reading import reading_bar, warn
+from charlm.cli.reading import ReadingBar, warn
 from charlm.config.loading import with_encoding
 from charlm.errors import CharlmError
 from charlm.system import blas
@@ -165,8 +166,8 @@ def _compare(loaded: Checkpoint, texts: list[str]) -> None:
     from charlm.inference.novelty import STRETCH, compare
 
     try:
-        with reading_bar() as progress:
-            found = compare(loaded, texts, progress)
+        with contextlib.closing(ReadingBar()) as bar:
+            found = compare(loaded, texts, bar.advance)
     except CharlmError as error:
         warn([f"nothing to compare with: {error}"])
         return

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import click
 
 from charlm.cli.options import set_option
-from charlm.cli.reading import corpus_option, reading_bar
+from charlm.cli.reading import ReadingBar, corpus_option
 from charlm.cli.show import duration, losses
 from charlm.config import loading, schema
 from charlm.config.schema import Config
@@ -93,15 +93,17 @@ def train(
 
     display, started, stopped = Display(), [], []
 
-    def on_event(event: Event) -> None:
-        display.show(event)
-        if isinstance(event, Started):
-            started.append(event)
-        elif isinstance(event, Stopped):
-            stopped.append(event)
+    with contextlib.closing(display), _signals() as received, contextlib.closing(ReadingBar()) as bar:
 
-    with contextlib.closing(display), _signals() as received, reading_bar() as progress:
-        session.train(config, resume, overwrite, on_event, lambda: bool(received()), max_steps, progress)
+        def on_event(event: Event) -> None:
+            if isinstance(event, Started):
+                bar.close()  # the text has been read
+                started.append(event)
+            elif isinstance(event, Stopped):
+                stopped.append(event)
+            display.show(event)
+
+        session.train(config, resume, overwrite, on_event, lambda: bool(received()), max_steps, bar.advance)
     _finish(started[0], stopped[0], received())
 
 
