@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from charlm.cli.options import json_option, set_option
+from charlm.cli.reading import warn
 from charlm.cli.show import shown_paths
 from charlm.config import loading, schema
 from charlm.system import blas
@@ -87,6 +88,9 @@ def bench(
         "epoch_seconds": epoch,
         "run_seconds": epoch * train.epochs if epoch else None,
     }
+    told = blas.warning()
+    if told:
+        warn([told])
     if as_json:
         click.echo(json.dumps(values))
         return
