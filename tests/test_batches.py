@@ -9,15 +9,15 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from charlm.arrays import Ids
-from charlm.data.batches import LineBatches, Streams, batches_of, fit, fit_lines
+from charlm.data.batches import LineBatches, Streams, fit, fit_lines
 from charlm.data.lines import Lines, StreamText
 
-unhurried = settings(deadline=None, max_examples=200)  # other work may share the processor
+unhurried = settings(deadline=None, max_examples=60)  # other work may share the processor
 
 
 @dataclass(frozen=True)
 class Epoch:
-    """Every window of an epoch, with the ids turned back into places of the text."""
+    """Every window of an epoch, with the ids turned back into positions in the text."""
 
     size: int
     seq_len: int
@@ -41,7 +41,7 @@ def read(size: int, batch: int, seq_len: int) -> Epoch:
     return Epoch(size, seq_len, [place[x] for x, _, _ in windows], [place[y] for _, y, _ in windows])
 
 
-# text, streams, window: what a floor or a ceiling gets wrong; all shard_slices, none does, one of each
+# text, streams, window: what a floor or a ceiling gets wrong; everything divides, nothing does, one of each
 CORNERS = [(2, 1, 1), (101, 10, 5), (101, 10, 7), (100, 10, 3), (12, 11, 4), (8, 5, 1), (105, 1, 50)]
 
 
@@ -188,7 +188,7 @@ def test_fit_leaves_alone_what_fits(batch: int, seq_len: int) -> None:
 
 @dataclass(frozen=True)
 class LineEpochs:
-    """Some epochs of lines, the ids turned back into places of the text."""
+    """Some epochs of lines, the ids turned back into positions in the text."""
 
     lines: Lines
     asked: int
@@ -198,6 +198,10 @@ class LineEpochs:
     """By epoch, then by batch, the windows: inputs, targets and what is mask of them."""
 
 
+def _batches(lines: Lines, batch: int, seq_len: int, seed: int = 1) -> LineBatches:
+    return lines.batches(batch, seq_len, seed)[0]
+
+
 def read_lines(lengths: list[int], batch: int, seq_len: int, share: float, epochs: int = 2) -> LineEpochs:
     """Read epochs of some of the lines of a text; its ids are all different, in mixed order."""
     text = np.ones(1 + sum(lengths), np.uint8)
@@ -205,7 +209,7 @@ def read_lines(lengths: list[int], batch: int, seq_len: int, share: float, epoch
     lines = Lines.of(text, 0).split((share, 1 - share, 0.0))[0]
     ids = np.random.default_rng(len(text)).permutation(len(text))
     place = np.argsort(ids)
-    batches = LineBatches(Lines(ids, lines.starts, lines.lengths), batch, seq_len, 3)
+    batches = _batches(Lines(ids, lines.starts, lines.lengths), batch, seq_len, 3)
     read: list[list[list[tuple[Ids, Ids, Ids]]]] = []
     for step in range(epochs * batches.windows):
         x, y, padding = batches.window(step)
@@ -319,11 +323,11 @@ def _some_lines(count: int = 60) -> Lines:
 def test_the_order_is_new_every_epoch_and_follows_from_seed_and_step() -> None:
     """Epochs and seeds differ in who meets whom; a step asked for out of turn is the same step."""
     lines = _some_lines()
-    batches = LineBatches(lines, 6, 10, seed=1)
+    batches = _batches(lines, 6, 10, seed=1)
     first, second = _seen(batches, range(10)), _seen(batches, range(10, 20))
     assert {frozenset(w[0]) for w in first} != {frozenset(w[0]) for w in second}
-    assert _seen(LineBatches(lines, 6, 10, seed=2), range(10)) != first
-    again = LineBatches(lines, 6, 10, seed=1)
+    assert _seen(_batches(lines, 6, 10, seed=2), range(10)) != first
+    again = _batches(lines, 6, 10, seed=1)
     assert _seen(again, range(17, 20)) == second[7:]
     assert _seen(again, range(3, 10)) == first[3:]
 
@@ -340,15 +344,15 @@ def test_batches_of_different_lengths_are_mixed() -> None:
 def test_windows_of_lines_keep_the_type_of_ids(kind: type[np.unsignedinteger]) -> None:
     """The ids of a window are of the text's own small type, padding included."""
     text = np.array([0, 1, 0, 1, 1, 0], kind)
-    x, y, mask = LineBatches(Lines.of(text, 0), 2, 9, 1).window(0)
+    x, y, mask = _batches(Lines.of(text, 0), 2, 9).window(0)
     assert mask is not None
     assert {x.dtype, y.dtype} == {np.dtype(kind)}
     assert set(np.concatenate([x, y]).ravel().tolist()) <= {0, 1}
 
 
 def test_lines_of_one_length_have_no_padding() -> None:
-    """Where nothing is padding there is no mask to record_validation."""
-    batches = LineBatches(_some_lines(), 6, 10, 1)
+    """Where nothing is padding there is no mask."""
+    batches = _batches(_some_lines(), 6, 10)
     assert all(batches.window(step).mask is None for step in range(batches.windows))
 
 
@@ -365,11 +369,11 @@ def test_a_batch_has_no_more_lines_than_there_are(
 ) -> None:
     """The batch shrinks to the number of lines, with a warning; the window without one."""
     assert fit_lines(lines, batch) == (fitted, warning)
-    batches, told = batches_of(_some_lines(lines), batch, 50, 1)
+    batches, told = _some_lines(lines).batches(batch, 50, 1)
     assert (batches.batch, batches.seq_len, told) == (fitted, 4, warning)
 
 
-def test_one_text_is_read_in_streams() -> None:
-    """A text that is not lines gives streams, fitted as ever, and the seed changes nothing."""
+def test_a_stream_is_read_in_streams() -> None:
+    """A text that is not lines gives fitted streams."""
     text = np.arange(5)
-    assert batches_of(StreamText(text), 1, 50, 1) == (Streams(text, 1, 4), fit(5, 1, 50)[2])
+    assert StreamText(text).batches(1, 50, 1) == (Streams(text, 1, 4), fit(5, 1, 50)[2])

@@ -1,18 +1,17 @@
 """Batches: the order in which truncated BPTT reads a text, or lines, window by window.
 
 One text is cut into `B` contiguous streams that are read side by side, and these into windows of
-`T` steps that follow one another, so that each window begins where the last one of the same
-stream ended and the carried state fits.
+`T` steps that follow one another: each window begins where the previous one of its stream
+ended, so that the state can be carried.
 
-Every character is trained on in every epoch. A text of `N` characters has `M = N - 1` to predict;
-where `B` does not shard_slices `M`, the streams are `S = ceil(M / B)` long and neighbours overlap by one
-character rather than leave a remainder out. Where `T` does not shard_slices `S`, all windows are made
-alike, `T` or some steps fewer each, rather than `T` with a short one at the end, whose gradient
-would be the noisiest and count as much as the others.
+Every character is trained on in every epoch. A text of `N` characters has `M = N - 1` targets.
+Streams are `S = ceil(M / B)` steps long; if `B` does not divide `M`, some neighbours overlap by one
+character, and no remainder is left out. If `T` does not divide `S`, windows are made equally long,
+to within one step: a short window at the end would have the noisiest gradient and the same weight.
 
-Lines are streams of their own, of different lengths, `B` side by side until the longest of them
-ends; the steps by which the others are shorter are padding, which is neither trained on nor
-counted. So that there is little of it, batches are made of lines of like lengths.
+Lines are streams of their own with different lengths, `B` side by side until the longest ends.
+The steps by which the others are shorter are padding, which is neither trained on nor counted. To
+keep padding small, a batch holds lines of similar lengths.
 """
 
 from __future__ import annotations
@@ -25,7 +24,6 @@ import numpy as np
 import numpy.typing as npt
 
 from charlm.arrays import Ids
-from charlm.data.lines import Lines, Text
 
 
 class Window(NamedTuple):
@@ -42,8 +40,8 @@ class Window(NamedTuple):
 class Batches(Protocol):
     """`B` streams side by side, window by window.
 
-    `step` counts the updates of the whole run, from 0: everything follows from it, so that a run
-    that goes on in the middle of an epoch, and every worker, reads what it would have read.
+    `step` counts the updates of the whole run, from 0, and determines everything, so that a run
+    resumed in the middle of an epoch, and every worker, reads the same windows.
     """
 
     @property
@@ -68,7 +66,7 @@ class Batches(Protocol):
         """Targets of one window, padding not counted."""
 
     def resets_state(self, step: int) -> bool:
-        """Whether all streams begin with this window, from a zero state; else all go on."""
+        """Whether all streams start at this window, from a zero state; else all continue."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +92,7 @@ class Streams:
 
     def window_length(self, step: int) -> int:
         """T of one window."""
-        first, stop = self._span(step)
+        first, stop = self._bounds(step)
         return stop - first
 
     def characters(self, step: int) -> int:
@@ -105,13 +103,13 @@ class Streams:
         """At the first window of an epoch."""
         return step % self.windows == 0
 
-    def _span(self, step: int) -> tuple[int, int]:
-        """The steps of a stream at which one window begins and ends."""
-        return _cut(self.length, self.windows, step % self.windows)
+    def _bounds(self, step: int) -> tuple[int, int]:
+        """First step of one window in its stream, and the one after its last."""
+        return _span(self.length, self.windows, step % self.windows)
 
     def window(self, step: int) -> Window:
         """Inputs and targets; nothing is padding."""
-        first, stop = self._span(step)
+        first, stop = self._bounds(step)
         # stream b starts at floor(b M / B); the last one then ends exactly at the end of the text
         starts = np.arange(self.batch) * (len(self.ids) - 1) // self.batch
         index = starts[None, :] + np.arange(first, stop)[:, None]  # [T, B]
@@ -119,7 +117,7 @@ class Streams:
 
 
 _MOST_PADDING = 0.5
-"""Share of padding in the steps of all lines above which there is a warning."""
+"""Fraction of padding above which there is a warning."""
 
 
 @dataclass(frozen=True)
@@ -128,50 +126,55 @@ class _Order:
 
     epoch: int
     lines: Ids
-    """`[L]`, numbers of the lines from the shortest to the longest, those of one length mixed."""
+    """`[L]`, numbers of the lines from the shortest to the longest, shuffled within a length."""
     batches: Ids
-    """`[K]`, numbers of the batches as they are read, mixed."""
+    """`[K]`, numbers of the batches in the order of reading, shuffled."""
     starts: Ids
-    """`[K]`, the window of the epoch at which each of them begins."""
+    """`[K]`, the first window of each of them in the epoch."""
 
 
 class LineBatches:
     """Lines in batches of at most `batch`, each in windows of at most `seq_len` steps.
 
-    Every line is trained on once an epoch. From the shortest to the longest they are cut into `K`
-    batches, which differ by one line at most; the row that then lacks a line is padding. Which
-    lines of one length meet, and the order of the batches, are drawn anew every epoch; lengths of
-    batches, and so the number of windows, are always the same.
+    Every line is trained on once an epoch. Sorted by length, they are cut into `K` batches whose
+    sizes differ by one line at most; a row without a line is padding. The order of lines of the
+    same length and the order of batches are drawn anew every epoch. The lengths of batches, and so
+    the number of windows, stay the same.
 
     Attributes
     ----------
     batch
-        B: as many rows as the largest batch has lines.
+        B: lines of the largest batch.
     seq_len
-        The largest T; never more than the longest line has.
+        The largest T; at most the length of the longest line.
     """
 
-    def __init__(self, lines: Lines, batch: int, seq_len: int, seed: int) -> None:
-        """`lines` one at least; `seed` that of the run."""
-        self.lines, self.seed = lines, seed
-        K = math.ceil(len(lines) / batch)
-        self._edges = np.arange(K + 1) * len(lines) // K
-        self.batch = math.ceil(len(lines) / K)
-        # of batch k [K]: the last of its lines is the longest
-        self._longest = np.sort(lines.lengths)[self._edges[1:] - 1].astype(np.int64)
+    def __init__(self, ids: Ids, starts: Ids, lengths: Ids, batch: int, seq_len: int, seed: int) -> None:
+        """`starts` and `lengths` `[L]` of the lines in `ids [N]`, L ≥ 1; `seed` is that of the run.
+
+        A line has its first target at its start, and its first input one before.
+        """
+        self.ids, self.starts, self.lengths, self.seed = ids, starts, lengths, seed
+        L = len(lengths)
+        K = math.ceil(L / batch)
+        self._edges = np.arange(K + 1) * L // K
+        self.batch = math.ceil(L / K)
+        # of each batch [K]: its last line is the longest
+        self._longest = np.sort(lengths)[self._edges[1:] - 1].astype(np.int64)
         self.seq_len = min(seq_len, int(self._longest[-1]))
         self._counts = -(-self._longest // self.seq_len)  # windows of batch k [K]
         self.windows = int(self._counts.sum())
         self._order = self._draw(0)
 
     def warning(self) -> str | None:
-        """What to say if most of the work is for padding, as where one line is far longer than all others."""
-        padding = 1 - self.lines.targets / int(self._longest.sum() * self.batch)
+        """What to tell the user if most of the steps are padding, as beside one very long line."""
+        targets = int(self.lengths.sum(dtype=np.int64))
+        padding = 1 - targets / int(self._longest.sum() * self.batch)
         if padding <= _MOST_PADDING:
             return None
         return (
             f"{100 * padding:.0f} % of the work is padding beside long lines: the longest has "
-            f"{self._longest[-1]:,} characters, the average {self.lines.targets / len(self.lines):,.0f}"
+            f"{self._longest[-1]:,} characters, the average {targets / len(self.lengths):,.0f}"
         )
 
     def window_length(self, step: int) -> int:
@@ -182,7 +185,7 @@ class LineBatches:
     def characters(self, step: int) -> int:
         """Targets of one window, padding not counted."""
         chosen, first, stop = self._find(step)
-        return int(np.clip(self.lines.lengths[chosen], first, stop).sum(dtype=np.int64)) - first * len(chosen)
+        return int(np.clip(self.lengths[chosen], first, stop).sum(dtype=np.int64)) - first * len(chosen)
 
     def resets_state(self, step: int) -> bool:
         """At the first window of a batch."""
@@ -191,60 +194,46 @@ class LineBatches:
     def window(self, step: int) -> Window:
         """Inputs and targets: a line's first input is the line break before it."""
         chosen, first, stop = self._find(step)
-        # a row that lacks a line is a line of no length
+        # a row without a line has the length 0
         starts, lengths = np.ones(self.batch, np.int64), np.zeros(self.batch, np.int64)
-        starts[: len(chosen)], lengths[: len(chosen)] = self.lines.starts[chosen], self.lines.lengths[chosen]
+        starts[: len(chosen)], lengths[: len(chosen)] = self.starts[chosen], self.lengths[chosen]
         reached = np.arange(first, stop)[:, None]
         mask = reached < lengths  # [T, B]
         # padding repeats the line's last step: any ids would do
         targets = starts + np.minimum(reached, np.maximum(lengths - 1, 0))
-        ids = self.lines.ids
-        return Window(ids[targets - 1], ids[targets], None if mask.all() else mask)
+        return Window(self.ids[targets - 1], self.ids[targets], None if mask.all() else mask)
 
     def _find(self, step: int) -> tuple[Ids, int, int]:
-        """Numbers of the lines of one window `[≤ B]`, and their steps at which it begins and ends."""
+        """Numbers of the lines of one window `[≤ B]`, its first step in them, and the one after its last."""
         epoch, number = divmod(step, self.windows)
         order = self._order
         if order.epoch != epoch:
             order = self._order = self._draw(epoch)
         turn = np.searchsorted(order.starts, number, side="right") - 1
         k = order.batches[turn]
-        first, stop = _cut(int(self._longest[k]), int(self._counts[k]), number - int(order.starts[turn]))
+        first, stop = _span(int(self._longest[k]), int(self._counts[k]), number - int(order.starts[turn]))
         return order.lines[self._edges[k] : self._edges[k + 1]], first, stop
 
     def _draw(self, epoch: int) -> _Order:
         # the trainer's own generators are children 0 and 1 of the same seed
         rng = np.random.default_rng(np.random.SeedSequence(self.seed, spawn_key=(2, epoch)))
-        lines, batches = rng.permutation(len(self.lines)), rng.permutation(len(self._counts))
-        lines = lines[np.argsort(self.lines.lengths[lines], kind="stable")]
+        lines, batches = rng.permutation(len(self.lengths)), rng.permutation(len(self._counts))
+        lines = lines[np.argsort(self.lengths[lines], kind="stable")]
         counts = self._counts[batches]
         return _Order(epoch, lines, batches, np.cumsum(counts) - counts)
 
 
-def _cut(length: int, windows: int, number: int) -> tuple[int, int]:
-    """First step of a window, and the one after its last, where `windows` of them are alike."""
+def _span(length: int, windows: int, number: int) -> tuple[int, int]:
+    """First step of one of `windows` equal windows, and the one after its last."""
     return number * length // windows, (number + 1) * length // windows
-
-
-def batches_of(text: Text, batch: int, seq_len: int, seed: int) -> tuple[Batches, str | None]:
-    """The batches of a training text, and a warning if it is too small for batch or window.
-
-    `seed`, that of the run, is for the order of lines; one text is read in its own.
-    """
-    if isinstance(text, Lines):
-        batch, warning = fit_lines(len(text), batch)
-        batches = LineBatches(text, batch, seq_len, seed)
-        return batches, warning or batches.warning()
-    batch, seq_len, warning = fit(len(text), batch, seq_len)
-    return Streams(text.ids, batch, seq_len), warning
 
 
 def fit(characters: int, batch: int, seq_len: int) -> tuple[int, int, str | None]:
     """Shrink the batch and the window to a text that is too small for them.
 
-    Every stream is to hold a whole window: the batch shrinks first, to as many windows as there
-    are, and if there is not even one, the window to the text. Returns batch, window, and a
-    warning if either shrank.
+    Every stream holds at least one whole window. The batch shrinks first, to the number of whole
+    windows in the text; if there is none, the window shrinks to the text. Returns batch, window,
+    and a warning if either shrank.
     """
     targets = characters - 1
     fitted_len = min(seq_len, targets)
@@ -262,14 +251,14 @@ def fit(characters: int, batch: int, seq_len: int) -> tuple[int, int, str | None
     return (
         fitted_batch,
         fitted_len,
-        (f"the training split has only {characters} characters: {' and '.join(shrunk)}"),
+        f"the training split has only {characters} characters: {' and '.join(shrunk)}",
     )
 
 
 def fit_lines(lines: int, batch: int) -> tuple[int, str | None]:
-    """Shrink the batch to as many lines as there are; returns it, and a warning if it shrank.
+    """Shrink the batch to the number of lines; returns it, and a warning if it shrank.
 
-    Lines shorter than the window are what is to be expected, and shrink it without a word.
+    Lines shorter than the window are normal and shrink it without a warning.
     """
     if batch <= lines:
         return batch, None

@@ -54,13 +54,10 @@ class Corpus:
 
         Of a text, contiguous and in this order, nothing left out; of lines, each in one of them.
         """
-        if isinstance(self.whole, Lines):
-            return self._lines[SPLITS.index(name)]
-        start, stop = self.edges(name)
-        return StreamText(self.ids[start:stop])
+        return self._parts[SPLITS.index(name)]
 
     def edges(self, name: str) -> tuple[int, int]:
-        """Where a part of a text that is not by lines begins and ends."""
+        """Index of the first unit of a part of a stream, and the one after its last."""
         number = SPLITS.index(name)
         edges = boundaries(len(self.ids), self.split)
         return edges[number], edges[number + 1]
@@ -70,8 +67,8 @@ class Corpus:
         return self.part(name).targets > 0
 
     @functools.cached_property
-    def _lines(self) -> tuple[Lines, Lines, Lines]:
-        return Lines.of(self.ids, int(self.ids[0])).split(self.split)
+    def _parts(self) -> tuple[Text, Text, Text]:
+        return self.whole.split(self.split)
 
 
 def text_of(ids: Ids, by_line: bool) -> Text:

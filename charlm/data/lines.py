@@ -1,8 +1,7 @@
 """The two kinds of text: one stream that is read from end to end, or lines.
 
-In lines each is an example of its own, such as a name or a word. The line break is the unit that
-begins and ends them all: the model reads the one before a line as its first input, and is to
-predict the line's own as its last target.
+Each line is an example of its own, such as a name or a word. A line break comes before it and
+ends it: the one before is the line's first input, its own is the last target.
 """
 
 from __future__ import annotations
@@ -15,6 +14,7 @@ from itertools import pairwise
 import numpy as np
 
 from charlm.arrays import Ids
+from charlm.data.batches import Batches, LineBatches, Streams, fit, fit_lines
 
 _BLOCK = 1 << 20
 """Units processed at a time: a text may be a memory map larger than the memory."""
@@ -33,7 +33,7 @@ class Text(ABC):
     """
 
     ids: Ids
-    """The units `[N]` in which the examples are."""
+    """Units `[N]` that contain the examples."""
 
     @property
     @abstractmethod
@@ -43,7 +43,7 @@ class Text(ABC):
     @property
     @abstractmethod
     def lines(self) -> int | None:
-        """How many lines there are; None for a text that is not one of lines."""
+        """How many lines there are; None for a stream."""
 
     @abstractmethod
     def __len__(self) -> int:
@@ -51,26 +51,37 @@ class Text(ABC):
 
     @abstractmethod
     def examples(self) -> tuple[Ids, Ids]:
-        """Of each example `[K]` the index of its first input in `ids`, and how many targets follow it."""
+        """Index in `ids` of the first input of each example `[K]`, and its number of targets `[K]`."""
 
     @abstractmethod
     def blocks(self) -> Iterator[Ids]:
-        """The units in pieces: of lines whole ones, one after the other."""
+        """The units in pieces; a line is never cut."""
 
     @abstractmethod
     def target_blocks(self) -> Iterator[Ids]:
         """The units that are predicted, in pieces."""
 
+    @abstractmethod
+    def split(self, shares: tuple[float, float, float]) -> tuple[Text, Text, Text]:
+        """Training, validation and test, of sizes proportional to `shares`; nothing is left out."""
+
+    @abstractmethod
+    def batches(self, batch: int, seq_len: int, seed: int) -> tuple[Batches, str | None]:
+        """The order in which it is trained on; and a warning if it is too small for batch or window.
+
+        `seed` is that of the run, for the order of lines. There must be something to predict.
+        """
+
 
 @dataclass(frozen=True)
 class StreamText(Text):
-    """One text `[N]` that is read from end to end: one example."""
+    """A text `[N]` that is read from end to end: one example."""
 
     ids: Ids
 
     @property
     def targets(self) -> int:
-        """All units but the first, which nothing comes before."""
+        """All units but the first, which has no input before it."""
         return max(0, len(self.ids) - 1)
 
     @property
@@ -95,17 +106,28 @@ class StreamText(Text):
         """See `Text.target_blocks`."""
         return StreamText(self.ids[1:]).blocks()
 
+    def split(self, shares: tuple[float, float, float]) -> tuple[StreamText, StreamText, StreamText]:
+        """See `Text.split`: contiguous, in this order."""
+        edges = boundaries(len(self), shares)
+        train, validation, test = (StreamText(self.ids[start:stop]) for start, stop in pairwise(edges))
+        return train, validation, test
+
+    def batches(self, batch: int, seq_len: int, seed: int) -> tuple[Streams, str | None]:
+        """See `Text.batches`: streams side by side."""
+        batch, seq_len, warning = fit(len(self), batch, seq_len)
+        return Streams(self.ids, batch, seq_len), warning
+
 
 @dataclass(frozen=True)
 class Lines(Text):
-    """Some lines of a text, each an example of its own."""
+    """Lines of a text, each an example of its own."""
 
     ids: Ids
     """`[N]`, the whole text: a line break, then every line with the line break that ends it."""
     starts: Ids
-    """`[L]`, where each of these lines begins in `ids`; a line break comes before it."""
+    """`[L]`, index in `ids` of the first unit of each line; a line break comes before it."""
     lengths: Ids
-    """`[L]`, units of each line, its own line break included; 2 at least, for no line is empty."""
+    """`[L]`, units of each line, its own line break included; at least 2, as no line is empty."""
 
     @property
     def targets(self) -> int:
@@ -157,16 +179,19 @@ class Lines(Text):
         return cls(ids, breaks[:-1][kept] + kind.type(1), lengths.astype(_kind(lengths.max(initial=0))))
 
     def split(self, shares: tuple[float, float, float]) -> tuple[Lines, Lines, Lines]:
-        """Training, validation and test: each its share of the lines, shuffled; nothing is left out.
-
-        The same lines are in the same split every time. Within a split they keep their order.
-        """
-        # raw draws, which NumPy promises never to change: its permutations may change one day, and
-        # what was trained on would be in the test split
+        """See `Text.split`: shuffled, the same way every time; a split keeps the order of its lines."""
+        # from raw draws, which NumPy promises never to change: a permutation of another version
+        # could put lines that were trained on into the test split
         order = np.argsort(np.random.PCG64(_SPLIT_SEED).random_raw(len(self)), kind="stable")
         edges = boundaries(len(self), shares)
         train, validation, test = (self._some(np.sort(order[start:stop])) for start, stop in pairwise(edges))
         return train, validation, test
+
+    def batches(self, batch: int, seq_len: int, seed: int) -> tuple[LineBatches, str | None]:
+        """See `Text.batches`: lines of similar lengths side by side."""
+        batch, warning = fit_lines(len(self), batch)
+        batches = LineBatches(self.ids, self.starts, self.lengths, batch, seq_len, seed)
+        return batches, warning or batches.warning()
 
     def _some(self, numbers: Ids) -> Lines:
         """The lines of these numbers."""
@@ -174,11 +199,11 @@ class Lines(Text):
 
 
 def boundaries(size: int, shares: tuple[float, float, float]) -> list[int]:
-    """Where splits of `size` begin and the last one ends: the sum of the shares before, rounded down."""
-    # rounded first, so that 0.7 + 0.1 = 0.7999… does not lose one
-    return [int(round(size * sum(shares[:parts]) / sum(shares), 6)) for parts in range(4)]
+    """Where the three splits of `size` begin, and where the last ends: cumulative shares, rounded down."""
+    # rounded to 6 digits first, so that 0.7 + 0.1 = 0.7999… does not lose one
+    return [int(round(size * sum(shares[:number]) / sum(shares), 6)) for number in range(4)]
 
 
 def _kind(largest: int) -> np.dtype[np.signedinteger]:
-    """The smallest signed type with room for `largest`; unsigned 64 bits and signed make floats."""
+    """The smallest signed type for `largest`; NumPy adds uint64 and signed integers as floats."""
     return np.min_scalar_type(~int(largest))

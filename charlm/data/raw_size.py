@@ -10,12 +10,11 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 
 from charlm.data.corpus import Corpus
-from charlm.data.lines import Lines
 from charlm.data.reader import TextPipeline
 from charlm.data.sources import Source
 from charlm.data.units import Units, folded
@@ -47,7 +46,7 @@ def scored_raw_size(
 
     Raises `CorpusError` if the files cannot be read again.
     """
-    if isinstance(corpus.whole, Lines):
+    if corpus.whole.lines is not None:
         return _of_lines(corpus, sources, pipeline, split)
     start, stop = corpus.edges(split) if split else (0, len(corpus.ids))
     return _of_units(sources, pipeline, start + 1, stop)
@@ -81,9 +80,10 @@ def _of_lines(
     corpus: Corpus, sources: Sequence[Source], pipeline: TextPipeline, split: str | None
 ) -> RawSize:
     """The originals of lines, each with one line break."""
-    whole = cast(Lines, corpus.whole)
-    part = cast(Lines, corpus.part(split)) if split else whole
-    chosen = np.isin(whole.starts, part.starts)
+    first_inputs, _ = corpus.whole.examples()
+    chosen = (
+        np.isin(first_inputs, corpus.part(split).examples()[0]) if split else np.ones(len(first_inputs), bool)
+    )
     total = RawSize(0, 0)
     for number, line in enumerate(_lines(sources, pipeline)):
         if chosen[number]:

@@ -13,7 +13,7 @@ from types import TracebackType
 import numpy as np
 
 from charlm.arrays import Array, Ids
-from charlm.data.lines import Lines, Text
+from charlm.data.lines import Text
 from charlm.nn.loss import cross_entropy
 from charlm.nn.model import Model
 from charlm.nn.parameters import Parameters
@@ -93,7 +93,7 @@ def score(
     if not text.targets:
         raise ValueError("it takes two characters to score one")
     with _Scorer(model, params, text.ids, threads, shards or threads) as scorer:
-        if isinstance(text, Lines):
+        if text.lines is not None:
             if window is not None:
                 raise ValueError("lines are scored one by one, not in windows")
             nll = scorer.lines(text)
@@ -237,7 +237,7 @@ class _Scorer:
             nll += float(self.run(np.array([whole * window]), rest, self.zero_state(1))[0][0])
         return nll
 
-    def lines(self, lines: Lines) -> float:
+    def lines(self, lines: Text) -> float:
         """Lines, each from a zero state, side by side with others of similar lengths."""
         first_inputs, all_lengths = lines.examples()
         order = np.argsort(all_lengths, kind="stable")[::-1]  # the longest first

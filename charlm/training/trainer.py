@@ -17,7 +17,6 @@ import numpy.typing as npt
 from charlm.arrays import Array
 from charlm.config.build import build_model, build_optimizer, build_schedule, planned_steps
 from charlm.config.schema import Config, keys, plain
-from charlm.data.batches import batches_of
 from charlm.data.corpus import Corpus
 from charlm.errors import CheckpointError, DivergenceError, RunError
 from charlm.inference.score import Score, score
@@ -149,8 +148,8 @@ class Trainer:
                 "give corpus.split a larger first part, or a longer text"
             )
         self.config, self.corpus = config, corpus
-        self.streams, self.warning = batches_of(
-            corpus.part("train"), config.train.batch, config.train.seq_len, config.train.seed
+        self.streams, self.warning = corpus.part("train").batches(
+            config.train.batch, config.train.seq_len, config.train.seed
         )
         if not config.train.shards:
             config = config.replace({"train.shards": default_shards(self.streams.batch, threads)})
