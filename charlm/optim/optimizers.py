@@ -1,8 +1,8 @@
 """Update rules on the flat buffer.
 
-`p` parameters, `g` their gradients, `lr` the learning rate; every other letter is a slot, an
-array that the optimiser keeps from update to update. Names, order of operations and results are
-those of `torch.optim` (2.13), against whose values the tests hold them.
+`p` are the parameters, `g` their gradients, `lr` the learning rate. `m`, `v` and `s` are slots:
+arrays that the optimiser keeps from update to update. The rules are those of `torch.optim` (2.13);
+the tests compare with its values.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ import numpy.typing as npt
 
 from charlm.arrays import Array
 
-_WHOLE = slice(None)
+_ALL = slice(None)
 
 _BLOCK = 1 << 15
-"""Numbers updated at a time: a block's arrays stay in the cache from one operation to the next."""
+"""Parameters updated at a time: the arrays of a block stay in the cache between operations."""
 
 
 @dataclass(frozen=True)
 class Hyperparameters:
-    """What the rules below read; each reads its own (see their docstrings)."""
+    """Settings of all rules; the docstring of a rule says which it uses."""
 
     momentum: float = 0.9
     beta1: float = 0.9
@@ -38,9 +38,9 @@ class Hyperparameters:
 class Optimizer(ABC):
     """An update rule with its slots.
 
-    `slots` and `updates` are all the state there is: copied into another optimiser of the same
-    kind, they make it go on exactly here. `zeros` makes the arrays for both: in memory shared by
-    processes, if several of them are to do one update together.
+    `slots` and `updates` are its whole state: another optimiser of the same kind with copies of
+    them continues exactly here. `zeros` allocates both, in shared memory if several processes do
+    one update together.
     """
 
     slot_names: ClassVar[tuple[str, ...]] = ()
@@ -58,47 +58,54 @@ class Optimizer(ABC):
 
     @property
     def updates(self) -> int:
-        """Updates done. The caller counts them, since an update may be done in parts."""
+        """Updates done; counted by the caller, as an update may be done span by span."""
         return int(self._updates[0])
 
     @updates.setter
     def updates(self, number: int) -> None:
         self._updates[0] = number
 
-    def update(self, parameters: Array, gradients: Array, lr: float, part: slice = _WHOLE) -> None:
-        """Change `parameters` in place by the update that follows those done, or a part of them."""
-        start, stop, _ = part.indices(parameters.size)
+    def update(self, parameters: Array, gradients: Array, lr: float, span: slice = _ALL) -> None:
+        """Do the update that follows those done, in place, on all parameters or on a span of them."""
+        start, stop, _ = span.indices(parameters.size)
         scratch = np.empty((2, _BLOCK), parameters.dtype)
         for first in range(start, stop, _BLOCK):
             block = slice(first, min(first + _BLOCK, stop))
             p, g = parameters[block], gradients[block]
             slots = [self.slots[name][block] for name in self.slot_names]
-            self._rule(p, g, lr, scratch[:, : p.size], *slots)
+            a, b = scratch[:, : p.size]
+            self._rule(p, g, lr, a, b, *slots)
 
     @abstractmethod
-    def _rule(self, p: Array, g: Array, lr: float, scratch: Array, *slots: Array) -> None:
-        """One update of a block; `scratch [2, size]` is free to use."""
+    def _rule(self, p: Array, g: Array, lr: float, a: Array, b: Array, *slots: Array) -> None:
+        """One update of a block, in place; `a` and `b` are scratch arrays of its size.
+
+        The last argument of each NumPy call is the array that receives the result.
+        """
 
 
 class SGD(Optimizer):
     """`p -= lr g`."""
 
-    def _rule(self, p: Array, g: Array, lr: float, scratch: Array, *slots: Array) -> None:
-        np.multiply(g, lr, scratch[0])
-        np.subtract(p, scratch[0], p)
+    def _rule(self, p: Array, g: Array, lr: float, a: Array, b: Array, *slots: Array) -> None:
+        # p -= lr g
+        np.multiply(g, lr, a)
+        np.subtract(p, a, p)
 
 
 class Momentum(Optimizer):
-    """`v = momentum v + g;  p -= lr v`. Polyak 1964, in the form of Sutskever et al. 2013."""
+    """`v = μ v + g;  p -= lr v`. Polyak 1964, in the form of Sutskever et al. 2013; μ is `momentum`."""
 
     slot_names = ("v",)
 
-    def _rule(self, p: Array, g: Array, lr: float, scratch: Array, *slots: Array) -> None:
+    def _rule(self, p: Array, g: Array, lr: float, a: Array, b: Array, *slots: Array) -> None:
         (v,) = slots
+        # v = μ v + g
         np.multiply(v, self.hyperparameters.momentum, v)
         np.add(v, g, v)
-        np.multiply(v, lr, scratch[0])
-        np.subtract(p, scratch[0], p)
+        # p -= lr v
+        np.multiply(v, lr, a)
+        np.subtract(p, a, p)
 
 
 class Adagrad(Optimizer):
@@ -106,11 +113,17 @@ class Adagrad(Optimizer):
 
     slot_names = ("s",)
 
-    def _rule(self, p: Array, g: Array, lr: float, scratch: Array, *slots: Array) -> None:
+    def _rule(self, p: Array, g: Array, lr: float, a: Array, b: Array, *slots: Array) -> None:
         (s,) = slots
-        np.multiply(g, g, scratch[0])
-        np.add(s, scratch[0], s)
-        _descend(p, g, s, lr, 1.0, self.hyperparameters.epsilon, scratch)
+        # s += g²
+        np.multiply(g, g, a)
+        np.add(s, a, s)
+        # p -= lr g / (√s + ε)
+        np.sqrt(s, a)
+        np.add(a, self.hyperparameters.epsilon, a)
+        np.multiply(g, lr, b)
+        np.divide(b, a, b)
+        np.subtract(p, b, p)
 
 
 class RMSprop(Optimizer):
@@ -118,10 +131,20 @@ class RMSprop(Optimizer):
 
     slot_names = ("s",)
 
-    def _rule(self, p: Array, g: Array, lr: float, scratch: Array, *slots: Array) -> None:
+    def _rule(self, p: Array, g: Array, lr: float, a: Array, b: Array, *slots: Array) -> None:
         (s,) = slots
-        _average(s, g, g, self.hyperparameters.rms_decay, scratch)
-        _descend(p, g, s, lr, 1.0, self.hyperparameters.epsilon, scratch)
+        alpha, epsilon = self.hyperparameters.rms_decay, self.hyperparameters.epsilon
+        # s = α s + (1 - α) g²
+        np.multiply(s, alpha, s)
+        np.multiply(g, 1 - alpha, a)
+        np.multiply(a, g, a)
+        np.add(s, a, s)
+        # p -= lr g / (√s + ε)
+        np.sqrt(s, a)
+        np.add(a, epsilon, a)
+        np.multiply(g, lr, b)
+        np.divide(b, a, b)
+        np.subtract(p, b, p)
 
 
 class Adam(Optimizer):
@@ -135,12 +158,26 @@ class Adam(Optimizer):
 
     slot_names = ("m", "v")
 
-    def _rule(self, p: Array, g: Array, lr: float, scratch: Array, *slots: Array) -> None:
+    def _rule(self, p: Array, g: Array, lr: float, a: Array, b: Array, *slots: Array) -> None:
         m, v = slots
-        h, t = self.hyperparameters, self.updates + 1
-        _average(m, g, None, h.beta1, scratch)
-        _average(v, g, g, h.beta2, scratch)
-        _descend(p, m, v, lr / (1 - h.beta1**t), 1 / (1 - h.beta2**t), h.epsilon, scratch)
+        beta1, beta2 = self.hyperparameters.beta1, self.hyperparameters.beta2
+        t = self.updates + 1
+        # m = β1 m + (1 - β1) g
+        np.multiply(m, beta1, m)
+        np.multiply(g, 1 - beta1, a)
+        np.add(m, a, m)
+        # v = β2 v + (1 - β2) g²
+        np.multiply(v, beta2, v)
+        np.multiply(g, 1 - beta2, a)
+        np.multiply(a, g, a)
+        np.add(v, a, v)
+        # p -= lr / (1 - β1^t) · m / (√(v / (1 - β2^t)) + ε)
+        np.multiply(v, 1 / (1 - beta2**t), a)
+        np.sqrt(a, a)
+        np.add(a, self.hyperparameters.epsilon, a)
+        np.multiply(m, lr / (1 - beta1**t), b)
+        np.divide(b, a, b)
+        np.subtract(p, b, p)
 
 
 class AdamW(Adam):
@@ -149,30 +186,10 @@ class AdamW(Adam):
     Loshchilov & Hutter 2019. λ is `weight_decay`; it applies to every parameter, as in PyTorch.
     """
 
-    def _rule(self, p: Array, g: Array, lr: float, scratch: Array, *slots: Array) -> None:
+    def _rule(self, p: Array, g: Array, lr: float, a: Array, b: Array, *slots: Array) -> None:
+        # p = (1 - lr λ) p
         np.multiply(p, 1 - lr * self.hyperparameters.weight_decay, p)
-        super()._rule(p, g, lr, scratch, *slots)
-
-
-def _average(mean: Array, g: Array, factor: Array | None, decay: float, scratch: Array) -> None:
-    """`mean = decay · mean + (1 - decay) · g · factor`."""
-    np.multiply(mean, decay, mean)
-    np.multiply(g, 1 - decay, scratch[0])
-    if factor is not None:
-        np.multiply(scratch[0], factor, scratch[0])
-    np.add(mean, scratch[0], mean)
-
-
-def _descend(
-    p: Array, direction: Array, squares: Array, lr: float, scale: float, epsilon: float, scratch: Array
-) -> None:
-    """`p -= lr · direction / (√(squares · scale) + ε)`."""
-    np.multiply(squares, scale, scratch[0])
-    np.sqrt(scratch[0], scratch[0])
-    np.add(scratch[0], epsilon, scratch[0])
-    np.multiply(direction, lr, scratch[1])
-    np.divide(scratch[1], scratch[0], scratch[1])
-    np.subtract(p, scratch[1], p)
+        super()._rule(p, g, lr, a, b, *slots)
 
 
 OPTIMIZERS: dict[str, type[Optimizer]] = {
