@@ -70,6 +70,7 @@ class Score:
             return math.inf
 
 
+@np.errstate(over="ignore", invalid="ignore")  # a model that diverged has a score: not finite
 def score(
     model: Model,
     params: Parameters,
