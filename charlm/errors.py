@@ -1,6 +1,6 @@
 """The errors that a user can cause, each one clear line.
 
-Whatever is not a `CharlmError` is a bug of ours and keeps its traceback.
+Any other exception is a bug and keeps its traceback.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from typing import ClassVar
 
 
 def shortened(words: object) -> str:
-    """What a file or an option says, for a message: not a million characters of it."""
+    """The text of an error or an option, shortened for a message."""
     text = str(words) or type(words).__name__
     return text if len(text) <= 200 else text[:200] + "…"
 
@@ -18,24 +18,24 @@ class CharlmError(Exception):
     """What was wrong, where, and what would be right, in one line.
 
     `exit_status` is the process's exit status when the error reaches the command line:
-    2 for a request that cannot be meant as it stands, 1 for a run that failed.
+    2 for an invalid request, 1 for a run that failed.
     """
 
     exit_status: ClassVar[int] = 1
 
 
 class ConfigError(CharlmError):
-    """A configuration or an option that cannot be used as it stands."""
+    """An invalid configuration or option."""
 
     exit_status = 2
 
 
 class CorpusError(CharlmError):
-    """A text that cannot be read, or that is not one to train or evaluate on."""
+    """A text that cannot be read, trained on or evaluated."""
 
 
 class ChangedError(CorpusError):
-    """A text that is not the one that a model was trained on."""
+    """A text that differs from the one that a model was trained on."""
 
 
 class VocabularyError(CharlmError):
@@ -43,11 +43,11 @@ class VocabularyError(CharlmError):
 
 
 class CheckpointError(CharlmError):
-    """A checkpoint that is missing, damaged, or not one."""
+    """A file that is missing, damaged, or not a checkpoint."""
 
 
 class RunError(CharlmError):
-    """A run directory, or a run in it, that cannot be started or continued."""
+    """A run that cannot be started or resumed, or its directory."""
 
 
 class WorkerError(CharlmError):

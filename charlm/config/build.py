@@ -32,18 +32,17 @@ def build_corpus(
     expected: str | None = None,
     progress: ReadingProgress = nothing,
 ) -> tuple[Corpus, Sequence[Source]]:
-    """Find and read the configured text; it is kept in the user's cache. Also returns its files.
+    """Find and read the configured text, and keep it in the user's cache. Also returns its files.
 
-    `vocabulary`, `expected` and `progress` are those of `read_corpus`, which says what is raised;
-    `progress` is also told the bytes of all files, as `total`, before anything is read.
-    `Corpus.warnings` says what the user should know.
+    `vocabulary`, `expected`, `progress` and the errors raised are those of `read_corpus`;
+    `progress` first receives the bytes of all files, as `total`.
     """
     sources = find(config.paths)
     progress("total", sum(source.stamp()[0] for source in sources))
     cache = user_cache()
     corpus = read_corpus(sources, build_pipeline(config), config.split, vocabulary, cache, progress, expected)
     if cache is None:
-        warning = "there is no home directory to keep the encoded text in"
+        warning = "there is no home directory for the cache of encoded texts"
         corpus = replace(corpus, warnings=(warning, *corpus.warnings))
     return corpus, sources
 
@@ -120,5 +119,5 @@ def build_schedule(config: TrainConfig, steps_per_epoch: int) -> Schedule:
 
 
 def planned_steps(config: TrainConfig, steps_per_epoch: int) -> int:
-    """Updates in the whole run; an epoch that is begun by a fraction counts as far as it goes."""
+    """Updates in the whole run; a fraction of an epoch counts as such."""
     return max(1, math.ceil(round(config.epochs * steps_per_epoch, 6)))

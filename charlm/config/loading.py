@@ -82,7 +82,7 @@ def with_encoding(config: CorpusConfig, encoding: str | None) -> CorpusConfig:
 
 
 def parse_overrides(overrides: Iterable[str]) -> dict[str, Any]:
-    """Turn `KEY=VALUE` texts into checked values by dotted key; raises `ConfigError`."""
+    """Checked values by dotted key from `KEY=VALUE` texts; raises `ConfigError`."""
     values: dict[str, Any] = {}
     for override in overrides:
         dotted, equals, text = override.partition("=")
@@ -99,16 +99,16 @@ def parse_overrides(overrides: Iterable[str]) -> dict[str, Any]:
 
 
 def _read(text: str, file: str) -> dict[str, Any]:
-    """Checked values by dotted key from YAML text; every complaint names the file and the line."""
+    """Checked values by dotted key from YAML text; every error names the file and the line."""
     try:
         root = yaml.compose(text, Loader=yaml.SafeLoader)
     except yaml.YAMLError as error:
-        mark, place = getattr(error, "problem_mark", None), getattr(error, "position", None)
-        number = mark.line + 1 if mark else text.count("\n", 0, place) + 1
+        mark, position = getattr(error, "problem_mark", None), getattr(error, "position", None)
+        number = mark.line + 1 if mark else text.count("\n", 0, position) + 1
         problem = getattr(error, "problem", None) or "a character that YAML does not allow"
         raise ConfigError(f"{file}, line {number}: not valid YAML: {problem}") from error
     except RecursionError as error:
-        raise ConfigError(f"{file}: brackets within brackets, too many to be a configuration") from error
+        raise ConfigError(f"{file}: too many nested brackets") from error
     if root is None:
         return {}
     values: dict[str, Any] = {}

@@ -1,7 +1,7 @@
 """The configuration: frozen dataclasses, checked, overridden, written back.
 
-Every key stands once, in a dataclass below, with its default, its meaning and its limits; the
-reader, the checks, the help text and the written file are all made from that one place.
+Every key is declared once, in a dataclass below, with its default, meaning and limits. Reading,
+checks, help and the written file all follow from that declaration.
 """
 
 from __future__ import annotations
@@ -32,7 +32,8 @@ Value = TypeVar("Value")
 class Key:
     """What a configuration key means and which values it takes.
 
-    `fixed` marks what a run cannot change when it is resumed.
+    `choices` may be a live view, which is read at each check. `fixed` keys cannot change when a
+    run is resumed.
     """
 
     doc: str
@@ -45,10 +46,9 @@ class Key:
 
     def complaint(self, value: Any) -> str | None:
         """Say what is wrong with `value`, or None if nothing is."""
-        if self.choices and value not in self.choices:
-            return f"{value!r} is not one of {', '.join(self.choices)}" + nearest(
-                str(value), list(self.choices)
-            )
+        choices = list(self.choices)
+        if choices and value not in choices:
+            return f"{value!r} is not one of {', '.join(choices)}{nearest(str(value), choices)}"
         for number in value if isinstance(value, tuple) else (value,):
             if isinstance(number, (int, float)) and not isinstance(number, bool):
                 if not math.isfinite(number):
@@ -76,49 +76,45 @@ class CorpusConfig:
 
     path: str | tuple[str, ...] = key(
         "",
-        "the text: a file, a directory, a pattern such as texts/*.txt, - for standard input, or a list of "
-        "these; relative to the configuration file; files named .gz and .xz are unpacked",
+        "the text: a file, directory, pattern (texts/*.txt), - (standard input), or a list of these; "
+        "relative to the configuration file; .gz and .xz are unpacked",
     )
     mode: str = key(
         "stream",
-        "one text from beginning to end, or lines, each an example of its own that begins from nothing",
+        "stream: one text from beginning to end; lines: each line is an example of its own",
         choices=("stream", "lines"),
         fixed=True,
     )
     unit: str = key(
         "char",
-        "what is modelled: Unicode characters, or the bytes of any file",
+        "what the model reads and predicts: Unicode characters, or the bytes of any file",
         choices=("char", "byte"),
         fixed=True,
     )
-    encoding: str = key("utf-8", "of the files: any text encoding that Python knows", fixed=True)
+    encoding: str = key("utf-8", "encoding of the files: any text encoding that Python knows", fixed=True)
     newlines: str = key(
         "keep",
-        "line breaks as they are, or every \\r\\n and \\r made \\n (as mode: lines does in any case)",
+        "keep: line breaks as they are; lf: \\r\\n and \\r become \\n (always in mode: lines)",
         choices=("keep", "lf"),
         fixed=True,
     )
-    lowercase: bool = key(
-        False, "make capital letters small, before normalisation, in the text and in every prime", fixed=True
-    )
+    lowercase: bool = key(False, "lowercase the text and every prime, before normalisation", fixed=True)
     normalize: str = key(
         "none",
-        "Unicode normalisation of the text and of every prime (nfd: Hangul syllables become jamo)",
+        "Unicode normalisation of the text and every prime (nfd splits Hangul syllables into jamo)",
         choices=("none", "nfc", "nfd", "nfkc", "nfkd"),
         fixed=True,
     )
     min_count: int = key(
         1,
-        "units that occur less often become one unit, <unk>, which is never generated",
+        "units that occur less often become <unk>, which is never generated",
         at_least=1,
         fixed=True,
     )
-    separator: str = key(
-        "\n", "what stands between two files; in mode: lines always a line break", fixed=True
-    )
+    separator: str = key("\n", "text between two files; in mode: lines always a line break", fixed=True)
     split: tuple[float, float, float] = key(
         (0.9, 0.05, 0.05),
-        "parts for training, validation and test: contiguous and in this order, or line by line",
+        "shares of training, validation and test: contiguous in this order, or line by line",
         at_least=0,
         at_most=1,
         fixed=True,
@@ -138,22 +134,22 @@ class ModelConfig:
     hidden: int = key(256, "hidden units of each layer", at_least=1, fixed=True)
     layers: int = key(2, "recurrent layers, one on top of the other", at_least=1, fixed=True)
     dropout: float = key(
-        0.0, "share of hidden units dropped between layers and before the output", at_least=0, below=1
+        0.0, "fraction of hidden units dropped between layers and before the output", at_least=0, below=1
     )
     dropout_mask: str = key(
         "window",
-        "one dropout mask for a whole window of each stream (variational), or a fresh one a step",
+        "one dropout mask per stream and window (variational), or a new one each step",
         choices=("window", "step"),
     )
     gru_reset: str = key(
         "after",
-        "where the GRU's reset gate acts: after the recurrent product (cuDNN) or before it (textbook)",
+        "GRU: reset gate after the recurrent product (cuDNN) or before it (Cho et al. 2014)",
         choices=("after", "before"),
         fixed=True,
     )
     init: str = key(
         "orthogonal",
-        "recurrent matrices at the start: orthogonal, or uniform within 1/sqrt(hidden)",
+        "initial recurrent matrices: orthogonal, or uniform within 1/sqrt(hidden)",
         choices=("orthogonal", "uniform"),
         fixed=True,
     )
@@ -163,10 +159,10 @@ class ModelConfig:
 class TrainConfig:
     """How the network is trained."""
 
-    batch: int = key(50, "parallel streams of text, or lines side by side", at_least=1, fixed=True)
+    batch: int = key(50, "streams of text, or lines, read side by side", at_least=1, fixed=True)
     seq_len: int = key(
         50,
-        "most steps between updates (truncated BPTT); state is carried over, within a line in mode: lines",
+        "most steps between updates (truncated BPTT); the state is carried over to the next window",
         at_least=1,
         fixed=True,
     )
@@ -178,65 +174,77 @@ class TrainConfig:
         fixed=True,
     )
     lr: float = key(0.002, "learning rate", above=0)
-    momentum: float = key(0.9, "momentum: share of the last update kept", at_least=0, below=1)
-    beta1: float = key(0.9, "adam, adamw: decay of the mean of gradients", at_least=0, below=1)
-    beta2: float = key(0.999, "adam, adamw: decay of the mean of squares", at_least=0, below=1)
-    rms_decay: float = key(0.95, "rmsprop: decay of the mean of squares", at_least=0, below=1)
-    epsilon: float = key(1e-8, "adagrad, rmsprop, adam, adamw: added to the root", above=0)
-    weight_decay: float = key(0.01, "adamw: decay of the parameters, times lr", at_least=0)
+    momentum: float = key(0.9, "momentum: decay of the sum of gradients", at_least=0, below=1)
+    beta1: float = key(0.9, "adam, adamw: decay of the running mean of gradients", at_least=0, below=1)
+    beta2: float = key(
+        0.999, "adam, adamw: decay of the running mean of squared gradients", at_least=0, below=1
+    )
+    rms_decay: float = key(
+        0.95, "rmsprop: decay of the running mean of squared gradients", at_least=0, below=1
+    )
+    epsilon: float = key(
+        1e-8, "adagrad, rmsprop, adam, adamw: added to the root of squared gradients", above=0
+    )
+    weight_decay: float = key(
+        0.01, "adamw: decay of the parameters at each update, times the learning rate", at_least=0
+    )
     schedule: str = key(
         "constant",
         "how the learning rate changes",
         choices=("constant", "linear", "cosine", "exponential", "step", "plateau"),
     )
-    warmup: int = key(0, "updates over which the learning rate rises from zero; any schedule", at_least=0)
-    lr_final: float = key(
-        0.0, "linear, cosine: share of lr reached at the end of the last epoch", at_least=0, at_most=1
+    warmup: int = key(
+        0, "updates over which the learning rate rises linearly from zero; with any schedule", at_least=0
     )
-    lr_decay: float = key(0.95, "exponential, step, plateau: factor of each reduction", above=0, at_most=1)
+    lr_final: float = key(0.0, "linear, cosine: final learning rate as a factor of lr", at_least=0, at_most=1)
+    lr_decay: float = key(
+        0.95, "exponential, step, plateau: factor of each reduction of the learning rate", above=0, at_most=1
+    )
     lr_decay_after: int = key(10, "exponential: whole epochs before the first reduction", at_least=0)
     lr_decay_every: int = key(5, "step: whole epochs between reductions", at_least=1)
     lr_patience: int = key(
-        2, "plateau: validations without improvement that are borne before a reduction", at_least=0
+        2, "plateau: validations without improvement to tolerate before a reduction", at_least=0
     )
-    clip_norm: float = key(5.0, "longest global norm of the gradient; 0 switches it off", at_least=0)
+    clip_norm: float = key(5.0, "largest global norm of the gradient; 0: no limit", at_least=0)
     clip_value: float = key(
-        0.0, "largest gradient of any one parameter; 0 switches it off", at_least=0, at_most=1e30
+        0.0, "largest absolute gradient of any parameter; 0: no limit", at_least=0, at_most=1e30
     )
     on_nonfinite: str = key(
         "stop",
-        "if a loss or gradient is not finite: end the run, or drop the update (ten in a row end it)",
+        "if a loss or gradient is not finite: end the run, or skip the update (ten in a row end it)",
         choices=("stop", "skip"),
     )
     patience: int = key(
-        0, "stop after so many validations in a row without improvement; 0 never does", at_least=0
+        0, "validations in a row without improvement after which the run ends; 0: no limit", at_least=0
     )
     shards: int = key(
         0,
-        "parts of the batch whose gradients are summed in a fixed order; 0: one for each worker",
+        "shards of the batch, whose gradients are summed in a fixed order; 0: one per worker",
         at_least=0,
         fixed=True,
     )
     seed: int = key(
-        1, "of the parameters at the start, of dropout, and of the order of lines", at_least=0, fixed=True
+        1, "seed of the initial parameters, of dropout, and of the order of lines", at_least=0, fixed=True
     )
 
 
 @dataclass(frozen=True)
 class RunConfig:
-    """Where a run is kept and what it reports."""
+    """Where a run is saved and what it reports."""
 
-    dir: str = key("", "the run's directory; relative to the current one; left out: runs/NAME")
+    dir: str = key("", "directory of the run, relative to the current one; default: runs/NAME")
     eval_every: float = key(1.0, "epochs between validations, each with a checkpoint", above=0)
-    sample_every: float = key(1.0, "epochs between sample previews; 0 switches them off", at_least=0)
+    sample_every: float = key(1.0, "epochs between sample previews; 0: none", at_least=0)
     sample_length: int = key(200, "characters of a sample preview", at_least=1)
-    threads: int = key(0, "threads of the arithmetic; 0: all CPUs, or what the environment says", at_least=0)
+    threads: int = key(
+        0, "threads; 0: all CPUs, or the number in the environment (OMP_NUM_THREADS)", at_least=0
+    )
     kernel: str = key(
         "fused",
-        "the code of the recurrence: fused, or textbook, plain and slow; the same mathematics",
+        "code of the recurrence: fused (fast) or textbook (plain and slow); the same mathematics",
         choices=("fused", "textbook"),
     )
-    log_every: int = key(100, "updates between lines of metrics.jsonl; 0 leaves only validations", at_least=0)
+    log_every: int = key(100, "updates between lines of metrics.jsonl; 0: validations only", at_least=0)
 
 
 @dataclass(frozen=True)
@@ -253,7 +261,7 @@ class Config:
         return {dotted: getattr(getattr(self, section), name) for dotted, section, name, _ in keys()}
 
     def nested(self) -> dict[str, dict[str, Any]]:
-        """Sections of plain values, as they stand in YAML and JSON."""
+        """Sections of plain values, as written in YAML and JSON."""
         nested: dict[str, dict[str, Any]] = {}
         for dotted, section, name, _ in keys():
             value = self.flat()[dotted]
@@ -262,7 +270,7 @@ class Config:
 
     def to_yaml(self) -> str:
         """The configuration as a YAML file, every key written out."""
-        # PyYAML writes some line breaks of Unicode plainly and does not read them back: escape those
+        # PyYAML writes some Unicode line breaks unescaped and does not read them back: escape them
         texts = [*self.corpus.paths, *(str(value) for value in self.flat().values())]
         printable = all(text.replace("\n", "").isprintable() for text in texts)
         text: str = yaml.safe_dump(self.nested(), sort_keys=False, allow_unicode=printable)
@@ -287,13 +295,13 @@ def keys() -> Iterator[tuple[str, str, str, Key]]:
 
 
 def resolve(values: Mapping[str, Any], name: str, where: str = "the configuration") -> Config:
-    """Make a configuration of checked values, check how they fit together, and fill `run.dir`."""
+    """Make a configuration of checked values, check them together, and fill in `run.dir`."""
     config = Config().replace(values)
     total = math.fsum(config.corpus.split)
     if not math.isclose(total, 1.0, abs_tol=1e-6):
-        raise ConfigError(f"{where}: corpus.split: the parts sum to {total:g}, not to 1")
+        raise ConfigError(f"{where}: corpus.split: the shares sum to {total:g}, not to 1")
     if config.corpus.split[0] == 0:
-        raise ConfigError(f"{where}: corpus.split: the first part, for training, must be above 0")
+        raise ConfigError(f"{where}: corpus.split: the first share, for training, must be above 0")
     encoding = text_encoding(config.corpus.encoding)
     if encoding is None:
         raise ConfigError(
@@ -305,7 +313,7 @@ def resolve(values: Mapping[str, Any], name: str, where: str = "the configuratio
         for of_text, without in (("normalize", "none"), ("lowercase", False), ("encoding", "utf-8")):
             if getattr(config.corpus, of_text) != without:
                 raise ConfigError(
-                    f"{where}: corpus.{of_text}: bytes are taken as they are; leave it out, or use unit: char"
+                    f"{where}: corpus.{of_text}: not with unit: byte; remove it, or use unit: char"
                 )
     if not config.run.dir:
         config = config.replace({"run.dir": str(Path("runs") / name)})
@@ -357,21 +365,21 @@ def reference(width: int = 80) -> str:
 
 
 def text_encoding(name: str) -> str | None:
-    """Python's own name for an encoding of texts; None if it knows none of that name."""
+    """Python's own name for a text encoding; None if it does not know it."""
     try:
-        "".encode(name)  # refuses what is no encoding of texts
+        "".encode(name)  # refuses codecs that are not for text
         found = codecs.lookup(name)
     except (LookupError, UnicodeError, ValueError):
         return None
-    # the two that are for names of machines refuse most texts
+    # encodings of host names refuse most texts
     if found.incrementaldecoder is None or found.name in ("idna", "punycode"):
         return None
-    # a mark is left out in any case, and Python's own way of it counts bytes from behind the mark
+    # byte-order marks are removed anyway, and utf-8-sig counts bytes from after the mark
     return "utf-8" if found.name == "utf-8-sig" else found.name
 
 
 def nearest(word: str, known: Sequence[str]) -> str:
-    """A hint at the known word that is most like `word`, or nothing."""
+    """A hint at the known word most similar to `word`, or an empty text."""
     close = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
     return f"; did you mean {close[0]}?" if close else ""
 
@@ -395,11 +403,11 @@ def checked(dotted: str, value: Any, where: str) -> Any:
 
 
 _LARGEST = 10**300
-"""Beyond this a number is no setting; below it every one fits a float."""
+"""Largest absolute value of an integer; it fits a float."""
 
 
 def _converted(value: Any, kind: Any) -> Any:
-    """Return `value` as `kind`, where nothing is lost by it; raises `ValueError` saying what is wanted."""
+    """Return `value` as `kind` without loss; raises `ValueError` saying what is expected."""
     if isinstance(kind, types.UnionType):  # one text, or a list of them
         if not isinstance(value, (list, tuple)):
             return _converted(value, str)
@@ -421,11 +429,11 @@ def _converted(value: Any, kind: Any) -> Any:
         if not isinstance(value, str):
             raise ValueError(f"expected a text, got {value!r}")
         if "\0" in value:
-            raise ValueError("a text may not hold a NUL character")
+            raise ValueError("a text must not contain a NUL character")
         try:
             os.fsencode(value)
         except UnicodeEncodeError:
-            raise ValueError("a text may not hold half a character") from None
+            raise ValueError("a text must not contain half a character (a lone surrogate)") from None
         return value
     number: Any = value
     if isinstance(value, str):  # YAML 1.1 reads 1e-3, without a point, as a text

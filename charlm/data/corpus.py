@@ -22,10 +22,10 @@ from charlm.errors import ChangedError, CorpusError
 from charlm.system.files import reason
 
 SPLITS = ("train", "validation", "test")
-"""The parts of a corpus, in the order in which they lie in it."""
+"""The parts of a corpus, in their order."""
 
 Progress = Callable[[str, int], None]
-"""Told what is being done, and how many bytes of the files have just been dealt with."""
+"""Receives the name of the current pass, and the bytes of the files it has just processed."""
 
 
 @dataclass(frozen=True)
@@ -38,21 +38,21 @@ class Corpus:
     split: tuple[float, float, float]
     """Shares of training, validation and test."""
     digest: str
-    """SHA-256 of the file, or of those of several, in hexadecimal; see `sources.digest`."""
+    """SHA-256 of the files in hexadecimal; see `sources.digest`."""
     by_line: bool = False
     """Whether every line is an example of its own; `whole` and `part` are then `Lines`."""
     warnings: tuple[str, ...] = ()
-    """What the user should know of how it was read."""
+    """Warnings about how it was read."""
 
     @functools.cached_property
     def whole(self) -> Text:
-        """All of it."""
+        """The whole corpus as one text."""
         return text_of(self.ids, self.by_line)
 
     def part(self, name: str) -> Text:
         """`train`, `validation` or `test`.
 
-        Of a text, contiguous and in this order, nothing left out; of lines, each in one of them.
+        The parts of a stream are contiguous and in this order; of lines, each is in one part.
         """
         return self._parts[SPLITS.index(name)]
 
@@ -63,7 +63,7 @@ class Corpus:
         return edges[number], edges[number + 1]
 
     def usable(self, name: str) -> bool:
-        """Whether a part has something to predict: a line, or two units at least."""
+        """Whether a part has something to predict: at least one line, or two units."""
         return self.part(name).targets > 0
 
     @functools.cached_property
@@ -72,12 +72,12 @@ class Corpus:
 
 
 def text_of(ids: Ids, by_line: bool) -> Text:
-    """The units `[N]` of a text as one stream, or as lines, which then begin with a line break."""
+    """The text of units `[N]`: one stream, or lines, whose first unit is a line break."""
     return Lines.of(ids, int(ids[0])) if by_line else StreamText(ids)
 
 
 def nothing(what: str, size: int) -> None:
-    """Progress that is not shown."""
+    """Ignore progress."""
 
 
 def read_corpus(
@@ -91,12 +91,12 @@ def read_corpus(
 ) -> Corpus:
     """Read a corpus; its vocabulary is that of all files unless one is given.
 
-    The vocabulary covers all parts, so that no part holds an unknown unit, but for those that are
-    rarer than the pipeline's `min_count`. With a cache, the text is mapped into memory from there,
-    and put there if it is not.
+    The vocabulary covers all parts, so that only units rarer than the pipeline's `min_count` are
+    unknown. With a cache, the text is mapped into memory from there, and stored there first if it
+    is missing.
 
-    Raises `CorpusError` if a file cannot be read or decoded, changes meanwhile, or is too short
-    to learn from, `ChangedError` if its digest is not the one that is expected, and
+    Raises `CorpusError` if a file cannot be read or decoded, changes while it is read, or is too
+    short, `ChangedError` if the digest is not `expected`, and
     `VocabularyError` if a given vocabulary lacks a unit and has no `<unk>`.
     """
     stamps = [source.stamp() for source in sources]
@@ -108,11 +108,11 @@ def read_corpus(
     if vocabulary is None:
         if set(encoded.codes) <= ({LINE_BREAK} if pipeline.by_line else set()):
             raise CorpusError(
-                f"{encoder.where} holds nothing {pipeline.min_count} times: lower corpus.min_count"
+                f"{encoder.where}: nothing occurs {pipeline.min_count} times: lower corpus.min_count"
             )
         vocabulary = encoder.vocabulary(encoded)
     elif vocabulary != encoder.vocabulary(encoded):
-        if pipeline.min_count > 1:  # what this text has seldom may be known all the same
+        if pipeline.min_count > 1:  # units that are rare here may be in the given vocabulary
             encoder = _Encoder(sources, replace(pipeline, min_count=1), sha256, cache, progress)
             encoded = encoder.encoded()
         codes = np.array(encoded.codes, np.uint32)
@@ -126,7 +126,7 @@ def read_corpus(
 
 
 class _Encoder:
-    """Files as ids, from the cache or read."""
+    """Encodes files, or loads them from the cache."""
 
     def __init__(
         self,
@@ -142,7 +142,7 @@ class _Encoder:
         self.warnings: list[str] = []
         if not pipeline.units.is_byte:
             self.warnings += [
-                f"{source} begins with a byte-order mark, which is left out"
+                f"{source} begins with a byte-order mark, which is removed"
                 for source in sources
                 if begins_with_mark(source, pipeline.encoding)
             ]
@@ -151,9 +151,9 @@ class _Encoder:
         return Vocabulary(encoded.codes, self.pipeline.units, self.pipeline.min_count > 1)
 
     def encoded(self) -> Encoded:
-        """The text, its vocabulary its own."""
+        """The text, encoded in its own vocabulary."""
         names, settings = [source.name for source in self.sources], asdict(self.pipeline)
-        # the same bytes may be packed or not; normal forms are those of a version of Unicode
+        # the same bytes may be compressed or not; normal forms depend on the version of Unicode
         packings = [source.packing for source in self.sources]
         identity = [self.sha256, packings, settings, unicodedata.unidata_version]
         key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode("ascii")).hexdigest()
@@ -175,7 +175,7 @@ class _Encoder:
                 found = self.cache.load(key)
             except OSError as error:
                 self.warnings.append(
-                    f"{self.where} cannot be kept in the cache, {self.cache.directory}: {reason(error)}"
+                    f"{self.where} cannot be stored in the cache {self.cache.directory}: {reason(error)}"
                 )
         if found:
             return found
@@ -193,13 +193,11 @@ class _Encoder:
         return (vocabulary.encode(codes, self.where) for codes in self._codes("encoding"))
 
     def _check(self, units: int) -> None:
-        """Raise `CorpusError` for a text that nothing can be learnt from."""
+        """Raise `CorpusError` for a text without anything to predict."""
         what = "byte" if self.pipeline.units.is_byte else "character"
         if self.pipeline.by_line and units < 2:
-            raise CorpusError(f"{self.where} holds no lines")
+            raise CorpusError(f"{self.where} contains no lines")
         if units == 0:
             raise CorpusError(f"{self.where} is empty")
         if units == 1:
-            raise CorpusError(
-                f"{self.where} holds one {what}; it takes two at least, one to predict the other from"
-            )
+            raise CorpusError(f"{self.where} contains only one {what}; at least two are needed")

@@ -1,8 +1,8 @@
-"""How much original text the units of a part stand for.
+"""The raw size of a text: characters and bytes of the files before any change.
 
-Scores of models with different units are compared per character, and per byte of UTF-8, of the
-text as it stood in the files. Normal forms, folded line breaks and `<unk>` cannot be undone, so
-the files are read again and counted.
+Models with different units are compared by bits per original character and per byte of UTF-8.
+Normalisation, changed line breaks and `<unk>` cannot be undone, so the files are read again and
+counted.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from charlm.data.units import Units, folded
 
 @dataclass(frozen=True)
 class RawSize:
-    """So many characters, of so many bytes of UTF-8."""
+    """A number of characters, and of their bytes in UTF-8."""
 
     characters: int
     size: int
 
     @classmethod
     def of(cls, text: str | bytes) -> RawSize:
-        """Of a text; of bytes, those count as characters that do not continue one in UTF-8."""
+        """Size of a text; of bytes, those that start a character in UTF-8 are counted as characters."""
         if isinstance(text, bytes):
             values = np.frombuffer(text, np.uint8)
             return cls(int(np.count_nonzero(values & 0xC0 != 0x80)), len(text))
@@ -42,7 +42,9 @@ class RawSize:
 def scored_raw_size(
     corpus: Corpus, sources: Sequence[Source], pipeline: TextPipeline, split: str | None
 ) -> RawSize:
-    """What is scored of a part, or of the whole: of a text all but its first unit; of lines all.
+    """Raw size of the targets of a part (None: of the whole corpus).
+
+    These are all units of a stream but the first, or all lines.
 
     Raises `CorpusError` if the files cannot be read again.
     """
@@ -53,24 +55,24 @@ def scored_raw_size(
 
 
 def _of_units(sources: Sequence[Source], pipeline: TextPipeline, start: int, stop: int) -> RawSize:
-    """The originals of units `start` to `stop`; a character across an edge belongs to what is before it."""
+    """Raw size of units `start` to `stop`; a character across an edge belongs to the units before it."""
     total, before = RawSize(0, 0), 0
     for piece in pipeline.pieces(sources):
         text, units = piece.original, len(piece.codes)
         if start <= before and before + units <= stop:
             total += RawSize.of(text)
         elif before < stop and start < before + units:
-            first, last = (_place(text, edge - before, pipeline.units) for edge in (start, stop))
+            first, last = (_offset(text, edge - before, pipeline.units) for edge in (start, stop))
             total += RawSize.of(text[first:last])
         before += units
     return total
 
 
-def _place(text: str | bytes, edge: int, units: Units) -> int:
-    """The fewest characters of `text` that make so many units, with the marks that add none to them."""
+def _offset(text: str | bytes, edge: int, units: Units) -> int:
+    """How many characters of `text` make `edge` units, with following marks that add none."""
 
-    def made(place: int) -> int:
-        return len(units.codes(text[:place]))
+    def made(offset: int) -> int:
+        return len(units.codes(text[:offset]))
 
     fewest = bisect_left(range(len(text)), edge, key=made)
     return bisect_right(range(len(text) + 1), made(fewest), key=made) - 1
@@ -79,7 +81,7 @@ def _place(text: str | bytes, edge: int, units: Units) -> int:
 def _of_lines(
     corpus: Corpus, sources: Sequence[Source], pipeline: TextPipeline, split: str | None
 ) -> RawSize:
-    """The originals of lines, each with one line break."""
+    """Raw size of lines, each with one line break."""
     first_inputs, _ = corpus.whole.examples()
     chosen = (
         np.isin(first_inputs, corpus.part(split).examples()[0]) if split else np.ones(len(first_inputs), bool)

@@ -1,4 +1,4 @@
-"""A run's directory: which files it holds, and how a checkpoint is found."""
+"""The directory of a run: its files, its lock, and how a checkpoint is found."""
 
 from __future__ import annotations
 
@@ -52,25 +52,25 @@ class RunDirectory:
         return any(file.exists() for file in (self.config, self.metrics, self.last, self.best))
 
     def lock(self) -> DirectoryLock:
-        """Keep every other process from training here, for as long as the lock is held.
+        """Lock the directory, so that no other process trains in it.
 
-        Makes the directory if need be. Raises `RunError` if another process has it, or if it
-        cannot be made.
+        Creates the directory if needed. Raises `RunError` if another process holds the lock, or if
+        the directory cannot be created.
         """
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             return DirectoryLock(self.path)
         except BlockingIOError as error:
             raise RunError(
-                f"another charlm train is at work in {self.path}: wait for it, stop it, or use --out DIR"
+                f"another charlm train is running in {self.path}: wait for it, stop it, or use --out DIR"
             ) from error
         except OSError as error:
             raise _failure(error, self.path) from error
 
     def create(self, config: str) -> None:
-        """Begin a run: make the directory, drop what an earlier run left, write `config`.
+        """Start a run: create the directory, remove the files of an earlier run, write `config`.
 
-        Others are to be kept out by then. Raises `RunError` naming the file and the cause.
+        The caller holds the lock. Raises `RunError` naming the file and the cause.
         """
         try:
             self.path.mkdir(parents=True, exist_ok=True)
@@ -83,7 +83,7 @@ class RunDirectory:
             raise _failure(error, self.path) from error
 
     def continue_from(self, config: str, log_bytes: int) -> None:
-        """Go on with a run: rewrite `config`, and drop what was logged after its checkpoint.
+        """Continue a run: rewrite `config`, and remove what was logged after its checkpoint.
 
         Raises `RunError` naming the file and the cause.
         """
@@ -97,9 +97,9 @@ class RunDirectory:
             raise _failure(error, self.path) from error
 
     def log(self, values: Mapping[str, Any]) -> int:
-        """Append one object to the log; returns the log's length in bytes after it.
+        """Append one object to the log; returns the log's new length in bytes.
 
-        Raises `RunError` if it cannot be written; it is then kept, and written with the next one.
+        Raises `RunError` if it cannot be written; the next call then writes it too.
         """
         self._unlogged.append(json.dumps(values, allow_nan=False) + "\n")
         try:
@@ -110,9 +110,9 @@ class RunDirectory:
         return length
 
     def flush_log(self) -> int:
-        """Bring the log to the disk, and with it what could not be written before; returns its length.
+        """Flush the log to the disk, with what could not be written before; returns its length.
 
-        A checkpoint saved after it never knows of more than there is. Raises `RunError`.
+        A checkpoint that stores this length never refers to lines that are lost. Raises `RunError`.
         """
         try:
             length = append_whole(self.metrics, "".join(self._unlogged).encode("ascii"))
@@ -124,13 +124,14 @@ class RunDirectory:
 
 
 class DirectoryLock:
-    """A lock on a directory, for as long as somebody holds this object.
+    """A lock on a directory, held by this object.
 
-    A context manager. The lock ends with its block, when the object is garbage collected, and
-    when the process ends, however that happens. It is on the directory itself, so that no file
-    is left behind. Where the system or the file system has no such locks, nothing is locked.
+    It is released by `release`, at the end of a `with` block, when the object is garbage
+    collected, and when the process ends for any reason. A forked child does not hold it. The
+    directory itself is locked, so that there is no lock file. If the system or the file system
+    does not support `flock`, nothing is locked.
 
-    Raises `BlockingIOError` if another process holds it.
+    Raises `BlockingIOError` if the directory is already locked.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -154,7 +155,7 @@ class DirectoryLock:
         _held.add(self)
 
     def release(self) -> None:
-        """Let others have it."""
+        """End the lock; harmless if it has ended."""
         if self._descriptor is not None:
             self._descriptor = None
             self._close()
@@ -172,11 +173,11 @@ class DirectoryLock:
 
 
 _held: weakref.WeakSet[DirectoryLock] = weakref.WeakSet()
+"""Locks to release in forked children; it keeps none of them alive."""
 
 
 def _release_in_child() -> None:
-    # a forked process has a copy of the descriptor: a worker that outlives its maker for a moment
-    # must not keep the run locked
+    # a forked process has a copy of the descriptor, and would keep the lock after its parent ended
     for lock in list(_held):
         lock.release()
 
@@ -190,9 +191,9 @@ def _failure(error: OSError, path: Path) -> RunError:
 
 
 def find_checkpoint(path: Path | None) -> Path:
-    """The checkpoint file that `path` means: itself, or a run directory's best, else its last.
+    """The checkpoint at `path`: the file itself, or the best of a run directory, else its last.
 
-    None means the newest run under `./runs`. Raises `CheckpointError` if there is none.
+    None is the newest run under `./runs`. Raises `CheckpointError` if there is none.
     """
     if path is None:
         newest = _newest_run()
@@ -208,11 +209,11 @@ def find_checkpoint(path: Path | None) -> Path:
     for file in (directory.best, directory.last):
         if file.exists():
             return file
-    raise CheckpointError(f"run directory {path} holds no checkpoint yet")
+    raise CheckpointError(f"run directory {path} contains no checkpoint yet")
 
 
 def _newest_run() -> Path | None:
-    """The directory under `./runs` whose checkpoint was written last."""
+    """The directory under `./runs` with the most recent checkpoint."""
     newest, newest_time = None, -1.0
     for file in RUNS.rglob("last.npz"):
         with contextlib.suppress(OSError):

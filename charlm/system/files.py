@@ -1,4 +1,4 @@
-"""Files that are written whole or left alone, and readable reasons when they cannot be."""
+"""Atomic writes, absolute paths, and readable reasons of failures."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ STANDARD_INPUT = "-"
 
 
 def reason(error: OSError) -> str:
-    """The operating system's own words for `error`, in lower case and without its number."""
+    """The message of the operating system for `error`, lowercase and without its number."""
     words = error.strerror or str(error)
     return words[:1].lower() + words[1:]
 
 
 def anchored(path: str, directory: Path) -> str:
-    """`path` as it is from anywhere, if it is relative to `directory`; `-` stays."""
+    """`path` made absolute, if it is relative to `directory`; `-` stays."""
     if path == STANDARD_INPUT or Path(path).is_absolute():
         return path
     here = os.path.realpath(directory)
     whole = os.path.join(here, path)
     if glob.has_magic(whole) and not os.path.lexists(whole):
-        # only what was written as a pattern is one
+        # `*` and `?` in the directory are not part of the pattern
         parent, name = os.path.split(os.path.join(glob.escape(here), path))
         return os.path.join(os.path.realpath(parent), name)
-    # a link stays a link: it may lead to another file one day, or to a pipe
+    # a symbolic link is not resolved: its target may change, or be a pipe
     parent, name = os.path.split(whole)
     if name in ("", ".", ".."):
         return os.path.realpath(whole)
@@ -37,15 +37,15 @@ def anchored(path: str, directory: Path) -> str:
 
 
 def write_whole(path: Path, write: Callable[[BinaryIO], object], lasting: bool = True) -> None:
-    """Replace `path` by what `write` puts into a stream, whole or not at all.
+    """Replace `path` atomically by what `write` puts into a stream.
 
-    The new file is written beside the old one, flushed to disk and then renamed over it, and
-    the directory is flushed after it: whoever reads `path` at any moment, a power cut included,
-    finds the old contents or the new. A link is followed, not replaced; permissions follow the
-    umask. On any error the temporary file is removed and `path` is as it was. Without `lasting`
-    nothing is flushed: after a power cut the file may hold anything.
+    The new file is written beside the old one, flushed to disk and renamed over it, and then the
+    directory is flushed. A reader finds either the old contents or the new ones at any moment,
+    also after a power failure. A symbolic link is followed, not replaced; permissions follow the
+    umask. On any error the temporary file is removed and `path` is unchanged. Without `lasting`
+    nothing is flushed: after a power failure the contents are undefined.
 
-    Raises `OSError` as the operating system gave it, but for the file's name, which is `path`.
+    Raises the `OSError` of the operating system, with `path` as its file name.
     """
     target = Path(os.path.realpath(path))
     beside = target.with_name(f".{target.name}.{os.getpid()}.tmp")
@@ -67,9 +67,9 @@ def write_whole(path: Path, write: Callable[[BinaryIO], object], lasting: bool =
 
 
 def append_whole(path: Path, data: bytes) -> int:
-    """Add `data` at the end of `path`, all of it or nothing; returns the file's length after it.
+    """Append `data` to `path`, all of it or nothing; returns the file's new length.
 
-    Raises `OSError` as the operating system gave it.
+    Raises the `OSError` of the operating system.
     """
     with path.open("ab", buffering=0) as stream:
         before = stream.seek(0, os.SEEK_END)
@@ -85,37 +85,38 @@ def append_whole(path: Path, data: bytes) -> int:
 
 
 def flush(path: Path) -> None:
-    """Wait until what was written to `path` is on the disk; raises `OSError`."""
+    """Wait until the contents of `path` are on the disk; raises `OSError`."""
     with path.open("rb") as stream:
         os.fsync(stream.fileno())
 
 
-def remove_leftovers(directory: Path, of_the_living: bool = True) -> None:
-    """Remove the temporary files of writers that were killed.
+def remove_leftovers(directory: Path, of_running: bool = True) -> None:
+    """Remove the temporary files of killed writers.
 
-    Nobody else may be writing here; or, without `of_the_living`, nobody on another machine.
+    No other process may be writing in `directory`. Without `of_running`, files of running
+    processes are left, and only processes of other machines must not be writing.
     """
     for file in directory.glob(".*.*.tmp"):
         writer = file.name.split(".")[-2]
-        if writer.isdecimal() and (of_the_living or not _lives(int(writer))):
+        if writer.isdecimal() and (of_running or not _is_running(int(writer))):
             with contextlib.suppress(OSError):
                 file.unlink()
 
 
-def _lives(pid: int) -> bool:
+def _is_running(pid: int) -> bool:
     if os.name != "posix":
-        return True  # where asking could end it
+        return True  # on Windows, os.kill would end the process
     try:
         os.kill(pid, 0)
     except PermissionError:
-        return True  # somebody else's
+        return True  # a process of another user
     except (ProcessLookupError, OverflowError):
         return False
     return True
 
 
 def _flush_directory(directory: Path) -> None:
-    """Make a rename in `directory` last. Systems that cannot open a directory do it themselves."""
+    """Flush a rename in `directory`. Systems that cannot open a directory need no flush."""
     try:
         descriptor = os.open(directory, os.O_RDONLY)
     except PermissionError:
