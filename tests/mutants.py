@@ -675,7 +675,7 @@ MUTANTS = (
     Mutant(
         "Adam's second moment without bias correction",
         "optim/optimizers.py",
-        "1 / (1 - h.beta2**t)",
+        "1 / (1 - beta2**t)",
         "1.0",
         (
             "test_optimizers.py",

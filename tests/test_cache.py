@@ -273,7 +273,7 @@ def test_a_cache_that_cannot_be_written_is_a_warning(
         directory, cause = directory / "charlm", "not a directory"
     corpus = read(Cache(directory), text)
     assert corpus.ids.tolist() == [0, 1, 2, 0, 1]
-    assert corpus.warnings == (f"text {text} cannot be kept in the cache, {directory}: {cause}",)
+    assert corpus.warnings == (f"text {text} cannot be stored in the cache {directory}: {cause}",)
 
 
 def _refuse(*_: object, **__: object) -> None:

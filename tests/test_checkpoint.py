@@ -129,7 +129,7 @@ def _directory(file: Path) -> None:
         (_flip, "damaged"),
         (_flip_unseen_by_zip, "damaged: its contents do not match"),
         (_future, "format 999"),
-        (_with_pickle, "extra is an array of another kind"),
+        (_with_pickle, "extra is an array of an unsupported type or shape"),
         (_without_metadata, "not a charlm checkpoint"),
         (_array, "not a charlm checkpoint"),
         (_directory, "is a directory"),

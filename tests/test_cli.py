@@ -266,7 +266,7 @@ def test_two_runs_cannot_share_a_directory(small: Path, charlm: Run) -> None:
         _wait_for_row(process, 12)  # after the first validation, which saves
         for how in ("--resume", "--overwrite"):
             refused = charlm("train", "--config", "small.yaml", how, status=1)
-            assert "another charlm train is at work in runs/small" in refused.stderr
+            assert "another charlm train is running in runs/small" in refused.stderr
         charlm("info", "--checkpoint", "runs/small/last.npz")
         charlm("sample", "--checkpoint", "runs/small", "--length", "5")
         charlm("eval", "perplexity", "--checkpoint", "runs/small")
@@ -521,7 +521,7 @@ MISTAKES: list[tuple[str, dict[str, str | bytes], list[str], int, list[str]]] = 
         {"text__txt": "a"},
         ["train", "--config", "small.yaml"],
         1,
-        ["text.txt", "one character", "two at least"],
+        ["text.txt", "one character", "at least two"],
     ),
     (
         "invalid UTF-8",
@@ -536,7 +536,7 @@ MISTAKES: list[tuple[str, dict[str, str | bytes], list[str], int, list[str]]] = 
         {},
         ["train", "--config", "small.yaml", "--corpus", "*.text"],
         1,
-        ["*.text", "no file has such a name"],
+        ["*.text", "no file matches"],
     ),
     ("no run yet", {}, ["sample"], 1, ["no run under ./runs", "charlm train"]),
     (

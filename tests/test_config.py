@@ -164,7 +164,7 @@ def test_plain_values_make_the_configuration_again(config: Config) -> None:
         ({"model": 3}, "model.json: model is not a section of keys"),
         ({"model": {"hiden": 3}}, "model.json: model.hiden: unknown key; did you mean model.hidden?"),
         ({"model": {"hidden": "big"}}, "model.json: model.hidden: expected a whole number, got 'big'"),
-        ({"corpus": {"split": [0.5, 0.1, 0.1]}}, "model.json: corpus.split: the parts sum to 0.7, not to 1"),
+        ({"corpus": {"split": [0.5, 0.1, 0.1]}}, "model.json: corpus.split: the shares sum to 0.7, not to 1"),
     ],
 )
 def test_plain_values_are_checked(nested: Any, message: str) -> None:
@@ -221,7 +221,7 @@ def test_whole_numbers_may_be_written_as_numbers(tmp_path: Path, written: str, n
         ("model:\n  hidden: !!bool maybe\n", "line 2: model.hidden: the value cannot be read"),
         ("model:\n  hidden: !!int ''\n", "line 2: model.hidden: the value cannot be read"),
         ("model:\n  hidden: !!timestamp foo\n", "line 2: model.hidden: the value cannot be read"),
-        ('corpus:\n  path: "a\\0b"\n', "line 2: corpus.path: a text may not hold a NUL character"),
+        ('corpus:\n  path: "a\\0b"\n', "line 2: corpus.path: a text must not contain a NUL character"),
         ("model:\n  hidden: 3\x01\n", "line 2: not valid YAML: a character that YAML does not allow"),
         ("- model\n", "line 1: the file must hold keys with values, such as `hidden: 256`"),
         ("hello\n", "line 1: the file must hold keys with values, such as `hidden: 256`"),
@@ -234,7 +234,7 @@ def test_whole_numbers_may_be_written_as_numbers(tmp_path: Path, written: str, n
         ("model:\n---\nmodel:\n", "line 2: not valid YAML: but found another document"),
         ("model:\n  hidden: !!python/name:os.system\n", "line 2: model.hidden: the value cannot be read"),
         ("run:\n  dir: 2024-02-30\n", "line 2: run.dir: the value cannot be read"),
-        ('run:\n  dir: "a\\ud800"\n', "line 2: run.dir: a text may not hold half a character"),
+        ('run:\n  dir: "a\\ud800"\n', "line 2: run.dir: a text must not contain a lone surrogate"),
     ],
 )  # fmt: skip
 def test_a_file_that_makes_no_sense_is_refused(tmp_path: Path, contents: str, message: str) -> None:
@@ -348,12 +348,12 @@ def test_limits_hold_exactly_at_their_edges(key: Key, fitting: list[Any], breaki
 @pytest.mark.parametrize(
     ("corpus", "message"),
     [
-        ("split: [0.5, 0.3, 0.1]", "corpus.split: the parts sum to 0.9, not to 1"),
-        ("split: [0.9, 0.1, 0.1]", "corpus.split: the parts sum to 1.1, not to 1"),
-        ("split: [0, 0, 0]", "corpus.split: the parts sum to 0, not to 1"),
-        ("split: [0, 0.5, 0.5]", "corpus.split: the first part, for training, must be above 0"),
+        ("split: [0.5, 0.3, 0.1]", "corpus.split: the shares sum to 0.9, not to 1"),
+        ("split: [0.9, 0.1, 0.1]", "corpus.split: the shares sum to 1.1, not to 1"),
+        ("split: [0, 0, 0]", "corpus.split: the shares sum to 0, not to 1"),
+        ("split: [0, 0.5, 0.5]", "corpus.split: the first share, for training, must be above 0"),
         ("{unit: byte, normalize: nfc}",
-         "corpus.normalize: bytes are taken as they are; leave it out, or use unit: char"),
+         "corpus.normalize: not with unit: byte; remove it, or use unit: char"),
     ],
 )  # fmt: skip
 def test_values_that_do_not_fit_together_are_refused(tmp_path: Path, corpus: str, message: str) -> None:
@@ -364,7 +364,7 @@ def test_values_that_do_not_fit_together_are_refused(tmp_path: Path, corpus: str
 def test_an_override_can_break_what_fitted_together(tmp_path: Path) -> None:
     """Values are checked together after the overrides, not before."""
     path = write(tmp_path, "corpus:\n  normalize: nfd\n")
-    with pytest.raises(ConfigError, match="bytes are taken as they are"):
+    with pytest.raises(ConfigError, match="not with unit: byte"):
         load(path, parse_overrides(["corpus.unit=byte"]))
     assert load(path, parse_overrides(["corpus.unit=byte", "corpus.normalize=none"])).corpus.unit == "byte"
 

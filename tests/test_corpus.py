@@ -175,8 +175,8 @@ def test_a_text_beyond_a_given_vocabulary_is_refused(tmp_path: Path) -> None:
         (b"", "char", " is empty"),
         (b"", "byte", " is empty"),
         ("가".encode(), "char",
-         " holds one character; it takes two at least, one to predict the other from"),
-        (b"a", "byte", " holds one byte; it takes two at least, one to predict the other from"),
+         " contains only one character; at least two are needed"),
+        (b"a", "byte", " contains only one byte; at least two are needed"),
         (b"ab\nc\xff", "char",
          " is not UTF-8: byte 4 (0xff, line 2); convert it, name its encoding (corpus.encoding, or "
          "--encoding), or use corpus.unit: byte"),
@@ -314,7 +314,7 @@ def test_a_text_in_which_everything_is_rare_is_refused(tmp_path: Path, contents:
     for _ in range(2):
         with pytest.raises(CorpusError) as caught:
             corpora.read_corpus([Source(str(path))], pipeline, WHOLE, cache=Cache(tmp_path / "cache"))
-        assert str(caught.value) == f"text {path} holds nothing 3 times: lower corpus.min_count"
+        assert str(caught.value) == f"text {path}: nothing occurs 3 times: lower corpus.min_count"
 
 
 def test_the_line_break_of_lines_is_always_known(tmp_path: Path) -> None:
@@ -351,7 +351,7 @@ def test_several_files_are_one_text(tmp_path: Path) -> None:
     found = files(tmp_path, "\ufeffab".encode(), b"", b"cd")
     corpus = corpora.read_corpus(found, TextPipeline(separator="|"), WHOLE)
     assert corpus.vocabulary.text(corpus.ids) == "ab||cd"
-    assert corpus.warnings == (f"text {found[0].name} begins with a byte-order mark, which is left out",)
+    assert corpus.warnings == (f"text {found[0].name} begins with a byte-order mark, which is removed",)
     with pytest.raises(VocabularyError, match=r"^the text of 3 files: .*'\|' \(U\+007C\) 2 times"):
         corpora.read_corpus(found, TextPipeline(separator="|"), WHOLE, Vocabulary(map(ord, "abcd"), Units()))
     (tmp_path / "2.txt").write_bytes(b"c\xff")
@@ -359,7 +359,7 @@ def test_several_files_are_one_text(tmp_path: Path) -> None:
         corpora.read_corpus(found, TextPipeline(), WHOLE)
     with pytest.raises(CorpusError, match=r"^the text of 2 files is empty$"):
         corpora.read_corpus(files(tmp_path, b"", b""), TextPipeline(separator=""), WHOLE)
-    with pytest.raises(CorpusError, match=r"^the text of 2 files holds no lines$"):
+    with pytest.raises(CorpusError, match=r"^the text of 2 files contains no lines$"):
         corpora.read_corpus(
             files(tmp_path, b"\n", b"\r\n"), TextPipeline(Units(newlines="lf"), by_line=True), WHOLE
         )

@@ -1,13 +1,16 @@
-"""Finding the checkpoint that a user means."""
+"""The directory of a run: its files, its lock, and the checkpoint that a path means."""
 
 from __future__ import annotations
 
 import gc
 import os
+import signal
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from conftest import ROOT
 
 from charlm.errors import CheckpointError, RunError
 from charlm.runs.directory import RunDirectory, find_checkpoint
@@ -80,7 +83,7 @@ def test_a_worker_does_not_keep_its_makers_lock(tmp_path: Path) -> None:
     """A forked process that outlives the holder of a lock does not keep others out."""
     directory = RunDirectory(tmp_path / "run")
     with directory.lock():
-        with pytest.raises(RunError, match="another charlm train is at work"):
+        with pytest.raises(RunError, match="another charlm train is running"):
             directory.lock()
         waiting, wake = os.pipe()
         begun, begin = os.pipe()
@@ -105,7 +108,7 @@ def test_a_lock_ends_with_its_holder(tmp_path: Path) -> None:
     """A lock that nobody holds any more, released or not, keeps nobody out."""
     directory = RunDirectory(tmp_path / "run")
     lock = directory.lock()
-    with pytest.raises(RunError, match="another charlm train is at work"):
+    with pytest.raises(RunError, match="another charlm train is running"):
         directory.lock()
     del lock
     gc.collect()
@@ -113,3 +116,37 @@ def test_a_lock_ends_with_its_holder(tmp_path: Path) -> None:
     held.release()
     held.release()
     directory.lock().release()
+
+
+_HOLDER = """
+import os, sys, time
+from pathlib import Path
+from charlm.runs.directory import RunDirectory
+lock = RunDirectory(Path(sys.argv[1])).lock()
+if not os.fork():
+    print(os.getpid(), flush=True)
+time.sleep(60)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="workers are forked on Linux alone")
+def test_a_killed_process_holds_no_lock(tmp_path: Path) -> None:
+    """The lock of a process that is killed ends with it, though its forked child lives."""
+    directory = RunDirectory(tmp_path / "run")
+    with subprocess.Popen(
+        [sys.executable, "-c", _HOLDER, str(directory.path)],
+        stdout=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    ) as holder:
+        assert holder.stdout is not None
+        child = int(holder.stdout.readline())
+        try:
+            with pytest.raises(RunError, match="another charlm train is running"):
+                directory.lock()
+            holder.kill()
+            holder.wait()
+            os.kill(child, 0)
+            directory.lock().release()
+        finally:
+            holder.kill()
+            os.kill(child, signal.SIGKILL)

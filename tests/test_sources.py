@@ -20,7 +20,7 @@ from charlm.data.sources import Source, digest, find
 from charlm.errors import CorpusError
 
 PACKERS: dict[str, Callable[[bytes], bytes]] = {".gz": gzip.compress, ".xz": lzma.compress}
-DAMAGED = "is damaged, or not packed as its name says: "
+DAMAGED = "is damaged, or not compressed as its name says: "
 unhurried = settings(deadline=None, max_examples=50)  # other work may share the processor
 
 
@@ -101,7 +101,7 @@ def test_a_pattern_that_fits_nothing_is_refused(tmp_path: Path, pattern: str) ->
         path = str(tmp_path / "[xyz]")
     with pytest.raises(CorpusError) as caught:
         find([path])
-    assert str(caught.value) == f"text {path}: no file has such a name"
+    assert str(caught.value) == f"text {path}: no file matches"
 
 
 @pytest.mark.parametrize("name", ["a[x].txt", "a*.txt", "what?", "[", "**"])

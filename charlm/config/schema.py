@@ -433,7 +433,7 @@ def _converted(value: Any, kind: Any) -> Any:
         try:
             os.fsencode(value)
         except UnicodeEncodeError:
-            raise ValueError("a text must not contain half a character (a lone surrogate)") from None
+            raise ValueError("a text must not contain a lone surrogate") from None
         return value
     number: Any = value
     if isinstance(value, str):  # YAML 1.1 reads 1e-3, without a point, as a text
