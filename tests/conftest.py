@@ -43,9 +43,10 @@ for _number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
 blas.prepare()
 
 # CI looks at the same examples every time; elsewhere each run looks at new ones
-settings.register_profile("ci", derandomize=True)
-if os.environ.get("CI"):
-    settings.load_profile("ci")
+settings.register_profile("quick", deadline=None, max_examples=25)  # other work may share the processor
+settings.register_profile("thorough", deadline=None, max_examples=500)  # --hypothesis-profile thorough
+settings.register_profile("ci", settings.get_profile("quick"), derandomize=True)
+settings.load_profile("ci" if os.environ.get("CI") else "quick")
 
 FORMS = ("rnn", "lstm", "gru after", "gru before")
 """Every recurrence: the cells, and both forms of the GRU."""

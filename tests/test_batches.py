@@ -12,8 +12,6 @@ from charlm.arrays import Ids
 from charlm.data.batches import LineBatches, Streams, fit, fit_lines
 from charlm.data.lines import Lines, StreamText
 
-unhurried = settings(deadline=None, max_examples=60)  # other work may share the processor
-
 
 @dataclass(frozen=True)
 class Epoch:
@@ -54,47 +52,21 @@ def epochs(draw: st.DrawFn) -> Epoch:
 
 
 @given(epoch=epochs())
-@unhurried
-def test_every_character_is_a_target_in_every_epoch(epoch: Epoch) -> None:
-    """Every character but the first is predicted in every epoch: no remainder is left out."""
+@settings(max_examples=4 * settings().max_examples)
+def test_an_epoch_of_streams(epoch: Epoch) -> None:
+    """Every character is predicted, streams continue from window to window, and windows are alike."""
     predicted = np.unique(np.concatenate(epoch.targets))
-    assert predicted.tolist() == list(range(1, epoch.size))
-
-
-@given(epoch=epochs())
-@unhurried
-def test_targets_are_inputs_one_step_on(epoch: Epoch) -> None:
-    """The target of every input is the character after it in the text."""
+    assert predicted.tolist() == list(range(1, epoch.size)), "a remainder is left out"
     for x, y in zip(epoch.inputs, epoch.targets, strict=True):
-        np.testing.assert_array_equal(y, x + 1)
-
-
-@given(epoch=epochs())
-@unhurried
-def test_windows_of_a_stream_follow_one_another(epoch: Epoch) -> None:
-    """Each step of a stream continues the last one, across windows too: the carried state fits."""
-    assert (np.diff(epoch.streams, axis=0) == 1).all()
-
-
-@given(epoch=epochs())
-@unhurried
-def test_windows_are_alike_and_within_bounds(epoch: Epoch) -> None:
-    """Lengths of windows differ by one step at most and never exceed T; there are no more than needed."""
+        np.testing.assert_array_equal(y, x + 1, "the target is the next character")
+    assert (np.diff(epoch.streams, axis=0) == 1).all(), "the carried state fits"
     lengths = [len(x) for x in epoch.inputs]
     assert max(lengths) <= epoch.seq_len
     assert max(lengths) - min(lengths) <= 1
-    assert (len(lengths) - 1) * epoch.seq_len < sum(lengths)
-
-
-@given(epoch=epochs())
-@unhurried
-def test_streams_overlap_by_one_character_at_most(epoch: Epoch) -> None:
-    """Streams cover the text from end to end, and neighbours share one target at most, or none."""
+    assert (len(lengths) - 1) * epoch.seq_len < sum(lengths), "a window is superfluous"
     firsts, lasts = epoch.streams[0], epoch.streams[-1]
-    assert firsts[0] == 0
-    assert lasts[-1] == epoch.size - 2
-    shared = lasts[:-1] - firsts[1:] + 1
-    assert set(shared.tolist()) <= {0, 1}
+    assert (firsts[0], lasts[-1]) == (0, epoch.size - 2)
+    assert set((lasts[:-1] - firsts[1:] + 1).tolist()) <= {0, 1}, "neighbours share one target at most"
 
 
 @pytest.mark.parametrize(
@@ -148,7 +120,6 @@ def test_every_epoch_reads_the_text_alike(number: int) -> None:
 @example(characters=2, batch=2, seq_len=2)
 @example(characters=2501, batch=50, seq_len=50)
 @example(characters=2500, batch=50, seq_len=50)
-@unhurried
 def test_fit_shrinks_only_as_far_as_needed(characters: int, batch: int, seq_len: int) -> None:
     """A fitted batch gives every stream a whole window, and neither number could be larger."""
     targets = characters - 1
@@ -234,9 +205,7 @@ def line_epochs(draw: st.DrawFn) -> LineEpochs:
     return read_lines(lengths, batch, draw(st.integers(1, 160)), share)
 
 
-@given(read=line_epochs())
-@unhurried
-def test_every_line_is_trained_on_once_an_epoch(read: LineEpochs) -> None:
+def _check_targets(read: LineEpochs) -> None:
     """The targets of an epoch are the units of all lines, each once; inputs stand one before."""
     expected = [
         place + k
@@ -250,9 +219,7 @@ def test_every_line_is_trained_on_once_an_epoch(read: LineEpochs) -> None:
             np.testing.assert_array_equal(x[mask], y[mask] - 1)
 
 
-@given(read=line_epochs())
-@unhurried
-def test_a_row_holds_one_line_from_its_beginning_to_its_end(read: LineEpochs) -> None:
+def _check_rows(read: LineEpochs) -> None:
     """Windows of a batch put together give each row a line, then padding: the carried state fits."""
     length = dict(zip(read.lines.starts.tolist(), read.lines.lengths.tolist(), strict=True))
     for batch in itertools.chain(*read.epochs):
@@ -266,9 +233,7 @@ def test_a_row_holds_one_line_from_its_beginning_to_its_end(read: LineEpochs) ->
                 assert targets[:count, b].tolist() == list(range(first, first + length[first]))
 
 
-@given(read=line_epochs())
-@unhurried
-def test_windows_of_lines_are_alike_and_as_many_every_epoch(read: LineEpochs) -> None:
+def _check_windows(read: LineEpochs) -> None:
     """No window is longer than T, those of a batch differ by a step at most, none is superfluous."""
     for epoch in read.epochs:
         assert sum(map(len, epoch)) == read.batches.windows
@@ -281,9 +246,7 @@ def test_windows_of_lines_are_alike_and_as_many_every_epoch(read: LineEpochs) ->
     assert max(len(x) for x, _, _ in itertools.chain(*read.epochs[0])) <= max(read.lines.lengths)
 
 
-@given(read=line_epochs())
-@unhurried
-def test_batches_are_even_and_of_like_lengths(read: LineEpochs) -> None:
+def _check_batches(read: LineEpochs) -> None:
     """No more batches than needed, a line more or less; no line fits between those of another batch."""
     for epoch in read.epochs:
         lengths = sorted(
@@ -295,6 +258,16 @@ def test_batches_are_even_and_of_like_lengths(read: LineEpochs) -> None:
         assert max(sizes) - min(sizes) <= 1
         assert max(sizes) == read.batches.batch <= read.asked
         assert all(shorter[-1] <= longer[0] for shorter, longer in itertools.pairwise(lengths))
+
+
+@given(read=line_epochs())
+@settings(max_examples=4 * settings().max_examples)
+def test_epochs_of_lines(read: LineEpochs) -> None:
+    """Lines of any lengths are read each once an epoch, in rows, windows and batches as they should be."""
+    _check_targets(read)
+    _check_rows(read)
+    _check_windows(read)
+    _check_batches(read)
 
 
 def test_lines_are_cut_as_computed_by_hand() -> None:

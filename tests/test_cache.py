@@ -360,7 +360,7 @@ def assert_whole(found: Encoded) -> None:
 def test_readers_meet_whole_entries_only(tmp_path: Path) -> None:
     """While two processes store an entry over and over, what is found is always one of theirs, whole."""
     context = multiprocessing.get_context("spawn")
-    writers = [context.Process(target=_write_over_and_over, args=(tmp_path, 100)) for _ in range(2)]
+    writers = [context.Process(target=_write_over_and_over, args=(tmp_path, 50)) for _ in range(2)]
     for writer in writers:
         writer.start()
     met = _watch(tmp_path, lambda: any(writer.is_alive() for writer in writers))

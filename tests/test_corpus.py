@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from test_reader import ALL_UNITS, files, label, naive
+from test_reader import ALL_UNITS, files, naive
 from test_units import texts
 
 from charlm.data import corpus as corpora
@@ -31,9 +31,6 @@ def read_corpus(
     return corpora.read_corpus([Source(str(path))], TextPipeline(units), split, vocabulary)
 
 
-unhurried = settings(deadline=None)  # other work may share the processor
-
-
 @st.composite
 def thousandths(draw: st.DrawFn) -> tuple[int, int, int]:
     """Three shares, in thousandths."""
@@ -51,7 +48,6 @@ def of(size: int, shares: tuple[int, int, int]) -> Corpus:
 @given(size=st.integers(2, 3000), shares=thousandths())
 @example(size=10, shares=(700, 100, 200))
 @example(size=1000, shares=(290, 0, 710))
-@unhurried
 def test_parts_are_contiguous_and_cover_the_text(size: int, shares: tuple[int, int, int]) -> None:
     """Training, validation and test, one after the other, are the text: no gap, no overlap."""
     corpus = of(size, shares)
@@ -63,7 +59,6 @@ def test_parts_are_contiguous_and_cover_the_text(size: int, shares: tuple[int, i
 @example(size=1_115_394, shares=(900, 100, 0))
 @example(size=10, shares=(700, 100, 200))
 @example(size=100, shares=(290, 290, 420))
-@unhurried
 def test_boundaries_are_the_shares_rounded_down(size: int, shares: tuple[int, int, int]) -> None:
     """A part ends at the whole text's share of it and those before, computed without rounding errors."""
     # one number under many indices: the sizes are what is looked at, and memory is spared
@@ -218,9 +213,8 @@ def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("texts")
 
 
-@pytest.mark.parametrize("units", ALL_UNITS, ids=label)
-@given(contents=st.lists(texts, min_size=1, max_size=3))
-@settings(deadline=None, max_examples=25)
+@given(units=st.sampled_from(ALL_UNITS), contents=st.lists(texts, min_size=1, max_size=3))
+@settings(max_examples=4 * settings().max_examples)
 def test_texts_come_back_through_files_and_the_cache(
     directory: Path, units: Units, contents: list[str]
 ) -> None:

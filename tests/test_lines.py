@@ -6,13 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from charlm.data import lines as module
 from charlm.data.lines import Lines, StreamText
-
-unhurried = settings(deadline=None, max_examples=100)  # other work may share the processor
 
 SHARES = (0.7, 0.1, 0.2)
 
@@ -35,7 +33,6 @@ def _texts(lines: Lines) -> list[str]:
 @example(words=["", "a", "", "", "bc", ""], block=3)
 @example(words=["a" * 126], block=1000)
 @example(words=["a" * 127], block=1000)
-@unhurried
 def test_lines_are_what_stands_between_line_breaks(words: list[str], block: int) -> None:
     """Every line but the empty ones is found, in order, whatever blocks the text is looked at in."""
     with pytest.MonkeyPatch.context() as patch:
@@ -79,7 +76,6 @@ def test_a_memory_map_is_not_copied(tmp_path: Path) -> None:
     shares=st.tuples(*[st.floats(0, 1)] * 3).filter(lambda shares: sum(shares) > 1e-3),
 )
 @example(count=10, shares=(0.7, 0.1, 0.2))
-@unhurried
 def test_every_line_is_in_one_part(count: int, shares: tuple[float, float, float]) -> None:
     """Parts share no line, leave none out, keep the order of the text, and have their shares."""
     lines = _lines("/" + "ab/" * count)

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -25,14 +27,20 @@ ALL_UNITS = [
     Units("byte"),
     Units("byte", newlines="lf"),
 ]
+LF_UNITS = [units for units in ALL_UNITS if units.newlines == "lf"]
 BLOCKS = (1, 3, 8, 1 << 20)
 shares = st.tuples(*[st.integers(0, 10)] * 3).filter(any)
-unhurried = settings(deadline=None, max_examples=40)  # other work may share the processor
 
 
-def label(units: Units) -> str:
-    """Name a parametrised case."""
-    return f"{units.unit} {units.normalize} {units.newlines}"
+def every_units(**values: Any) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """An example for each of `ALL_UNITS`."""
+
+    def decorate(test: Callable[..., None]) -> Callable[..., None]:
+        for units in ALL_UNITS:
+            test = example(units=units, **values)(test)
+        return test
+
+    return decorate
 
 
 @pytest.fixture(scope="module")
@@ -76,12 +84,11 @@ def test_a_text_is_counted(text: str, characters: int, size: int) -> None:
     assert RawSize.of(text.encode("utf-8", "surrogatepass")) == RawSize(characters, size)
 
 
-@pytest.mark.parametrize("units", ALL_UNITS, ids=label)
-@given(text=texts, split=shares, block=st.sampled_from(BLOCKS))
-@example(text=NASTY, split=(3, 3, 4), block=8)
-@example(text="xe\u0301", split=(1, 0, 0), block=1 << 20)
-@example(text="ab\r\ncd\r\n", split=(1, 1, 1), block=1)
-@unhurried
+@given(units=st.sampled_from(ALL_UNITS), text=texts, split=shares, block=st.sampled_from(BLOCKS))
+@every_units(text=NASTY, split=(3, 3, 4), block=8)
+@every_units(text="xe\u0301", split=(1, 0, 0), block=1 << 20)
+@every_units(text="ab\r\ncd\r\n", split=(1, 1, 1), block=1)
+@settings(max_examples=4 * settings().max_examples)
 def test_parts_are_counted_as_they_stood_in_the_file(
     directory: Path, units: Units, text: str, split: tuple[int, int, int], block: int
 ) -> None:
@@ -111,7 +118,6 @@ def test_parts_are_counted_as_they_stood_in_the_file(
     assert total == whole
 
 
-@pytest.mark.parametrize("block", BLOCKS)
 @pytest.mark.parametrize(
     ("units", "text", "edge", "before", "behind"),
     [
@@ -125,16 +131,17 @@ def test_parts_are_counted_as_they_stood_in_the_file(
     ],
 )
 def test_a_character_across_an_edge_is_counted_once(
-    tmp_path: Path, units: Units, text: str, edge: int, before: RawSize, behind: RawSize, block: int
+    tmp_path: Path, units: Units, text: str, edge: int, before: RawSize, behind: RawSize
 ) -> None:
     """What makes units on both sides belongs to the part before, and so do marks that add no unit."""
     (source,) = files(tmp_path, text.encode())
     size = len(units.of_text(text))
     corpus = read_corpus([source], TextPipeline(units), (edge / size, 0.0, 1 - edge / size))
     assert corpus.edges("train") == (0, edge)
-    assert scored(corpus, tmp_path, TextPipeline(units), "train", block) == before
-    assert scored(corpus, tmp_path, TextPipeline(units), "test", block) == behind
-    assert scored(corpus, tmp_path, TextPipeline(units), "validation", block) == RawSize(0, 0)
+    for block in BLOCKS:
+        assert scored(corpus, tmp_path, TextPipeline(units), "train", block) == before
+        assert scored(corpus, tmp_path, TextPipeline(units), "test", block) == behind
+        assert scored(corpus, tmp_path, TextPipeline(units), "validation", block) == RawSize(0, 0)
 
 
 def test_separators_and_unknown_characters_count_and_marks_do_not(tmp_path: Path) -> None:
@@ -146,21 +153,20 @@ def test_separators_and_unknown_characters_count_and_marks_do_not(tmp_path: Path
     assert scored_raw_size(corpus, found, pipeline, None) == RawSize(9, 12)
 
 
-@pytest.mark.parametrize("block", BLOCKS)
 @pytest.mark.parametrize("unit", ["char", "byte"])
-def test_other_encodings_count_as_utf8(tmp_path: Path, unit: str, block: int) -> None:
+def test_other_encodings_count_as_utf8(tmp_path: Path, unit: str) -> None:
     """A file in another encoding is counted as its text would be in UTF-8; bytes as they are."""
     pipeline = TextPipeline(Units(unit), encoding="utf-16")
     found = files(tmp_path, "가나다".encode("utf-16"))
     corpus = read_corpus(found, pipeline, (1.0, 0.0, 0.0))
-    size = scored(corpus, tmp_path, pipeline, None, block).size
-    assert size == (6 if unit == "char" else 7)
+    for block in BLOCKS:
+        size = scored(corpus, tmp_path, pipeline, None, block).size
+        assert size == (6 if unit == "char" else 7)
 
 
-@pytest.mark.parametrize("units", [units for units in ALL_UNITS if units.newlines == "lf"], ids=label)
-@given(text=texts, split=shares, block=st.sampled_from(BLOCKS))
-@example(text="하나\r\n둘\n\n\r\n셋 넷\n다섯", split=(1, 1, 1), block=1)
-@unhurried
+@given(units=st.sampled_from(LF_UNITS), text=texts, split=shares, block=st.sampled_from(BLOCKS))
+@example(units=Units(newlines="lf"), text="하나\r\n둘\n\n\r\n셋 넷\n다섯", split=(1, 1, 1), block=1)
+@settings(max_examples=4 * settings().max_examples)
 def test_lines_of_all_parts_are_the_whole(
     directory: Path, units: Units, text: str, split: tuple[int, int, int], block: int
 ) -> None:

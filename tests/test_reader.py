@@ -6,7 +6,7 @@ from itertools import pairwise, product
 from pathlib import Path
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_units import texts
 
@@ -31,7 +31,6 @@ NASTY = (
     "ΑΣ\r\nΑΣ.Α 'Σ' Σ\u0301Σ\xadΑ\r\r\nİı\u0307ẞ하\u11a8각ᄀ\u1161\u11a8ﾊ\uff9e\uff9f\uffa1\uffc2"
     "e\u0323\u0301\u0f73\u0344\u0f71\u0f72ﬁ½㍿👩\u200d👧\ufe0f\ufeff\u0b92\u0bd7\u0bc6\u0bbe\U0001d157\U0001d165\n\r"
 )
-unhurried = settings(deadline=None, max_examples=25)  # other work may share the processor
 
 
 def label(units: Units) -> str:
@@ -96,10 +95,8 @@ def complaint(pipeline: TextPipeline, found: list[Source], block: int = 1 << 20)
     return str(caught.value)
 
 
-@pytest.mark.parametrize("units", ALL_UNITS, ids=label)
-@given(text=texts, block=st.sampled_from(BLOCKS))
-@example(text=NASTY, block=1)
-@unhurried
+@given(units=st.sampled_from(ALL_UNITS), text=texts, block=st.sampled_from(BLOCKS))
+@settings(max_examples=4 * settings().max_examples)
 def test_pieces_of_any_size_make_the_same_text(directory: Path, units: Units, text: str, block: int) -> None:
     """However few bytes are read at a time, the codes are those of the whole text."""
     text = text.removeprefix("\ufeff")
@@ -124,20 +121,21 @@ def test_pieces_are_the_text_as_it_stands_and_its_codes(units: Units, directory:
     empty: str | bytes = b"" if units.is_byte else ""
     assert empty.join(piece.original for piece in pieces) == (NASTY.encode() if units.is_byte else NASTY)  # type: ignore[arg-type]
     assert len(pieces) > 10
+    assert [int(code) for piece in pieces for code in piece.codes] == naive(units, NASTY)
     for piece in pieces:
         assert piece.codes.tolist() == units.codes(piece.original).tolist()
 
 
 @pytest.mark.parametrize("separator", ["", "\n", "\u0301", "\r", "<|가|>", "Σ"])
 @pytest.mark.parametrize("units", [Units(), Units("char", "nfc", True, "lf"), Units("byte")], ids=label)
-@pytest.mark.parametrize("block", BLOCKS)
-def test_files_are_joined_by_the_separator(directory: Path, units: Units, separator: str, block: int) -> None:
+def test_files_are_joined_by_the_separator(directory: Path, units: Units, separator: str) -> None:
     """Several files are one text, the separator between each two of them and nowhere else."""
     contents = ["Αe", "", "\nΣ\r", "\u0301가"]
     found = files(directory, *(text.encode() for text in contents))
-    assert read(TextPipeline(units, separator=separator), found, block) == naive(
-        units, separator.join(contents)
-    )
+    for block in BLOCKS:
+        assert read(TextPipeline(units, separator=separator), found, block) == naive(
+            units, separator.join(contents)
+        )
 
 
 def test_a_character_does_not_span_files(directory: Path) -> None:
@@ -165,13 +163,13 @@ def test_a_character_does_not_span_files(directory: Path) -> None:
         ("ascii", "abc\n"),
     ],
 )
-@pytest.mark.parametrize("block", BLOCKS)
-def test_every_encoding_is_read(directory: Path, encoding: str, text: str, block: int) -> None:
+def test_every_encoding_is_read(directory: Path, encoding: str, text: str) -> None:
     """A text comes back from its encoding, characters of several bytes cut anywhere."""
     found = files(directory, text.encode(encoding), text.encode(encoding))
-    assert read(TextPipeline(encoding=encoding, separator="|"), found, block) == naive(
-        Units(), f"{text}|{text}"
-    )
+    for block in BLOCKS:
+        assert read(TextPipeline(encoding=encoding, separator="|"), found, block) == naive(
+            Units(), f"{text}|{text}"
+        )
 
 
 @pytest.mark.parametrize(
@@ -199,45 +197,45 @@ def test_every_encoding_is_read(directory: Path, encoding: str, text: str, block
         "utf-16 little", "utf-16 big", "half a unit", "utf-32", "cp949", "shift_jis", "ascii", "cp1252",
     ],
 )  # fmt: skip
-@pytest.mark.parametrize("block", BLOCKS)
 def test_a_file_of_another_encoding_is_refused(
-    directory: Path, encoding: str, data: bytes, byte: int, value: str, line: int, block: int
+    directory: Path, encoding: str, data: bytes, byte: int, value: str, line: int
 ) -> None:
     """The error names the file, the first wrong byte, its value and its line, and says what to do."""
     good, bad = files(directory, "fine\n".encode(encoding), data)
-    assert complaint(TextPipeline(encoding=encoding), [good, bad], block) == (
-        f"text {bad.name} is not {encoding.upper()}: byte {byte} ({value}, line {line}); "
-        "convert it, name its encoding (corpus.encoding, or --encoding), or use corpus.unit: byte"
-    )
+    for block in BLOCKS:
+        assert complaint(TextPipeline(encoding=encoding), [good, bad], block) == (
+            f"text {bad.name} is not {encoding.upper()}: byte {byte} ({value}, line {line}); "
+            "convert it, name its encoding (corpus.encoding, or --encoding), or use corpus.unit: byte"
+        )
 
 
-@pytest.mark.parametrize("block", [2, 3, 1 << 20])
-def test_utf16_without_its_mark_is_refused(directory: Path, block: int) -> None:
+def test_utf16_without_its_mark_is_refused(directory: Path) -> None:
     """A file in UTF-16 that does not say which one is one line that names the file."""
     (found,) = files(directory, "ab\ncd".encode("utf-16-le"))
-    assert complaint(TextPipeline(encoding="utf-16"), [found], block) == (
-        f"text {found.name} is not UTF-16: UTF-16 stream does not start with BOM"
-    )
-    assert not begins_with_mark(found, "utf-16")
+    for block in [2, 3, 1 << 20]:
+        assert complaint(TextPipeline(encoding="utf-16"), [found], block) == (
+            f"text {found.name} is not UTF-16: UTF-16 stream does not start with BOM"
+        )
+        assert not begins_with_mark(found, "utf-16")
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-16-le", "utf-16-be", "utf-32-le"])
-@pytest.mark.parametrize("block", BLOCKS)
-def test_one_mark_is_left_out_at_the_start_of_each_file(directory: Path, encoding: str, block: int) -> None:
+def test_one_mark_is_left_out_at_the_start_of_each_file(directory: Path, encoding: str) -> None:
     """Of the byte-order marks only the first of a file is dropped: others are characters."""
     found = files(
         directory, *(text.encode(encoding) for text in ("\ufeffa\ufeff", "b\ufeff", "\ufeff\ufeffc"))
     )
     wanted = [ord(character) for character in "a\ufeff|b\ufeff|\ufeffc"]
-    assert read(TextPipeline(encoding=encoding, separator="|"), found, block) == wanted
+    for block in BLOCKS:
+        assert read(TextPipeline(encoding=encoding, separator="|"), found, block) == wanted
 
 
-@pytest.mark.parametrize("block", BLOCKS)
-def test_bytes_keep_the_mark(directory: Path, block: int) -> None:
+def test_bytes_keep_the_mark(directory: Path) -> None:
     """The byte unit leaves nothing out."""
     found = files(directory, b"\xef\xbb\xbfa", b"\xef\xbb\xbf")
     pipeline = TextPipeline(Units("byte"), separator="|")
-    assert read(pipeline, found, block) == list(b"\xef\xbb\xbfa|\xef\xbb\xbf")
+    for block in BLOCKS:
+        assert read(pipeline, found, block) == list(b"\xef\xbb\xbfa|\xef\xbb\xbf")
 
 
 @pytest.mark.parametrize(
@@ -283,23 +281,26 @@ def test_a_mark_is_noticed(directory: Path, encoding: str, data: bytes, marked: 
     ],
 )
 @pytest.mark.parametrize("unit", ["char", "byte"])
-@pytest.mark.parametrize("block", BLOCKS)
 def test_lines_are_framed_by_line_breaks(
-    directory: Path, unit: str, contents: list[str], wanted: str, block: int
+    directory: Path, unit: str, contents: list[str], wanted: str
 ) -> None:
     """By line, the text is a line break and every line with its own: none empty, none run together."""
     if unit == "byte":
         contents = [text.removeprefix("\ufeff") for text in contents]
     pipeline = TextPipeline(Units(unit, newlines="lf"), separator="no matter", by_line=True)
     found = files(directory, *(text.encode() for text in contents))
-    assert read(pipeline, found, block) == (
-        list(wanted.encode()) if unit == "byte" else [ord(character) for character in wanted]
-    )
+    for block in BLOCKS:
+        assert read(pipeline, found, block) == (
+            list(wanted.encode()) if unit == "byte" else [ord(character) for character in wanted]
+        )
 
 
-@pytest.mark.parametrize("units", [units for units in ALL_UNITS if units.newlines == "lf"], ids=label)
-@given(contents=st.lists(texts, max_size=3), block=st.sampled_from(BLOCKS))
-@unhurried
+@given(
+    units=st.sampled_from([units for units in ALL_UNITS if units.newlines == "lf"]),
+    contents=st.lists(texts, max_size=3),
+    block=st.sampled_from(BLOCKS),
+)
+@settings(max_examples=4 * settings().max_examples)
 def test_lines_are_those_of_each_file(directory: Path, units: Units, contents: list[str], block: int) -> None:
     """By line, any files are the lines of each that hold something, in their order."""
     contents = [text.removeprefix("\ufeff") for text in contents]
@@ -309,16 +310,16 @@ def test_lines_are_those_of_each_file(directory: Path, units: Units, contents: l
     assert read(TextPipeline(units, by_line=True), found, block) == naive(units, wanted)
 
 
-@pytest.mark.parametrize("block", [1, 4, 1 << 20])
-def test_progress_sums_up_to_the_files(directory: Path, block: int) -> None:
+def test_progress_sums_up_to_the_files(directory: Path) -> None:
     """What is told of progress are the bytes of all files, step by step."""
     found = files(directory, b"abcdefghi", b"", b"jk")
-    seen: list[int] = []
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sources, "BLOCK", block)
-        list(TextPipeline().codes(found, seen.append))
-    assert sum(seen) == 11
-    assert max(seen) <= max(block, 1)
+    for block in [1, 4, 1 << 20]:
+        seen: list[int] = []
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(sources, "BLOCK", block)
+            list(TextPipeline().codes(found, seen.append))
+        assert sum(seen) == 11
+        assert max(seen) <= max(block, 1)
 
 
 def test_a_text_without_letters_is_read_in_pieces(directory: Path) -> None:

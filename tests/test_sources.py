@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from charlm.data import sources
@@ -21,7 +21,6 @@ from charlm.errors import CorpusError
 
 PACKERS: dict[str, Callable[[bytes], bytes]] = {".gz": gzip.compress, ".xz": lzma.compress}
 DAMAGED = "is damaged, or not compressed as its name says: "
-unhurried = settings(deadline=None, max_examples=50)  # other work may share the processor
 
 
 def contents(source: Source) -> bytes:
@@ -121,7 +120,6 @@ def test_a_list_keeps_its_order(tmp_path: Path) -> None:
 @given(data=st.binary(max_size=300))
 @example(data=b"")
 @example(data=bytes(100_000))
-@unhurried
 def test_a_packed_file_equals_the_plain_one(
     tmp_path_factory: pytest.TempPathFactory, ending: str, data: bytes
 ) -> None:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from charlm.data.units import Units
@@ -14,7 +14,6 @@ CHARACTERS = Units()
 BYTES = Units("byte")
 
 code_points = st.integers(0, 0x10FFFF)
-unhurried = settings(deadline=None)  # other work may share the processor
 
 
 def of(text: str) -> Vocabulary:
@@ -30,7 +29,6 @@ def complaint(vocabulary: Vocabulary, text: str) -> str:
 
 
 @given(codes=st.lists(code_points, min_size=1))
-@unhurried
 def test_codes_are_sorted_and_stand_once(codes: list[int]) -> None:
     """A vocabulary holds every code of its text, sorted, each once."""
     vocabulary = Vocabulary.of(np.array(codes, np.uint32), CHARACTERS)
@@ -39,7 +37,6 @@ def test_codes_are_sorted_and_stand_once(codes: list[int]) -> None:
 
 
 @given(data=st.data())
-@unhurried
 def test_order_and_number_of_characters_do_not_matter(data: st.DataObject) -> None:
     """A permutation or repetition of a text has the same codes and gives every code the same id."""
     codes = data.draw(st.lists(code_points, min_size=1))
@@ -54,7 +51,6 @@ def test_order_and_number_of_characters_do_not_matter(data: st.DataObject) -> No
 
 
 @given(codes=st.lists(code_points, min_size=1))
-@unhurried
 def test_encoding_is_inverted_by_the_codes(codes: list[int]) -> None:
     """`codes[encode(x)]` is `x`, for any text."""
     text = np.array(codes, np.uint32)
@@ -63,7 +59,6 @@ def test_encoding_is_inverted_by_the_codes(codes: list[int]) -> None:
 
 
 @given(data=st.binary(min_size=1))
-@unhurried
 def test_encoding_of_bytes_is_inverted_by_the_codes(data: bytes) -> None:
     """`codes[encode(x)]` is `x`, for any bytes."""
     text = BYTES.codes(data)
@@ -102,7 +97,6 @@ def test_the_unknown_unit_is_the_last(size: int, kind: npt.DTypeLike) -> None:
 
 
 @given(known=st.lists(code_points), codes=st.lists(code_points), small=st.booleans())
-@unhurried
 def test_unknown_codes_are_mapped(known: list[int], codes: list[int], small: bool) -> None:
     """With `<unk>` no text is refused: known codes have their ids, all others that of `<unk>`."""
     if small:  # bytes are looked up in another way
@@ -125,7 +119,6 @@ def test_only_a_vocabulary_with_the_unknown_unit_equals_one() -> None:
 
 
 @given(text=st.lists(code_points, min_size=1), more=st.lists(code_points), unknown=st.booleans())
-@unhurried
 def test_recoding_is_encoding_anew(text: list[int], more: list[int], unknown: bool) -> None:
     """Ids of another vocabulary become those that the text itself would have, or the same refusal."""
     codes = np.array(text, np.uint32)
@@ -146,7 +139,6 @@ def test_recoding_is_encoding_anew(text: list[int], more: list[int], unknown: bo
 @given(
     pieces=st.lists(st.one_of(st.binary(), st.lists(code_points, max_size=20))), at_least=st.integers(1, 3)
 )
-@unhurried
 def test_codes_are_counted_piece_by_piece(pieces: list[bytes | list[int]], at_least: int) -> None:
     """Pieces of bytes and of wider codes, in any order, make the counts of the whole text."""
     whole = [code for piece in pieces for code in piece]
