@@ -1,6 +1,6 @@
 """The configuration: frozen dataclasses, checked, overridden, written back.
 
-Every key stands once, in a dataclass below, with its default, its meaning and its limits; the
+Every key is declared once, in a dataclass below, with its default, its meaning and its limits; the
 reader, the checks, the help text and the written file are all made from that one place.
 """
 
@@ -81,26 +81,24 @@ class CorpusConfig:
     )
     mode: str = key(
         "stream",
-        "one text from beginning to end, or lines, each an example of its own that begins from nothing",
+        "one text from beginning to end, or lines, each a separate example that begins from a zero state",
         choices=("stream", "lines"),
         fixed=True,
     )
     unit: str = key(
         "char",
-        "what is modelled: Unicode characters, or the bytes of any file",
+        "the unit of the model: Unicode characters, or bytes of any file",
         choices=("char", "byte"),
         fixed=True,
     )
     encoding: str = key("utf-8", "of the files: any text encoding that Python knows", fixed=True)
     newlines: str = key(
         "keep",
-        "line breaks as they are, or every \\r\\n and \\r made \\n (as mode: lines does in any case)",
+        "keep line breaks as they are, or replace \\r\\n and \\r by \\n (mode: lines always does)",
         choices=("keep", "lf"),
         fixed=True,
     )
-    lowercase: bool = key(
-        False, "make capital letters small, before normalisation, in the text and in every prime", fixed=True
-    )
+    lowercase: bool = key(False, "lowercase the text and every prime, before normalisation", fixed=True)
     normalize: str = key(
         "none",
         "Unicode normalisation of the text and of every prime (nfd: Hangul syllables become jamo)",
@@ -109,16 +107,14 @@ class CorpusConfig:
     )
     min_count: int = key(
         1,
-        "units that occur less often become one unit, <unk>, which is never generated",
+        "units that occur less often are replaced by one unit, <unk>, which is never generated",
         at_least=1,
         fixed=True,
     )
-    separator: str = key(
-        "\n", "what stands between two files; in mode: lines always a line break", fixed=True
-    )
+    separator: str = key("\n", "text between two files; in mode: lines always a line break", fixed=True)
     split: tuple[float, float, float] = key(
         (0.9, 0.05, 0.05),
-        "parts for training, validation and test: contiguous and in this order, or line by line",
+        "shares of training, validation and test: contiguous and in this order, or line by line",
         at_least=0,
         at_most=1,
         fixed=True,
@@ -142,7 +138,7 @@ class ModelConfig:
     )
     dropout_mask: str = key(
         "window",
-        "one dropout mask for a whole window of each stream (variational), or a fresh one a step",
+        "one dropout mask for a whole window of each stream (variational), or a new one each step",
         choices=("window", "step"),
     )
     gru_reset: str = key(
@@ -197,7 +193,7 @@ class TrainConfig:
     lr_decay_after: int = key(10, "exponential: whole epochs before the first reduction", at_least=0)
     lr_decay_every: int = key(5, "step: whole epochs between reductions", at_least=1)
     lr_patience: int = key(
-        2, "plateau: validations without improvement that are borne before a reduction", at_least=0
+        2, "plateau: validations without improvement to tolerate before a reduction", at_least=0
     )
     clip_norm: float = key(5.0, "longest global norm of the gradient; 0 switches it off", at_least=0)
     clip_value: float = key(
@@ -209,7 +205,7 @@ class TrainConfig:
         choices=("stop", "skip"),
     )
     patience: int = key(
-        0, "stop after so many validations in a row without improvement; 0 never does", at_least=0
+        0, "stop after this many validations in a row without improvement; 0: never", at_least=0
     )
     shards: int = key(
         0,
@@ -253,7 +249,7 @@ class Config:
         return {dotted: getattr(getattr(self, section), name) for dotted, section, name, _ in keys()}
 
     def nested(self) -> dict[str, dict[str, Any]]:
-        """Sections of plain values, as they stand in YAML and JSON."""
+        """Sections of plain values, as in YAML and JSON."""
         nested: dict[str, dict[str, Any]] = {}
         for dotted, section, name, _ in keys():
             value = self.flat()[dotted]
@@ -366,7 +362,7 @@ def text_encoding(name: str) -> str | None:
     # the two that are for names of machines refuse most texts
     if found.incrementaldecoder is None or found.name in ("idna", "punycode"):
         return None
-    # a mark is left out in any case, and Python's own way of it counts bytes from behind the mark
+    # a mark is removed in any case, and Python's own codec counts bytes from after the mark
     return "utf-8" if found.name == "utf-8-sig" else found.name
 
 

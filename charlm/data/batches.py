@@ -42,8 +42,8 @@ class Window(NamedTuple):
 class Batches(Protocol):
     """`B` streams side by side, window by window.
 
-    `step` counts the updates of the whole run, from 0: everything follows from it, so that a run
-    that goes on in the middle of an epoch, and every worker, reads what it would have read.
+    `step` counts the updates of the whole run, from 0. Everything follows from it, so that a run that
+    is resumed in the middle of an epoch, and every worker, reads the same windows.
     """
 
     @property
@@ -68,7 +68,7 @@ class Batches(Protocol):
         """Targets of one window, padding not counted."""
 
     def resets_state(self, step: int) -> bool:
-        """Whether all streams begin with this window, from a zero state; else all go on."""
+        """Whether all streams begin with this window, from a zero state; otherwise all continue."""
 
 
 @dataclass(frozen=True)
@@ -140,7 +140,7 @@ class LineBatches:
 
     Every line is trained on once an epoch. From the shortest to the longest they are cut into `K`
     batches, which differ by one line at most; the row that then lacks a line is padding. Which
-    lines of one length meet, and the order of the batches, are drawn anew every epoch; lengths of
+    lines of one length meet, and the order of the batches, are drawn again in every epoch; lengths of
     batches, and so the number of windows, are always the same.
 
     Attributes

@@ -1,8 +1,8 @@
 """Encoded texts, kept so that a second run starts at once.
 
-An entry is one file: the ids of a text, as they lie in memory, and behind them what they mean (JSON),
+An entry is one file: the ids of a text, as they are in memory, then their description (JSON),
 its length, and a mark. It is named by its contents' key, written beside its place and renamed into
-it, and checked as a whole before it is used; whatever is not as it should be is made anew. So the
+it, and checked as a whole before it is used; a damaged entry is made again. So the
 file need not be flushed to the disk, readers never see half of it, and nothing in it is believed.
 """
 
@@ -30,7 +30,7 @@ _END = struct.Struct("<Q8s")
 _MARK = b"charlm\x00\x01"
 
 _LONGEST = 64_000_000
-"""Bytes of a description at the most: a vocabulary of all of Unicode takes some 8 million."""
+"""Most bytes of a description: a vocabulary of all of Unicode takes some 8 million."""
 
 _TYPES = ("u1", "u2", "u4")
 """Types of ids, all little-endian."""

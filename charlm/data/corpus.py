@@ -94,7 +94,7 @@ def read_corpus(
 ) -> Corpus:
     """Read a corpus; its vocabulary is that of all files unless one is given.
 
-    The vocabulary covers all parts, so that no part holds an unknown unit, but for those that are
+    The vocabulary covers all splits, so that no split holds an unknown unit, except those that are
     rarer than the pipeline's `min_count`. With a cache, the text is mapped into memory from there,
     and put there if it is not.
 

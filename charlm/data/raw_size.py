@@ -1,7 +1,7 @@
-"""How much original text the units of a part stand for.
+"""How much original text the units of a split represent.
 
 Scores of models with different units are compared per character, and per byte of UTF-8, of the
-text as it stood in the files. Normal forms, folded line breaks and `<unk>` cannot be undone, so
+text in the files. Normal forms, folded line breaks and `<unk>` cannot be undone, so
 the files are read again and counted.
 """
 
@@ -23,7 +23,7 @@ from charlm.data.units import Units, folded
 
 @dataclass(frozen=True)
 class RawSize:
-    """So many characters, of so many bytes of UTF-8."""
+    """A number of characters, and of their bytes in UTF-8."""
 
     characters: int
     size: int
@@ -68,7 +68,7 @@ def _of_units(sources: Sequence[Source], pipeline: TextPipeline, start: int, sto
 
 
 def _place(text: str | bytes, edge: int, units: Units) -> int:
-    """The fewest characters of `text` that make so many units, with the marks that add none to them."""
+    """The fewest characters of `text` that make `edge` units, with the marks that add none to them."""
 
     def made(place: int) -> int:
         return len(units.codes(text[:place]))

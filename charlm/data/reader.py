@@ -34,7 +34,7 @@ class TextPipeline:
     encoding
         Of the files; of no matter where units are bytes.
     separator
-        What stands between one file and the next.
+        Text between one file and the next.
     by_line
         Every line is an example of its own: the text is a line break, then every line that is
         not empty, with the line break that ends it.
@@ -90,7 +90,7 @@ class TextPipeline:
             yield np.array([LINE_BREAK], np.uint8)
 
     def _texts(self, sources: Sequence[Source], progress: Progress | None) -> Iterator[str] | Iterator[bytes]:
-        """What the files hold, with the separators, as it is: not cleaned in any way but for its marks."""
+        """The contents of the files with the separators, unchanged except for byte-order marks."""
         separator = "\n" if self.by_line else self.separator
         for number, source in enumerate(sources):
             if number and separator:
@@ -100,7 +100,7 @@ class TextPipeline:
 
     def _decoded(self, source: Source, blocks: Iterator[bytes]) -> Iterator[str]:
         decoder = codecs.getincrementaldecoder(self.encoding)("strict")
-        before, lines, begun = 0, 1, False  # bytes and lines behind, and whether there was any text
+        before, lines, begun = 0, 1, False  # bytes and lines so far, and whether there was any text
         for block in blocks:
             text = self._decode(decoder, block, source, before, lines)
             before += len(block)
@@ -141,7 +141,7 @@ _HINTS = {
 
 @dataclass(frozen=True)
 class Piece:
-    """A piece of a text: as it stands in the file, and its codes."""
+    """A piece of a text: as it is in the file, and its codes."""
 
     original: str | bytes
     codes: Ids

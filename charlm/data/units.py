@@ -33,7 +33,7 @@ class Units:
     normalize
         A Unicode form, or `none`.
     lowercase
-        Whether capital letters become small ones, before normalisation.
+        Whether the text is lowercased, before normalisation.
     newlines
         `keep`, or `lf`: `\r\n` and a lone `\r` become `\n`.
     """
@@ -124,7 +124,7 @@ def _separable(left: str, right: str) -> bool:
     """Whether line breaks, case and normal forms are the same for both sides, taken apart.
 
     A line break can be two characters; a final sigma looks at the letters around it, and past
-    marks and punctuation; and what a character decomposes into may join what stands before it.
+    marks and punctuation; and what a character decomposes into may join the character before it.
     """
     kinds = {unicodedata.category(left), unicodedata.category(right)}
     if not kinds & _BLANK and (kinds - _PLAIN or "Σ" in (left, right)):
@@ -135,7 +135,7 @@ def _separable(left: str, right: str) -> bool:
 
 @functools.cache
 def _joining() -> frozenset[str]:
-    """Characters that may be composed with, or sorted among, what stands before them."""
+    """Characters that may be composed with, or sorted among, those before them."""
     jamo = {chr(code) for code in (*range(0x1160, 0x1200), *range(0xD7B0, 0xD800))}
     every = map(chr, range(sys.maxunicode + 1))
     pairs = (unicodedata.decomposition(character).split() for character in every)

@@ -22,7 +22,7 @@ class Vocabulary:
     """The sorted codes of a text; a code's id is its place among them.
 
     Deterministic: it depends on which codes occur, not on their order or number. With
-    `has_unknown` there is one more unit, `<unk>`, the last, that stands for all other codes.
+    `has_unknown` there is one more unit, `<unk>`, the last, in place of all other codes.
     """
 
     def __init__(self, codes: Iterable[int], units: Units, has_unknown: bool = False) -> None:
@@ -96,7 +96,7 @@ class Vocabulary:
         return ids
 
     def recode(self, ids: Ids, codes: Ids, where: str) -> Ids:
-        """The ids here of a text that stands in the ids `[N]` of the vocabulary with these `codes`.
+        """Ids of this vocabulary for a text given as ids `[N]` of the vocabulary with these `codes`.
 
         Raises `VocabularyError` as `encode` does.
         """

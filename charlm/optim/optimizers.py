@@ -39,7 +39,7 @@ class Optimizer(ABC):
     """An update rule with its slots.
 
     `slots` and `updates` are all the state there is: copied into another optimiser of the same
-    kind, they make it go on exactly here. `zeros` makes the arrays for both: in memory shared by
+    kind, they continue exactly here. `zeros` makes the arrays for both: in memory shared by
     processes, if several of them are to do one update together.
     """
 

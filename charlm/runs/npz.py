@@ -24,13 +24,13 @@ _KINDS = ("<f4", "<f8", "|u1")
 """Types of the numbers in a checkpoint."""
 
 _DIRECTORY_BYTES = 1_000_000
-"""The zip file's table of contents at the most: some ten thousand members."""
+"""Most bytes of the zip file's table of contents: some ten thousand members."""
 
 _HEADER_BYTES = 4096
-"""The description in front of an array at the most."""
+"""Most bytes of the description before an array."""
 
 _NAME = 200
-"""Characters of a member's name at the most."""
+"""Most characters of a member's name."""
 
 _BAD_ZIP = (zipfile.BadZipFile, NotImplementedError, EOFError, RuntimeError, ValueError, struct.error)
 """What `zipfile` raises for damaged files: also for kinds it does not know, or that ask for a password."""

@@ -40,12 +40,12 @@ def write_whole(path: Path, write: Callable[[BinaryIO], object], lasting: bool =
     """Replace `path` by what `write` puts into a stream, whole or not at all.
 
     The new file is written beside the old one, flushed to disk and then renamed over it, and
-    the directory is flushed after it: whoever reads `path` at any moment, a power cut included,
-    finds the old contents or the new. A link is followed, not replaced; permissions follow the
+    the directory is flushed after it: a reader of `path` finds the old contents or the new at any
+    moment, after a power cut too. A link is followed, not replaced; permissions follow the
     umask. On any error the temporary file is removed and `path` is as it was. Without `lasting`
     nothing is flushed: after a power cut the file may hold anything.
 
-    Raises `OSError` as the operating system gave it, but for the file's name, which is `path`.
+    Raises `OSError` as the operating system gave it, except the file's name, which is `path`.
     """
     target = Path(os.path.realpath(path))
     beside = target.with_name(f".{target.name}.{os.getpid()}.tmp")
