@@ -104,7 +104,7 @@ def build_optimizer(
 
 
 def build_schedule(config: TrainConfig, steps_per_epoch: int) -> Schedule:
-    """The learning-rate schedule of a run with so many updates an epoch."""
+    """The learning-rate schedule of a run with `steps_per_epoch` updates an epoch."""
     return Schedule(
         kind=config.schedule,
         steps=planned_steps(config, steps_per_epoch),

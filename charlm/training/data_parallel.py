@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from types import TracebackType
 
 import numpy as np
 
@@ -22,19 +21,20 @@ from charlm.nn.parameters import Parameters
 from charlm.nn.workspace import Workspace
 from charlm.optim.clipping import clip_factor, clip_values
 from charlm.optim.optimizers import Optimizer
+from charlm.system.closing import Closing
 from charlm.system.workers import FEWEST, WorkerPool, shared, slices
 
 
 def default_shards(batch: int, workers: int) -> int:
-    """Shards of a batch for so many workers: one each, but none with fewer than `FEWEST` streams."""
+    """Shards of a batch for that many workers: one each, but none with fewer than `FEWEST` streams."""
     return len(slices(batch, workers, FEWEST))
 
 
 def reduce_shards(grads: Sequence[Array], span: slice) -> Array:
     """`grads[0][span] += grads[1][span] + …`, in this order; returns the sum, a view.
 
-    The one place where gradients of shards meet. Floating-point sums depend on their order, so
-    whoever computed the shards, they are added one after the other.
+    The one place where gradients of shards meet. Floating-point sums depend on their order, so the
+    shards are always added in theirs, by whichever worker or machine they were computed.
     """
     total = grads[0][span]
     for shard in grads[1:]:
@@ -42,7 +42,7 @@ def reduce_shards(grads: Sequence[Array], span: slice) -> Array:
     return total
 
 
-class DataParallel:
+class DataParallel(Closing):
     """Windows of a training text, one at a time: `backpropagate`, `clip`, `update`.
 
     A context manager, which ends its workers.
@@ -164,14 +164,3 @@ class DataParallel:
     def close(self) -> None:
         """End the workers."""
         self._pool.close()
-
-    def __enter__(self) -> DataParallel:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()

@@ -1,4 +1,4 @@
-"""Training: one update at a time, with all the state that it takes to go on exactly.
+"""Training: one update at a time, with all the state that is needed to continue exactly.
 
 Nothing here reads or writes files; `loop` does, around it.
 """
@@ -8,7 +8,6 @@ from __future__ import annotations
 import copy
 import math
 from dataclasses import asdict, dataclass, field
-from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -22,6 +21,7 @@ from charlm.errors import CheckpointError, DivergenceError, RunError
 from charlm.inference.score import Score, score
 from charlm.optim.schedules import Plateau
 from charlm.runs.checkpoint import Checkpoint
+from charlm.system.closing import Closing
 from charlm.system.workers import shared
 from charlm.training.data_parallel import DataParallel, default_shards
 
@@ -62,7 +62,7 @@ class Means:
 
 @dataclass
 class Progress:
-    """Where a run stands: all of its state that is not an array."""
+    """The progress of a run: all of its state that is not an array."""
 
     step: int = 0
     """Updates done."""
@@ -121,7 +121,7 @@ SKIPPED_AT_MOST = 10
 """Updates in a row that are dropped before the run ends all the same."""
 
 
-class Trainer:
+class Trainer(Closing):
     """A network being trained on a corpus.
 
     All of its state is in `parameters`, `optimizer`, `state`, `rng` and `progress`; `snapshot`
@@ -213,7 +213,7 @@ class Trainer:
         return Update(loss, norm, lr, self.streams.characters(step), dropped)
 
     def _drop(self, step: int, what: str) -> None:
-        """Go on without an update, or raise `DivergenceError`."""
+        """Drop an update, or raise `DivergenceError`."""
         if self.config.train.on_nonfinite == "stop":
             raise _divergence(step, what)
         self.progress.skipped += 1
@@ -260,17 +260,6 @@ class Trainer:
         """End the workers."""
         self.data_parallel.close()
 
-    def __enter__(self) -> Trainer:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
-
     def snapshot(self) -> Checkpoint:
         """Everything, as a checkpoint; it shares the trainer's arrays, so save it before going on."""
         arrays: dict[str, Array] = {f"optimizer/{name}": slot for name, slot in self.optimizer.slots.items()}
@@ -285,7 +274,7 @@ class Trainer:
         return Checkpoint(self.config, self.corpus.vocabulary, self.parameters, corpus, progress, arrays)
 
     def restore(self, checkpoint: Checkpoint, where: str) -> None:
-        """Go on where `checkpoint` was made.
+        """Continue where `checkpoint` was made.
 
         Raises `RunError` if that would make nonsense, naming what differs, and `CheckpointError`
         if training state is missing.

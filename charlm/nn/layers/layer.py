@@ -31,7 +31,7 @@ Step = Callable[[Signal | int], Array]
 
 @dataclass(frozen=True)
 class Noise:
-    """A random mask that a layer asks for, drawn anew for every window.
+    """A random mask that a layer asks for, drawn again for every window.
 
     Attributes
     ----------
@@ -115,7 +115,7 @@ class Layer(ABC, Generic[Tape]):
         y
             Output, usually in the workspace.
         state
-            State after the window, in an array of its own.
+            State after the window, usually in the workspace.
         tape
             What `backward` needs; valid until the next window in this workspace.
         """
