@@ -30,13 +30,13 @@ class Epoch:
 
 def read(size: int, batch: int, seq_len: int) -> Epoch:
     """Read one epoch of a text of `size` different ids in mixed order."""
-    # mixed, so that "the next place" is not by accident "the next number"
+    # mixed, so that "the next position" is not by accident "the next number"
     ids = np.random.default_rng(size).permutation(size)
-    place = np.argsort(ids)
+    position = np.argsort(ids)
     streams = Streams(ids, batch, seq_len)
     windows = [streams.window(number) for number in range(streams.windows)]
     assert all(mask is None for _, _, mask in windows), "a text has no padding"
-    return Epoch(size, seq_len, [place[x] for x, _, _ in windows], [place[y] for _, y, _ in windows])
+    return Epoch(size, seq_len, [position[x] for x, _, _ in windows], [position[y] for _, y, _ in windows])
 
 
 # text, streams, window: what a floor or a ceiling gets wrong; everything divides, nothing does, one of each
@@ -166,7 +166,7 @@ class LineEpochs:
     seq_len: int
     batches: LineBatches
     epochs: list[list[list[tuple[Ids, Ids, Ids]]]]
-    """By epoch, then by batch, the windows: inputs, targets and what is mask of them."""
+    """By epoch, then by batch, the windows: inputs, targets and their masks."""
 
 
 def _batches(lines: Lines, batch: int, seq_len: int, seed: int = 1) -> LineBatches:
@@ -179,7 +179,7 @@ def read_lines(lengths: list[int], batch: int, seq_len: int, share: float, epoch
     text[np.cumsum([0, *lengths])] = 0
     lines = Lines.of(text, 0).split((share, 1 - share, 0.0))[0]
     ids = np.random.default_rng(len(text)).permutation(len(text))
-    place = np.argsort(ids)
+    position = np.argsort(ids)
     batches = _batches(Lines(ids, lines.starts, lines.lengths), batch, seq_len, 3)
     read: list[list[list[tuple[Ids, Ids, Ids]]]] = []
     for step in range(epochs * batches.windows):
@@ -191,7 +191,7 @@ def read_lines(lengths: list[int], batch: int, seq_len: int, share: float, epoch
             read.append([])
         if batches.resets_state(step):
             read[-1].append([])
-        read[-1][-1].append((place[x], place[y], mask))
+        read[-1][-1].append((position[x], position[y], mask))
     return LineEpochs(lines, batch, seq_len, batches, read)
 
 
@@ -206,10 +206,10 @@ def line_epochs(draw: st.DrawFn) -> LineEpochs:
 
 
 def _check_targets(read: LineEpochs) -> None:
-    """The targets of an epoch are the units of all lines, each once; inputs stand one before."""
+    """The targets of an epoch are the units of all lines, each once; each input is one before."""
     expected = [
-        place + k
-        for place, length in zip(read.lines.starts.tolist(), read.lines.lengths.tolist(), strict=True)
+        position + k
+        for position, length in zip(read.lines.starts.tolist(), read.lines.lengths.tolist(), strict=True)
         for k in range(length)
     ]
     for epoch in read.epochs:
@@ -286,7 +286,7 @@ def _seen(batches: LineBatches, steps: range) -> list[list[list[int]]]:
 
 
 def _some_lines(count: int = 60) -> Lines:
-    """Lines of four units each; ids are places."""
+    """Lines of four units each; ids are positions."""
     text = np.ones(1 + 4 * count, np.uint8)
     text[::4] = 0
     lines = Lines.of(text, 0)

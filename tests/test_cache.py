@@ -40,7 +40,7 @@ def entry(cache: Cache) -> Path:
 
 
 def forged(about: dict[str, Any] | str | bytes, ids: bytes = b"abc", length: int | None = None) -> bytes:
-    """Return an entry that says this of itself, its digest right if there is room for one."""
+    """Return an entry with this description, its digest right if it is a mapping."""
     if isinstance(about, dict):
         said = json.dumps(about, sort_keys=True).encode()
         about = json.dumps({**about, "sha256": hashlib.sha256(ids + said).hexdigest()})
@@ -120,19 +120,19 @@ def test_an_entry_cut_off_anywhere_is_not_used(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("flip", [0x01, 0x20, 0xFF])
 def test_an_entry_with_a_wrong_byte_is_not_used(tmp_path: Path, flip: int) -> None:
-    """One byte that changed, wherever it stands, makes an entry useless."""
+    """One changed byte, wherever it is, makes an entry invalid."""
     cache = Cache(tmp_path)
     store(cache, np.array([0, 1, 2], np.uint16))
     path = entry(cache)
     whole = path.read_bytes()
-    for place in range(len(whole)):
-        path.write_bytes(whole[:place] + bytes([whole[place] ^ flip]) + whole[place + 1 :])
-        assert cache.load(KEY) is None, place
+    for position in range(len(whole)):
+        path.write_bytes(whole[:position] + bytes([whole[position] ^ flip]) + whole[position + 1 :])
+        assert cache.load(KEY) is None, position
         list(cache.entries())
 
 
 def test_a_forged_entry_is_possible(tmp_path: Path) -> None:
-    """What the next test changes would be used as it is, so that the changes are what is refused."""
+    """The entry that the next test changes is valid, so that each change is what is refused."""
     (tmp_path / f"{KEY}.ids").write_bytes(forged(TRUE))
     found = Cache(tmp_path).load(KEY)
     assert found is not None
@@ -174,7 +174,7 @@ def test_a_forged_entry_is_possible(tmp_path: Path) -> None:
     ids=lambda data: f"{len(data)} bytes",
 )  # fmt: skip
 def test_a_foreign_file_is_not_used(tmp_path: Path, data: bytes) -> None:
-    """Whatever lies in an entry's place, even with a right digest, is overlooked, and overwritten in time."""
+    """A file with the name of an entry, even with a right digest, is ignored, and later overwritten."""
     cache = Cache(tmp_path)
     (tmp_path / f"{KEY}.ids").write_bytes(data)
     assert cache.load(KEY) is None
@@ -280,7 +280,7 @@ def _refuse(*_: object, **__: object) -> None:
     raise PermissionError(13, "Permission denied")
 
 
-def test_an_error_while_encoding_leaves_nothing_behind(tmp_path: Path) -> None:
+def test_an_error_while_encoding_leaves_no_file(tmp_path: Path) -> None:
     """If the text cannot be read to its end, no entry and no temporary file is left."""
     cache = Cache(tmp_path / "cache")
 
@@ -372,7 +372,7 @@ def test_readers_meet_whole_entries_only(tmp_path: Path) -> None:
 
 
 def test_without_a_home_nothing_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where there is no home directory there is no cache, and no error; a relative one is not heeded."""
+    """Where there is no home directory there is no cache, and no error; a relative one is ignored."""
     monkeypatch.setenv("XDG_CACHE_HOME", "somewhere")
     monkeypatch.setattr(os.path, "expanduser", lambda path: path)
     assert user_cache() is None

@@ -57,7 +57,7 @@ def values_of(dotted: str) -> st.SearchStrategy[Any]:
     if dotted == "corpus.encoding":
         return st.sampled_from(["utf-8", "utf-16", "iso8859-1", "cp949"])
     if isinstance(default, str):
-        # odd characters, and words that YAML has its own ideas about; only an absolute path stays as it is
+        # odd characters, and words that YAML reads as other types; only an absolute path stays unchanged
         words = st.one_of(
             st.text(min_size=1), st.sampled_from(["yes", "null", "1e3", "0.5", "a: b", "#", "2024-01-05"])
         )
@@ -88,7 +88,7 @@ def configurations(draw: st.DrawFn) -> Config:
 
 @every_key
 def test_every_key_says_what_it_means(dotted: str) -> None:
-    """A key has a meaning of its own, on one line, and it stands in the reference with its default."""
+    """A key has a meaning of its own, on one line, and is in the reference with its default."""
     doc = KEYS[dotted].doc
     assert doc.strip() == doc != ""
     assert "\n" not in doc
@@ -495,7 +495,7 @@ def test_a_file_that_cannot_be_read_is_refused(tmp_path: Path, contents: bytes |
     assert str(caught.value) == message.format(path)
 
 
-def test_a_directory_stands_for_the_configuration_in_it(tmp_path: Path) -> None:
+def test_a_directory_means_the_configuration_in_it(tmp_path: Path) -> None:
     """A run directory is its config.yaml; a directory without one is an error that names the file."""
     with pytest.raises(ConfigError) as caught:
         load(tmp_path)
@@ -538,8 +538,8 @@ def _refused_or_read(path: Path, contents: str) -> None:
 def test_whatever_a_file_holds_is_read_or_refused(tmp_path_factory: Any, data: st.DataObject) -> None:
     """A configuration with pieces of YAML thrown into it is read, or refused; there is no traceback."""
     text = list((ROOT / "configs" / "tales.yaml").read_text())
-    for place, piece in data.draw(st.lists(st.tuples(st.integers(0, len(text) - 1), _PIECES), max_size=6)):
-        text[place] = piece
+    for position, piece in data.draw(st.lists(st.tuples(st.integers(0, len(text) - 1), _PIECES), max_size=6)):
+        text[position] = piece
     _refused_or_read(tmp_path_factory.getbasetemp() / "pieces.yaml", "".join(text))
 
 

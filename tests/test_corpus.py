@@ -114,7 +114,7 @@ def test_a_part_is_usable_from_two_units_on(
 
 @pytest.mark.parametrize("form", ["none", "nfc", "nfd"])
 @pytest.mark.parametrize("contents", ["ab\r\ncd\r\n", "ab\n\n", "ab\ufeff\t", "ab\x00\x85\u2028\r"])
-def test_a_text_is_read_as_it_stands(tmp_path: Path, form: str, contents: str) -> None:
+def test_a_text_is_read_unchanged(tmp_path: Path, form: str, contents: str) -> None:
     """Line ends, marks and controls are characters like others: CRLF stays CRLF."""
     path = tmp_path / "text.txt"
     path.write_bytes(contents.encode())
@@ -209,7 +209,7 @@ def test_the_digest_is_that_of_the_file(tmp_path: Path, other: str) -> None:
 
 @pytest.fixture(scope="module")
 def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A directory for files that every example writes anew."""
+    """A directory for files that every example overwrites."""
     return tmp_path_factory.mktemp("texts")
 
 
@@ -218,7 +218,7 @@ def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_texts_come_back_through_files_and_the_cache(
     directory: Path, units: Units, contents: list[str]
 ) -> None:
-    """Any files' ids stand for their text, built, kept, or found in the cache: the same every time."""
+    """The ids of any files are those of their text: without a cache, stored in it, and loaded from it."""
     contents = ["ab" + text for text in contents]
     found = files(directory, *(text.encode() for text in contents))
     text, cache = naive(units, "\n".join(contents)), Cache(directory / "cache")
@@ -234,7 +234,7 @@ def test_texts_come_back_through_files_and_the_cache(
 
 
 def test_a_second_reading_does_not_decode(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What the cache has is taken from there, whatever the files are called; other settings read anew."""
+    """A cached text is not decoded again, whatever its file is called; with other settings it is."""
     cache = Cache(tmp_path / "cache")
     one, other = tmp_path / "one", tmp_path / "other"
     for path in (one, other):
@@ -285,7 +285,7 @@ def test_rare_units_are_unknown(tmp_path: Path, cached: bool) -> None:
 @pytest.mark.parametrize("cached", [False, True])
 @pytest.mark.parametrize("contents", ["abcdxyx", "abxdc", "xyz"])
 def test_rare_units_that_a_model_knows_are_known(tmp_path: Path, contents: str, cached: bool) -> None:
-    """A given vocabulary says what is known, not how often it occurs in this text, be it ever so short."""
+    """What is in a given vocabulary is known, however rare it is in this text."""
     path = tmp_path / "text"
     path.write_text(contents)
     cache = Cache(tmp_path / "cache") if cached else None
@@ -301,7 +301,7 @@ def test_rare_units_that_a_model_knows_are_known(tmp_path: Path, contents: str, 
     ("contents", "by_line"), [("abcabc", False), ("ab\ncd\n", True), ("a\nb\nc\nd", True)]
 )
 def test_a_text_in_which_everything_is_rare_is_refused(tmp_path: Path, contents: str, by_line: bool) -> None:
-    """Where nothing occurs often enough there is nothing to learn, be it kept in the cache or not."""
+    """Where nothing occurs often enough there is nothing to learn, cached or not."""
     path = tmp_path / "text"
     path.write_text(contents)
     pipeline = TextPipeline(Units(newlines="lf"), by_line=by_line, min_count=3)
@@ -341,7 +341,7 @@ def test_a_file_that_changes_while_it_is_read_is_refused(tmp_path: Path, cached:
 
 
 def test_several_files_are_one_text(tmp_path: Path) -> None:
-    """Files stand in the text in their order; messages speak of how many there are, or name the one."""
+    """Files are joined in their order; messages give their number, or name the one."""
     found = files(tmp_path, "\ufeffab".encode(), b"", b"cd")
     corpus = corpora.read_corpus(found, TextPipeline(separator="|"), WHOLE)
     assert corpus.vocabulary.text(corpus.ids) == "ab||cd"

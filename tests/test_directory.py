@@ -33,7 +33,7 @@ def test_newest_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_directory_means_its_best_or_else_its_last(tmp_path: Path) -> None:
-    """A run directory stands for best.npz, or for last.npz while there is no best."""
+    """A run directory means best.npz, or last.npz while there is no best."""
     last = _touch(tmp_path / "last.npz", 1)
     assert find_checkpoint(tmp_path) == last
     best = _touch(tmp_path / "best.npz", 1)
@@ -51,7 +51,7 @@ def test_none_to_find(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_create_drops_an_earlier_run(tmp_path: Path) -> None:
-    """Beginning anew leaves nothing of the earlier run, and other files alone."""
+    """A new run removes the files of the earlier run, and no others."""
     directory = RunDirectory(tmp_path / "run")
     directory.create("first: 1\n")
     directory.log({"step": 1})
@@ -105,7 +105,7 @@ def test_a_worker_does_not_keep_its_makers_lock(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there are no such locks")
 def test_a_lock_ends_with_its_holder(tmp_path: Path) -> None:
-    """A lock that nobody holds any more, released or not, keeps nobody out."""
+    """A lock ends when it is released, or when its holder is garbage collected."""
     directory = RunDirectory(tmp_path / "run")
     lock = directory.lock()
     with pytest.raises(RunError, match="another charlm train is running"):

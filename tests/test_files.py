@@ -33,7 +33,7 @@ def umask(mask: int) -> Iterator[None]:
 
 @pytest.mark.parametrize("old", [None, OLD])
 def test_a_file_is_replaced_whole(tmp_path: Path, old: bytes | None) -> None:
-    """New contents take the place of the old ones, or of none, and nothing else is left behind."""
+    """New contents replace the old ones, if any, and no other file is left."""
     path = tmp_path / "file"
     if old is not None:
         path.write_bytes(old)
@@ -84,7 +84,7 @@ def test_an_error_while_writing_leaves_everything_as_it_was(
 def test_an_error_after_writing_leaves_everything_as_it_was(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str
 ) -> None:
-    """If the new contents cannot be kept or put in place, the old ones stay, and no other file does."""
+    """If the new contents cannot be flushed or renamed, the old ones stay, and no other file does."""
     path = tmp_path / "file"
     path.write_bytes(OLD)
 

@@ -1,4 +1,4 @@
-"""Checkpoints from strangers: refused for a reason, without a traceback and without asking for memory."""
+"""Untrusted checkpoints: refused for a reason, without a traceback and without much memory."""
 
 from __future__ import annotations
 
@@ -62,24 +62,24 @@ def _cut_everywhere(file: Path, step: int) -> None:
 def _damage(data: bytes, rng: np.random.Generator) -> bytes:
     """A bit flipped, or a piece of the file copied over another, removed, or put in."""
     damaged = bytearray(data)
-    place, other = sorted(rng.integers(len(data), size=2).tolist())
+    position, other = sorted(rng.integers(len(data), size=2).tolist())
     length = int(rng.choice([1, 2, 4, 16, 100]))
     kind = rng.integers(4)
     if kind == 0:
-        damaged[place] ^= 1 << int(rng.integers(8))
+        damaged[position] ^= 1 << int(rng.integers(8))
     elif kind == 1:
-        damaged[place : place + length] = data[other : other + length]
+        damaged[position : position + length] = data[other : other + length]
     elif kind == 2:
-        del damaged[place : place + length]
+        del damaged[position : position + length]
     else:
-        damaged[place:place] = data[other : other + length]
+        damaged[position:position] = data[other : other + length]
     return bytes(damaged)
 
 
 def _damage_often(file: Path, times: int) -> None:
     data, original, rng = file.read_bytes(), checkpoint.load(file), np.random.default_rng(0)
     read = sum(_try(file, _damage(data, rng), original) for _ in range(times))
-    assert read < times / 4  # fields of the zip file that nobody reads
+    assert read < times / 4  # fields of the zip file that are not read
 
 
 def test_cut_off(saved: Path) -> None:
@@ -117,8 +117,8 @@ def test_edited(saved: Path, edits: list[tuple[float, int, bytes]]) -> None:
     """Whatever hypothesis writes into a checkpoint is found, or changed nothing that matters."""
     data = saved.read_bytes()
     original, edited = checkpoint.load(saved), bytearray(data)
-    for place, length, piece in edits:
-        start = int(place * len(edited))
+    for position, length, piece in edits:
+        start = int(position * len(edited))
         edited[start : start + length] = piece
     _try(saved, bytes(edited), original)
     saved.write_bytes(data)
@@ -130,7 +130,7 @@ def _members(file: Path) -> Members:
 
 
 def _sign(file: Path, members: Members, metadata: dict[str, Any]) -> None:
-    """Write what a stranger who knows the format would: with the right digest."""
+    """Write what an attacker who knows the format would: with the right digest."""
     arrays = {name: array for name, array in members.items() if name != "metadata"}
     metadata.pop("sha256", None)
     metadata["sha256"] = checkpoint._digest(metadata, arrays)
@@ -213,8 +213,8 @@ def _many_members(file: Path) -> None:
 def _member_claims(file: Path) -> None:
     """Every size of a member, as the table of contents has it, becomes 4 GB less a few bytes."""
     data = bytearray(file.read_bytes())
-    place = data.index(b"PK\x01\x02")
-    struct.pack_into("<LL", data, place + 20, 0xFFFFFF00, 0xFFFFFF00)
+    position = data.index(b"PK\x01\x02")
+    struct.pack_into("<LL", data, position + 20, 0xFFFFFF00, 0xFFFFFF00)
     file.write_bytes(data)
 
 
@@ -224,8 +224,8 @@ def _array_claims(file: Path) -> None:
     beginning = b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header
     _raw(lambda members: members.update({"training/x.npy": beginning}))(file)
     data = bytearray(file.read_bytes())
-    place = data.index(b"training/x.npy", data.index(b"PK\x01\x02")) - 46
-    struct.pack_into("<LL", data, place + 20, *[len(beginning) + (1 << 31)] * 2)
+    position = data.index(b"training/x.npy", data.index(b"PK\x01\x02")) - 46
+    struct.pack_into("<LL", data, position + 20, *[len(beginning) + (1 << 31)] * 2)
     file.write_bytes(data)
 
 
@@ -278,7 +278,7 @@ HOSTILE = {
     "a vocabulary out of order": (_set("vocabulary", [98, 97]), "vocabulary"),
     "a vocabulary of a range too far": (_set("vocabulary", [[0, 2**32]]), "vocabulary"),
     "a vocabulary of overlapping ranges": (_set("vocabulary", [[0, 9], [9, 12]]), "vocabulary"),
-    "a vocabulary of ranges that lead back": (_set("vocabulary", [[9, 2]]), "vocabulary"),
+    "a vocabulary of ranges that go backwards": (_set("vocabulary", [[9, 2]]), "vocabulary"),
     "a vocabulary of all that there is": (_set("vocabulary", [[0, 0x10FFFF]]), "shape"),
     "a vocabulary of words": (_set("vocabulary", ["a"]), "vocabulary"),
     "progress that is a list": (_set("progress", []), "not a charlm checkpoint"),

@@ -23,8 +23,8 @@ def _lines(text: str) -> Lines:
 def _texts(lines: Lines) -> list[str]:
     """Each line, from the line break before it to its own."""
     return [
-        "".join(map(chr, lines.ids[place - 1 : place + length]))
-        for place, length in zip(lines.starts.tolist(), lines.lengths.tolist(), strict=True)
+        "".join(map(chr, lines.ids[start - 1 : start + length]))
+        for start, length in zip(lines.starts.tolist(), lines.lengths.tolist(), strict=True)
     ]
 
 
@@ -33,7 +33,7 @@ def _texts(lines: Lines) -> list[str]:
 @example(words=["", "a", "", "", "bc", ""], block=3)
 @example(words=["a" * 126], block=1000)
 @example(words=["a" * 127], block=1000)
-def test_lines_are_what_stands_between_line_breaks(words: list[str], block: int) -> None:
+def test_lines_are_what_is_between_line_breaks(words: list[str], block: int) -> None:
     """Every line but the empty ones is found, in order, whatever blocks the text is looked at in."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "_BLOCK", block)
@@ -46,19 +46,19 @@ def test_lines_are_what_stands_between_line_breaks(words: list[str], block: int)
 
 @pytest.mark.parametrize("text", ["", "ab/", "/ab", "a"])
 def test_a_text_that_does_not_begin_and_end_with_a_line_break_is_refused(text: str) -> None:
-    """There must be a line break before the first line and behind the last."""
+    """There must be a line break before the first line and after the last."""
     with pytest.raises(ValueError, match="begins and ends with a line break"):
         _lines(text)
 
 
 @pytest.mark.parametrize(
-    ("count", "length", "places", "lengths"),
+    ("count", "length", "starts", "lengths"),
     [(3, 5, np.int8, np.int8), (100, 5, np.int16, np.int8), (9000, 200, np.int32, np.int16)],
 )
-def test_starts_and_lengths_take_little_memory(count: int, length: int, places: type, lengths: type) -> None:
+def test_starts_and_lengths_take_little_memory(count: int, length: int, starts: type, lengths: type) -> None:
     """Both are of the smallest signed type that holds them, and sums over lines do not overflow."""
     lines = _lines("/" + ("a" * (length - 1) + "/") * count)
-    assert (lines.starts.dtype, lines.lengths.dtype) == (places, lengths)
+    assert (lines.starts.dtype, lines.lengths.dtype) == (starts, lengths)
     assert lines.targets == count * length
 
 

@@ -45,7 +45,7 @@ def every_units(**values: Any) -> Callable[[Callable[..., None]], Callable[..., 
 
 @pytest.fixture(scope="module")
 def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A directory for files that every example writes anew."""
+    """A directory for files that every example overwrites."""
     return tmp_path_factory.mktemp("texts")
 
 
@@ -56,10 +56,10 @@ def count(text: str | bytes) -> RawSize:
     return RawSize(len(text), len(text.encode()))
 
 
-def place(text: str | bytes, edge: int, units: Units) -> int:
-    """Return where the text stands that makes so many units, and what adds nothing to them."""
-    made = [len(units.codes(text[:place])) for place in range(len(text) + 1)]
-    found = next((place for place, number in enumerate(made) if number >= edge), len(text))
+def offset_of(text: str | bytes, edge: int, units: Units) -> int:
+    """Return how many characters make `edge` units, with following ones that add none."""
+    made = [len(units.codes(text[:offset])) for offset in range(len(text) + 1)]
+    found = next((offset for offset, number in enumerate(made) if number >= edge), len(text))
     while found < len(text) and made[found + 1] <= made[found]:
         found += 1
     return found
@@ -103,10 +103,10 @@ def test_parts_are_counted_as_they_stood_in_the_file(
     original = text.encode() if units.is_byte else text
 
     def between(start: int, stop: int) -> RawSize:
-        return count(original[place(original, start, units) : place(original, stop, units)])
+        return count(original[offset_of(original, start, units) : offset_of(original, stop, units)])
 
     whole = scored(corpus, directory, pipeline, None, block)
-    assert whole == between(1, len(corpus.ids)) == count(original[place(original, 1, units) :])
+    assert whole == between(1, len(corpus.ids)) == count(original[offset_of(original, 1, units) :])
     total = RawSize(0, 0)
     for name in SPLITS:
         start, stop = corpus.edges(name)
@@ -119,7 +119,7 @@ def test_parts_are_counted_as_they_stood_in_the_file(
 
 
 @pytest.mark.parametrize(
-    ("units", "text", "edge", "before", "behind"),
+    ("units", "text", "edge", "before", "after"),
     [
         (Units(), "가나다라", 2, RawSize(1, 3), RawSize(1, 3)),
         (Units("char", "nfd"), "가각나", 2, RawSize(0, 0), RawSize(1, 3)),
@@ -131,7 +131,7 @@ def test_parts_are_counted_as_they_stood_in_the_file(
     ],
 )
 def test_a_character_across_an_edge_is_counted_once(
-    tmp_path: Path, units: Units, text: str, edge: int, before: RawSize, behind: RawSize
+    tmp_path: Path, units: Units, text: str, edge: int, before: RawSize, after: RawSize
 ) -> None:
     """What makes units on both sides belongs to the part before, and so do marks that add no unit."""
     (source,) = files(tmp_path, text.encode())
@@ -140,7 +140,7 @@ def test_a_character_across_an_edge_is_counted_once(
     assert corpus.edges("train") == (0, edge)
     for block in BLOCKS:
         assert scored(corpus, tmp_path, TextPipeline(units), "train", block) == before
-        assert scored(corpus, tmp_path, TextPipeline(units), "test", block) == behind
+        assert scored(corpus, tmp_path, TextPipeline(units), "test", block) == after
         assert scored(corpus, tmp_path, TextPipeline(units), "validation", block) == RawSize(0, 0)
 
 

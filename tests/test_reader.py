@@ -48,15 +48,15 @@ class Blocks(Source):
 
     def blocks(self) -> Iterator[tuple[bytes, int]]:
         """Return the blocks, and how far each leads."""
-        place = 0
+        position = 0
         for block in filter(None, self.given):
-            place += len(block)
-            yield block, place
+            position += len(block)
+            yield block, position
 
 
 @pytest.fixture(scope="module")
 def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A directory for files that every example writes anew."""
+    """A directory for files that every example overwrites."""
     return tmp_path_factory.mktemp("texts")
 
 
@@ -105,15 +105,15 @@ def test_pieces_of_any_size_make_the_same_text(directory: Path, units: Units, te
 
 @pytest.mark.parametrize("units", ALL_UNITS, ids=label)
 def test_a_text_may_be_cut_anywhere(units: Units) -> None:
-    """Wherever the one place lies at which reading paused, inside a character too, nothing changes."""
+    """Wherever reading pauses once, also inside a character, nothing changes."""
     data = NASTY.encode()
     whole = naive(units, NASTY)
-    for place in range(len(data) + 1):
-        assert read(TextPipeline(units), [Blocks(data[:place], data[place:])]) == whole, place
+    for position in range(len(data) + 1):
+        assert read(TextPipeline(units), [Blocks(data[:position], data[position:])]) == whole, position
 
 
 @pytest.mark.parametrize("units", ALL_UNITS, ids=label)
-def test_pieces_are_the_text_as_it_stands_and_its_codes(units: Units, directory: Path) -> None:
+def test_pieces_are_the_original_text_and_its_codes(units: Units, directory: Path) -> None:
     """The originals of the pieces are the whole file, and each piece's codes are those of its original."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sources, "BLOCK", 3)
@@ -193,7 +193,7 @@ def test_every_encoding_is_read(directory: Path, encoding: str, text: str) -> No
         ("cp1252", b"a\n\x81", 2, "0x81", 2),
     ],
     ids=[
-        "first", "latin-1", "crlf", "cut off", "surrogate", "overlong", "behind a mark", "cut short",
+        "first", "latin-1", "crlf", "cut off", "surrogate", "overlong", "after a mark", "cut short",
         "utf-16 little", "utf-16 big", "half a unit", "utf-32", "cp949", "shift_jis", "ascii", "cp1252",
     ],
 )  # fmt: skip
@@ -259,7 +259,7 @@ def test_bytes_keep_the_mark(directory: Path) -> None:
     ],
 )
 def test_a_mark_is_noticed(directory: Path, encoding: str, data: bytes, marked: bool) -> None:
-    """A mark is what reading leaves out, whoever does it: the decoder, or what comes behind it."""
+    """A mark is what reading removes, in the decoder or after it."""
     (found,) = files(directory, data)
     assert begins_with_mark(found, encoding) == marked
 
@@ -311,7 +311,7 @@ def test_lines_are_those_of_each_file(directory: Path, units: Units, contents: l
 
 
 def test_progress_sums_up_to_the_files(directory: Path) -> None:
-    """What is told of progress are the bytes of all files, step by step."""
+    """Progress sums to the bytes of all files, block by block."""
     found = files(directory, b"abcdefghi", b"", b"jk")
     for block in [1, 4, 1 << 20]:
         seen: list[int] = []
@@ -323,7 +323,7 @@ def test_progress_sums_up_to_the_files(directory: Path) -> None:
 
 
 def test_a_text_without_letters_is_read_in_pieces(directory: Path) -> None:
-    """Signs alone, which no word interrupts, do not pile up: a blank is a place to cut."""
+    """Text of signs alone is not held back: it is cut at blanks."""
     found = files(directory, b"+-<>[]. --\n" * 3)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sources, "BLOCK", 11)

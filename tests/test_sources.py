@@ -135,9 +135,9 @@ def test_a_packed_file_equals_the_plain_one(
             patch.setattr(sources, "BLOCK", max(1, len(wanted) // 3))
             blocks = list(source.blocks())
         assert b"".join(block for block, _ in blocks) == wanted
-        places = [place for _, place in blocks]
-        assert places == sorted(places)
-        assert not blocks or places[-1] <= len(packed)
+        positions = [position for _, position in blocks]
+        assert positions == sorted(positions)
+        assert not blocks or positions[-1] <= len(packed)
 
 
 @pytest.mark.parametrize("ending", PACKERS)
@@ -160,8 +160,8 @@ def test_a_damaged_file_is_refused_or_the_same(tmp_path: Path, ending: str) -> N
     data = b"a text that is packed\n" * 3
     whole = PACKERS[ending](data)
     refused = 0
-    for place in range(len(whole)):
-        path.write_bytes(whole[:place] + bytes([whole[place] ^ 0x55]) + whole[place + 1 :])
+    for position in range(len(whole)):
+        path.write_bytes(whole[:position] + bytes([whole[position] ^ 0x55]) + whole[position + 1 :])
         message = f"text {path} {DAMAGED}"
         try:
             assert contents(Source(str(path))) == data
@@ -181,7 +181,7 @@ def test_a_file_that_is_not_packed_is_refused(tmp_path: Path, ending: str, data:
     assert str(caught.value).startswith(f"text {path} {DAMAGED}")
 
 
-def test_rubbish_behind_a_packed_file_is_refused(tmp_path: Path) -> None:
+def test_rubbish_after_a_packed_file_is_refused(tmp_path: Path) -> None:
     """What follows a packed file and is not one is an error, not left out."""
     path = tmp_path / "text.gz"
     path.write_bytes(gzip.compress(b"text") + b"and more")
@@ -282,9 +282,9 @@ def test_the_digest_of_several_files_depends_on_each(tmp_path: Path) -> None:
     digests = []
     for folder in ("one", "other"):
         for number, text in enumerate(texts):
-            plant(tmp_path, *(f"{folder}{number}/{place}" for place in range(len(text))))
-            for place, part in enumerate(text):
-                (tmp_path / f"{folder}{number}" / str(place)).write_text(part)
+            plant(tmp_path, *(f"{folder}{number}/{position}" for position in range(len(text))))
+            for position, part in enumerate(text):
+                (tmp_path / f"{folder}{number}" / str(position)).write_text(part)
             digests.append(digest(find([str(tmp_path / f"{folder}{number}")]), ignore))
     assert digests[:6] == digests[6:]
     assert len(set(digests)) == 6
@@ -320,7 +320,7 @@ def test_a_pipe_is_kept(tmp_path: Path) -> None:
         assert b"".join(source.raw()) == b"text" * 100_000
 
 
-def test_standard_input_stands_once() -> None:
-    """What can be read once is refused where it is named twice."""
+def test_standard_input_is_named_once() -> None:
+    """Standard input can be read only once, so that naming it twice is refused."""
     with pytest.raises(CorpusError, match="named twice"):
         find(["-", "a.txt", "-"])

@@ -542,5 +542,5 @@ def test_few_lines_shrink_the_batch(tmp_path: Path) -> None:
 
 def test_a_training_split_without_lines_is_refused(tmp_path: Path) -> None:
     """There must be a line to train on."""
-    with pytest.raises(RunError, match="training split contains no lines"):
+    with pytest.raises(RunError, match="training split holds no lines"):
         make_line_trainer(tmp_path, words=["abcdefgh", "abcdefgh"], corpus__split=(0.4, 0.6, 0.0))

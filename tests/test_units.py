@@ -166,16 +166,16 @@ EVERY_WAY = [
 @example(text="하", after="\u11a8")
 @example(text="ﾊ", after="\uff9e")
 def test_a_text_can_be_cut_where_it_is_said(units: Units, text: str, after: str) -> None:
-    """Cut at that place, both pieces have the codes of the whole, whatever follows."""
-    given, behind = (text.encode(), after.encode()) if units.is_byte else (text, after)
-    place = units.cut(given)
-    assert 0 <= place <= len(given)
-    pieces = np.concatenate([units.codes(given[:place]), units.codes(given[place:] + behind)])  # type: ignore[operator]
-    assert pieces.tolist() == units.codes(given + behind).tolist()  # type: ignore[operator]
+    """Cut at that index, both pieces have the codes of the whole, whatever follows."""
+    given, after_it = (text.encode(), after.encode()) if units.is_byte else (text, after)
+    index = units.cut(given)
+    assert 0 <= index <= len(given)
+    pieces = np.concatenate([units.codes(given[:index]), units.codes(given[index:] + after_it)])  # type: ignore[operator]
+    assert pieces.tolist() == units.codes(given + after_it).tolist()  # type: ignore[operator]
 
 
 @pytest.mark.parametrize(
-    ("units", "text", "place"),
+    ("units", "text", "index"),
     [
         (Units(), "ab\r", 3),
         (Units(newlines="lf"), "ab\r", 2),
@@ -192,9 +192,9 @@ def test_a_text_can_be_cut_where_it_is_said(units: Units, text: str, after: str)
         (Units("char", "nfc"), "", 0),
     ],
 )
-def test_a_text_is_cut_as_late_as_is_safe(units: Units, text: str, place: int) -> None:
+def test_a_text_is_cut_as_late_as_is_safe(units: Units, text: str, index: int) -> None:
     """Little is held back: a line break that may be half, a character that may be composed, a word's end."""
-    assert units.cut(text.encode() if units.is_byte else text) == place
+    assert units.cut(text.encode() if units.is_byte else text) == index
 
 
 @given(codes=st.lists(st.sampled_from([ord(character) for character in SOCIABLE])))

@@ -29,7 +29,7 @@ def complaint(vocabulary: Vocabulary, text: str) -> str:
 
 
 @given(codes=st.lists(code_points, min_size=1))
-def test_codes_are_sorted_and_stand_once(codes: list[int]) -> None:
+def test_codes_are_sorted_and_unique(codes: list[int]) -> None:
     """A vocabulary holds every code of its text, sorted, each once."""
     vocabulary = Vocabulary.of(np.array(codes, np.uint32), CHARACTERS)
     assert vocabulary.codes.tolist() == sorted(set(codes))
@@ -104,9 +104,9 @@ def test_unknown_codes_are_mapped(known: list[int], codes: list[int], small: boo
     codes += known[:3]
     vocabulary = Vocabulary(known, CHARACTERS, has_unknown=True)
     ids = vocabulary.encode(np.array(codes, np.uint8 if small else np.uint32), "text")
-    places = {code: place for place, code in enumerate(sorted(set(known)))}
-    assert ids.tolist() == [places.get(code, len(places)) for code in codes]
-    shown = "".join(chr(code) if code in places else "\ufffd" for code in codes)
+    indices = {code: index for index, code in enumerate(sorted(set(known)))}
+    assert ids.tolist() == [indices.get(code, len(indices)) for code in codes]
+    shown = "".join(chr(code) if code in indices else "\ufffd" for code in codes)
     assert vocabulary.text(ids) == shown
 
 
@@ -119,7 +119,7 @@ def test_only_a_vocabulary_with_the_unknown_unit_equals_one() -> None:
 
 
 @given(text=st.lists(code_points, min_size=1), more=st.lists(code_points), unknown=st.booleans())
-def test_recoding_is_encoding_anew(text: list[int], more: list[int], unknown: bool) -> None:
+def test_recoding_is_encoding_again(text: list[int], more: list[int], unknown: bool) -> None:
     """Ids of another vocabulary become those that the text itself would have, or the same refusal."""
     codes = np.array(text, np.uint32)
     own = Vocabulary.of(codes, CHARACTERS)
@@ -158,11 +158,11 @@ def test_codes_are_counted_piece_by_piece(pieces: list[bytes | list[int]], at_le
 
 
 @pytest.mark.parametrize(
-    ("text", "place"), [("\nab", 0), ("\tab\n", 1), ("abc", None), ("\t", None), ("", None)]
+    ("text", "index"), [("\nab", 0), ("\tab\n", 1), ("abc", None), ("\t", None), ("", None)]
 )
-def test_the_line_break_is_found(text: str, place: int | None) -> None:
+def test_the_line_break_is_found(text: str, index: int | None) -> None:
     """The id of the line break is known, and that there is none."""
-    assert Vocabulary(map(ord, text), CHARACTERS).line_break == place
+    assert Vocabulary(map(ord, text), CHARACTERS).line_break == index
 
 
 def test_an_empty_text_is_encoded() -> None:
@@ -196,7 +196,7 @@ def test_only_ten_unknown_characters_are_named(kinds: int, more: str) -> None:
     """The ten most frequent unknown characters are named, and the others counted."""
     letters = "abcdefghijklmnopqrstuvwxyz"[:kinds]
     # the last letters occur most often, so that the first are the ones not named
-    text = "".join(letter * (place + 2) for place, letter in enumerate(letters))
+    text = "".join(letter * (index + 2) for index, letter in enumerate(letters))
     named = ", ".join(
         f"'{letter}' (U+{ord(letter):04X}) {text.count(letter)} times" for letter in letters[:-11:-1]
     )
