@@ -78,6 +78,43 @@ def test_a_directory_that_cannot_be_made(tmp_path: Path) -> None:
         missing.log({})
 
 
+def test_a_resumed_run_drops_what_was_logged_after_its_checkpoint(tmp_path: Path) -> None:
+    """The log is cut to the length that the checkpoint knows; a log of that length is left alone."""
+    directory = RunDirectory(tmp_path)
+    directory.create("first: 1\n")
+    length = directory.log({"step": 1})
+    assert length == len('{"step": 1}\n')
+    directory.log({"step": 2})
+    for _ in range(2):
+        directory.continue_from("second: 2\n", length)
+        assert directory.metrics.read_text() == '{"step": 1}\n'
+    assert directory.config.read_text() == "second: 2\n"
+
+
+@pytest.mark.parametrize("flush", [False, True])
+def test_a_line_that_could_not_be_logged_is_written_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, flush: bool
+) -> None:
+    """After a full disk the next line, or the next flush, writes what is missing, in order and once."""
+    directory = RunDirectory(tmp_path)
+    directory.create("")
+
+    def fail(*_: object) -> int:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("charlm.runs.directory.append_whole", fail)
+        for step in (1, 2):
+            with pytest.raises(RunError, match=r"metrics.jsonl cannot be written: no space left on device"):
+                directory.log({"step": step})
+    wanted = '{"step": 1}\n{"step": 2}\n'
+    if not flush:
+        directory.log({"step": 3})
+        wanted += '{"step": 3}\n'
+    assert directory.flush_log() == len(wanted)
+    assert directory.metrics.read_text() == wanted
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="workers are forked on Linux alone")
 def test_a_worker_does_not_keep_its_makers_lock(tmp_path: Path) -> None:
     """A forked process that outlives the holder of a lock does not keep others out."""
