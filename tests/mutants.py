@@ -1733,6 +1733,18 @@ TIMEOUT = 300
 """Seconds after which a check that has not ended counts as one that noticed: the error makes it hang."""
 
 
+def copy_to(copy: Path) -> Path:
+    """Copy the repository, without what git and its users leave there."""
+
+    def ignored(directory: str, names: list[str]) -> set[str]:
+        # a package of this project is called as the directory of runs is
+        left_out = {".git", ".venv", "__pycache__"} | ({"runs"} if Path(directory) == ROOT else set())
+        return left_out & set(names)
+
+    shutil.copytree(ROOT, copy, ignore=ignored)
+    return copy
+
+
 def fails(check: str, copy: Path) -> str:
     """Run one check in a copy of the repository: `yes`, `no`, `timeout`, or `cannot run`."""
     command = [sys.executable, "-m", "pytest", "-x", "-q", "-n", "0", "-p", "no:cacheprovider"]
@@ -1748,6 +1760,15 @@ def fails(check: str, copy: Path) -> str:
         return "timeout"
     # pytest has other statuses for tests that are not there, or cannot be collected
     return {0: "no", 1: "yes"}.get(done.returncode, "cannot run")
+
+
+def unmutated(check: str, copies: queue.Queue[Path]) -> str:
+    """Run one check without any error planted."""
+    copy = copies.get()
+    try:
+        return fails(check, copy)
+    finally:
+        copies.put(copy)
 
 
 def verdict_on(mutant: Mutant, copies: queue.Queue[Path]) -> str:
@@ -1790,12 +1811,11 @@ def main() -> int:
     missed = 0
     with tempfile.TemporaryDirectory() as directory, ThreadPoolExecutor(arguments.jobs) as pool:
         copies: queue.Queue[Path] = queue.Queue()
-        ignored = shutil.ignore_patterns(".git", ".venv", "__pycache__", ".*_cache", "runs")
         for number in range(arguments.jobs):
-            shutil.copytree(ROOT, Path(directory) / str(number), ignore=ignored)
-            copies.put(Path(directory) / str(number))
+            copies.put(copy_to(Path(directory) / str(number)))
         checks = sorted({check for mutant in chosen for check in mutant.found_by})
-        answers = pool.map(lambda check: fails(check, ROOT), checks)
+        # in a copy, so that nothing that a copy lacks passes for a planted error
+        answers = pool.map(lambda check: unmutated(check, copies), checks)
         wrong = [check for check, answer in zip(checks, answers, strict=True) if answer != "no"]
         if wrong:
             print(f"without any planted error these fail: {', '.join(wrong)}")
