@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from conftest import FORMS, Geometry, make_model
 
 from charlm.arrays import Array
 from charlm.nn.gradcheck import TOLERANCE, check_model
+from charlm.nn.layers.dropout import Dropout
 from charlm.nn.model import Model, Tape
 from charlm.nn.parameters import Parameters
 from charlm.system.workers import slices
@@ -115,3 +117,16 @@ def test_a_large_network_is_checked_in_part() -> None:
     """With a limit on entries, every array is still checked, and what was measured is told."""
     checks = check_model(make_model("gru after", hidden=24), "uniform", seed=1, entries=10)
     assert all(check.right and check.checked == min(10, check.size) for check in checks)
+
+
+def test_noise_is_part_of_what_is_checked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A dropout layer whose backward pass forgets the mask is found."""
+
+    def without_mask(*arguments: Any) -> tuple[Array, Array]:
+        _, _, _, _, dy, dstate, _ = arguments
+        return dy, dstate
+
+    monkeypatch.setattr(Dropout, "backward", without_mask)
+    model = make_model("rnn", layers=2, hidden=4, vocab=5, dropout=0.4)
+    checks = check_model(model, "orthogonal", seed=1, entries=ALL)
+    assert not all(check.right for check in checks)
