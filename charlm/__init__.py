@@ -25,11 +25,10 @@ from charlm.errors import (
     VocabularyError,
     WorkerError,
 )
+from charlm.system.version import __version__
 
 if TYPE_CHECKING:
     from charlm.interface import LanguageModel, Run, load, train
-
-__version__ = "0.1.0"
 
 __all__ = [
     "ChangedError",
@@ -43,6 +42,7 @@ __all__ = [
     "RunError",
     "VocabularyError",
     "WorkerError",
+    "__version__",
     "load",
     "train",
 ]

@@ -18,7 +18,7 @@ from charlm.config.schema import keys
 
 LAYERS = [
     ["errors", "arrays"],
-    ["system.files", "system.blas", "runs.npz"],
+    ["system.files", "system.blas", "system.closing", "system.version", "runs.npz"],
     ["system.workers"],
     ["nn.parameters", "nn.cells", "nn.activations"],
     ["nn.workspace"],

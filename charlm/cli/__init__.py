@@ -10,13 +10,13 @@ import sys
 
 import click
 
-from charlm import __version__
 from charlm.cli.bench import bench
 from charlm.cli.evaluate import evaluate
 from charlm.cli.info import info
 from charlm.cli.sample import sample
 from charlm.cli.train import train
 from charlm.errors import CharlmError
+from charlm.system.version import __version__
 
 _HELP = """Train character-level language models on a text, and generate text with them.
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from types import TracebackType
 
 import numpy as np
 
@@ -18,6 +17,7 @@ from charlm.nn.loss import cross_entropy
 from charlm.nn.model import Model
 from charlm.nn.parameters import Parameters
 from charlm.nn.workspace import Workspace
+from charlm.system.closing import Closing
 from charlm.system.workers import FEWEST, WorkerPool, shared, slices
 
 STREAMS = 64
@@ -137,7 +137,7 @@ class _Lanes:
         self.state[:, :, shard] = after
 
 
-class _Scorer:
+class _Scorer(Closing):
     """Forward passes over streams of a text, or lines of it."""
 
     def __init__(self, model: Model, params: Parameters, ids: Ids, threads: int = 1, shards: int = 1) -> None:
@@ -145,15 +145,8 @@ class _Scorer:
         self.threads, self.shards = threads, shards
         self.lanes: dict[int, _Lanes] = {}
 
-    def __enter__(self) -> _Scorer:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """End the workers."""
         for lanes in self.lanes.values():
             lanes.pool.close()
 

@@ -21,11 +21,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from charlm import __version__
 from charlm.runs.npz import Archive
 from charlm.config.build import build_model, build_pipeline
 from charlm.config.schema import Config, from_nested
 from charlm.errors import CharlmError, CheckpointError, shortened
+from charlm.system.version import __version__
 from charlm.system.files import reason, write_whole
 from charlm.nn.model import Model
 from charlm.arrays import Array, Ids

@@ -27,13 +27,13 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from charlm.errors import WorkerError
+from charlm.system.closing import Closing
 
 _SPIN = 0.0005
 """Seconds that a wait keeps its CPU busy: waking up takes some 50 µs, and most waits are shorter."""
@@ -77,7 +77,7 @@ def slices(size: int, count: int, fewest: int = 1) -> list[slice]:
     return [slice(start, stop) for start, stop in pairwise(edges)]
 
 
-class WorkerPool:
+class WorkerPool(Closing):
     """Processes that do items of the same task at the same time.
 
     A context manager. The first worker is this process. The tasks are named when the pool is
@@ -132,17 +132,6 @@ class WorkerPool:
             worker.dismiss()
         if self._threads is not None:
             self._threads.shutdown()
-
-    def __enter__(self) -> WorkerPool:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 def _each(task: Task, items: Sequence[int], arguments: Sequence[Any]) -> list[Any]:

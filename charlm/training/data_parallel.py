@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from types import TracebackType
 
 import numpy as np
 
@@ -22,6 +21,7 @@ from charlm.nn.parameters import Parameters
 from charlm.nn.workspace import Workspace
 from charlm.optim.clipping import clip_factor, clip_values
 from charlm.optim.optimizers import Optimizer
+from charlm.system.closing import Closing
 from charlm.system.workers import FEWEST, WorkerPool, shared, slices
 
 
@@ -42,7 +42,7 @@ def reduce_shards(grads: Sequence[Array], span: slice) -> Array:
     return total
 
 
-class DataParallel:
+class DataParallel(Closing):
     """Windows of a training text, one at a time: `backpropagate`, `clip`, `update`.
 
     A context manager, which ends its workers.
@@ -164,14 +164,3 @@ class DataParallel:
     def close(self) -> None:
         """End the workers."""
         self._pool.close()
-
-    def __enter__(self) -> DataParallel:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()

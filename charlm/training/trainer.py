@@ -8,7 +8,6 @@ from __future__ import annotations
 import copy
 import math
 from dataclasses import asdict, dataclass, field
-from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -23,6 +22,7 @@ from charlm.errors import CheckpointError, DivergenceError, RunError
 from charlm.inference.score import Score, score
 from charlm.optim.schedules import Plateau
 from charlm.runs.checkpoint import Checkpoint
+from charlm.system.closing import Closing
 from charlm.system.workers import shared
 from charlm.training.data_parallel import DataParallel, default_shards
 
@@ -122,7 +122,7 @@ SKIPPED_AT_MOST = 10
 """Updates in a row that are dropped before the run ends all the same."""
 
 
-class Trainer:
+class Trainer(Closing):
     """A network being trained on a corpus.
 
     All of its state is in `parameters`, `optimizer`, `state`, `rng` and `progress`; `snapshot`
@@ -260,17 +260,6 @@ class Trainer:
     def close(self) -> None:
         """End the workers."""
         self.data_parallel.close()
-
-    def __enter__(self) -> Trainer:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def snapshot(self) -> Checkpoint:
         """Everything, as a checkpoint; it shares the trainer's arrays, so save it before going on."""

@@ -70,8 +70,8 @@ class Kernel(ABC, Generic[Tape]):
     ) -> tuple[Array, Array, Tape]:
         """Run the recurrence over a window.
 
-        `state [S, B, H]` is that before the window, and only read. Returns `h [T, B, H]` (a view
-        into the workspace), the state after the window `[S, B, H]`, and the tape.
+        `state [S, B, H]` is that before the window, and only read. Returns `h [T, B, H]`, the state
+        after the window `[S, B, H]` (views into the workspace), and the tape.
         """
         _, T, B, H = a.shape
         states = workspace.array("states", (len(state), T + 1, B, H), a.dtype)
@@ -80,7 +80,7 @@ class Kernel(ABC, Generic[Tape]):
             tape, step = self.prepare(params, a, states, workspace, scratch)
             for t in range(T):
                 step(t)
-        return states[0, 1:], states[:, -1].copy(), tape
+        return states[0, 1:], states[:, -1], tape
 
     def run(
         self, params: Params, a: Array, state: Array, workspace: Workspace

@@ -115,7 +115,7 @@ class Layer(ABC, Generic[Tape]):
         y
             Output, usually in the workspace.
         state
-            State after the window, in an array of its own.
+            State after the window, usually in the workspace.
         tape
             What `backward` needs; valid until the next window in this workspace.
         """
