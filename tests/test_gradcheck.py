@@ -10,7 +10,7 @@ import pytest
 from conftest import FORMS, Geometry, make_model
 
 from charlm.arrays import Array
-from charlm.nn.gradcheck import TOLERANCE, check_model
+from charlm.nn.gradcheck import TOLERANCE, check_model, relative_error
 from charlm.nn.layers.dropout import Dropout
 from charlm.nn.model import Model, Tape
 from charlm.nn.parameters import Parameters
@@ -130,3 +130,9 @@ def test_noise_is_part_of_what_is_checked(monkeypatch: pytest.MonkeyPatch) -> No
     model = make_model("rnn", layers=2, hidden=4, vocab=5, dropout=0.4)
     checks = check_model(model, "orthogonal", seed=1, entries=ALL)
     assert not all(check.right for check in checks)
+
+
+def test_small_gradients_are_compared_relatively() -> None:
+    """An error of a thousandth of a gradient of 1e-5 counts; one below what rounding leaves does not."""
+    assert relative_error(1.001e-5, 1e-5) == pytest.approx(1e-3, rel=0.01)
+    assert relative_error(1e-13, 0.0) <= TOLERANCE < relative_error(1e-11, 0.0)
