@@ -21,7 +21,7 @@ from charlm.nn.workspace import Workspace
 from charlm.optim.optimizers import OPTIMIZERS
 from charlm.optim.schedules import Plateau
 from charlm.runs import checkpoint
-from charlm.training.trainer import Trainer
+from charlm.training.trainer import Means, Trainer, Update
 
 CELLS: list[dict[str, Any]] = [
     {"model__cell": "rnn"},
@@ -565,3 +565,11 @@ def test_the_best_step_is_that_of_the_validated_parameters(tmp_path: Path) -> No
         trainer.update()
         assert trainer.record_validation(loss) is best
     assert (trainer.progress.best, trainer.progress.best_step) == (2.0, 3)
+
+
+def test_a_mean_loss_is_that_of_characters() -> None:
+    """A window counts by its characters in the mean loss, and once in the mean norm."""
+    means = Means()
+    means.add(Update(loss=2.0, norm=3.0, lr=0.1, characters=10), seconds=1.0)
+    means.add(Update(loss=1.0, norm=1.0, lr=0.1, characters=30), seconds=3.0)
+    assert (means.loss, means.norm, means.chars_per_s) == (1.25, 2.0, 10.0)
