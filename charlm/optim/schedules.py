@@ -1,7 +1,7 @@
 """Learning-rate schedules: the factor of `train.lr` for each update.
 
-All but one depend only on the position in the run. `plateau` depends on validation losses; its
-state is an argument and a result.
+All schedules except `plateau` depend only on the position in the run. `plateau` also depends on
+validation losses; its state is an argument and a result.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class Schedule:
     steps_per_epoch
         Updates in an epoch.
     warmup
-        Updates over which the rate first rises, in equal parts; with any kind.
+        Updates over which the rate first rises linearly; with any kind.
     final
         Linear, cosine: the factor at the end.
     decay
@@ -33,7 +33,7 @@ class Schedule:
     decay_every
         Step: whole epochs between reductions.
     patience
-        Plateau: validations in a row without improvement to tolerate before a reduction.
+        Plateau: consecutive validations without improvement to tolerate before a reduction.
     """
 
     kind: str
@@ -53,12 +53,12 @@ class Schedule:
 
     def _after_warmup(self, step: int, plateau: Plateau) -> float:
         epoch = step // self.steps_per_epoch
-        # from the end of the warm-up, 0, to the end of the run, 1
-        way = min(1.0, max(0.0, (step - self.warmup) / max(1, self.steps - self.warmup)))
+        # position between the end of the warm-up and the end of the run, 0 to 1
+        position = min(1.0, max(0.0, (step - self.warmup) / max(1, self.steps - self.warmup)))
         if self.kind == "linear":
-            return 1.0 - (1.0 - self.final) * way
+            return 1.0 - (1.0 - self.final) * position
         if self.kind == "cosine":  # Loshchilov & Hutter 2017, without restarts
-            return self.final + (1.0 - self.final) * 0.5 * (1.0 + math.cos(math.pi * way))
+            return self.final + (1.0 - self.final) * 0.5 * (1.0 + math.cos(math.pi * position))
         if self.kind == "exponential":
             return float(self.decay ** max(0, epoch - self.decay_after + 1))
         if self.kind == "step":
