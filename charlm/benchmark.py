@@ -1,7 +1,7 @@
 """How fast a configuration is on this machine, on made-up text.
 
 Training, generating and evaluating are timed as `train`, `sample` and `eval perplexity` run
-them; beside them stands the machine's own float32 matrix product in the same process.
+them. The machine's own float32 matrix product is timed in the same process.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ from typing import ClassVar
 
 
 def shortened(words: object) -> str:
-    """What a file or an option says, for a message: not a million characters of it."""
+    """What a file or an option says, shortened for a message."""
     text = str(words) or type(words).__name__
     return text if len(text) <= 200 else text[:200] + "…"
 
@@ -18,14 +18,14 @@ class CharlmError(Exception):
     """What was wrong, where, and what would be right, in one line.
 
     `exit_status` is the process's exit status when the error reaches the command line:
-    2 for a request that cannot be meant as it stands, 1 for a run that failed.
+    2 for an invalid request, 1 for a run that failed.
     """
 
     exit_status: ClassVar[int] = 1
 
 
 class ConfigError(CharlmError):
-    """A configuration or an option that cannot be used as it stands."""
+    """An invalid configuration or option."""
 
     exit_status = 2
 

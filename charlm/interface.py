@@ -118,7 +118,7 @@ class LanguageModel:
     def score(self, text: str, window: int | None = None) -> Score:
         """How well the model predicts `text`: every unit but the first, the state carried through.
 
-        With `window`, in windows of so many units, each from a zero state. A model of lines
+        With `window`, in windows of that many units, each from a zero state. A model of lines
         predicts every line, each from a zero state.
 
         Raises `CorpusError` if there is nothing to predict, `ConfigError` for windows of lines,
@@ -230,7 +230,7 @@ def train(
     settings
         Values of dotted keys, such as `{"model.hidden": 256}`.
     resume, overwrite
-        Continue the run in its directory, or begin anew in a directory that holds one.
+        Continue the run in its directory, or start a new one in a directory that holds one.
     on_event
         Is called with everything that happens (`charlm.training.events`). Without it, what the
         user should know is a `UserWarning`.

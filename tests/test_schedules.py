@@ -112,7 +112,7 @@ def test_schedules_go_on_from_the_warm_up(schedule: Schedule, shares: dict[int, 
 def test_plateau_reduces_exactly_after_its_patience(
     patience: int, losses: list[float], shares: list[float]
 ) -> None:
-    """So many validations without improvement are borne, the next one reduces, and counting begins anew."""
+    """After `patience` validations without improvement the next one reduces, and counting starts again."""
     assert after(make("plateau", patience=patience, decay=0.5), losses) == shares
 
 

@@ -108,7 +108,7 @@ class Display:
         elif self._updates == _TIMED:
             left = self._left(step)
             if left > _SHORT:
-                self._line(f"about {duration(left)} to go on this machine, validation not counted")
+                self._line(f"about {duration(left)} left on this machine, validation not counted")
 
     def _advance(self, loss: float | None, chars_per_s: float) -> None:
         if self.bar is None:

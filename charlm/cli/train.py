@@ -55,7 +55,7 @@ class _WithKeys(click.Command):
 @corpus_option
 @click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="Keep the run here (run.dir).")
 @click.option("--resume", is_flag=True, help="Continue the run in its directory exactly where it stopped.")
-@click.option("--overwrite", is_flag=True, help="Begin anew in a directory that already holds a run.")
+@click.option("--overwrite", is_flag=True, help="Start a new run in a directory that already holds one.")
 @click.option(
     "--max-steps",
     type=click.IntRange(min=1),
@@ -121,7 +121,7 @@ def _signals() -> Iterator[Callable[[], list[int]]]:
         with contextlib.suppress(OSError):
             os.write(2, b"\nstopping after this update\n")
 
-    # what the process was told to ignore (nohup, a shell's &) it goes on ignoring
+    # what the process was told to ignore (nohup, a shell's &) it continues to ignore
     before = {number: signal.getsignal(number) for number in _SIGNALS}
     before = {number: handler for number, handler in before.items() if handler != signal.SIG_IGN}
     for number in before:

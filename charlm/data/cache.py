@@ -1,9 +1,9 @@
-"""Encoded texts, kept so that a second run starts at once.
+"""A cache of encoded texts, so that a second run starts at once.
 
-An entry is one file: the ids of a text, as they lie in memory, and behind them what they mean (JSON),
-its length, and a mark. It is named by its contents' key, written beside its place and renamed into
-it, and checked as a whole before it is used; whatever is not as it should be is made anew. So the
-file need not be flushed to the disk, readers never see half of it, and nothing in it is believed.
+An entry is one file: the ids of a text as raw bytes, then a description (JSON), the length of the
+description, and a signature. The file name is the key of the contents. The file is written under
+a temporary name and renamed, so readers never see half of it. Its checksum and its description are
+checked before use, and an invalid entry is made again, so the file need not be flushed to disk.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from charlm.arrays import Ids
 from charlm.system.files import remove_leftovers, write_whole
 
 _END = struct.Struct("<Q8s")
-"""The end of an entry: how long its description is, and `_MARK`."""
+"""The end of an entry: the length of its description, and `_MARK`."""
 
 _MARK = b"charlm\x00\x01"
 
-_LONGEST = 64_000_000
-"""Bytes of a description at the most: a vocabulary of all of Unicode takes some 8 million."""
+_DESCRIPTION_BYTES = 64_000_000
+"""Largest description, in bytes; a vocabulary of all of Unicode takes about 8 million."""
 
 _TYPES = ("u1", "u2", "u4")
 """Types of ids, all little-endian."""
@@ -38,7 +38,7 @@ _TYPES = ("u1", "u2", "u4")
 _BLOCK = 1 << 20
 
 _BAD = (OSError, ValueError, KeyError, TypeError, RecursionError)
-"""What reading a file that is not an entry may raise."""
+"""Errors that reading an invalid entry may raise."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Encoded:
 
 @dataclass(frozen=True)
 class Entry:
-    """What is known of a file in the cache without reading its ids."""
+    """The description of a file in the cache; its ids are not read."""
 
     path: Path
     bytes: int
@@ -63,12 +63,12 @@ class Entry:
 
     @property
     def same(self) -> tuple[Any, ...]:
-        """What two entries share, of which one is for an older state of the same files."""
+        """Equal for two entries that hold different states of the same files, read in the same way."""
         return (self.names, self.settings)
 
 
 class Cache:
-    """The entries in a directory, which need not exist."""
+    """The entries in a directory; the directory need not exist."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
@@ -77,7 +77,7 @@ class Cache:
         return self.directory / f"{key}.ids"
 
     def load(self, key: str) -> Encoded | None:
-        """The entry of that key, its ids mapped into memory; None if there is none that is whole."""
+        """The entry of that key, its ids mapped into memory; None if it is missing or invalid."""
         try:
             with self._path(key).open("rb") as stream:
                 about = _description(stream)
@@ -92,23 +92,23 @@ class Cache:
     def store(
         self, key: str, names: list[str], settings: dict[str, Any], codes: list[int], pieces: Iterable[Ids]
     ) -> None:
-        """Keep a text whose ids come in pieces, all of one type; raises `OSError`.
+        """Store a text whose ids come in pieces, all of one type; raises `OSError`.
 
-        Entries for older states of the same files, read in the same way, go.
+        Entries for older states of the same files, read in the same way, are removed.
         """
         self.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         remove_leftovers(self.directory, of_the_living=False)
         about: dict[str, Any] = {"key": key, "names": names, "settings": settings, "codes": codes}
 
         def write(stream: BinaryIO) -> None:
-            sha256, units, kind = hashlib.sha256(), 0, "u1"
+            sha256, units, dtype = hashlib.sha256(), 0, "u1"
             for ids in pieces:
-                kind = f"u{ids.dtype.itemsize}"
-                data = np.ascontiguousarray(ids, f"<{kind}").data
+                dtype = f"u{ids.dtype.itemsize}"
+                data = np.ascontiguousarray(ids, f"<{dtype}").data
                 stream.write(data)
                 sha256.update(data)
                 units += len(ids)
-            about.update(type=kind, units=units)
+            about.update(type=dtype, units=units)
             about["sha256"] = _finish(sha256, about)
             text = json.dumps(about).encode("ascii")
             stream.write(text + _END.pack(len(text), _MARK))
@@ -120,7 +120,7 @@ class Cache:
                     entry.path.unlink()
 
     def entries(self) -> Iterator[Entry]:
-        """Every readable entry, in the order of their names' texts."""
+        """Every readable entry, sorted by the names of its files."""
         found = []
         for path in self.directory.glob("*.ids"):
             with contextlib.suppress(*_BAD), path.open("rb") as stream:
@@ -130,56 +130,56 @@ class Cache:
         yield from sorted(found, key=lambda entry: (entry.names, str(entry.path)))
 
     def clear(self) -> tuple[int, int]:
-        """Remove all entries, readable or not; returns how many, and their bytes. Raises `OSError`."""
+        """Remove all entries, readable or not; returns their number and size in bytes. Raises `OSError`."""
         files = [*self.directory.glob("*.ids"), *self.directory.glob(".*.tmp")]
         size = 0
         for file in files:
-            with contextlib.suppress(FileNotFoundError):  # another command may clear it, too
+            with contextlib.suppress(FileNotFoundError):  # another command may clear it too
                 size += file.stat().st_size
                 file.unlink()
         return len(files), size
 
 
 def user_cache() -> Cache | None:
-    """The user's own: below XDG_CACHE_HOME, or where the system keeps such things; None without a home."""
+    """The user's cache, below XDG_CACHE_HOME or the system's default; None without a home directory."""
     home = os.environ.get("XDG_CACHE_HOME", "")
-    if not os.path.isabs(home):  # which the specification says to ignore
+    if not os.path.isabs(home):  # the XDG specification says to ignore a relative path
         home = {
             "darwin": "~/Library/Caches",
             "win32": os.environ.get("LOCALAPPDATA", "~/AppData/Local"),
         }.get(sys.platform, "~/.cache")
-    whole = os.path.expanduser(home)  # stays as it is where there is no home
-    return None if whole.startswith("~") else Cache(Path(whole) / "charlm")
+    path = os.path.expanduser(home)  # unchanged if there is no home
+    return None if path.startswith("~") else Cache(Path(path) / "charlm")
 
 
 def _description(stream: BinaryIO) -> dict[str, Any]:
-    """What an entry says of itself, its sizes checked against the file; raises `ValueError` and others."""
+    """The description of an entry, its sizes checked against the file; raises one of `_BAD`."""
     size = stream.seek(0, os.SEEK_END)
     if size < _END.size:
         raise ValueError("too short")
     stream.seek(size - _END.size)
     length, mark = _END.unpack(stream.read(_END.size))
-    if mark != _MARK or length > min(size - _END.size, _LONGEST):
+    if mark != _MARK or length > min(size - _END.size, _DESCRIPTION_BYTES):
         raise ValueError("not an entry")
     stream.seek(size - _END.size - length)
     about = json.loads(stream.read(length))
     if not isinstance(about, dict) or about["type"] not in _TYPES or type(about["units"]) is not int:
         raise ValueError("not a description")
     if not (_all(str, about["names"]) and _all(int, about["codes"]) and isinstance(about["settings"], dict)):
-        raise ValueError("not what an entry says of itself")
+        raise ValueError("invalid description")
     if "\0" in "".join(about["names"]):
-        raise ValueError("not names of files")
+        raise ValueError("invalid file names")
     if about["units"] * int(about["type"][1]) != size - _END.size - length:
-        raise ValueError("cut short, or too long")
+        raise ValueError("wrong size")
     return about
 
 
-def _all(kind: type, values: Any) -> bool:
-    return isinstance(values, list) and all(type(value) is kind for value in values)
+def _all(item_type: type, values: Any) -> bool:
+    return isinstance(values, list) and all(type(value) is item_type for value in values)
 
 
 def _digest(stream: BinaryIO, size: int, about: dict[str, Any]) -> str:
-    """SHA-256 of the first `size` bytes, and of what is said of them."""
+    """SHA-256 of the first `size` bytes and of the description."""
     sha256 = hashlib.sha256()
     stream.seek(0)
     while size > 0 and (block := stream.read(min(_BLOCK, size))):
@@ -189,7 +189,7 @@ def _digest(stream: BinaryIO, size: int, about: dict[str, Any]) -> str:
 
 
 def _finish(sha256: Any, about: dict[str, Any]) -> str:
-    said = {name: value for name, value in about.items() if name != "sha256"}
-    sha256.update(json.dumps(said, sort_keys=True).encode("ascii"))
+    described = {name: value for name, value in about.items() if name != "sha256"}
+    sha256.update(json.dumps(described, sort_keys=True).encode("ascii"))
     digest: str = sha256.hexdigest()
     return digest

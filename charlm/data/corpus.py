@@ -22,37 +22,38 @@ from charlm.errors import ChangedError, CorpusError
 from charlm.system.files import reason
 
 SPLITS = ("train", "validation", "test")
-"""The parts of a corpus, in the order in which they lie in it."""
+"""The splits of a corpus, in text order."""
 
 Progress = Callable[[str, int], None]
-"""Told what is being done, and how many bytes of the files have just been dealt with."""
+"""Called with the current activity and the number of bytes just processed."""
 
 
 @dataclass(frozen=True)
 class Corpus:
-    """An encoded text with its parts."""
+    """An encoded text with its splits."""
 
     ids: Ids
     """`[N]`, the whole text."""
     vocabulary: Vocabulary
     split: tuple[float, float, float]
-    """Shares of training, validation and test."""
+    """Fractions for training, validation and test."""
     digest: str
-    """SHA-256 of the file, or of those of several, in hexadecimal; see `sources.digest`."""
+    """SHA-256 of the files, in hexadecimal; see `sources.digest`."""
     by_line: bool = False
-    """Whether every line is an example of its own; `whole` and `part` are then `Lines`."""
+    """Whether each line is a separate example; `whole` and `part` are then `Lines`."""
     warnings: tuple[str, ...] = ()
-    """What the user should know of how it was read."""
+    """Warnings from reading the files."""
 
     @functools.cached_property
     def whole(self) -> Text:
-        """All of it."""
+        """The whole text."""
         return text_of(self.ids, self.by_line)
 
     def part(self, name: str) -> Text:
-        """`train`, `validation` or `test`.
+        """The split `train`, `validation` or `test`.
 
-        Of a text, contiguous and in this order, nothing left out; of lines, each in one of them.
+        The splits of a stream are contiguous, in this order, and complete. Each line is in exactly
+        one split.
         """
         if isinstance(self.whole, Lines):
             return self._lines[SPLITS.index(name)]
@@ -60,13 +61,13 @@ class Corpus:
         return StreamText(self.ids[start:stop])
 
     def edges(self, name: str) -> tuple[int, int]:
-        """Where a part of a text that is not by lines begins and ends."""
+        """Begin and end of a split of a stream, as indices into `ids`."""
         number = SPLITS.index(name)
         edges = boundaries(len(self.ids), self.split)
         return edges[number], edges[number + 1]
 
     def usable(self, name: str) -> bool:
-        """Whether a part has something to predict: a line, or two units at least."""
+        """Whether a split has something to predict: a line, or at least two units."""
         return self.part(name).targets > 0
 
     @functools.cached_property
@@ -75,12 +76,12 @@ class Corpus:
 
 
 def text_of(ids: Ids, by_line: bool) -> Text:
-    """The units `[N]` of a text as one stream, or as lines, which then begin with a line break."""
+    """The units `[N]` of a text as one stream, or as lines; lines must begin with a line break."""
     return Lines.of(ids, int(ids[0])) if by_line else StreamText(ids)
 
 
 def nothing(what: str, size: int) -> None:
-    """Progress that is not shown."""
+    """Show no progress."""
 
 
 def read_corpus(
@@ -92,15 +93,15 @@ def read_corpus(
     progress: Progress = nothing,
     expected: str | None = None,
 ) -> Corpus:
-    """Read a corpus; its vocabulary is that of all files unless one is given.
+    """Read a corpus; unless `vocabulary` is given, it is built from all files.
 
-    The vocabulary covers all parts, so that no part holds an unknown unit, but for those that are
-    rarer than the pipeline's `min_count`. With a cache, the text is mapped into memory from there,
-    and put there if it is not.
+    The vocabulary covers all splits, so no split holds an unknown unit, except units rarer than
+    `min_count` of the pipeline. With a cache, the encoded text is stored there if it is missing,
+    and mapped into memory.
 
-    Raises `CorpusError` if a file cannot be read or decoded, changes meanwhile, or is too short
-    to learn from, `ChangedError` if its digest is not the one that is expected, and
-    `VocabularyError` if a given vocabulary lacks a unit and has no `<unk>`.
+    Raises `CorpusError` if a file cannot be read or decoded, changes while it is read, or is too
+    short to learn from; `ChangedError` if the digest is not `expected`; and `VocabularyError` if
+    the given vocabulary lacks a unit and has no `<unk>`.
     """
     stamps = [source.stamp() for source in sources]
     sha256 = digest(sources, lambda size: progress("looking at", size))
@@ -115,7 +116,7 @@ def read_corpus(
             )
         vocabulary = encoder.vocabulary(encoded)
     elif vocabulary != encoder.vocabulary(encoded):
-        if pipeline.min_count > 1:  # what this text has seldom may be known all the same
+        if pipeline.min_count > 1:  # the given vocabulary may hold units that are rare in this text
             encoder = _Encoder(sources, replace(pipeline, min_count=1), sha256, cache, progress)
             encoded = encoder.encoded()
         codes = np.array(encoded.codes, np.uint32)
@@ -129,7 +130,7 @@ def read_corpus(
 
 
 class _Encoder:
-    """Files as ids, from the cache or read."""
+    """Turns files into ids, or takes the ids from the cache."""
 
     def __init__(
         self,
@@ -145,7 +146,7 @@ class _Encoder:
         self.warnings: list[str] = []
         if not pipeline.units.is_byte:
             self.warnings += [
-                f"{source} begins with a byte-order mark, which is left out"
+                f"{source} begins with a byte-order mark, which is removed"
                 for source in sources
                 if begins_with_mark(source, pipeline.encoding)
             ]
@@ -154,9 +155,9 @@ class _Encoder:
         return Vocabulary(encoded.codes, self.pipeline.units, self.pipeline.min_count > 1)
 
     def encoded(self) -> Encoded:
-        """The text, its vocabulary its own."""
+        """The text, encoded with its own vocabulary."""
         names, settings = [source.name for source in self.sources], asdict(self.pipeline)
-        # the same bytes may be packed or not; normal forms are those of a version of Unicode
+        # the same bytes may be packed or plain; normal forms depend on the version of Unicode
         packings = [source.packing for source in self.sources]
         identity = [self.sha256, packings, settings, unicodedata.unidata_version]
         key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode("ascii")).hexdigest()
@@ -196,13 +197,11 @@ class _Encoder:
         return (vocabulary.encode(codes, self.where) for codes in self._codes("encoding"))
 
     def _check(self, units: int) -> None:
-        """Raise `CorpusError` for a text that nothing can be learnt from."""
+        """Raise `CorpusError` for a text that is too short to learn from."""
         what = "byte" if self.pipeline.units.is_byte else "character"
         if self.pipeline.by_line and units < 2:
             raise CorpusError(f"{self.where} holds no lines")
         if units == 0:
             raise CorpusError(f"{self.where} is empty")
         if units == 1:
-            raise CorpusError(
-                f"{self.where} holds one {what}; it takes two at least, one to predict the other from"
-            )
+            raise CorpusError(f"{self.where} holds one {what}; training needs at least two")

@@ -1,8 +1,8 @@
-"""The two kinds of text: one stream that is read from end to end, or lines.
+"""The two forms of a text: one continuous stream, or lines.
 
-In lines each is an example of its own, such as a name or a word. The line break is the unit that
-begins and ends them all: the model reads the one before a line as its first input, and is to
-predict the line's own as its last target.
+Each line is a separate example, such as a name or a word. A line break begins and ends every line:
+the line break before a line is its first input, and the line break that ends it is its last
+target.
 """
 
 from __future__ import annotations
@@ -17,45 +17,45 @@ import numpy as np
 from charlm.arrays import Ids
 
 _BLOCK = 1 << 20
-"""Units processed at a time: a text may be a memory map larger than the memory."""
+"""Units processed at a time: a text may be a memory map that is larger than the memory."""
 
 _GROUP = 1 << 15
 """Lines processed at a time."""
 
 _SPLIT_SEED = 20_240_229
-"""Seed of the permutation that assigns lines to splits: the same text, the same test lines."""
+"""Seed of the permutation that assigns lines to splits; a text always has the same test lines."""
 
 
 class Text(ABC):
-    """A part of a corpus: what a model is trained or scored on.
+    """A text to train on or to score.
 
-    It consists of examples, each of which begins from a zero state.
+    It consists of examples. Each example begins from a zero state.
     """
 
     ids: Ids
-    """The units `[N]` in which the examples are."""
+    """The units `[N]` that contain the examples."""
 
     @property
     @abstractmethod
     def targets(self) -> int:
-        """How many units are predicted."""
+        """Number of units that are predicted."""
 
     @property
     @abstractmethod
     def lines(self) -> int | None:
-        """How many lines there are; None for a text that is not one of lines."""
+        """Number of lines; None for a stream."""
 
     @abstractmethod
     def __len__(self) -> int:
-        """Units of a stream, or lines."""
+        """Number of units of a stream, or of lines."""
 
     @abstractmethod
     def examples(self) -> tuple[Ids, Ids]:
-        """Of each example `[K]` the index of its first input in `ids`, and how many targets follow it."""
+        """For each example `[K]`, the index of its first input in `ids`, and its number of targets."""
 
     @abstractmethod
     def blocks(self) -> Iterator[Ids]:
-        """The units in pieces: of lines whole ones, one after the other."""
+        """The units in pieces; lines are not cut."""
 
     @abstractmethod
     def target_blocks(self) -> Iterator[Ids]:
@@ -64,13 +64,13 @@ class Text(ABC):
 
 @dataclass(frozen=True)
 class StreamText(Text):
-    """One text `[N]` that is read from end to end: one example."""
+    """One continuous text `[N]`, which is one example."""
 
     ids: Ids
 
     @property
     def targets(self) -> int:
-        """All units but the first, which nothing comes before."""
+        """All units except the first."""
         return max(0, len(self.ids) - 1)
 
     @property
@@ -98,18 +98,18 @@ class StreamText(Text):
 
 @dataclass(frozen=True)
 class Lines(Text):
-    """Some lines of a text, each an example of its own."""
+    """Some lines of a text, each a separate example."""
 
     ids: Ids
-    """`[N]`, the whole text: a line break, then every line with the line break that ends it."""
+    """`[N]`, the whole text: a line break, then every line with its line break."""
     starts: Ids
-    """`[L]`, where each of these lines begins in `ids`; a line break comes before it."""
+    """`[L]`, index in `ids` at which each line begins; a line break precedes it."""
     lengths: Ids
-    """`[L]`, units of each line, its own line break included; 2 at least, for no line is empty."""
+    """`[L]`, units of each line with its line break; at least 2, since no line is empty."""
 
     @property
     def targets(self) -> int:
-        """The units of all these lines, line breaks included."""
+        """Units of these lines, line breaks included."""
         return int(self.lengths.sum(dtype=np.int64))
 
     @property
@@ -138,47 +138,49 @@ class Lines(Text):
 
     @classmethod
     def of(cls, ids: Ids, newline: int) -> Lines:
-        """All lines of a text `[N]` but the empty ones; `newline` is the id of the line break.
+        """All lines of a text `[N]` except empty ones; `newline` is the id of the line break.
 
         Raises `ValueError` if the text does not begin and end with a line break.
         """
         if not len(ids) or ids[0] != newline or ids[-1] != newline:
             raise ValueError("a text of lines begins and ends with a line break")
-        kind = _kind(len(ids))
+        dtype = _signed_dtype(len(ids))
         breaks = np.concatenate(
             [
-                (np.flatnonzero(ids[first : first + _BLOCK] == newline) + first).astype(kind)
+                (np.flatnonzero(ids[first : first + _BLOCK] == newline) + first).astype(dtype)
                 for first in range(0, len(ids), _BLOCK)
             ]
         )
         lengths = np.diff(breaks)
         kept = lengths > 1
         lengths = lengths[kept]
-        return cls(ids, breaks[:-1][kept] + kind.type(1), lengths.astype(_kind(lengths.max(initial=0))))
+        return cls(
+            ids, breaks[:-1][kept] + dtype.type(1), lengths.astype(_signed_dtype(lengths.max(initial=0)))
+        )
 
-    def split(self, shares: tuple[float, float, float]) -> tuple[Lines, Lines, Lines]:
-        """Training, validation and test: each its share of the lines, shuffled; nothing is left out.
+    def split(self, fractions: tuple[float, float, float]) -> tuple[Lines, Lines, Lines]:
+        """Assign every line at random to training, validation or test, in these fractions.
 
-        The same lines are in the same split every time. Within a split they keep their order.
+        The assignment is the same every time. Within a split, lines keep their order.
         """
-        # raw draws, which NumPy promises never to change: its permutations may change one day, and
-        # what was trained on would be in the test split
+        # NumPy guarantees its raw draws, but not its permutations: if these changed, training
+        # lines would move into the test split
         order = np.argsort(np.random.PCG64(_SPLIT_SEED).random_raw(len(self)), kind="stable")
-        edges = boundaries(len(self), shares)
+        edges = boundaries(len(self), fractions)
         train, validation, test = (self._some(np.sort(order[start:stop])) for start, stop in pairwise(edges))
         return train, validation, test
 
     def _some(self, numbers: Ids) -> Lines:
-        """The lines of these numbers."""
+        """The lines with these numbers."""
         return Lines(self.ids, self.starts[numbers], self.lengths[numbers])
 
 
-def boundaries(size: int, shares: tuple[float, float, float]) -> list[int]:
-    """Where splits of `size` begin and the last one ends: the sum of the shares before, rounded down."""
-    # rounded first, so that 0.7 + 0.1 = 0.7999… does not lose one
-    return [int(round(size * sum(shares[:parts]) / sum(shares), 6)) for parts in range(4)]
+def boundaries(size: int, fractions: tuple[float, float, float]) -> list[int]:
+    """The four edges of the three splits of `size` items, each rounded down."""
+    # rounded first, so that 0.7 + 0.1 = 0.7999… does not lose an item
+    return [int(round(size * sum(fractions[:splits]) / sum(fractions), 6)) for splits in range(4)]
 
 
-def _kind(largest: int) -> np.dtype[np.signedinteger]:
-    """The smallest signed type with room for `largest`; unsigned 64 bits and signed make floats."""
+def _signed_dtype(largest: int) -> np.dtype[np.signedinteger]:
+    """The smallest signed type for `largest`; NumPy turns uint64 combined with signed types to floats."""
     return np.min_scalar_type(~int(largest))

@@ -1,8 +1,8 @@
-"""How much original text the units of a part stand for.
+"""The size of the raw text that units of a corpus were made from.
 
-Scores of models with different units are compared per character, and per byte of UTF-8, of the
-text as it stood in the files. Normal forms, folded line breaks and `<unk>` cannot be undone, so
-the files are read again and counted.
+Scores of models with different units are compared per character, and per byte of UTF-8, of the raw
+text in the files. Normalisation, line-break conversion and `<unk>` lose this size, so the files are
+read again and counted.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from charlm.data.units import Units, folded
 
 @dataclass(frozen=True)
 class RawSize:
-    """So many characters, of so many bytes of UTF-8."""
+    """The size of a text: its characters, and its bytes in UTF-8."""
 
     characters: int
     size: int
 
     @classmethod
     def of(cls, text: str | bytes) -> RawSize:
-        """Of a text; of bytes, those count as characters that do not continue one in UTF-8."""
+        """The size of a text; in bytes, each byte that is not a UTF-8 continuation byte is a character."""
         if isinstance(text, bytes):
             values = np.frombuffer(text, np.uint8)
             return cls(int(np.count_nonzero(values & 0xC0 != 0x80)), len(text))
@@ -43,7 +43,7 @@ class RawSize:
 def scored_raw_size(
     corpus: Corpus, sources: Sequence[Source], pipeline: TextPipeline, split: str | None
 ) -> RawSize:
-    """What is scored of a part, or of the whole: of a text all but its first unit; of lines all.
+    """Raw size of the targets of a split, or of the whole corpus if `split` is None.
 
     Raises `CorpusError` if the files cannot be read again.
     """
@@ -54,33 +54,33 @@ def scored_raw_size(
 
 
 def _of_units(sources: Sequence[Source], pipeline: TextPipeline, start: int, stop: int) -> RawSize:
-    """The originals of units `start` to `stop`; a character across an edge belongs to what is before it."""
+    """Raw size of units `start` to `stop`; a character across an edge counts before the edge."""
     total, before = RawSize(0, 0), 0
     for piece in pipeline.pieces(sources):
         text, units = piece.original, len(piece.codes)
         if start <= before and before + units <= stop:
             total += RawSize.of(text)
         elif before < stop and start < before + units:
-            first, last = (_place(text, edge - before, pipeline.units) for edge in (start, stop))
+            first, last = (_index(text, edge - before, pipeline.units) for edge in (start, stop))
             total += RawSize.of(text[first:last])
         before += units
     return total
 
 
-def _place(text: str | bytes, edge: int, units: Units) -> int:
-    """The fewest characters of `text` that make so many units, with the marks that add none to them."""
+def _index(text: str | bytes, edge: int, units: Units) -> int:
+    """Length of the shortest start of `text` with `edge` units, and what follows without adding any."""
 
-    def made(place: int) -> int:
-        return len(units.codes(text[:place]))
+    def unit_count(stop: int) -> int:
+        return len(units.codes(text[:stop]))
 
-    fewest = bisect_left(range(len(text)), edge, key=made)
-    return bisect_right(range(len(text) + 1), made(fewest), key=made) - 1
+    fewest = bisect_left(range(len(text)), edge, key=unit_count)
+    return bisect_right(range(len(text) + 1), unit_count(fewest), key=unit_count) - 1
 
 
 def _of_lines(
     corpus: Corpus, sources: Sequence[Source], pipeline: TextPipeline, split: str | None
 ) -> RawSize:
-    """The originals of lines, each with one line break."""
+    """Raw size of lines, each with one line break."""
     whole = cast(Lines, corpus.whole)
     part = cast(Lines, corpus.part(split)) if split else whole
     chosen = np.isin(whole.starts, part.starts)

@@ -1,4 +1,4 @@
-"""Where a text comes from: files, directories, patterns, standard input; packed or not."""
+"""The sources of a text: files, directories, patterns, standard input; packed or plain."""
 
 from __future__ import annotations
 
@@ -20,61 +20,61 @@ from charlm.errors import CorpusError
 from charlm.system.files import STANDARD_INPUT, reason
 
 BLOCK = 1 << 20
-"""Bytes that are read at a time."""
+"""Bytes read at a time."""
 
 _PACKED: dict[str, Callable[[IO[bytes]], Any]] = {
     ".gz": lambda stream: gzip.GzipFile(fileobj=stream),
     ".xz": lzma.LZMAFile,
 }
-"""How files with these endings are unpacked."""
+"""How to unpack files, by the ending of the name."""
 
 
 class Source:
-    """One file of a text, or what standard input holds."""
+    """One file of a text, or standard input."""
 
     def __init__(self, path: str, role: str = "text") -> None:
-        """`role` is what a message calls it.
+        """`role` names the source in messages.
 
-        Raises `CorpusError` if standard input is a terminal, or if it, or a pipe, cannot be kept.
+        Raises `CorpusError` if standard input is a terminal, or if a pipe cannot be copied.
         """
         self.role = role
         self.name = "standard input" if path == STANDARD_INPUT else path
         ending = Path(path).suffix.lower()
         self.packing = ending if ending in _PACKED else ""
-        """The ending that says how to unpack it, if it is packed."""
-        # what can only be read once is read more than once
-        self._kept = _keep_standard_input() if path == STANDARD_INPUT else self._keep_pipe()
+        """The ending of a packed file, which says how to unpack it; empty for a plain file."""
+        # a pipe can be read only once, so its contents are copied
+        self._copied = _copy_standard_input() if path == STANDARD_INPUT else self._copy_pipe()
 
     def __str__(self) -> str:
         return f"{self.role} {self.name}"
 
-    def _keep_pipe(self) -> IO[bytes] | None:
+    def _copy_pipe(self) -> IO[bytes] | None:
         with _reporting(self):
             if not Path(self.name).is_fifo():
                 return None
             with Path(self.name).open("rb") as pipe:
-                return _keep(pipe)
+                return _copy(pipe)
 
     def _open(self) -> IO[bytes]:
-        if self._kept is None:
+        if self._copied is None:
             return Path(self.name).open("rb")
-        self._kept.seek(0)
-        return os.fdopen(os.dup(self._kept.fileno()), "rb")
+        self._copied.seek(0)
+        return os.fdopen(os.dup(self._copied.fileno()), "rb")
 
     def stamp(self) -> tuple[int, int]:
-        """What changes when the file does: size, and time in nanoseconds."""
+        """Size in bytes and modification time in nanoseconds, to detect changes."""
         with _reporting(self), self._open() as stream:
             status = os.fstat(stream.fileno())
             return status.st_size, status.st_mtime_ns
 
     def raw(self) -> Iterator[bytes]:
-        """The file as it is kept, a block at a time; raises `CorpusError`."""
+        """The file as stored, a block at a time; raises `CorpusError`."""
         with _reporting(self), self._open() as stream:
             while block := stream.read(BLOCK):
                 yield block
 
     def blocks(self) -> Iterator[tuple[bytes, int]]:
-        """The contents, unpacked, a block at a time; with each, how far into the file that is.
+        """The unpacked contents, a block at a time, each with the position reached in the file.
 
         Raises `CorpusError` if the file cannot be read, or is packed and damaged.
         """
@@ -86,7 +86,7 @@ class Source:
 
 @contextlib.contextmanager
 def _reporting(source: Source) -> Iterator[None]:
-    """Turn the errors of reading into one line."""
+    """Turn errors of reading into `CorpusError`."""
     try:
         yield
     except (EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile) as error:
@@ -96,13 +96,13 @@ def _reporting(source: Source) -> Iterator[None]:
 
 
 def find(paths: Sequence[str]) -> list[Source]:
-    """The files that paths mean, in their order; those of a directory or a pattern sorted by name.
+    """The files of `paths`, in their order; those of a directory or a pattern are sorted by name.
 
-    A path is a file, a directory (all files in it and below, hidden ones left out), a pattern
-    (`*`, `?`, `[…]`, `**`), or `-`. Raises `CorpusError` if one means nothing.
+    A path is a file, a directory (all files in it and below, except hidden ones), a pattern
+    (`*`, `?`, `[…]`, `**`), or `-`. Raises `CorpusError` if a path matches no file.
     """
     if list(paths).count(STANDARD_INPUT) > 1:
-        raise CorpusError(f"standard input, {STANDARD_INPUT}, is named twice, and can be read once")
+        raise CorpusError(f"standard input, {STANDARD_INPUT}, is named twice, but can be read only once")
     return [Source(file) for path in paths for file in _files(path)]
 
 
@@ -118,7 +118,7 @@ def _files(path: str) -> list[str]:
     if glob.has_magic(path) and not os.path.exists(path):
         found = sorted(file for file in glob.iglob(path, recursive=True) if Path(file).is_file())  # noqa: PTH207 (absolute patterns too)
         if not found:
-            raise CorpusError(f"text {path}: no file has such a name")
+            raise CorpusError(f"text {path}: no file matches this pattern")
         return found
     return [path]
 
@@ -128,7 +128,7 @@ def _is_hidden(path: Path) -> bool:
 
 
 def digest(sources: Sequence[Source], progress: Callable[[int], None]) -> str:
-    """SHA-256, in hexadecimal, of a file as it is kept; of several, of their digests, line by line.
+    """SHA-256, in hexadecimal, of a file as stored; for several files, of their digests, one per line.
 
     `progress` is called with the bytes of every block.
     """
@@ -142,18 +142,18 @@ def digest(sources: Sequence[Source], progress: Callable[[int], None]) -> str:
     return digests[0] if len(digests) == 1 else hashlib.sha256("\n".join(digests).encode()).hexdigest()
 
 
-def _keep_standard_input() -> IO[bytes]:
+def _copy_standard_input() -> IO[bytes]:
     if sys.stdin is None or sys.stdin.isatty():
         raise CorpusError("standard input is a terminal: pipe a text into the command, or name a file")
     try:
-        return _keep(sys.stdin.buffer)
+        return _copy(sys.stdin.buffer)
     except OSError as error:
-        raise CorpusError(f"standard input cannot be kept: {reason(error)}") from error
+        raise CorpusError(f"standard input cannot be copied: {reason(error)}") from error
 
 
-def _keep(stream: IO[bytes]) -> IO[bytes]:
-    """A file of its own with the rest of a stream."""
-    kept = tempfile.TemporaryFile()  # noqa: SIM115 (closed when it is forgotten)
-    shutil.copyfileobj(stream, kept, BLOCK)
-    kept.flush()
-    return kept
+def _copy(stream: IO[bytes]) -> IO[bytes]:
+    """A temporary file with the rest of a stream."""
+    copied = tempfile.TemporaryFile()  # noqa: SIM115 (closed when it is collected)
+    shutil.copyfileobj(stream, copied, BLOCK)
+    copied.flush()
+    return copied

@@ -1,6 +1,6 @@
-"""What a text is made of for the model: characters or bytes, as integer codes; and back to text.
+"""The units of a text, characters or bytes, as integer codes; and codes back to text.
 
-A code is a Unicode code point (`unit: char`) or the value of a byte (`unit: byte`).
+A code is a Unicode code point (`unit: char`) or a byte value (`unit: byte`).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from charlm.arrays import Ids
 _Form = Literal["NFC", "NFD", "NFKC", "NFKD"]
 
 LINE_BREAK = ord("\n")
-"""The code that ends a line, whatever the unit."""
+"""The code that ends a line, for either unit."""
 
 
 @dataclass(frozen=True)
@@ -31,9 +31,9 @@ class Units:
     unit
         `char` or `byte`.
     normalize
-        A Unicode form, or `none`.
+        A Unicode normal form, or `none`.
     lowercase
-        Whether capital letters become small ones, before normalisation.
+        Whether the text is put into lowercase, before normalisation.
     newlines
         `keep`, or `lf`: `\r\n` and a lone `\r` become `\n`.
     """
@@ -50,11 +50,11 @@ class Units:
 
     @property
     def composes(self) -> bool:
-        """Whether the text is modelled in parts (`nfd`, `nfkd`) that a reader sees put together."""
+        """Whether the codes are decomposed (`nfd`, `nfkd`), so that text for a reader is composed again."""
         return self.normalize in ("nfd", "nfkd")
 
     def codes(self, text: str | bytes) -> Ids:
-        """Codes `[N]` of a text: characters, or for the byte unit bytes."""
+        """Codes `[N]` of a text, or of bytes if a unit is a byte."""
         if self.newlines == "lf":
             text = folded(text)
         if isinstance(text, bytes):
@@ -68,24 +68,24 @@ class Units:
         return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)
 
     def of_text(self, text: str) -> Ids:
-        """Codes `[N]` of a text that did not come from a file, such as a prime.
+        """Codes `[N]` of a text that does not come from a file, such as a prime.
 
-        Bytes that the command line could not decode come back as they were in `byte`, and as
-        lone surrogates, which no vocabulary holds, in `char`.
+        Bytes that the command line could not decode are restored for `byte`. For `char` they are
+        lone surrogates, which no vocabulary holds.
         """
         return self.codes(text.encode("utf-8", "surrogateescape") if self.is_byte else text)
 
     def cut(self, text: str | bytes) -> int:
-        """The last place at which `text` can be cut in two without changing its codes; 0 if there is none.
+        """The last index at which `text` can be cut without changing its codes; 0 if there is none.
 
-        That is: the codes of both pieces are those of the whole, whatever follows.
+        The codes of both pieces together are those of the whole, for any text that follows.
         """
         if isinstance(text, bytes):
             return len(text) - (self.newlines == "lf" and text.endswith(b"\r"))
         if self.normalize == "none" and not self.lowercase:
             return len(text) - (self.newlines == "lf" and text.endswith("\r"))
-        places = range(len(text) - 1, 0, -1)
-        return next((k for k in places if _separable(text[k - 1], text[k])), 0)
+        indices = range(len(text) - 1, 0, -1)
+        return next((k for k in indices if _separable(text[k - 1], text[k])), 0)
 
     def describe(self, code: int) -> str:
         """A code for a message: `'é' (U+00E9)`, or `byte 0xe9`."""
@@ -95,11 +95,11 @@ class Units:
         return f"{character!r} (U+{code:04X})"
 
     def writer(self) -> Writer:
-        """A fresh `Writer` for generated codes."""
+        """A new `Writer` for generated codes."""
         return Writer(self)
 
     def text(self, codes: Ids) -> str:
-        """The text that codes `[N]` show, put together: what a `Writer` makes of them."""
+        """The text of codes `[N]`, composed: the same as that of a `Writer`."""
         if self.is_byte:
             return codes.astype(np.uint8).tobytes().decode("utf-8", "replace")
         text = codes.astype("<u4").tobytes().decode("utf-32-le", "surrogatepass")
@@ -117,17 +117,17 @@ _BLANK = {"Zs", "Cc"}
 """Categories of characters that end a word for case mapping."""
 
 _PLAIN = {"Lu", "Ll", "Lt", "Lo", "Nd", *_BLANK}
-"""Categories of characters that case mapping does not look through."""
+"""Categories of characters that case mapping does not skip."""
 
 
 def _separable(left: str, right: str) -> bool:
-    """Whether line breaks, case and normal forms are the same for both sides, taken apart.
+    """Whether a cut here leaves line breaks, case and normal forms unchanged.
 
-    A line break can be two characters; a final sigma looks at the letters around it, and past
-    marks and punctuation; and what a character decomposes into may join what stands before it.
+    A line break can be two characters. The case of a sigma depends on the letters around it, past
+    marks and punctuation. The decomposition of a character may combine with the one before it.
     """
-    kinds = {unicodedata.category(left), unicodedata.category(right)}
-    if not kinds & _BLANK and (kinds - _PLAIN or "Σ" in (left, right)):
+    categories = {unicodedata.category(left), unicodedata.category(right)}
+    if not categories & _BLANK and (categories - _PLAIN or "Σ" in (left, right)):
         return False
     first = unicodedata.normalize("NFKD", right)[0]
     return left != "\r" and first not in _joining() and right not in _joining()
@@ -135,7 +135,7 @@ def _separable(left: str, right: str) -> bool:
 
 @functools.cache
 def _joining() -> frozenset[str]:
-    """Characters that may be composed with, or sorted among, what stands before them."""
+    """Characters that may be composed with, or reordered among, the characters before them."""
     jamo = {chr(code) for code in (*range(0x1160, 0x1200), *range(0xD7B0, 0xD800))}
     every = map(chr, range(sys.maxunicode + 1))
     pairs = (unicodedata.decomposition(character).split() for character in every)
@@ -147,9 +147,9 @@ def _joining() -> frozenset[str]:
 class Writer:
     """Turns codes that arrive one at a time into text that can be shown at once.
 
-    Bytes are held back until they complete a UTF-8 character (what never does is shown as the
-    replacement character). Decomposed text (`nfd`, `nfkd`) is composed again, and held back until
-    nothing that follows can change it: no half syllable is shown, and none is lost.
+    Bytes are held back until they complete a UTF-8 character; invalid bytes become the replacement
+    character. Decomposed text (`nfd`, `nfkd`) is composed again, and held back until nothing that
+    follows can change it: no partial syllable is shown, and none is lost.
     """
 
     def __init__(self, units: Units) -> None:
@@ -159,7 +159,7 @@ class Writer:
         self._held = ""
 
     def write(self, code: int) -> str:
-        """Take one more code; returns the text that it completes, which may be empty."""
+        """Add one code; returns the text that it completes, which may be empty."""
         if self._is_byte:
             return self._bytes.decode(bytes([code]))
         character = chr(code)
@@ -168,14 +168,14 @@ class Writer:
         held = unicodedata.normalize("NFC", self._held)
         joined = unicodedata.normalize("NFC", self._held + character)
         if self._held and joined == held + character and not unicodedata.combining(character):
-            # nothing of what is held combines with this character, so nothing later can either
+            # the held text does not combine with this character, so nothing later combines with it
             self._held = character
             return held
         self._held += character
         return ""
 
     def finish(self) -> str:
-        """What is still held back, at the end."""
+        """The text that is still held back, at the end."""
         rest = self._bytes.decode(b"", final=True) + unicodedata.normalize("NFC", self._held)
         self._held = ""
         return rest

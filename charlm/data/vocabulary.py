@@ -1,4 +1,4 @@
-"""The vocabulary: which codes the model knows, and the id of each."""
+"""The vocabulary: the codes that the model knows, and the id of each."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from charlm.data.units import LINE_BREAK, Units
 from charlm.errors import VocabularyError
 
 _SHOWN = 10
-"""Unknown characters that an error names one by one."""
+"""Number of unknown codes that an error lists."""
 
 
 _REPLACEMENT = np.uint32(0xFFFD)
 
 
 class Vocabulary:
-    """The sorted codes of a text; a code's id is its place among them.
+    """The sorted codes of a text; the id of a code is its index among them.
 
-    Deterministic: it depends on which codes occur, not on their order or number. With
-    `has_unknown` there is one more unit, `<unk>`, the last, that stands for all other codes.
+    It depends only on which codes occur, not on their order or frequency. With `has_unknown` there
+    is one more unit, `<unk>`, with the last id; it replaces all other codes.
     """
 
     def __init__(self, codes: Iterable[int], units: Units, has_unknown: bool = False) -> None:
         self.units, self.has_unknown = units, has_unknown
         self.codes = np.unique(np.fromiter(codes, np.uint32))
         self._unknown = len(self.codes)
-        # id of every code up to the largest; one place more for all codes beyond it
+        # id of every code up to the largest; the last entry is for all codes beyond it
         size = int(self.codes[-1]) + 2 if len(self.codes) else 1
         self._ids: Ids = np.full(size, self._unknown, np.min_scalar_type(self._unknown))
         self._ids[self.codes] = np.arange(self._unknown, dtype=self._ids.dtype)
@@ -62,55 +62,55 @@ class Vocabulary:
     @property
     def line_break(self) -> int | None:
         """The id of the line break, if it is in the vocabulary."""
-        place = int(np.searchsorted(self.codes, LINE_BREAK))
-        return place if place < len(self.codes) and self.codes[place] == LINE_BREAK else None
+        index = int(np.searchsorted(self.codes, LINE_BREAK))
+        return index if index < len(self.codes) and self.codes[index] == LINE_BREAK else None
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """The smallest type that has room for every id."""
+        """The smallest type for all ids."""
         return np.min_scalar_type(max(0, len(self) - 1))
 
     def encode(self, codes: Ids, where: str) -> Ids:
-        """Ids `[N]`, in the smallest type that has room for them.
+        """Ids `[N]` of codes `[N]`, of type `dtype`.
 
         Raises `VocabularyError` if the vocabulary lacks a code and has no `<unk>`; the message
-        names the codes, how often each occurs, and `where`.
+        gives the codes, how often each occurs, and `where`.
         """
         ids: Ids = np.empty(codes.shape, self.dtype)
-        # codes beyond the table share its last place
+        # codes beyond the table share its last entry
         table = np.take(self._ids, np.arange(256), mode="clip")
         known = self.codes[self.codes < 256].astype(np.uint8).tobytes()
         bytewise = codes.dtype == ids.dtype == np.uint8
-        for part in _blocks(len(codes)):
+        for block in _blocks(len(codes)):
             if bytewise:
-                # bytes have a table lookup of their own, which is several times as fast
-                data = codes[part].tobytes()
-                ids[part] = np.frombuffer(data.translate(table.astype(np.uint8).tobytes()), np.uint8)
+                # `bytes.translate` is several times as fast as `np.take`
+                data = codes[block].tobytes()
+                ids[block] = np.frombuffer(data.translate(table.astype(np.uint8).tobytes()), np.uint8)
                 lacks = not self.has_unknown and bool(data.translate(None, known))
             else:
-                found = np.take(self._ids, codes[part], mode="clip")
-                ids[part] = found
+                found = np.take(self._ids, codes[block], mode="clip")
+                ids[block] = found
                 lacks = not self.has_unknown and found.max(initial=0) == self._unknown
             if lacks:
                 self.refuse(*np.unique(codes, return_counts=True), where)
         return ids
 
     def recode(self, ids: Ids, codes: Ids, where: str) -> Ids:
-        """The ids here of a text that stands in the ids `[N]` of the vocabulary with these `codes`.
+        """Ids in this vocabulary of a text given as ids `[N]` of the vocabulary with these `codes`.
 
         Raises `VocabularyError` as `encode` does.
         """
         if not (self.has_unknown or np.isin(codes, self.codes).all()):
-            counts = sum(np.bincount(ids[part], minlength=len(codes)) for part in _blocks(len(ids)))
+            counts = sum(np.bincount(ids[block], minlength=len(codes)) for block in _blocks(len(ids)))
             self.refuse(codes, np.asarray(counts), where)
         table = self.encode(codes, where)
         recoded: Ids = np.empty(ids.shape, self.dtype)
-        for part in _blocks(len(ids)):
-            recoded[part] = table[ids[part]]
+        for block in _blocks(len(ids)):
+            recoded[block] = table[ids[block]]
         return recoded
 
     def names(self) -> list[str]:
-        """Every unit by its id: characters, bytes as themselves (ASCII) or as `0xe9`, `<unk>` last."""
+        """The name of every unit by id: a character, an ASCII byte or `0xe9`, `<unk>` last."""
         if self.units.is_byte:
             known = [chr(code) if 0x20 <= code < 0x7F else f"0x{code:02x}" for code in self.codes.tolist()]
         else:
@@ -118,18 +118,18 @@ class Vocabulary:
         return [*known, "<unk>"] if self.has_unknown else known
 
     def text(self, ids: Ids) -> str:
-        """What ids `[N]` show a reader; for `<unk>` the replacement character."""
+        """The text of ids `[N]`, with the replacement character for `<unk>`."""
         return self.units.text(np.append(self.codes, _REPLACEMENT)[ids])
 
     def refuse(self, codes: Ids, counts: Ids, where: str) -> NoReturn:
-        """Raise the `VocabularyError` for a text in which each of `codes` occurs so often."""
+        """Raise the `VocabularyError` for a text in which `codes` occur `counts` times."""
         what = "bytes" if self.units.is_byte else "characters"
         raise VocabularyError(
             f"{where}: {what} that the model's vocabulary of {len(self)} lacks: {self.lacking(codes, counts)}"
         )
 
     def lacking(self, codes: Ids, counts: Ids) -> str:
-        """Those of `codes` that the vocabulary lacks and how often each occurs, for a message."""
+        """The `codes` that the vocabulary lacks and how often each occurs, for a message."""
         lacks = np.isin(codes, self.codes, invert=True)
         codes, counts = codes[lacks], counts[lacks]
         most_first = np.argsort(-counts, kind="stable")
@@ -140,7 +140,7 @@ class Vocabulary:
 
 
 class Counter:
-    """Which codes occur in a text that comes in pieces; with `counting`, how often each."""
+    """Collects the codes of a text that comes in pieces; with `counting`, also how often each occurs."""
 
     def __init__(self, counting: bool = False) -> None:
         self.counting = counting
@@ -150,12 +150,12 @@ class Counter:
         self._seen: Ids = np.zeros(0, np.int64 if counting else bool)
 
     def add(self, codes: Ids) -> None:
-        """Take note of one more piece `[N]`."""
+        """Record one more piece `[N]`."""
         self.units += len(codes)
-        for part in _blocks(len(codes)):
-            piece = codes[part]
+        for block in _blocks(len(codes)):
+            piece = codes[block]
             if piece.dtype == np.uint8 and not self.counting:
-                # what was found is taken out, and next to nothing remains to look at
+                # bytes already found are removed, so little remains to examine
                 self._bytes |= set(piece.tobytes().translate(None, bytes(self._bytes)))
                 continue
             beyond = int(piece.max(initial=0)) + 1 - len(self._seen)
@@ -167,13 +167,13 @@ class Counter:
                 self._seen[piece] = True
 
     def codes(self, at_least: int = 1) -> Ids:
-        """The codes that occur so often, sorted."""
+        """The codes that occur at least `at_least` times, sorted."""
         found = np.flatnonzero(self._seen >= at_least)
         return np.union1d(found, np.array(sorted(self._bytes), np.int64)).astype(np.uint32)
 
 
 def _blocks(size: int) -> Iterator[slice]:
-    """Parts of a text: NumPy turns codes into 8-byte indices, which a whole text has no room for."""
+    """Slices of a text: NumPy turns codes into 8-byte indices, too large for a whole text at once."""
     for start in range(0, size, 1 << 20):
         yield slice(start, start + (1 << 20))
 

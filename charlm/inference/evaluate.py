@@ -18,7 +18,7 @@ from charlm.runs.checkpoint import Checkpoint
 
 @dataclass(frozen=True)
 class Evaluation:
-    """A score, and how much of the original text it stands for."""
+    """A score, and the size of the original text that was scored."""
 
     score: Score
     raw: RawSize
@@ -65,7 +65,7 @@ def evaluate(
         test split is scored if there is one, else its validation split, else its training split,
         unless `split` names a part. Of another text the whole is scored.
     window
-        Score windows of so many characters, each from a zero state.
+        Score windows of this many characters, each from a zero state.
 
     Raises
     ------

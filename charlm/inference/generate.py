@@ -72,7 +72,7 @@ class Sampling:
         p = self.weights(logits)
         cumulative = p.cumsum()
         place = int(cumulative.searchsorted(rng.random() * cumulative[-1], side="right"))
-        # a product that rounds up to the whole sum lies behind the last unit that can be drawn
+        # a product that rounds up to the whole sum is beyond the last unit that can be drawn
         return place if place < p.size else int(np.flatnonzero(p)[-1])
 
 
@@ -118,7 +118,7 @@ def generate_until(
     lines: int = 0,
     line_break: int | None = None,
 ) -> Iterator[int]:
-    """The first `length` of `ids`, ending sooner once they end in `stop`, or hold so many line breaks.
+    """The first `length` of `ids`, ending sooner once they end in `stop`, or hold `lines` line breaks.
 
     If `stop` is empty, or `lines` 0, it ends nothing.
     """

@@ -99,7 +99,7 @@ class TextSampler:
     ) -> Iterator[int]:
         """Draw up to `length` units after the codes `prime [N]`; yields their codes.
 
-        Ends sooner once `stop` or so many line breaks have been drawn. A line ends with its line
+        Ends sooner once `stop`, or `stop_after_lines` line breaks, have been drawn. A line ends with its line
         break, which is the last code, and is not empty.
 
         Raises what `context` does, and `ConfigError` if it is asked to stop at what the model

@@ -45,7 +45,7 @@ a tenth of what the two ways of scoring may differ by."""
 
 @dataclass(frozen=True)
 class Score:
-    """The loss of so many scored characters."""
+    """The loss of the scored characters."""
 
     nll: float
     """Their negative log-likelihood in nats."""
@@ -82,7 +82,7 @@ def score(
     """Score every character of a text `[N]` but the first, which nothing comes before; or lines.
 
     Without `window` the state is carried from the first character to the last. With it, the text
-    is scored in windows of so many characters, each from a zero state: the protocol of models
+    is scored in windows of `window` characters, each from a zero state: the protocol of models
     with a fixed context. Lines are scored each from a zero state, the line break before it its
     first input and its own its last target.
 

@@ -1,7 +1,7 @@
 """Parameters and gradients: named views over one flat buffer each.
 
-Whoever clips, optimises, saves or checks works on `flat` or walks the names; none of them needs
-to know which cell the arrays belong to.
+Clipping, optimising, saving and checking work on `flat` or on all names; they do not need to know
+which cell the arrays belong to.
 """
 
 from __future__ import annotations

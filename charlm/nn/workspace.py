@@ -68,9 +68,9 @@ class Scratch:
 class Workspace:
     """The arrays of one network, for one window at a time.
 
-    Whoever runs a window calls `begin` first; everything that the window before it left is then
-    free to be overwritten. Two passes that must not disturb each other (training and validation)
-    have a workspace each.
+    A window starts with `begin`; everything that the window before it left may then be
+    overwritten. Two passes that must not disturb each other (training and validation) have a
+    workspace each.
     """
 
     def __init__(self, pool: _Buffers | None = None, taken: set[str] | None = None) -> None:

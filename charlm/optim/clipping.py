@@ -1,8 +1,8 @@
-"""Gradient clipping on the flat buffer, in two halves.
+"""Gradient clipping on the flat buffer, in two steps.
 
-First every value is brought into ±clip_value, then all are scaled so that their global norm is at
-most clip_norm (Pascanu et al. 2013); 0 switches either off. The norm is that of all gradients
-together, so workers that each hold a part of them meet between the halves.
+First every value is clipped to ±clip_value. Then all are scaled so that their global norm is at
+most clip_norm (Pascanu et al. 2013). 0 switches either step off. The norm is taken over all
+gradients, so workers that each hold a part of them synchronise between the steps.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def square_sum(gradients: Array) -> float:
 def clip_values(gradients: Array, clip_value: float) -> tuple[float, float]:
     """Clip each value in place; returns the sums of squares before and after.
 
-    Gradients that are not finite are left as they are: the caller must not use them.
+    Gradients that are not finite are left unchanged; the caller must not use them.
     """
     before = square_sum(gradients)
     if not clip_value or not math.isfinite(before):
@@ -39,5 +39,5 @@ def clip_values(gradients: Array, clip_value: float) -> tuple[float, float]:
 
 
 def clip_factor(norm: float, clip_norm: float) -> float:
-    """What gradients with this global norm are to be multiplied by; 1 if they are short enough."""
+    """The factor that scales gradients of this global norm to at most `clip_norm`."""
     return clip_norm / norm if 0 < clip_norm < norm else 1.0

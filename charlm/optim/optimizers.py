@@ -1,8 +1,8 @@
 """Update rules on the flat buffer.
 
-`p` parameters, `g` their gradients, `lr` the learning rate; every other letter is a slot, an
-array that the optimiser keeps from update to update. Names, order of operations and results are
-those of `torch.optim` (2.13), against whose values the tests hold them.
+`p` are the parameters, `g` their gradients, and `lr` is the learning rate. Every other letter is a
+slot: an array that the optimiser keeps between updates. Names, order of operations and results
+are those of `torch.optim` (2.13); the tests compare with its values.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from charlm.arrays import Array
 _WHOLE = slice(None)
 
 _BLOCK = 1 << 15
-"""Numbers updated at a time: a block's arrays stay in the cache from one operation to the next."""
+"""Numbers updated at a time: the arrays of a block stay in the cache between operations."""
 
 
 @dataclass(frozen=True)
 class Hyperparameters:
-    """What the rules below read; each reads its own (see their docstrings)."""
+    """Settings of the rules; the docstring of each rule names those that it uses."""
 
     momentum: float = 0.9
     beta1: float = 0.9
@@ -38,9 +38,9 @@ class Hyperparameters:
 class Optimizer(ABC):
     """An update rule with its slots.
 
-    `slots` and `updates` are all the state there is: copied into another optimiser of the same
-    kind, they make it go on exactly here. `zeros` makes the arrays for both: in memory shared by
-    processes, if several of them are to do one update together.
+    `slots` and `updates` are the complete state: copied into another optimiser of the same class,
+    they continue the run exactly. `zeros` allocates the slots: in shared memory if several
+    processes do one update together.
     """
 
     slot_names: ClassVar[tuple[str, ...]] = ()
@@ -53,20 +53,12 @@ class Optimizer(ABC):
         zeros: Callable[[tuple[int, ...], npt.DTypeLike], npt.NDArray[Any]] = np.zeros,
     ) -> None:
         self.hyperparameters = hyperparameters
-        self._updates = zeros((1,), np.int64)
+        self.updates = 0
+        """Updates done. The caller counts them, since an update may be done in parts."""
         self.slots: dict[str, Array] = {name: zeros((size,), dtype) for name in self.slot_names}
 
-    @property
-    def updates(self) -> int:
-        """Updates done. The caller counts them, since an update may be done in parts."""
-        return int(self._updates[0])
-
-    @updates.setter
-    def updates(self, number: int) -> None:
-        self._updates[0] = number
-
     def update(self, parameters: Array, gradients: Array, lr: float, part: slice = _WHOLE) -> None:
-        """Change `parameters` in place by the update that follows those done, or a part of them."""
+        """Do update number `updates + 1` on `parameters` in place, or on a part of them."""
         start, stop, _ = part.indices(parameters.size)
         scratch = np.empty((2, _BLOCK), parameters.dtype)
         for first in range(start, stop, _BLOCK):
@@ -77,15 +69,15 @@ class Optimizer(ABC):
 
     @abstractmethod
     def _rule(self, p: Array, g: Array, lr: float, scratch: Array, *slots: Array) -> None:
-        """One update of a block; `scratch [2, size]` is free to use."""
+        """Update one block of `n` parameters in place; `scratch [2, n]` is free to use."""
 
 
 class SGD(Optimizer):
     """`p -= lr g`."""
 
     def _rule(self, p: Array, g: Array, lr: float, scratch: Array, *slots: Array) -> None:
-        np.multiply(g, lr, scratch[0])
-        np.subtract(p, scratch[0], p)
+        # p = p - lr g
+        p -= np.multiply(g, lr, out=scratch[0])
 
 
 class Momentum(Optimizer):
@@ -95,37 +87,60 @@ class Momentum(Optimizer):
 
     def _rule(self, p: Array, g: Array, lr: float, scratch: Array, *slots: Array) -> None:
         (v,) = slots
-        np.multiply(v, self.hyperparameters.momentum, v)
-        np.add(v, g, v)
-        np.multiply(v, lr, scratch[0])
-        np.subtract(p, scratch[0], p)
+        # v = momentum v + g
+        v *= self.hyperparameters.momentum
+        v += g
+        # p = p - lr v
+        p -= np.multiply(v, lr, out=scratch[0])
 
 
 class Adagrad(Optimizer):
-    """`s += g²;  p -= lr g / (√s + ε)`. Duchi et al. 2011."""
+    """`s = s + g²;  p -= lr g / (√s + ε)`. Duchi et al. 2011; ε is `epsilon`."""
 
     slot_names = ("s",)
 
     def _rule(self, p: Array, g: Array, lr: float, scratch: Array, *slots: Array) -> None:
-        (s,) = slots
-        np.multiply(g, g, scratch[0])
-        np.add(s, scratch[0], s)
-        _descend(p, g, s, lr, 1.0, self.hyperparameters.epsilon, scratch)
+        (s,), (step, root) = slots, scratch
+        # s = s + g²
+        s += np.multiply(g, g, out=step)
+        # root = √s + ε
+        np.sqrt(s, out=root)
+        root += self.hyperparameters.epsilon
+        # p = p - lr g / root
+        np.multiply(g, lr, out=step)
+        step /= root
+        p -= step
 
 
 class RMSprop(Optimizer):
-    """`s = α s + (1 - α) g²;  p -= lr g / (√s + ε)`. Tieleman & Hinton 2012; α is `rms_decay`."""
+    """RMSprop. Tieleman & Hinton 2012; α is `rms_decay`, ε is `epsilon`.
+
+    ::
+
+        s = α s + (1 - α) g²;    p -= lr g / (√s + ε)
+    """
 
     slot_names = ("s",)
 
     def _rule(self, p: Array, g: Array, lr: float, scratch: Array, *slots: Array) -> None:
-        (s,) = slots
-        _average(s, g, g, self.hyperparameters.rms_decay, scratch)
-        _descend(p, g, s, lr, 1.0, self.hyperparameters.epsilon, scratch)
+        (s,), (step, root) = slots, scratch
+        h = self.hyperparameters
+        # s = α s + (1 - α) g²
+        s *= h.rms_decay
+        np.multiply(g, 1 - h.rms_decay, out=step)
+        step *= g
+        s += step
+        # root = √s + ε
+        np.sqrt(s, out=root)
+        root += h.epsilon
+        # p = p - lr g / root
+        np.multiply(g, lr, out=step)
+        step /= root
+        p -= step
 
 
 class Adam(Optimizer):
-    """Adam. Kingma & Ba 2015, Algorithm 1.
+    """Adam. Kingma & Ba 2015, Algorithm 1; β1, β2 and ε are `beta1`, `beta2` and `epsilon`.
 
     ::
 
@@ -136,11 +151,24 @@ class Adam(Optimizer):
     slot_names = ("m", "v")
 
     def _rule(self, p: Array, g: Array, lr: float, scratch: Array, *slots: Array) -> None:
-        m, v = slots
+        (m, v), (step, root) = slots, scratch
         h, t = self.hyperparameters, self.updates + 1
-        _average(m, g, None, h.beta1, scratch)
-        _average(v, g, g, h.beta2, scratch)
-        _descend(p, m, v, lr / (1 - h.beta1**t), 1 / (1 - h.beta2**t), h.epsilon, scratch)
+        # m = β1 m + (1 - β1) g
+        m *= h.beta1
+        m += np.multiply(g, 1 - h.beta1, out=step)
+        # v = β2 v + (1 - β2) g²
+        v *= h.beta2
+        np.multiply(g, 1 - h.beta2, out=step)
+        step *= g
+        v += step
+        # root = √(v / (1 - β2^t)) + ε
+        np.multiply(v, 1 / (1 - h.beta2**t), out=root)
+        np.sqrt(root, out=root)
+        root += h.epsilon
+        # p = p - lr / (1 - β1^t) · m / root
+        np.multiply(m, lr / (1 - h.beta1**t), out=step)
+        step /= root
+        p -= step
 
 
 class AdamW(Adam):
@@ -150,29 +178,9 @@ class AdamW(Adam):
     """
 
     def _rule(self, p: Array, g: Array, lr: float, scratch: Array, *slots: Array) -> None:
-        np.multiply(p, 1 - lr * self.hyperparameters.weight_decay, p)
+        # p = (1 - lr λ) p
+        p *= 1 - lr * self.hyperparameters.weight_decay
         super()._rule(p, g, lr, scratch, *slots)
-
-
-def _average(mean: Array, g: Array, factor: Array | None, decay: float, scratch: Array) -> None:
-    """`mean = decay · mean + (1 - decay) · g · factor`."""
-    np.multiply(mean, decay, mean)
-    np.multiply(g, 1 - decay, scratch[0])
-    if factor is not None:
-        np.multiply(scratch[0], factor, scratch[0])
-    np.add(mean, scratch[0], mean)
-
-
-def _descend(
-    p: Array, direction: Array, squares: Array, lr: float, scale: float, epsilon: float, scratch: Array
-) -> None:
-    """`p -= lr · direction / (√(squares · scale) + ε)`."""
-    np.multiply(squares, scale, scratch[0])
-    np.sqrt(scratch[0], scratch[0])
-    np.add(scratch[0], epsilon, scratch[0])
-    np.multiply(direction, lr, scratch[1])
-    np.divide(scratch[1], scratch[0], scratch[1])
-    np.subtract(p, scratch[1], p)
 
 
 OPTIMIZERS: dict[str, type[Optimizer]] = {

@@ -1,7 +1,7 @@
-"""Learning-rate schedules: the share of `train.lr` that an update uses.
+"""Learning-rate schedules: the factor of `train.lr` for each update.
 
-All but one are functions of the position in the run alone. `plateau` listens to validation
-losses, and its state is an argument and a result.
+All schedules except `plateau` depend only on the position in the run. `plateau` also depends on
+validation losses; its state is an argument and a result.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ class Schedule:
     steps_per_epoch
         Updates in an epoch.
     warmup
-        Updates over which the rate first rises, in equal parts; with any kind.
+        Updates over which the rate first rises linearly; with any kind.
     final
-        Linear, cosine: the share reached at the end.
+        Linear, cosine: the factor at the end.
     decay
         Exponential, step, plateau: the factor of one reduction.
     decay_after
@@ -33,7 +33,7 @@ class Schedule:
     decay_every
         Step: whole epochs between reductions.
     patience
-        Plateau: validations in a row without improvement that are borne before a reduction.
+        Plateau: consecutive validations without improvement to tolerate before a reduction.
     """
 
     kind: str
@@ -47,18 +47,18 @@ class Schedule:
     patience: int = 2
 
     def factor(self, step: int, plateau: Plateau) -> float:
-        """The share of `lr` for update number `step`, counted from 0."""
+        """The factor of `lr` for update number `step`, counted from 0."""
         warming = min(1.0, (step + 1) / self.warmup) if self.warmup else 1.0
         return warming * self._after_warmup(step, plateau)
 
     def _after_warmup(self, step: int, plateau: Plateau) -> float:
         epoch = step // self.steps_per_epoch
-        # how far from the end of the warm-up to the end of the run, 0 to 1
-        way = min(1.0, max(0.0, (step - self.warmup) / max(1, self.steps - self.warmup)))
+        # position between the end of the warm-up and the end of the run, 0 to 1
+        position = min(1.0, max(0.0, (step - self.warmup) / max(1, self.steps - self.warmup)))
         if self.kind == "linear":
-            return 1.0 - (1.0 - self.final) * way
+            return 1.0 - (1.0 - self.final) * position
         if self.kind == "cosine":  # Loshchilov & Hutter 2017, without restarts
-            return self.final + (1.0 - self.final) * 0.5 * (1.0 + math.cos(math.pi * way))
+            return self.final + (1.0 - self.final) * 0.5 * (1.0 + math.cos(math.pi * position))
         if self.kind == "exponential":
             return float(self.decay ** max(0, epoch - self.decay_after + 1))
         if self.kind == "step":
@@ -68,7 +68,7 @@ class Schedule:
         return 1.0
 
     def after_validation(self, loss: float, plateau: Plateau) -> Plateau:
-        """What the plateau schedule remembers after a validation with this loss."""
+        """The state of the plateau schedule after a validation with this loss."""
         if loss < plateau.best:
             return replace(plateau, best=loss, waited=0)
         if plateau.waited + 1 > self.patience:

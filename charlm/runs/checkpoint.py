@@ -3,7 +3,7 @@
 A checkpoint holds every parameter by name (`parameters/NAME`), the training arrays by name
 (`training/NAME`: optimiser slots and carried state), and `metadata`, JSON in UTF-8: format
 version, configuration, vocabulary, corpus, progress, and the SHA-256 of everything in the file.
-It is enough to sample, to evaluate any text, and to go on training.
+It is enough to sample, to evaluate any text, and to resume training.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ FORMAT = 3
 _PARAMETERS, _TRAINING, _METADATA = "parameters/", "training/", "metadata"
 
 _METADATA_BYTES = 2_000_000
-"""Metadata at the most: parsed, hostile JSON takes up to 30 times the space; ours has some kilobytes."""
+"""Most bytes of metadata: parsed, hostile JSON takes up to 30 times the space; ours has some kilobytes."""
 
 
 @dataclass(frozen=True)

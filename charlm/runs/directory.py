@@ -83,7 +83,7 @@ class RunDirectory:
             raise _failure(error, self.path) from error
 
     def continue_from(self, config: str, log_bytes: int) -> None:
-        """Go on with a run: rewrite `config`, and drop what was logged after its checkpoint.
+        """Continue a run: rewrite `config`, and drop what was logged after its checkpoint.
 
         Raises `RunError` naming the file and the cause.
         """

@@ -1,9 +1,9 @@
-"""Reading `.npz` files that may come from a stranger.
+"""Reading untrusted `.npz` files.
 
-An `.npz` is a zip file of arrays. Everything it says of itself (how many members, how large, of
-which shape) is compared with the size of the file before memory is asked for, and only what
-`numpy.savez` writes is understood: members that are stored, not compressed, in C order, of plain
-numbers. That rules out pickles, zip bombs, overlapping members and sizes without contents.
+An `.npz` is a zip file of arrays. The number, sizes and shapes of its members are compared with the
+size of the file before memory is allocated. Only the output of `numpy.savez` is accepted: members
+that are stored uncompressed, in C order, and hold plain numbers. This excludes pickles, zip bombs,
+overlapping members and sizes without contents.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ import numpy.typing as npt
 
 from charlm.errors import CheckpointError
 
-_KINDS = ("<f4", "<f8", "|u1")
+_DTYPES = ("<f4", "<f8", "|u1")
 """Types of the numbers in a checkpoint."""
 
 _DIRECTORY_BYTES = 1_000_000
-"""The zip file's table of contents at the most: some ten thousand members."""
+"""Largest table of contents of the zip file: about ten thousand members."""
 
 _HEADER_BYTES = 4096
-"""The description in front of an array at the most."""
+"""Longest description before an array."""
 
 _NAME = 200
-"""Characters of a member's name at the most."""
+"""Longest name of a member, in characters."""
 
 _BAD_ZIP = (zipfile.BadZipFile, NotImplementedError, EOFError, RuntimeError, ValueError, struct.error)
-"""What `zipfile` raises for damaged files: also for kinds it does not know, or that ask for a password."""
+"""Errors that `zipfile` raises for files that are damaged, unsupported, or encrypted."""
 
 _END = struct.Struct("<4s4H2LH")
 _END64 = struct.Struct("<4sQ2H2L4Q")
@@ -48,7 +48,7 @@ class Archive:
     shapes
         Shape of every array by name.
 
-    Raises `CheckpointError` whose message follows the file's name, if it is not such a file.
+    Raises `CheckpointError` if the file is invalid; its message continues the name of the file.
     """
 
     def __init__(self, stream: BinaryIO) -> None:
@@ -58,11 +58,11 @@ class Archive:
                 raise CheckpointError("has a table of contents too large for a checkpoint")
             self._zip = zipfile.ZipFile(stream)
         except _BAD_ZIP as error:
-            raise CheckpointError("is not a charlm checkpoint, or is cut off") from error
+            raise CheckpointError("is not a charlm checkpoint, or is truncated") from error
         self._members: dict[str, tuple[zipfile.ZipInfo, int, str]] = {}
         self.shapes: dict[str, tuple[int, ...]] = {}
         if sum(info.file_size for info in self._zip.infolist()) > size:
-            raise CheckpointError("is not a charlm checkpoint: it claims more than the file holds")
+            raise CheckpointError("is not a charlm checkpoint: its members are larger than the file")
         for info in self._zip.infolist():
             self._describe(info)
 
@@ -73,28 +73,28 @@ class Archive:
         self._zip.close()
 
     def bytes_of(self, name: str) -> int:
-        """Size of an array's contents; raises `CheckpointError` if there is none of that name."""
+        """Size of the contents of an array in bytes; raises `CheckpointError` if it is missing."""
         if name not in self._members:
             raise CheckpointError(f"is not a charlm checkpoint: it holds no {name}")
         info, header, _ = self._members[name]
         return info.file_size - header
 
     def array(self, name: str) -> npt.NDArray[Any]:
-        """An array's contents; raises `CheckpointError` if they are damaged."""
-        info, header, kind = self._members[name]
+        """The contents of an array; raises `CheckpointError` if they are damaged."""
+        info, header, dtype = self._members[name]
         try:
             data = self._zip.read(info)
         except _BAD_ZIP as error:
             raise CheckpointError(f"is damaged in {name}") from error
-        return np.frombuffer(data, kind, offset=header).reshape(self.shapes[name])
+        return np.frombuffer(data, dtype, offset=header).reshape(self.shapes[name])
 
     def _describe(self, info: zipfile.ZipInfo) -> None:
-        """Take note of a member, after checking all that it says of itself."""
+        """Check the description of a member, and record it."""
         name = info.filename.removesuffix(".npy")
         parts = name.split("/")
         plain = name.isprintable() and all(parts) and ".." not in parts and "\\" not in name
         if name == info.filename or not plain or len(name) > _NAME:
-            raise CheckpointError("is not a charlm checkpoint: it holds files of other kinds")
+            raise CheckpointError("is not a charlm checkpoint: it holds a file that is not an array")
         if name in self._members:
             raise CheckpointError(f"is not a charlm checkpoint: it holds {name} twice")
         if info.compress_type != zipfile.ZIP_STORED or info.compress_size != info.file_size:
@@ -105,16 +105,16 @@ class Archive:
         except _BAD_ZIP as error:
             raise CheckpointError(f"is damaged in {name}") from error
         try:
-            header, kind, shape = _header(beginning)
+            header, dtype, shape = _header(beginning)
         except ValueError as error:
             raise CheckpointError(f"is not a charlm checkpoint: {name} is {error}") from error
-        if header + math.prod(shape) * np.dtype(kind).itemsize != info.file_size:
-            raise CheckpointError(f"is damaged: {name} is not of the size that its shape says")
-        self._members[name], self.shapes[name] = (info, header, kind), shape
+        if header + math.prod(shape) * np.dtype(dtype).itemsize != info.file_size:
+            raise CheckpointError(f"is damaged: the size of {name} does not match its shape")
+        self._members[name], self.shapes[name] = (info, header, dtype), shape
 
 
 def _directory_bytes(stream: BinaryIO, size: int) -> int:
-    """Size of the table of contents, which a zip file has at its end; no comment may follow it."""
+    """Size of the table of contents at the end of a zip file; a comment after it is an error."""
     stream.seek(max(0, size - _END.size - _LOCATOR64.size - _END64.size))
     end = stream.read()
     signature, *_, in_bytes, _, comment = _END.unpack(end[-_END.size :])
@@ -131,8 +131,8 @@ def _directory_bytes(stream: BinaryIO, size: int) -> int:
 def _header(data: bytes) -> tuple[int, str, tuple[int, ...]]:
     """Length, type and shape from the beginning of an `.npy`; raises `ValueError`.
 
-    The format is NumPy's: a magic string, the version, the length of what follows, and a Python
-    literal, of which nothing is evaluated that is not one (NEP 1).
+    The format is that of NumPy (NEP 1): a magic string, the version, the length of the description,
+    and the description, which is parsed as a Python literal and never executed.
     """
     if data[:6] != b"\x93NUMPY" or data[6:8] != b"\1\0" or len(data) < 10:
         raise ValueError("not an array of format 1.0")
@@ -142,9 +142,9 @@ def _header(data: bytes) -> tuple[int, str, tuple[int, ...]]:
     try:
         described = ast.literal_eval(data[10:length].decode("ascii"))
     except (SyntaxError, ValueError, MemoryError, RecursionError, TypeError) as error:
-        raise ValueError("an array whose description is not one") from error
+        raise ValueError("an array whose description is invalid") from error
     match described:
-        case {"descr": str(kind), "fortran_order": False, "shape": tuple(shape), **rest} if not rest:
-            if kind in _KINDS and len(shape) <= 8 and all(type(n) is int and n >= 0 for n in shape):
-                return length, kind, shape
-    raise ValueError("an array of another kind")
+        case {"descr": str(dtype), "fortran_order": False, "shape": tuple(shape), **rest} if not rest:
+            if dtype in _DTYPES and len(shape) <= 8 and all(type(n) is int and n >= 0 for n in shape):
+                return length, dtype, shape
+    raise ValueError("an array of an unsupported type")

@@ -1,4 +1,4 @@
-"""Files that are written whole or left alone, and readable reasons when they cannot be."""
+"""Files that are written whole or not at all, and readable reasons for errors."""
 
 from __future__ import annotations
 
@@ -14,62 +14,62 @@ STANDARD_INPUT = "-"
 
 
 def reason(error: OSError) -> str:
-    """The operating system's own words for `error`, in lower case and without its number."""
-    words = error.strerror or str(error)
-    return words[:1].lower() + words[1:]
+    """The message of the operating system for `error`, lowercase at the start, without its number."""
+    message = error.strerror or str(error)
+    return message[:1].lower() + message[1:]
 
 
 def anchored(path: str, directory: Path) -> str:
-    """`path` as it is from anywhere, if it is relative to `directory`; `-` stays."""
+    """The absolute form of a `path` relative to `directory`; `-` is unchanged."""
     if path == STANDARD_INPUT or Path(path).is_absolute():
         return path
-    here = os.path.realpath(directory)
-    whole = os.path.join(here, path)
-    if glob.has_magic(whole) and not os.path.lexists(whole):
-        # only what was written as a pattern is one
-        parent, name = os.path.split(os.path.join(glob.escape(here), path))
+    base = os.path.realpath(directory)
+    joined = os.path.join(base, path)
+    if glob.has_magic(joined) and not os.path.lexists(joined):
+        # only `path` is a pattern: special characters in the directory are escaped
+        parent, name = os.path.split(os.path.join(glob.escape(base), path))
         return os.path.join(os.path.realpath(parent), name)
-    # a link stays a link: it may lead to another file one day, or to a pipe
-    parent, name = os.path.split(whole)
+    # the link itself is not resolved: its target may change, or be a pipe
+    parent, name = os.path.split(joined)
     if name in ("", ".", ".."):
-        return os.path.realpath(whole)
+        return os.path.realpath(joined)
     return os.path.join(os.path.realpath(parent), name)
 
 
 def write_whole(path: Path, write: Callable[[BinaryIO], object], lasting: bool = True) -> None:
-    """Replace `path` by what `write` puts into a stream, whole or not at all.
+    """Replace `path` by what `write` writes to a stream, whole or not at all.
 
-    The new file is written beside the old one, flushed to disk and then renamed over it, and
-    the directory is flushed after it: whoever reads `path` at any moment, a power cut included,
-    finds the old contents or the new. A link is followed, not replaced; permissions follow the
-    umask. On any error the temporary file is removed and `path` is as it was. Without `lasting`
-    nothing is flushed: after a power cut the file may hold anything.
+    The new file is written beside the old one, flushed to disk and renamed over it; then the
+    directory is flushed. A reader finds the old contents or the new ones at any moment, even after
+    a power cut. A link is followed, not replaced. Permissions follow the umask. On any error the
+    temporary file is removed and `path` is unchanged. Without `lasting` nothing is flushed: after
+    a power cut the contents of the file are undefined.
 
-    Raises `OSError` as the operating system gave it, but for the file's name, which is `path`.
+    Raises the `OSError` of the operating system, with `path` as its file name.
     """
     target = Path(os.path.realpath(path))
-    beside = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     try:
-        with beside.open("wb") as stream:
+        with temporary.open("wb") as stream:
             write(stream)
             if lasting:
                 stream.flush()
                 os.fsync(stream.fileno())
-        os.replace(beside, target)
+        os.replace(temporary, target)
         if lasting:
             _flush_directory(target.parent)
     except BaseException as error:
         with contextlib.suppress(OSError):
-            beside.unlink()
+            temporary.unlink()
         if isinstance(error, OSError):
             error.filename, error.filename2 = str(path), None
         raise
 
 
 def append_whole(path: Path, data: bytes) -> int:
-    """Add `data` at the end of `path`, all of it or nothing; returns the file's length after it.
+    """Add `data` at the end of `path`, all of it or nothing; returns the new length of the file.
 
-    Raises `OSError` as the operating system gave it.
+    Raises the `OSError` of the operating system.
     """
     with path.open("ab", buffering=0) as stream:
         before = stream.seek(0, os.SEEK_END)
@@ -85,7 +85,7 @@ def append_whole(path: Path, data: bytes) -> int:
 
 
 def flush(path: Path) -> None:
-    """Wait until what was written to `path` is on the disk; raises `OSError`."""
+    """Wait until the contents of `path` are on disk; raises `OSError`."""
     with path.open("rb") as stream:
         os.fsync(stream.fileno())
 
@@ -93,7 +93,8 @@ def flush(path: Path) -> None:
 def remove_leftovers(directory: Path, of_the_living: bool = True) -> None:
     """Remove the temporary files of writers that were killed.
 
-    Nobody else may be writing here; or, without `of_the_living`, nobody on another machine.
+    No other process may be writing here. Without `of_the_living`, files of running processes on
+    this machine are kept, and only processes on other machines must not be writing here.
     """
     for file in directory.glob(".*.*.tmp"):
         writer = file.name.split(".")[-2]
@@ -104,18 +105,18 @@ def remove_leftovers(directory: Path, of_the_living: bool = True) -> None:
 
 def _lives(pid: int) -> bool:
     if os.name != "posix":
-        return True  # where asking could end it
+        return True  # on Windows `os.kill` could end the process
     try:
         os.kill(pid, 0)
     except PermissionError:
-        return True  # somebody else's
+        return True  # the process of another user
     except (ProcessLookupError, OverflowError):
         return False
     return True
 
 
 def _flush_directory(directory: Path) -> None:
-    """Make a rename in `directory` last. Systems that cannot open a directory do it themselves."""
+    """Flush a rename in `directory` to disk. Systems that cannot open a directory need no flush."""
     try:
         descriptor = os.open(directory, os.O_RDONLY)
     except PermissionError:

@@ -36,7 +36,7 @@ def check_config(config: Config, threads: int, vocab: int | None = None) -> list
     """Check every gradient of the network that `config` describes; see `check_model`.
 
     At its own sizes, on a made-up window of its own batch, divided into shards as training does
-    with so many threads, and with the vocabulary of its text. With `vocab`, a small window of a
+    with `threads` workers, and with the vocabulary of its text. With `vocab`, a small window of a
     made-up text with that vocabulary.
     """
     train = config.train

@@ -26,15 +26,15 @@ from charlm.system.workers import FEWEST, WorkerPool, shared, slices
 
 
 def default_shards(batch: int, workers: int) -> int:
-    """Shards of a batch for so many workers: one each, but none with fewer than `FEWEST` streams."""
+    """Shards of a batch for that many workers: one each, but none with fewer than `FEWEST` streams."""
     return len(slices(batch, workers, FEWEST))
 
 
 def reduce_shards(grads: Sequence[Array], span: slice) -> Array:
     """`grads[0][span] += grads[1][span] + …`, in this order; returns the sum, a view.
 
-    The one place where gradients of shards meet. Floating-point sums depend on their order, so
-    whoever computed the shards, they are added one after the other.
+    The one place where gradients of shards meet. Floating-point sums depend on their order, so the
+    shards are always added in theirs, by whichever worker or machine they were computed.
     """
     total = grads[0][span]
     for shard in grads[1:]:

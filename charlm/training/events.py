@@ -1,4 +1,4 @@
-"""What a run tells while it trains. Showing it is the business of whoever listens."""
+"""What a run reports while it trains. Showing it is left to the listener."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ class Previewed:
 
 @dataclass(frozen=True)
 class Warned:
-    """Something that the user should know, and that training goes on without."""
+    """Something that the user should know; training continues."""
 
     message: str
 

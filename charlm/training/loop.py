@@ -115,7 +115,7 @@ def _log(
     try:
         progress.log_bytes = directory.log(values)
     except RunError as error:
-        yield Warned(f"{error}; training goes on, and the line is written with the next one")
+        yield Warned(f"{error}; training continues, and the line is written with the next one")
     yield Logged(progress.step, trainer.epoch, means.loss, means.chars_per_s)
 
 

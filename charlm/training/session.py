@@ -34,7 +34,7 @@ def train(
     resume
         Continue the run in its directory exactly where it stopped.
     overwrite
-        Begin anew in a directory that holds a run.
+        Start a new run in a directory that holds one.
     on_event
         Is told everything that happens (`training.events`).
     should_stop, max_steps
@@ -101,7 +101,7 @@ def _opened(
 def _refuse_to_overwrite(directory: RunDirectory, allowed: bool) -> None:
     if directory.holds_run() and not allowed:
         raise RunError(
-            f"{directory.path} already holds a run: --resume continues it, --overwrite begins anew, "
+            f"{directory.path} already holds a run: --resume continues it, --overwrite starts a new one, "
             "--out DIR goes elsewhere"
         )
 

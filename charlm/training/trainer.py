@@ -1,4 +1,4 @@
-"""Training: one update at a time, with all the state that it takes to go on exactly.
+"""Training: one update at a time, with all the state that is needed to continue exactly.
 
 Nothing here reads or writes files; `loop` does, around it.
 """
@@ -63,7 +63,7 @@ class Means:
 
 @dataclass
 class Progress:
-    """Where a run stands: all of its state that is not an array."""
+    """The progress of a run: all of its state that is not an array."""
 
     step: int = 0
     """Updates done."""
@@ -214,7 +214,7 @@ class Trainer(Closing):
         return Update(loss, norm, lr, self.streams.characters(step), dropped)
 
     def _drop(self, step: int, what: str) -> None:
-        """Go on without an update, or raise `DivergenceError`."""
+        """Drop an update, or raise `DivergenceError`."""
         if self.config.train.on_nonfinite == "stop":
             raise _divergence(step, what)
         self.progress.skipped += 1
@@ -275,7 +275,7 @@ class Trainer(Closing):
         return Checkpoint(self.config, self.corpus.vocabulary, self.parameters, corpus, progress, arrays)
 
     def restore(self, checkpoint: Checkpoint, where: str) -> None:
-        """Go on where `checkpoint` was made.
+        """Continue where `checkpoint` was made.
 
         Raises `RunError` if that would make nonsense, naming what differs, and `CheckpointError`
         if training state is missing.

@@ -31,7 +31,7 @@ Step = Callable[[Signal | int], Array]
 
 @dataclass(frozen=True)
 class Noise:
-    """A random mask that a layer asks for, drawn anew for every window.
+    """A random mask that a layer asks for, drawn again for every window.
 
     Attributes
     ----------
