@@ -125,11 +125,11 @@ def _directory(file: Path) -> None:
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (_cut, "not a charlm checkpoint, or is cut off"),
+        (_cut, "not a charlm checkpoint, or is truncated"),
         (_flip, "damaged"),
         (_flip_unseen_by_zip, "damaged: its contents do not match"),
         (_future, "format 999"),
-        (_with_pickle, "extra is an array of another kind"),
+        (_with_pickle, "extra is an array of an unsupported type"),
         (_without_metadata, "not a charlm checkpoint"),
         (_array, "not a charlm checkpoint"),
         (_directory, "is a directory"),

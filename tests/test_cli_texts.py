@@ -119,7 +119,7 @@ def test_encodings_and_marks(charlm: Run, write: Any) -> None:
     """A text in another encoding is the same text; a byte-order mark is left out, and said to be."""
     write(text__txt="\ufeff" + KOREAN, other__txt=KOREAN.encode("cp949"))
     shown = _train(charlm)
-    assert "text.txt begins with a byte-order mark, which is left out" in shown
+    assert "text.txt begins with a byte-order mark, which is removed" in shown
     first = json.loads(charlm("info", "--json").stdout)
     _train(charlm, "corpus.path=other.txt", "corpus.encoding=cp949")
     second = json.loads(charlm("info", "--json").stdout)

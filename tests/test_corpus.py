@@ -175,8 +175,8 @@ def test_a_text_beyond_a_given_vocabulary_is_refused(tmp_path: Path) -> None:
         (b"", "char", " is empty"),
         (b"", "byte", " is empty"),
         ("가".encode(), "char",
-         " holds one character; it takes two at least, one to predict the other from"),
-        (b"a", "byte", " holds one byte; it takes two at least, one to predict the other from"),
+         " holds one character; training needs at least two"),
+        (b"a", "byte", " holds one byte; training needs at least two"),
         (b"ab\nc\xff", "char",
          " is not UTF-8: byte 4 (0xff, line 2); convert it, name its encoding (corpus.encoding, or "
          "--encoding), or use corpus.unit: byte"),
@@ -351,7 +351,7 @@ def test_several_files_are_one_text(tmp_path: Path) -> None:
     found = files(tmp_path, "\ufeffab".encode(), b"", b"cd")
     corpus = corpora.read_corpus(found, TextPipeline(separator="|"), WHOLE)
     assert corpus.vocabulary.text(corpus.ids) == "ab||cd"
-    assert corpus.warnings == (f"text {found[0].name} begins with a byte-order mark, which is left out",)
+    assert corpus.warnings == (f"text {found[0].name} begins with a byte-order mark, which is removed",)
     with pytest.raises(VocabularyError, match=r"^the text of 3 files: .*'\|' \(U\+007C\) 2 times"):
         corpora.read_corpus(found, TextPipeline(separator="|"), WHOLE, Vocabulary(map(ord, "abcd"), Units()))
     (tmp_path / "2.txt").write_bytes(b"c\xff")
