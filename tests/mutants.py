@@ -1669,7 +1669,7 @@ MUTANTS = (
         "inference/sampling.py",
         "np.random.default_rng(child) for child in np.random.SeedSequence(seed).spawn(count)",
         "np.random.default_rng(seed) for _ in range(count)",
-        ("test_interface.py",),
+        ("test_generate.py",),
     ),
     Mutant(
         "ranges of a vocabulary begin at the gap",
