@@ -702,8 +702,8 @@ MUTANTS = (
     Mutant(
         "decay is not scaled by lr",
         "optim/optimizers.py",
-        "p *= 1 - lr * self.hyperparameters.weight_decay",
-        "p *= 1 - self.hyperparameters.weight_decay",
+        "p *= 1 - lr * self.hyperparameters",
+        "p *= 1 - self.hyperparameters",
         (
             "test_optimizers.py",
             "test_torch_parity.py",
@@ -1324,8 +1324,8 @@ MUTANTS = (
     Mutant(
         "momentum moves by g",
         "optim/optimizers.py",
-        "p -= np.multiply(v, lr, out=scratch[0])",
-        "p -= np.multiply(g, lr, out=scratch[0])",
+        "np.multiply(v, lr, out=scratch[0])",
+        "np.multiply(g, lr, out=scratch[0])",
         ("test_optimizers.py",),
     ),
     Mutant(
@@ -1669,7 +1669,7 @@ MUTANTS = (
         "inference/sampling.py",
         "np.random.default_rng(child) for child in np.random.SeedSequence(seed).spawn(count)",
         "np.random.default_rng(seed) for _ in range(count)",
-        ("test_interface.py",),
+        ("test_generate.py",),
     ),
     Mutant(
         "ranges of a vocabulary begin at the gap",
