@@ -9,6 +9,7 @@ from naive import Network
 
 from charlm.config.schema import ModelConfig
 from charlm.nn.cells import CELL_NAMES, make_cell
+from charlm.nn.kernels.kernel import block_steps, blocks
 from charlm.nn.loss import softmax_cross_entropy
 from charlm.nn.workspace import Workspace
 
@@ -142,3 +143,11 @@ def test_registry_and_configuration_agree() -> None:
         assert len(make_cell(name).gates) in (1, 3, 4)
     assert ModelConfig().cell in CELL_NAMES
     assert type(make_cell("gru", "after")) is not type(make_cell("gru", "before"))
+
+
+@pytest.mark.parametrize(("T", "step"), [(7, 1 << 14), (8, 1 << 14), (5, 1 << 17), (1, 1)])
+def test_blocks_cover_a_window_from_its_end(T: int, step: int) -> None:
+    """Blocks follow one another from the last step to the first, a step larger than a block by itself."""
+    covered = [list(range(T))[block] for block in blocks(T, step)]
+    assert [t for block in reversed(covered) for t in block] == list(range(T))
+    assert max(map(len, covered)) == block_steps(T, step) == min(T, max(1, (1 << 16) // step))

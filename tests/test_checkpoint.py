@@ -125,11 +125,11 @@ def _directory(file: Path) -> None:
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (_cut, "not a charlm checkpoint, or is cut off"),
+        (_cut, "not a charlm checkpoint, or is truncated"),
         (_flip, "damaged"),
         (_flip_unseen_by_zip, "damaged: its contents do not match"),
         (_future, "format 999"),
-        (_with_pickle, "extra is an array of an unsupported type or shape"),
+        (_with_pickle, "extra is an array of an unsupported type"),
         (_without_metadata, "not a charlm checkpoint"),
         (_array, "not a charlm checkpoint"),
         (_directory, "is a directory"),
@@ -227,3 +227,13 @@ def test_there_is_a_file_of_every_format() -> None:
     kept = sorted(file.name for file in (ROOT / "tests" / "values").glob("format-*.npz"))
     assert kept == [f"format-{version}.npz" for version in range(1, checkpoint.FORMAT + 1)]
     assert set(checkpoint._MIGRATIONS) == set(range(1, checkpoint.FORMAT))
+
+
+def test_a_reduced_learning_rate_outlives_its_format() -> None:
+    """What format 2 calls otherwise, the sums of losses and the plateau's factor, keeps its values."""
+    names = ("since_log", "since_validation", "total")
+    means = {name: {"nats": float(number)} for number, name in enumerate(names)}
+    plateau = {"best": 2.0, "waited": 1, "share": 0.25}
+    migrated = checkpoint._MIGRATIONS[2]({"progress": {**means, "plateau": plateau}})["progress"]
+    assert [migrated[name] for name in names] == [{"loss_sum": 0.0}, {"loss_sum": 1.0}, {"loss_sum": 2.0}]
+    assert migrated["plateau"] == {"best": 2.0, "waited": 1, "factor": 0.25}

@@ -536,7 +536,7 @@ MISTAKES: list[tuple[str, dict[str, str | bytes], list[str], int, list[str]]] = 
         {},
         ["train", "--config", "small.yaml", "--corpus", "*.text"],
         1,
-        ["*.text", "no file matches"],
+        ["*.text", "no file matches this pattern"],
     ),
     ("no run yet", {}, ["sample"], 1, ["no run under ./runs", "charlm train"]),
     (

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from conftest import TEXT, Run
+import pytest
+from conftest import TEXT, Run, make_trainer
 
 from charlm.training.data_parallel import reduce_shards
 
@@ -66,3 +67,19 @@ def test_shards_are_summed_in_their_order() -> None:
     np.testing.assert_array_equal(total, ((first + second) + third) + fourth)
     assert np.shares_memory(total, grads[0])
     np.testing.assert_array_equal(grads[0][:100], untouched)
+
+
+def test_the_norm_is_clipped_after_the_values(tmp_path: Path) -> None:
+    """Where both limits apply, the update of all shards together is exactly as long as the norm's."""
+    trainer = make_trainer(
+        tmp_path,
+        dtype=np.float64,
+        train__optimizer="sgd",
+        train__clip_value=0.01,
+        train__clip_norm=0.02,
+        train__shards=2,
+    )
+    before = trainer.parameters.flat.copy()
+    update = trainer.update()
+    assert np.linalg.norm(trainer.parameters.flat - before) == pytest.approx(0.02 * update.lr)
+    assert update.norm > 0.02

@@ -9,6 +9,7 @@ import pytest
 from conftest import FORMS, make_model, make_window
 
 from charlm.inference.generate import Sampling, generate, generate_until
+from charlm.inference.sampling import streams_of
 from charlm.nn.workspace import Workspace
 
 LOGITS = np.log(np.array([0.1, 0.4, 0.2, 0.05, 0.25], np.float32))
@@ -103,3 +104,34 @@ def test_generate_until(length: int, stop: list[int], expected: list[int]) -> No
     source = iter(range(100))
     assert list(generate_until(source, length, np.array(stop, int))) == expected
     assert next(source) == len(expected)
+
+
+def test_what_must_not_be_drawn_is_not() -> None:
+    """`unknown` is never drawn, with a prime or without, and `not_first` not as the first unit."""
+    model = make_model("rnn", vocab=3)
+    parameters = model.initialise(np.random.default_rng(0), "uniform")
+    firsts, later = set(), set()
+    for seed in range(40):
+        for prime in ([], [0]):
+            ids = generate(
+                model, parameters, np.array(prime, int), Sampling(), np.random.default_rng(seed), 2, 1
+            )
+            first, *rest = islice(ids, 6)
+            firsts |= {first} if prime else set()
+            later |= {first, *rest}
+    assert firsts == {0}
+    assert later == {0, 1}
+
+
+@pytest.mark.parametrize(("lines", "expected"), [(0, 9), (1, 3), (2, 6)])
+def test_generate_until_so_many_lines(lines: int, expected: int) -> None:
+    """A text ends with the line break that completes the lines asked for."""
+    source = iter([0, 1, 7, 2, 3, 7, 4, 5, 6, 7])
+    assert len(list(generate_until(source, 9, lines=lines, line_break=7))) == expected
+
+
+def test_every_sample_has_random_numbers_of_its_own() -> None:
+    """Samples of one seed differ from one another, and are the same whenever the seed is."""
+    first, again = ([rng.random() for rng in streams_of(5, count)] for count in (3, 4))
+    assert len(set(again)) == 4
+    assert first == again[:3]

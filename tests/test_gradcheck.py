@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pytest
 from conftest import FORMS, Geometry, make_model
 
 from charlm.arrays import Array
-from charlm.nn.gradcheck import TOLERANCE, check_model
+from charlm.nn.gradcheck import TOLERANCE, check_model, relative_error
+from charlm.nn.layers.dropout import Dropout
 from charlm.nn.model import Model, Tape
 from charlm.nn.parameters import Parameters
 from charlm.system.workers import slices
@@ -115,3 +117,22 @@ def test_a_large_network_is_checked_in_part() -> None:
     """With a limit on entries, every array is still checked, and what was measured is told."""
     checks = check_model(make_model("gru after", hidden=24), "uniform", seed=1, entries=10)
     assert all(check.right and check.checked == min(10, check.size) for check in checks)
+
+
+def test_noise_is_part_of_what_is_checked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A dropout layer whose backward pass forgets the mask is found."""
+
+    def without_mask(*arguments: Any) -> tuple[Array, Array]:
+        _, _, _, _, dy, dstate, _ = arguments
+        return dy, dstate
+
+    monkeypatch.setattr(Dropout, "backward", without_mask)
+    model = make_model("rnn", layers=2, hidden=4, vocab=5, dropout=0.4)
+    checks = check_model(model, "orthogonal", seed=1, entries=ALL)
+    assert not all(check.right for check in checks)
+
+
+def test_small_gradients_are_compared_relatively() -> None:
+    """An error of a thousandth of a gradient of 1e-5 counts; one below what rounding leaves does not."""
+    assert relative_error(1.001e-5, 1e-5) == pytest.approx(1e-3, rel=0.01)
+    assert relative_error(1e-13, 0.0) <= TOLERANCE < relative_error(1e-11, 0.0)

@@ -241,29 +241,29 @@ def _set(path: str, value: Any) -> Callable[[Path], None]:
 
 
 HOSTILE = {
-    "a zip bomb": (_bomb, "larger than the file"),
+    "a zip bomb": (_bomb, "its members are larger than the file"),
     "a compressed member": (_compressed, "compressed"),
-    "a name twice": (_twice, "duplicate"),
-    "an absolute name": (_named("/etc/passwd.npy"), "files of other kinds"),
-    "a name that climbs": (_named("a/../../b.npy"), "files of other kinds"),
-    "a name of 60,000 characters": (_named("x" * 60_000 + ".npy"), "files of other kinds"),
-    "another kind of file": (_named("readme.txt"), "files of other kinds"),
-    "a name that moves the cursor": (_named("\x1b[2J.npy"), "files of other kinds"),
+    "a name twice": (_twice, "twice"),
+    "an absolute name": (_named("/etc/passwd.npy"), "a file that is not an array"),
+    "a name that climbs": (_named("a/../../b.npy"), "a file that is not an array"),
+    "a name of 60,000 characters": (_named("x" * 60_000 + ".npy"), "a file that is not an array"),
+    "another kind of file": (_named("readme.txt"), "a file that is not an array"),
+    "a name that moves the cursor": (_named("\x1b[2J.npy"), "a file that is not an array"),
     "a large table of contents": (_many_members, "table of contents too large"),
     "a table of contents that is not there": (_directory_claims, "table of contents too large"),
     "a member of 4 GB": (_member_claims, "not a charlm checkpoint|damaged"),
-    "an array of 2 GB": (_array_claims, "larger than the file"),
+    "an array of 2 GB": (_array_claims, "its members are larger than the file"),
     "a shape of exabytes": (
         _described("{'descr': '<f4', 'fortran_order': False, 'shape': (2305843009213693952,)}"),
         "does not match its shape",
     ),
     "a shape below nothing": (
         _described("{'descr': '<f4', 'fortran_order': False, 'shape': (-1,)}"),
-        "unsupported type",
+        "an unsupported type",
     ),
-    "objects": (_described("{'descr': '|O', 'fortran_order': False, 'shape': (1,)}"), "unsupported type"),
-    "a description that is a program": (_described("__import__('os').abort()"), "invalid header"),
-    "a deep description": (_described("(" * 3000 + ")" * 3000), "header"),
+    "objects": (_described("{'descr': '|O', 'fortran_order': False, 'shape': (1,)}"), "an unsupported type"),
+    "a description that is a program": (_described("__import__('os').abort()"), "description is invalid"),
+    "a deep description": (_described("(" * 3000 + ")" * 3000), "description"),
     "deep metadata": (_metadata_of(b"[" * 900_000), "not a charlm checkpoint"),
     "large metadata": (_metadata_of(b'"' + b"x" * 3_000_000 + b'"'), "bytes of metadata"),
     "dense metadata": (_metadata_of(b"[" + b"{}," * 600_000 + b"{}]"), "not an object"),
@@ -298,7 +298,7 @@ HOSTILE = {
     ),
     "pickled objects": (
         _signed(lambda members, _: members.update({"training/x": np.array([{}], object)})),
-        "unsupported type",
+        "an unsupported type",
     ),
 }
 

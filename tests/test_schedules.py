@@ -18,17 +18,17 @@ def make(kind: str, **settings: Any) -> Schedule:
 
 
 def after(schedule: Schedule, losses: list[float]) -> list[float]:
-    """Return the plateau's factor after each of these validations."""
+    """Return the plateau's share after each of these validations."""
     plateau = Plateau()
-    factors = []
+    shares = []
     for loss in losses:
         plateau = schedule.after_validation(loss, plateau)
-        factors.append(schedule.factor(0, plateau))
-    return factors
+        shares.append(schedule.factor(0, plateau))
+    return shares
 
 
 @pytest.mark.parametrize(
-    ("schedule", "factors"),
+    ("schedule", "shares"),
     [
         (make("constant"), {0: 1.0, 50: 1.0, 99: 1.0, 1000: 1.0}),
         (make("linear"), {0: 1.0, 1: 0.99, 25: 0.75, 50: 0.5, 99: 0.01, 100: 0.0, 150: 0.0}),
@@ -55,15 +55,15 @@ def after(schedule: Schedule, losses: list[float]) -> list[float]:
     ],
     ids=lambda value: value.kind if isinstance(value, Schedule) else "",
 )
-def test_factors_are_as_computed_by_hand(schedule: Schedule, factors: dict[int, float]) -> None:
-    """At the start, in the middle, at every edge and past the end the factor is the formula's."""
-    assert {step: schedule.factor(step, Plateau()) for step in factors} == pytest.approx(factors, abs=1e-12)
+def test_shares_are_as_computed_by_hand(schedule: Schedule, shares: dict[int, float]) -> None:
+    """At the start, in the middle, at every edge and past the end the share is the formula's."""
+    assert {step: schedule.factor(step, Plateau()) for step in shares} == pytest.approx(shares, abs=1e-12)
 
 
 @pytest.mark.parametrize("kind", ["linear", "cosine"])
 @pytest.mark.parametrize("final", [0.0, 0.1, 1.0])
 @pytest.mark.parametrize("warmup", [0, 20, 99])
-def test_linear_and_cosine_end_at_their_final_factor(kind: str, final: float, warmup: int) -> None:
+def test_linear_and_cosine_end_at_their_final_share(kind: str, final: float, warmup: int) -> None:
     """The end of the run is at `final`, and after it nothing changes, with a warm-up or without."""
     schedule = make(kind, final=final, warmup=warmup)
     assert [schedule.factor(step, Plateau()) for step in (STEPS, STEPS + 7)] == pytest.approx([final] * 2)
@@ -73,12 +73,12 @@ def test_linear_and_cosine_end_at_their_final_factor(kind: str, final: float, wa
 def test_a_warm_up_rises_in_equal_parts(kind: str) -> None:
     """Over the first updates, whatever the kind, the rate rises from its first part to the whole."""
     schedule = make(kind, warmup=4)
-    factors = [schedule.factor(step, Plateau()) for step in range(5)]
-    assert factors == pytest.approx([0.25, 0.5, 0.75, 1.0, 1.0])
+    shares = [schedule.factor(step, Plateau()) for step in range(5)]
+    assert shares == pytest.approx([0.25, 0.5, 0.75, 1.0, 1.0])
 
 
 @pytest.mark.parametrize(
-    ("schedule", "factors"),
+    ("schedule", "shares"),
     [
         # the way from the end of the warm-up to the end of the run: 80 updates
         (make("linear", warmup=20), {9: 0.5, 19: 1.0, 20: 1.0, 60: 0.5, 80: 0.25}),
@@ -92,13 +92,13 @@ def test_a_warm_up_rises_in_equal_parts(kind: str) -> None:
     ],
     ids=lambda value: value.kind if isinstance(value, Schedule) else "",
 )
-def test_schedules_go_on_from_the_warm_up(schedule: Schedule, factors: dict[int, float]) -> None:
+def test_schedules_go_on_from_the_warm_up(schedule: Schedule, shares: dict[int, float]) -> None:
     """Linear and cosine begin where the warm-up ends, if it does; the others keep their epochs."""
-    assert {step: schedule.factor(step, Plateau()) for step in factors} == pytest.approx(factors)
+    assert {step: schedule.factor(step, Plateau()) for step in shares} == pytest.approx(shares)
 
 
 @pytest.mark.parametrize(
-    ("patience", "losses", "factors"),
+    ("patience", "losses", "shares"),
     [
         (2, [3.0, 3.1, 3.2, 3.3], [1.0, 1.0, 1.0, 0.5]),
         (2, [3.0, 3.1, 3.1, 2.9, 3.0, 3.0, 3.0], [1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 0.5]),
@@ -110,10 +110,10 @@ def test_schedules_go_on_from_the_warm_up(schedule: Schedule, factors: dict[int,
     ids=["worse", "better again", "equal", "against the best", "impatient", "not a number"],
 )
 def test_plateau_reduces_exactly_after_its_patience(
-    patience: int, losses: list[float], factors: list[float]
+    patience: int, losses: list[float], shares: list[float]
 ) -> None:
     """After `patience` validations without improvement the next one reduces, and counting starts again."""
-    assert after(make("plateau", patience=patience, decay=0.5), losses) == factors
+    assert after(make("plateau", patience=patience, decay=0.5), losses) == shares
 
 
 def test_plateau_remembers_the_best_loss() -> None:
@@ -138,8 +138,8 @@ def test_a_warm_up_and_a_plateau_multiply() -> None:
 def test_only_plateau_listens_to_losses(kind: str) -> None:
     """Any other schedule is a function of the update alone."""
     schedule = make(kind, warmup=4)
-    factors = [
+    shares = [
         [schedule.factor(step, plateau) for step in range(STEPS)]
         for plateau in (Plateau(), Plateau(factor=0.1))
     ]
-    assert factors[0] == factors[1]
+    assert shares[0] == shares[1]

@@ -100,7 +100,7 @@ def test_a_pattern_that_fits_nothing_is_refused(tmp_path: Path, pattern: str) ->
         path = str(tmp_path / "[xyz]")
     with pytest.raises(CorpusError) as caught:
         find([path])
-    assert str(caught.value) == f"text {path}: no file matches"
+    assert str(caught.value) == f"text {path}: no file matches this pattern"
 
 
 @pytest.mark.parametrize("name", ["a[x].txt", "a*.txt", "what?", "[", "**"])

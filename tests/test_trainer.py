@@ -19,8 +19,9 @@ from charlm.nn.layers.recurrent import Recurrent
 from charlm.nn.parameters import Parameters
 from charlm.nn.workspace import Workspace
 from charlm.optim.optimizers import OPTIMIZERS
+from charlm.optim.schedules import Plateau
 from charlm.runs import checkpoint
-from charlm.training.trainer import Trainer
+from charlm.training.trainer import Means, Trainer, Update
 
 CELLS: list[dict[str, Any]] = [
     {"model__cell": "rnn"},
@@ -544,3 +545,31 @@ def test_a_training_split_without_lines_is_refused(tmp_path: Path) -> None:
     """There must be a line to train on."""
     with pytest.raises(RunError, match="training split holds no lines"):
         make_line_trainer(tmp_path, words=["abcdefgh", "abcdefgh"], corpus__split=(0.4, 0.6, 0.0))
+
+
+def test_each_update_uses_the_rate_of_its_own_position(tmp_path: Path) -> None:
+    """The first update has the first rate of the schedule, the last one the last."""
+    trainer = make_trainer(
+        tmp_path, train__schedule="linear", train__warmup=4, train__lr=0.01, train__epochs=1.0
+    )
+    rates = [trainer.update().lr for _ in range(trainer.planned_steps)]
+    assert rates[:4] == pytest.approx([0.0025, 0.005, 0.0075, 0.01])
+    assert rates == [0.01 * trainer.schedule.factor(step, Plateau()) for step in range(len(rates))]
+    assert trainer.finished
+
+
+def test_the_best_step_is_that_of_the_validated_parameters(tmp_path: Path) -> None:
+    """The update after which the lowest loss was measured is noted, and only a lower loss replaces it."""
+    trainer = make_trainer(tmp_path)
+    for loss, best in ((3.0, True), (3.0, False), (2.0, True), (2.5, False)):
+        trainer.update()
+        assert trainer.record_validation(loss) is best
+    assert (trainer.progress.best, trainer.progress.best_step) == (2.0, 3)
+
+
+def test_a_mean_loss_is_that_of_characters() -> None:
+    """A window counts by its characters in the mean loss, and once in the mean norm."""
+    means = Means()
+    means.add(Update(loss=2.0, norm=3.0, lr=0.1, characters=10), seconds=1.0)
+    means.add(Update(loss=1.0, norm=1.0, lr=0.1, characters=30), seconds=3.0)
+    assert (means.loss, means.norm, means.chars_per_s) == (1.25, 2.0, 10.0)

@@ -53,3 +53,11 @@ def test_scratch_is_shared_and_given_back() -> None:
     with workspace.within("1").scratch() as scratch:
         assert np.shares_memory(first, scratch.array("rows", (2, 3), np.float32))
     assert workspace.buffers().keys() == {"scratch.rows"}
+
+
+def test_an_array_has_the_type_that_is_asked_for() -> None:
+    """The same name and shape with another type is another array, not the old one."""
+    workspace = Workspace()
+    for dtype in (np.float32, np.float64):
+        assert workspace.array("h", (2, 3), dtype).dtype == dtype
+        workspace.begin()

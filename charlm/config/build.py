@@ -32,23 +32,24 @@ def build_corpus(
     expected: str | None = None,
     progress: ReadingProgress = nothing,
 ) -> tuple[Corpus, Sequence[Source]]:
-    """Find and read the configured text, and keep it in the user's cache. Also returns its files.
+    """Find and read the configured text, through the user's cache. Also returns its files.
 
-    `vocabulary`, `expected`, `progress` and the errors raised are those of `read_corpus`;
-    `progress` first receives the bytes of all files, as `total`.
+    For `vocabulary`, `expected`, `progress` and the errors raised, see `read_corpus`. Before the
+    first file is read, `progress` is also called with `total` and the bytes of all files. Warnings
+    are in `Corpus.warnings`.
     """
     sources = find(config.paths)
     progress("total", sum(source.stamp()[0] for source in sources))
     cache = user_cache()
     corpus = read_corpus(sources, build_pipeline(config), config.split, vocabulary, cache, progress, expected)
     if cache is None:
-        warning = "there is no home directory for the cache of encoded texts"
+        warning = "no home directory was found: the encoded text is not cached"
         corpus = replace(corpus, warnings=(warning, *corpus.warnings))
     return corpus, sources
 
 
 def build_text(config: CorpusConfig, vocabulary: Vocabulary, text: str) -> Text:
-    """A text that does not come from a file, as a model with this vocabulary reads it.
+    """A text that does not come from a file, encoded with this vocabulary.
 
     Raises `VocabularyError` if the vocabulary lacks a unit and has no `<unk>`, and `CorpusError` if
     there is nothing to predict.
@@ -56,12 +57,12 @@ def build_text(config: CorpusConfig, vocabulary: Vocabulary, text: str) -> Text:
     pipeline = build_pipeline(config)
     ids = vocabulary.encode(pipeline.codes_of_text(text), "the text")
     if len(ids) < 2:
-        raise CorpusError("the text has nothing to predict: it takes a line, or two characters")
+        raise CorpusError("the text has nothing to predict: it needs a line, or two characters")
     return text_of(ids, pipeline.by_line)
 
 
 def build_pipeline(config: CorpusConfig) -> TextPipeline:
-    """How the files of this corpus become codes."""
+    """The pipeline that turns the files of this corpus into codes."""
     by_line = config.mode == "lines"
     newlines = "lf" if by_line else config.newlines
     units = Units(config.unit, config.normalize, config.lowercase, newlines)
@@ -87,7 +88,7 @@ def build_optimizer(
     dtype: npt.DTypeLike,
     zeros: Callable[[tuple[int, ...], npt.DTypeLike], npt.NDArray[Any]] = np.zeros,
 ) -> Optimizer:
-    """A fresh optimiser for a flat buffer of `size` parameters, its state in arrays made by `zeros`."""
+    """A new optimiser for a flat buffer of `size` parameters, with slots allocated by `zeros`."""
     return OPTIMIZERS[config.optimizer](
         size,
         dtype,
@@ -104,7 +105,7 @@ def build_optimizer(
 
 
 def build_schedule(config: TrainConfig, steps_per_epoch: int) -> Schedule:
-    """The learning-rate schedule of a run with `steps_per_epoch` updates an epoch."""
+    """The learning-rate schedule of a run with `steps_per_epoch` updates per epoch."""
     return Schedule(
         kind=config.schedule,
         steps=planned_steps(config, steps_per_epoch),
@@ -119,5 +120,5 @@ def build_schedule(config: TrainConfig, steps_per_epoch: int) -> Schedule:
 
 
 def planned_steps(config: TrainConfig, steps_per_epoch: int) -> int:
-    """Updates in the whole run; a fraction of an epoch counts as such."""
+    """Updates in the whole run; a fraction of an epoch counts as that fraction of its updates."""
     return max(1, math.ceil(round(config.epochs * steps_per_epoch, 6)))

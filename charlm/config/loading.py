@@ -15,13 +15,13 @@ from charlm.system.files import anchored, reason
 
 
 def load(path: Path, given: Mapping[str, Any] | None = None) -> Config:
-    """Read the configuration file `path`; `given` are checked values that replace those in it.
+    """Read the configuration file `path`; `given` holds checked values that replace those in it.
 
-    `path` may be a run directory, and is its `config.yaml` then. A `config.yaml` beside a run's
-    checkpoints belongs to that directory, which is `run.dir` wherever the run was moved to. A
-    relative `corpus.path` is relative to the directory of the file, in `given` to the current
-    one, and becomes absolute; an empty `run.dir` becomes `runs/NAME`. Raises `ConfigError` naming
-    file, key and line.
+    If `path` is a run directory, its `config.yaml` is read. For a `config.yaml` beside the
+    checkpoints of a run, `run.dir` is that directory, even if the run was moved. A relative
+    `corpus.path` is relative to the directory of the file, or in `given` to the current one, and
+    becomes absolute. An empty `run.dir` becomes `runs/NAME`. Raises `ConfigError` with the file,
+    the key and the line.
     """
     if path.is_dir():
         path = path / "config.yaml"
@@ -38,10 +38,10 @@ def load(path: Path, given: Mapping[str, Any] | None = None) -> Config:
 
 
 def from_mapping(nested: Mapping[str, Mapping[str, Any]], given: Mapping[str, Any] | None = None) -> Config:
-    """The configuration of sections of plain values; `given` are checked values that replace some.
+    """A configuration from sections of plain values; `given` holds checked values that replace some.
 
     Relative paths are relative to the current directory. An empty `run.dir` becomes `runs/NAME`,
-    with the name of the text. Raises `ConfigError` naming the key.
+    where NAME is that of the text. Raises `ConfigError` with the key.
     """
     where = "the configuration"
     values: dict[str, Any] = {}
@@ -57,7 +57,7 @@ def from_mapping(nested: Mapping[str, Mapping[str, Any]], given: Mapping[str, An
 
 
 def _anchored(values: Mapping[str, Any], directory: Path) -> dict[str, Any]:
-    """The values with `corpus.path`, which is relative to `directory`, made absolute."""
+    """The values with an absolute `corpus.path`; a relative one is relative to `directory`."""
     paths = values.get("corpus.path", "")
     if isinstance(paths, tuple):
         return {**values, "corpus.path": tuple(anchored(name, directory) for name in paths)}
@@ -65,14 +65,14 @@ def _anchored(values: Mapping[str, Any], directory: Path) -> dict[str, Any]:
 
 
 def with_path(config: CorpusConfig, path: str) -> CorpusConfig:
-    """The corpus of that path, relative to the current directory, read in the same way."""
+    """The corpus settings with another path, relative to the current directory."""
     if not path:
         raise ConfigError("--corpus: the path is empty")
     return dataclasses.replace(config, path=anchored(path, Path.cwd()))
 
 
 def with_encoding(config: CorpusConfig, encoding: str | None) -> CorpusConfig:
-    """The corpus with files in that encoding, if one is named."""
+    """The corpus settings with another encoding, unless it is None or units are bytes."""
     if encoding is None or config.unit == "byte":
         return config
     found = text_encoding(encoding)
@@ -82,7 +82,7 @@ def with_encoding(config: CorpusConfig, encoding: str | None) -> CorpusConfig:
 
 
 def parse_overrides(overrides: Iterable[str]) -> dict[str, Any]:
-    """Checked values by dotted key from `KEY=VALUE` texts; raises `ConfigError`."""
+    """Turn `KEY=VALUE` texts into checked values by dotted key; raises `ConfigError`."""
     values: dict[str, Any] = {}
     for override in overrides:
         dotted, equals, text = override.partition("=")
@@ -99,7 +99,7 @@ def parse_overrides(overrides: Iterable[str]) -> dict[str, Any]:
 
 
 def _read(text: str, file: str) -> dict[str, Any]:
-    """Checked values by dotted key from YAML text; every error names the file and the line."""
+    """Checked values by dotted key from YAML text; every error message gives the file and the line."""
     try:
         root = yaml.compose(text, Loader=yaml.SafeLoader)
     except yaml.YAMLError as error:
@@ -108,7 +108,7 @@ def _read(text: str, file: str) -> dict[str, Any]:
         problem = getattr(error, "problem", None) or "a character that YAML does not allow"
         raise ConfigError(f"{file}, line {number}: not valid YAML: {problem}") from error
     except RecursionError as error:
-        raise ConfigError(f"{file}: too many nested brackets") from error
+        raise ConfigError(f"{file}: too many nested brackets for a configuration") from error
     if root is None:
         return {}
     values: dict[str, Any] = {}

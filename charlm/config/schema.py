@@ -1,7 +1,7 @@
 """The configuration: frozen dataclasses, checked, overridden, written back.
 
-Every key is declared once, in a dataclass below, with its default, meaning and limits. Reading,
-checks, help and the written file all follow from that declaration.
+Every key is declared once, in a dataclass below, with its default, its meaning and its limits. The
+reader, the checks, the help text and the written file all use that declaration.
 """
 
 from __future__ import annotations
@@ -30,10 +30,9 @@ Value = TypeVar("Value")
 
 @dataclass(frozen=True)
 class Key:
-    """What a configuration key means and which values it takes.
+    """The meaning of a configuration key and its valid values.
 
-    `choices` may be a live view, which is read at each check. `fixed` keys cannot change when a
-    run is resumed.
+    A run that is resumed cannot change a key that is `fixed`.
     """
 
     doc: str
@@ -45,20 +44,21 @@ class Key:
     fixed: bool = False
 
     def complaint(self, value: Any) -> str | None:
-        """Say what is wrong with `value`, or None if nothing is."""
-        choices = list(self.choices)
-        if choices and value not in choices:
-            return f"{value!r} is not one of {', '.join(choices)}{nearest(str(value), choices)}"
+        """An error message for an invalid `value`; None if it is valid."""
+        if self.choices and value not in self.choices:
+            return f"{value!r} is not one of {', '.join(self.choices)}" + nearest(
+                str(value), list(self.choices)
+            )
         for number in value if isinstance(value, tuple) else (value,):
             if isinstance(number, (int, float)) and not isinstance(number, bool):
                 if not math.isfinite(number):
                     return f"{number} is not a finite number"
                 if number < self.at_least:
-                    return f"{number} is below {self.at_least:g}, the least it can be"
+                    return f"{number} is below {self.at_least:g}, the smallest valid value"
                 if number <= self.above:
                     return f"{number} is not above {self.above:g}"
                 if number > self.at_most:
-                    return f"{number} is above {self.at_most:g}, the most it can be"
+                    return f"{number} is above {self.at_most:g}, the largest valid value"
                 if number >= self.below:
                     return f"{number} is not below {self.below:g}"
         return None
@@ -72,49 +72,51 @@ def key(default: Value, doc: str, **limits: Any) -> Value:
 
 @dataclass(frozen=True)
 class CorpusConfig:
-    """Which text, and how it is read."""
+    """The text, and how it is read."""
 
     path: str | tuple[str, ...] = key(
         "",
-        "the text: a file, directory, pattern (texts/*.txt), - (standard input), or a list of these; "
-        "relative to the configuration file; .gz and .xz are unpacked",
+        "the text: a file, a directory, a pattern such as texts/*.txt, - for standard input, or a list of "
+        "these; relative to the configuration file; files named .gz and .xz are unpacked",
     )
     mode: str = key(
         "stream",
-        "stream: one text from beginning to end; lines: each line is an example of its own",
+        "one continuous text, or lines, each a separate example that begins from a zero state",
         choices=("stream", "lines"),
         fixed=True,
     )
     unit: str = key(
         "char",
-        "what the model reads and predicts: Unicode characters, or the bytes of any file",
+        "the unit that is modelled: Unicode characters, or the bytes of any file",
         choices=("char", "byte"),
         fixed=True,
     )
     encoding: str = key("utf-8", "encoding of the files: any text encoding that Python knows", fixed=True)
     newlines: str = key(
         "keep",
-        "keep: line breaks as they are; lf: \\r\\n and \\r become \\n (always in mode: lines)",
+        "keep line breaks, or convert every \\r\\n and \\r to \\n (mode: lines always converts)",
         choices=("keep", "lf"),
         fixed=True,
     )
     lowercase: bool = key(False, "lowercase the text and every prime, before normalisation", fixed=True)
     normalize: str = key(
         "none",
-        "Unicode normalisation of the text and every prime (nfd splits Hangul syllables into jamo)",
+        "Unicode normalisation of the text and of every prime (nfd: Hangul syllables become jamo)",
         choices=("none", "nfc", "nfd", "nfkc", "nfkd"),
         fixed=True,
     )
     min_count: int = key(
         1,
-        "units that occur less often become <unk>, which is never generated",
+        "units that occur less often are replaced by one unit, <unk>, which is never generated",
         at_least=1,
         fixed=True,
     )
-    separator: str = key("\n", "text between two files; in mode: lines always a line break", fixed=True)
+    separator: str = key(
+        "\n", "text inserted between two files; in mode: lines always a line break", fixed=True
+    )
     split: tuple[float, float, float] = key(
         (0.9, 0.05, 0.05),
-        "shares of training, validation and test: contiguous in this order, or line by line",
+        "fractions for training, validation and test: contiguous in this order, or assigned line by line",
         at_least=0,
         at_most=1,
         fixed=True,
@@ -122,7 +124,7 @@ class CorpusConfig:
 
     @property
     def paths(self) -> tuple[str, ...]:
-        """The paths that are named, as a list."""
+        """All paths, as a tuple."""
         return self.path if isinstance(self.path, tuple) else (self.path,) if self.path else ()
 
 
@@ -132,24 +134,24 @@ class ModelConfig:
 
     cell: str = key("lstm", "the recurrent cell", choices=CELL_NAMES, fixed=True)
     hidden: int = key(256, "hidden units of each layer", at_least=1, fixed=True)
-    layers: int = key(2, "recurrent layers, one on top of the other", at_least=1, fixed=True)
+    layers: int = key(2, "stacked recurrent layers", at_least=1, fixed=True)
     dropout: float = key(
         0.0, "fraction of hidden units dropped between layers and before the output", at_least=0, below=1
     )
     dropout_mask: str = key(
         "window",
-        "one dropout mask per stream and window (variational), or a new one each step",
+        "one dropout mask per window and stream (variational), or a new one per step",
         choices=("window", "step"),
     )
     gru_reset: str = key(
         "after",
-        "GRU: reset gate after the recurrent product (cuDNN) or before it (Cho et al. 2014)",
+        "where the GRU's reset gate acts: after the recurrent product (cuDNN) or before it (textbook)",
         choices=("after", "before"),
         fixed=True,
     )
     init: str = key(
         "orthogonal",
-        "initial recurrent matrices: orthogonal, or uniform within 1/sqrt(hidden)",
+        "recurrent matrices at the start: orthogonal, or uniform within 1/sqrt(hidden)",
         choices=("orthogonal", "uniform"),
         fixed=True,
     )
@@ -159,10 +161,10 @@ class ModelConfig:
 class TrainConfig:
     """How the network is trained."""
 
-    batch: int = key(50, "streams of text, or lines, read side by side", at_least=1, fixed=True)
+    batch: int = key(50, "parallel streams of text, or parallel lines", at_least=1, fixed=True)
     seq_len: int = key(
         50,
-        "most steps between updates (truncated BPTT); the state is carried over to the next window",
+        "most steps between updates (truncated BPTT); state is carried over, in mode: lines within a line",
         at_least=1,
         fixed=True,
     )
@@ -174,52 +176,42 @@ class TrainConfig:
         fixed=True,
     )
     lr: float = key(0.002, "learning rate", above=0)
-    momentum: float = key(0.9, "momentum: decay of the sum of gradients", at_least=0, below=1)
-    beta1: float = key(0.9, "adam, adamw: decay of the running mean of gradients", at_least=0, below=1)
-    beta2: float = key(
-        0.999, "adam, adamw: decay of the running mean of squared gradients", at_least=0, below=1
-    )
-    rms_decay: float = key(
-        0.95, "rmsprop: decay of the running mean of squared gradients", at_least=0, below=1
-    )
-    epsilon: float = key(
-        1e-8, "adagrad, rmsprop, adam, adamw: added to the root of squared gradients", above=0
-    )
-    weight_decay: float = key(
-        0.01, "adamw: decay of the parameters at each update, times the learning rate", at_least=0
-    )
+    momentum: float = key(0.9, "momentum: fraction of the last update kept", at_least=0, below=1)
+    beta1: float = key(0.9, "adam, adamw: decay of the mean of gradients", at_least=0, below=1)
+    beta2: float = key(0.999, "adam, adamw: decay of the mean of squares", at_least=0, below=1)
+    rms_decay: float = key(0.95, "rmsprop: decay of the mean of squares", at_least=0, below=1)
+    epsilon: float = key(1e-8, "adagrad, rmsprop, adam, adamw: added to the root", above=0)
+    weight_decay: float = key(0.01, "adamw: decay of the parameters, times lr", at_least=0)
     schedule: str = key(
         "constant",
         "how the learning rate changes",
         choices=("constant", "linear", "cosine", "exponential", "step", "plateau"),
     )
-    warmup: int = key(
-        0, "updates over which the learning rate rises linearly from zero; with any schedule", at_least=0
+    warmup: int = key(0, "updates over which the learning rate rises from zero; any schedule", at_least=0)
+    lr_final: float = key(
+        0.0, "linear, cosine: fraction of lr at the end of the last epoch", at_least=0, at_most=1
     )
-    lr_final: float = key(0.0, "linear, cosine: final learning rate as a factor of lr", at_least=0, at_most=1)
-    lr_decay: float = key(
-        0.95, "exponential, step, plateau: factor of each reduction of the learning rate", above=0, at_most=1
-    )
+    lr_decay: float = key(0.95, "exponential, step, plateau: factor of each reduction", above=0, at_most=1)
     lr_decay_after: int = key(10, "exponential: whole epochs before the first reduction", at_least=0)
     lr_decay_every: int = key(5, "step: whole epochs between reductions", at_least=1)
     lr_patience: int = key(
-        2, "plateau: validations without improvement to tolerate before a reduction", at_least=0
+        2, "plateau: consecutive validations without improvement to tolerate before a reduction", at_least=0
     )
-    clip_norm: float = key(5.0, "largest global norm of the gradient; 0: no limit", at_least=0)
+    clip_norm: float = key(5.0, "largest global norm of the gradient; 0 switches it off", at_least=0)
     clip_value: float = key(
-        0.0, "largest absolute gradient of any parameter; 0: no limit", at_least=0, at_most=1e30
+        0.0, "largest gradient of a single parameter; 0 switches it off", at_least=0, at_most=1e30
     )
     on_nonfinite: str = key(
         "stop",
-        "if a loss or gradient is not finite: end the run, or skip the update (ten in a row end it)",
+        "if a loss or gradient is not finite: end the run, or skip the update (ten in a row end the run)",
         choices=("stop", "skip"),
     )
     patience: int = key(
-        0, "validations in a row without improvement after which the run ends; 0: no limit", at_least=0
+        0, "consecutive validations without improvement before the run stops; 0: it does not stop", at_least=0
     )
     shards: int = key(
         0,
-        "shards of the batch, whose gradients are summed in a fixed order; 0: one per worker",
+        "parts of the batch whose gradients are summed in a fixed order; 0: one for each worker",
         at_least=0,
         fixed=True,
     )
@@ -230,26 +222,24 @@ class TrainConfig:
 
 @dataclass(frozen=True)
 class RunConfig:
-    """Where a run is saved and what it reports."""
+    """The directory of a run and its reports."""
 
     dir: str = key("", "directory of the run, relative to the current one; default: runs/NAME")
     eval_every: float = key(1.0, "epochs between validations, each with a checkpoint", above=0)
-    sample_every: float = key(1.0, "epochs between sample previews; 0: none", at_least=0)
+    sample_every: float = key(1.0, "epochs between sample previews; 0 switches them off", at_least=0)
     sample_length: int = key(200, "characters of a sample preview", at_least=1)
-    threads: int = key(
-        0, "threads; 0: all CPUs, or the number in the environment (OMP_NUM_THREADS)", at_least=0
-    )
+    threads: int = key(0, "threads of the arithmetic; 0: as the environment says, else all CPUs", at_least=0)
     kernel: str = key(
         "fused",
-        "code of the recurrence: fused (fast) or textbook (plain and slow); the same mathematics",
+        "code of the recurrence: fused is fast, textbook is plain and slow; the mathematics is the same",
         choices=("fused", "textbook"),
     )
-    log_every: int = key(100, "updates between lines of metrics.jsonl; 0: validations only", at_least=0)
+    log_every: int = key(100, "updates between lines of metrics.jsonl; 0: only validations", at_least=0)
 
 
 @dataclass(frozen=True)
 class Config:
-    """A whole configuration; the sections and their keys are the YAML file's."""
+    """A whole configuration; its sections and keys are those of the YAML file."""
 
     corpus: CorpusConfig = dataclasses.field(default_factory=CorpusConfig)
     model: ModelConfig = dataclasses.field(default_factory=ModelConfig)
@@ -261,7 +251,7 @@ class Config:
         return {dotted: getattr(getattr(self, section), name) for dotted, section, name, _ in keys()}
 
     def nested(self) -> dict[str, dict[str, Any]]:
-        """Sections of plain values, as written in YAML and JSON."""
+        """Sections of plain values, as in YAML and JSON."""
         nested: dict[str, dict[str, Any]] = {}
         for dotted, section, name, _ in keys():
             value = self.flat()[dotted]
@@ -270,7 +260,7 @@ class Config:
 
     def to_yaml(self) -> str:
         """The configuration as a YAML file, every key written out."""
-        # PyYAML writes some Unicode line breaks unescaped and does not read them back: escape them
+        # PyYAML writes some Unicode line breaks unescaped and cannot read them back: escape them
         texts = [*self.corpus.paths, *(str(value) for value in self.flat().values())]
         printable = all(text.replace("\n", "").isprintable() for text in texts)
         text: str = yaml.safe_dump(self.nested(), sort_keys=False, allow_unicode=printable)
@@ -289,19 +279,19 @@ class Config:
 
 def keys() -> Iterator[tuple[str, str, str, Key]]:
     """Every key of a configuration: dotted name, section, name within it, and its `Key`."""
-    for section, kind in typing.get_type_hints(Config).items():
-        for field in dataclasses.fields(kind):
+    for section, section_type in typing.get_type_hints(Config).items():
+        for field in dataclasses.fields(section_type):
             yield f"{section}.{field.name}", section, field.name, field.metadata["key"]
 
 
 def resolve(values: Mapping[str, Any], name: str, where: str = "the configuration") -> Config:
-    """Make a configuration of checked values, check them together, and fill in `run.dir`."""
+    """Make a configuration from checked values, check their combination, and fill in `run.dir`."""
     config = Config().replace(values)
     total = math.fsum(config.corpus.split)
     if not math.isclose(total, 1.0, abs_tol=1e-6):
-        raise ConfigError(f"{where}: corpus.split: the shares sum to {total:g}, not to 1")
+        raise ConfigError(f"{where}: corpus.split: the fractions sum to {total:g}, not to 1")
     if config.corpus.split[0] == 0:
-        raise ConfigError(f"{where}: corpus.split: the first share, for training, must be above 0")
+        raise ConfigError(f"{where}: corpus.split: the first fraction, for training, must be above 0")
     encoding = text_encoding(config.corpus.encoding)
     if encoding is None:
         raise ConfigError(
@@ -313,7 +303,7 @@ def resolve(values: Mapping[str, Any], name: str, where: str = "the configuratio
         for of_text, without in (("normalize", "none"), ("lowercase", False), ("encoding", "utf-8")):
             if getattr(config.corpus, of_text) != without:
                 raise ConfigError(
-                    f"{where}: corpus.{of_text}: not with unit: byte; remove it, or use unit: char"
+                    f"{where}: corpus.{of_text}: bytes are taken as they are; leave it out, or use unit: char"
                 )
     if not config.run.dir:
         config = config.replace({"run.dir": str(Path("runs") / name)})
@@ -334,7 +324,7 @@ def from_nested(nested: Any, where: str) -> Config:
 
 
 def plain(value: Any) -> str:
-    """A value as it is typed in YAML."""
+    """A value in YAML syntax."""
     if isinstance(value, tuple):
         return f"[{', '.join(map(plain, value))}]"
     if isinstance(value, bool) or (isinstance(value, str) and not value.isprintable()):
@@ -343,7 +333,7 @@ def plain(value: Any) -> str:
 
 
 def reference(width: int = 80) -> str:
-    """Every key with its default, choices and meaning, a paragraph a section (for `--help`)."""
+    """Every key with its default, choices and meaning, one paragraph per section (for `--help`)."""
     lines: list[str] = []
     section = ""
     defaults = Config().flat()
@@ -365,21 +355,21 @@ def reference(width: int = 80) -> str:
 
 
 def text_encoding(name: str) -> str | None:
-    """Python's own name for a text encoding; None if it does not know it."""
+    """Python's name for a text encoding; None if it is unknown."""
     try:
-        "".encode(name)  # refuses codecs that are not for text
+        "".encode(name)  # raises for codecs that do not encode text
         found = codecs.lookup(name)
     except (LookupError, UnicodeError, ValueError):
         return None
-    # encodings of host names refuse most texts
+    # these two encode host names and refuse most texts
     if found.incrementaldecoder is None or found.name in ("idna", "punycode"):
         return None
-    # byte-order marks are removed anyway, and utf-8-sig counts bytes from after the mark
+    # byte-order marks are always removed, and utf-8-sig counts bytes only after the mark
     return "utf-8" if found.name == "utf-8-sig" else found.name
 
 
 def nearest(word: str, known: Sequence[str]) -> str:
-    """A hint at the known word most similar to `word`, or an empty text."""
+    """A hint with the known word most similar to `word`; empty if none is similar."""
     close = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
     return f"; did you mean {close[0]}?" if close else ""
 
@@ -403,50 +393,50 @@ def checked(dotted: str, value: Any, where: str) -> Any:
 
 
 _LARGEST = 10**300
-"""Largest absolute value of an integer; it fits a float."""
+"""Larger integers are refused; all others fit a float."""
 
 
-def _converted(value: Any, kind: Any) -> Any:
-    """Return `value` as `kind` without loss; raises `ValueError` saying what is expected."""
-    if isinstance(kind, types.UnionType):  # one text, or a list of them
+def _converted(value: Any, wanted: Any) -> Any:
+    """Convert `value` to type `wanted` without loss; raises `ValueError` with the expected form."""
+    if isinstance(wanted, types.UnionType):  # one string, or a list of them
         if not isinstance(value, (list, tuple)):
             return _converted(value, str)
         if not value or "" in value:
             raise ValueError(f"expected a path, or a list of paths, got {value!r}")
         return tuple(_converted(item, str) for item in value)
-    if kind is bool:
+    if wanted is bool:
         if not isinstance(value, bool):
             raise ValueError(f"expected true or false, got {value!r}")
         return value
-    if isinstance(kind, types.GenericAlias):
-        wanted = typing.get_args(kind)
-        if not isinstance(value, (list, tuple)) or len(value) != len(wanted):
+    if isinstance(wanted, types.GenericAlias):
+        items = typing.get_args(wanted)
+        if not isinstance(value, (list, tuple)) or len(value) != len(items):
             raise ValueError(
-                f"expected a list of {len(wanted)} numbers, such as [0.9, 0.05, 0.05]; got {value!r}"
+                f"expected a list of {len(items)} numbers, such as [0.9, 0.05, 0.05]; got {value!r}"
             )
-        return tuple(_converted(item, wanted[0]) for item in value)
-    if kind is str:
+        return tuple(_converted(item, items[0]) for item in value)
+    if wanted is str:
         if not isinstance(value, str):
             raise ValueError(f"expected a text, got {value!r}")
         if "\0" in value:
-            raise ValueError("a text must not contain a NUL character")
+            raise ValueError("a text may not hold a NUL character")
         try:
             os.fsencode(value)
         except UnicodeEncodeError:
-            raise ValueError("a text must not contain a lone surrogate") from None
+            raise ValueError("a text may not hold half a character") from None
         return value
     number: Any = value
-    if isinstance(value, str):  # YAML 1.1 reads 1e-3, without a point, as a text
+    if isinstance(value, str):  # YAML 1.1 reads 1e-3, without a point, as a string
         try:
             number = float(value)
         except ValueError:
             number = None
     if number is None or isinstance(number, bool) or not isinstance(number, (int, float)):
-        wanted_word = "a whole number" if kind is int else "a number"
-        raise ValueError(f"expected {wanted_word}, got {value!r}")
+        expected = "a whole number" if wanted is int else "a number"
+        raise ValueError(f"expected {expected}, got {value!r}")
     if isinstance(number, int) and abs(number) > _LARGEST:
         raise ValueError("the number is too large")
-    if kind is int:
+    if wanted is int:
         if not math.isfinite(number) or number != int(number):
             raise ValueError(f"expected a whole number, got {value!r}")
         return int(number)

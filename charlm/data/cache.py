@@ -1,9 +1,9 @@
 """A cache of encoded texts, so that a second run starts at once.
 
-An entry is one file: the ids of a text as they are in memory, then their description (JSON), its
-length, and a magic number. The file name is the key of the contents. An entry is written
-atomically, and its checksum is verified before it is used; an invalid one is encoded again. So it
-need not be flushed to the disk, and a damaged or forged entry does no harm.
+An entry is one file: the ids of a text as raw bytes, then a description (JSON), the length of the
+description, and a signature. The file name is the key of the contents. The file is written under
+a temporary name and renamed, so readers never see half of it. Its checksum and its description are
+checked before use, and an invalid entry is made again, so the file need not be flushed to disk.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from charlm.arrays import Ids
 from charlm.system.files import remove_leftovers, write_whole
 
 _END = struct.Struct("<Q8s")
-"""The end of an entry: the length of its description, and `_MAGIC`."""
+"""The end of an entry: the length of its description, and `_MARK`."""
 
-_MAGIC = b"charlm\x00\x01"
+_MARK = b"charlm\x00\x01"
 
-_LONGEST = 64_000_000
-"""Most bytes of a description: a vocabulary of all of Unicode takes some 8 million."""
+_DESCRIPTION_BYTES = 64_000_000
+"""Largest description, in bytes; a vocabulary of all of Unicode takes about 8 million."""
 
 _TYPES = ("u1", "u2", "u4")
 """Types of ids, all little-endian."""
@@ -38,7 +38,7 @@ _TYPES = ("u1", "u2", "u4")
 _BLOCK = 1 << 20
 
 _BAD = (OSError, ValueError, KeyError, TypeError, RecursionError)
-"""What reading an invalid entry may raise."""
+"""Errors that reading an invalid entry may raise."""
 
 
 @dataclass(frozen=True)
@@ -51,24 +51,24 @@ class Encoded:
 
 @dataclass(frozen=True)
 class Entry:
-    """The description of an entry."""
+    """The description of a file in the cache; its ids are not read."""
 
     path: Path
     bytes: int
     names: list[str]
-    """The files of the text."""
+    """The files that were read."""
     settings: dict[str, Any]
     """How they were read."""
     units: int
 
     @property
     def same(self) -> tuple[Any, ...]:
-        """Equal for two entries of the same files, read in the same way, at different times."""
+        """Equal for two entries that hold different states of the same files, read in the same way."""
         return (self.names, self.settings)
 
 
 class Cache:
-    """The entries in a directory, which need not exist."""
+    """The entries in a directory; the directory need not exist."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
@@ -77,7 +77,7 @@ class Cache:
         return self.directory / f"{key}.ids"
 
     def load(self, key: str) -> Encoded | None:
-        """The entry of that key, its ids mapped into memory; None if there is no valid one."""
+        """The entry of that key, its ids mapped into memory; None if it is missing or invalid."""
         try:
             with self._path(key).open("rb") as stream:
                 about = _description(stream)
@@ -94,24 +94,24 @@ class Cache:
     ) -> None:
         """Store a text whose ids come in pieces, all of one type; raises `OSError`.
 
-        Entries of earlier contents of the same files, read in the same way, are removed.
+        Entries for older states of the same files, read in the same way, are removed.
         """
         self.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-        remove_leftovers(self.directory, of_running=False)
+        remove_leftovers(self.directory, of_the_living=False)
         about: dict[str, Any] = {"key": key, "names": names, "settings": settings, "codes": codes}
 
         def write(stream: BinaryIO) -> None:
-            sha256, units, kind = hashlib.sha256(), 0, "u1"
+            sha256, units, dtype = hashlib.sha256(), 0, "u1"
             for ids in pieces:
-                kind = f"u{ids.dtype.itemsize}"
-                data = np.ascontiguousarray(ids, f"<{kind}").data
+                dtype = f"u{ids.dtype.itemsize}"
+                data = np.ascontiguousarray(ids, f"<{dtype}").data
                 stream.write(data)
                 sha256.update(data)
                 units += len(ids)
-            about.update(type=kind, units=units)
+            about.update(type=dtype, units=units)
             about["sha256"] = _finish(sha256, about)
             text = json.dumps(about).encode("ascii")
-            stream.write(text + _END.pack(len(text), _MAGIC))
+            stream.write(text + _END.pack(len(text), _MARK))
 
         write_whole(self._path(key), write, lasting=False)
         for entry in self.entries():
@@ -130,26 +130,26 @@ class Cache:
         yield from sorted(found, key=lambda entry: (entry.names, str(entry.path)))
 
     def clear(self) -> tuple[int, int]:
-        """Remove all entries, readable or not; returns their number and bytes. Raises `OSError`."""
+        """Remove all entries, readable or not; returns their number and size in bytes. Raises `OSError`."""
         files = [*self.directory.glob("*.ids"), *self.directory.glob(".*.tmp")]
         size = 0
         for file in files:
-            with contextlib.suppress(FileNotFoundError):  # removed by another process
+            with contextlib.suppress(FileNotFoundError):  # another command may clear it too
                 size += file.stat().st_size
                 file.unlink()
         return len(files), size
 
 
 def user_cache() -> Cache | None:
-    """The user's cache: below XDG_CACHE_HOME or the system's directory; None without a home directory."""
+    """The user's cache, below XDG_CACHE_HOME or the system's default; None without a home directory."""
     home = os.environ.get("XDG_CACHE_HOME", "")
-    if not os.path.isabs(home):  # relative: to be ignored, by the specification
+    if not os.path.isabs(home):  # the XDG specification says to ignore a relative path
         home = {
             "darwin": "~/Library/Caches",
             "win32": os.environ.get("LOCALAPPDATA", "~/AppData/Local"),
         }.get(sys.platform, "~/.cache")
-    expanded = os.path.expanduser(home)  # unchanged without a home directory
-    return None if expanded.startswith("~") else Cache(Path(expanded) / "charlm")
+    path = os.path.expanduser(home)  # unchanged if there is no home
+    return None if path.startswith("~") else Cache(Path(path) / "charlm")
 
 
 def _description(stream: BinaryIO) -> dict[str, Any]:
@@ -158,28 +158,28 @@ def _description(stream: BinaryIO) -> dict[str, Any]:
     if size < _END.size:
         raise ValueError("too short")
     stream.seek(size - _END.size)
-    length, magic = _END.unpack(stream.read(_END.size))
-    if magic != _MAGIC or length > min(size - _END.size, _LONGEST):
+    length, mark = _END.unpack(stream.read(_END.size))
+    if mark != _MARK or length > min(size - _END.size, _DESCRIPTION_BYTES):
         raise ValueError("not an entry")
     stream.seek(size - _END.size - length)
     about = json.loads(stream.read(length))
     if not isinstance(about, dict) or about["type"] not in _TYPES or type(about["units"]) is not int:
         raise ValueError("not a description")
     if not (_all(str, about["names"]) and _all(int, about["codes"]) and isinstance(about["settings"], dict)):
-        raise ValueError("not a description of an entry")
+        raise ValueError("invalid description")
     if "\0" in "".join(about["names"]):
-        raise ValueError("not names of files")
+        raise ValueError("invalid file names")
     if about["units"] * int(about["type"][1]) != size - _END.size - length:
-        raise ValueError("of another size than described")
+        raise ValueError("wrong size")
     return about
 
 
-def _all(kind: type, values: Any) -> bool:
-    return isinstance(values, list) and all(type(value) is kind for value in values)
+def _all(item_type: type, values: Any) -> bool:
+    return isinstance(values, list) and all(type(value) is item_type for value in values)
 
 
 def _digest(stream: BinaryIO, size: int, about: dict[str, Any]) -> str:
-    """SHA-256 of the first `size` bytes and of their description."""
+    """SHA-256 of the first `size` bytes and of the description."""
     sha256 = hashlib.sha256()
     stream.seek(0)
     while size > 0 and (block := stream.read(min(_BLOCK, size))):

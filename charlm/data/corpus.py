@@ -22,48 +22,49 @@ from charlm.errors import ChangedError, CorpusError
 from charlm.system.files import reason
 
 SPLITS = ("train", "validation", "test")
-"""The parts of a corpus, in their order."""
+"""The splits of a corpus, in text order."""
 
 Progress = Callable[[str, int], None]
-"""Receives the name of the current pass, and the bytes of the files it has just processed."""
+"""Called with the current activity and the number of bytes just processed."""
 
 
 @dataclass(frozen=True)
 class Corpus:
-    """An encoded text with its parts."""
+    """An encoded text with its splits."""
 
     ids: Ids
     """`[N]`, the whole text."""
     vocabulary: Vocabulary
     split: tuple[float, float, float]
-    """Shares of training, validation and test."""
+    """Fractions for training, validation and test."""
     digest: str
-    """SHA-256 of the files in hexadecimal; see `sources.digest`."""
+    """SHA-256 of the files, in hexadecimal; see `sources.digest`."""
     by_line: bool = False
-    """Whether every line is an example of its own; `whole` and `part` are then `Lines`."""
+    """Whether each line is a separate example; `whole` and `part` are then `Lines`."""
     warnings: tuple[str, ...] = ()
-    """Warnings about how it was read."""
+    """Warnings from reading the files."""
 
     @functools.cached_property
     def whole(self) -> Text:
-        """The whole corpus as one text."""
+        """The whole text."""
         return text_of(self.ids, self.by_line)
 
     def part(self, name: str) -> Text:
-        """`train`, `validation` or `test`.
+        """The split `train`, `validation` or `test`.
 
-        The parts of a stream are contiguous and in this order; of lines, each is in one part.
+        The splits of a stream are contiguous, in this order, and complete. Each line is in exactly
+        one split.
         """
         return self._parts[SPLITS.index(name)]
 
     def edges(self, name: str) -> tuple[int, int]:
-        """Index of the first unit of a part of a stream, and the one after its last."""
+        """Begin and end of a split of a stream, as indices into `ids`."""
         number = SPLITS.index(name)
         edges = boundaries(len(self.ids), self.split)
         return edges[number], edges[number + 1]
 
     def usable(self, name: str) -> bool:
-        """Whether a part has something to predict: at least one line, or two units."""
+        """Whether a split has something to predict: a line, or at least two units."""
         return self.part(name).targets > 0
 
     @functools.cached_property
@@ -72,12 +73,12 @@ class Corpus:
 
 
 def text_of(ids: Ids, by_line: bool) -> Text:
-    """The text of units `[N]`: one stream, or lines, whose first unit is a line break."""
+    """The units `[N]` of a text as one stream, or as lines; lines must begin with a line break."""
     return Lines.of(ids, int(ids[0])) if by_line else StreamText(ids)
 
 
 def nothing(what: str, size: int) -> None:
-    """Ignore progress."""
+    """Show no progress."""
 
 
 def read_corpus(
@@ -89,15 +90,15 @@ def read_corpus(
     progress: Progress = nothing,
     expected: str | None = None,
 ) -> Corpus:
-    """Read a corpus; its vocabulary is that of all files unless one is given.
+    """Read a corpus; unless `vocabulary` is given, it is built from all files.
 
-    The vocabulary covers all parts, so that only units rarer than the pipeline's `min_count` are
-    unknown. With a cache, the text is mapped into memory from there, and stored there first if it
-    is missing.
+    The vocabulary covers all splits, so no split holds an unknown unit, except units rarer than
+    `min_count` of the pipeline. With a cache, the encoded text is stored there if it is missing,
+    and mapped into memory.
 
     Raises `CorpusError` if a file cannot be read or decoded, changes while it is read, or is too
-    short, `ChangedError` if the digest is not `expected`, and
-    `VocabularyError` if a given vocabulary lacks a unit and has no `<unk>`.
+    short to learn from; `ChangedError` if the digest is not `expected`; and `VocabularyError` if
+    the given vocabulary lacks a unit and has no `<unk>`.
     """
     stamps = [source.stamp() for source in sources]
     sha256 = digest(sources, lambda size: progress("looking at", size))
@@ -108,11 +109,11 @@ def read_corpus(
     if vocabulary is None:
         if set(encoded.codes) <= ({LINE_BREAK} if pipeline.by_line else set()):
             raise CorpusError(
-                f"{encoder.where}: nothing occurs {pipeline.min_count} times: lower corpus.min_count"
+                f"{encoder.where} holds nothing {pipeline.min_count} times: lower corpus.min_count"
             )
         vocabulary = encoder.vocabulary(encoded)
     elif vocabulary != encoder.vocabulary(encoded):
-        if pipeline.min_count > 1:  # units that are rare here may be in the given vocabulary
+        if pipeline.min_count > 1:  # the given vocabulary may hold units that are rare in this text
             encoder = _Encoder(sources, replace(pipeline, min_count=1), sha256, cache, progress)
             encoded = encoder.encoded()
         codes = np.array(encoded.codes, np.uint32)
@@ -126,7 +127,7 @@ def read_corpus(
 
 
 class _Encoder:
-    """Encodes files, or loads them from the cache."""
+    """Turns files into ids, or takes the ids from the cache."""
 
     def __init__(
         self,
@@ -151,9 +152,9 @@ class _Encoder:
         return Vocabulary(encoded.codes, self.pipeline.units, self.pipeline.min_count > 1)
 
     def encoded(self) -> Encoded:
-        """The text, encoded in its own vocabulary."""
+        """The text, encoded with its own vocabulary."""
         names, settings = [source.name for source in self.sources], asdict(self.pipeline)
-        # the same bytes may be compressed or not; normal forms depend on the version of Unicode
+        # the same bytes may be packed or plain; normal forms depend on the version of Unicode
         packings = [source.packing for source in self.sources]
         identity = [self.sha256, packings, settings, unicodedata.unidata_version]
         key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode("ascii")).hexdigest()
@@ -175,7 +176,7 @@ class _Encoder:
                 found = self.cache.load(key)
             except OSError as error:
                 self.warnings.append(
-                    f"{self.where} cannot be stored in the cache {self.cache.directory}: {reason(error)}"
+                    f"{self.where} cannot be kept in the cache, {self.cache.directory}: {reason(error)}"
                 )
         if found:
             return found
@@ -193,11 +194,11 @@ class _Encoder:
         return (vocabulary.encode(codes, self.where) for codes in self._codes("encoding"))
 
     def _check(self, units: int) -> None:
-        """Raise `CorpusError` for a text without anything to predict."""
+        """Raise `CorpusError` for a text that is too short to learn from."""
         what = "byte" if self.pipeline.units.is_byte else "character"
         if self.pipeline.by_line and units < 2:
-            raise CorpusError(f"{self.where} contains no lines")
+            raise CorpusError(f"{self.where} holds no lines")
         if units == 0:
             raise CorpusError(f"{self.where} is empty")
         if units == 1:
-            raise CorpusError(f"{self.where} contains only one {what}; at least two are needed")
+            raise CorpusError(f"{self.where} holds one {what}; training needs at least two")

@@ -1,8 +1,8 @@
-"""The raw size of a text: characters and bytes of the files before any change.
+"""The size of the raw text that units of a corpus were made from.
 
-Models with different units are compared by bits per original character and per byte of UTF-8.
-Normalisation, changed line breaks and `<unk>` cannot be undone, so the files are read again and
-counted.
+Scores of models with different units are compared per character, and per byte of UTF-8, of the raw
+text in the files. Normalisation, line-break conversion and `<unk>` lose this size, so the files are
+read again and counted.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from charlm.data.units import Units, folded
 
 @dataclass(frozen=True)
 class RawSize:
-    """A number of characters, and of their bytes in UTF-8."""
+    """The size of a text: its characters, and its bytes in UTF-8."""
 
     characters: int
     size: int
 
     @classmethod
     def of(cls, text: str | bytes) -> RawSize:
-        """Size of a text; of bytes, those that start a character in UTF-8 are counted as characters."""
+        """The size of a text; in bytes, each byte that is not a UTF-8 continuation byte is a character."""
         if isinstance(text, bytes):
             values = np.frombuffer(text, np.uint8)
             return cls(int(np.count_nonzero(values & 0xC0 != 0x80)), len(text))
@@ -42,9 +42,7 @@ class RawSize:
 def scored_raw_size(
     corpus: Corpus, sources: Sequence[Source], pipeline: TextPipeline, split: str | None
 ) -> RawSize:
-    """Raw size of the targets of a part (None: of the whole corpus).
-
-    These are all units of a stream but the first, or all lines.
+    """Raw size of the targets of a split, or of the whole corpus if `split` is None.
 
     Raises `CorpusError` if the files cannot be read again.
     """
@@ -55,37 +53,35 @@ def scored_raw_size(
 
 
 def _of_units(sources: Sequence[Source], pipeline: TextPipeline, start: int, stop: int) -> RawSize:
-    """Raw size of units `start` to `stop`; a character across an edge belongs to the units before it."""
+    """Raw size of units `start` to `stop`; a character across an edge counts before the edge."""
     total, before = RawSize(0, 0), 0
     for piece in pipeline.pieces(sources):
         text, units = piece.original, len(piece.codes)
         if start <= before and before + units <= stop:
             total += RawSize.of(text)
         elif before < stop and start < before + units:
-            first, last = (_offset(text, edge - before, pipeline.units) for edge in (start, stop))
+            first, last = (_index(text, edge - before, pipeline.units) for edge in (start, stop))
             total += RawSize.of(text[first:last])
         before += units
     return total
 
 
-def _offset(text: str | bytes, edge: int, units: Units) -> int:
-    """How many characters of `text` make `edge` units, with following marks that add none."""
+def _index(text: str | bytes, edge: int, units: Units) -> int:
+    """Length of the shortest start of `text` with `edge` units, and what follows without adding any."""
 
-    def made(offset: int) -> int:
-        return len(units.codes(text[:offset]))
+    def unit_count(stop: int) -> int:
+        return len(units.codes(text[:stop]))
 
-    fewest = bisect_left(range(len(text)), edge, key=made)
-    return bisect_right(range(len(text) + 1), made(fewest), key=made) - 1
+    fewest = bisect_left(range(len(text)), edge, key=unit_count)
+    return bisect_right(range(len(text) + 1), unit_count(fewest), key=unit_count) - 1
 
 
 def _of_lines(
     corpus: Corpus, sources: Sequence[Source], pipeline: TextPipeline, split: str | None
 ) -> RawSize:
     """Raw size of lines, each with one line break."""
-    first_inputs, _ = corpus.whole.examples()
-    chosen = (
-        np.isin(first_inputs, corpus.part(split).examples()[0]) if split else np.ones(len(first_inputs), bool)
-    )
+    scored = corpus.part(split) if split else corpus.whole
+    chosen = np.isin(corpus.whole.examples()[0], scored.examples()[0])
     total = RawSize(0, 0)
     for number, line in enumerate(_lines(sources, pipeline)):
         if chosen[number]:

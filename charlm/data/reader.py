@@ -1,4 +1,4 @@
-"""Reading a text in pieces: bytes of files in, codes out, the same for any size of pieces."""
+"""Reading a text in pieces: bytes of files in, codes out. The codes do not depend on the pieces."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from charlm.data.units import LINE_BREAK, Units
 from charlm.errors import CorpusError
 
 Progress = Callable[[int], None]
-"""Receives the number of bytes of the files that were just processed."""
+"""Called with the number of bytes just processed."""
 
 _BOM = "\ufeff"
 
-_REMOVED_MARKS = {
+_DECODER_MARKS = {
     "utf-16": (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE),
     "utf-32": (codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE),
 }
-"""Byte-order marks that Python's decoders remove themselves."""
+"""Byte-order marks that the decoders of Python remove themselves."""
 
 
 @dataclass(frozen=True)
@@ -32,14 +32,14 @@ class TextPipeline:
     Attributes
     ----------
     encoding
-        Encoding of the files; unused if units are bytes.
+        Encoding of the files; ignored if units are bytes.
     separator
-        Text between two files.
+        Text inserted between two files.
     by_line
-        Whether each line is an example of its own: the text is then a line break and every line
-        that is not empty, with its own line break.
+        Each line is a separate example: the text is a line break, then every line that is not
+        empty, with its line break.
     min_count
-        How often a code must occur to be in the vocabulary; rarer ones are `<unk>`.
+        Least number of occurrences of a code in the vocabulary; rarer codes become `<unk>`.
     """
 
     units: Units = field(default_factory=Units)
@@ -51,12 +51,12 @@ class TextPipeline:
     def pieces(self, sources: Sequence[Source], progress: Progress | None = None) -> Iterator[Piece]:
         """The text in pieces of about a megabyte.
 
-        `progress` receives the bytes of the files for each block. Raises
-        `CorpusError` naming the file, and the byte and line that cannot be decoded.
+        `progress` is called with the bytes of the files that each block used. Raises `CorpusError`
+        with the file, and the byte and line that cannot be decoded.
         """
         held: str | bytes = b"" if self.units.is_byte else ""
         for text in self._texts(sources, progress):
-            held += text  # type: ignore[operator]  # both are str or both bytes
+            held += text  # type: ignore[operator]  # both are str, or both bytes
             cut = self.units.cut(held)
             if cut:
                 yield Piece(held[:cut], self.units.codes(held[:cut]))
@@ -73,7 +73,7 @@ class TextPipeline:
         return np.concatenate([*self._lines_only([self.units.of_text(text)]), np.zeros(0, np.uint8)])
 
     def _lines_only(self, pieces: Iterable[Ids]) -> Iterator[Ids]:
-        """The codes as they are; with `by_line`, a line break, then every line that is not empty."""
+        """The codes unchanged; with `by_line`, a line break, then every line that is not empty."""
         before = 0  # the last code
         if self.by_line:
             before = LINE_BREAK
@@ -90,7 +90,7 @@ class TextPipeline:
             yield np.array([LINE_BREAK], np.uint8)
 
     def _texts(self, sources: Sequence[Source], progress: Progress | None) -> Iterator[str] | Iterator[bytes]:
-        """The contents of the files with separators, unchanged but for byte-order marks."""
+        """The contents of the files with the separators, unchanged except for byte-order marks."""
         separator = "\n" if self.by_line else self.separator
         for number, source in enumerate(sources):
             if number and separator:
@@ -100,7 +100,7 @@ class TextPipeline:
 
     def _decoded(self, source: Source, blocks: Iterator[bytes]) -> Iterator[str]:
         decoder = codecs.getincrementaldecoder(self.encoding)("strict")
-        before, lines, begun = 0, 1, False  # bytes before, number of the line, whether there was any text
+        before, lines, begun = 0, 1, False  # bytes read, lines begun, and whether any text was decoded
         for block in blocks:
             text = self._decode(decoder, block, source, before, lines)
             before += len(block)
@@ -113,7 +113,7 @@ class TextPipeline:
     def _decode(
         self, decoder: codecs.IncrementalDecoder, block: bytes, source: Source, before: int, lines: int
     ) -> str:
-        """One block, or the end if it is empty; `before` bytes and `lines` lines came before it."""
+        """Decode one block, empty at the end; it begins at byte `before`, in line `lines`."""
         state = decoder.getstate()
         pending = state[0]
         try:
@@ -128,7 +128,7 @@ class TextPipeline:
                 f"{source} is not {self.encoding.upper()}: byte {position} (0x{data[error.start]:02x}, "
                 f"line {line}); {_HINTS[source.role]}"
             ) from error
-        except UnicodeError as error:  # of the text as a whole, such as UTF-16 without a byte-order mark
+        except UnicodeError as error:  # without a position, such as UTF-16 without its byte-order mark
             raise CorpusError(f"{source} is not {self.encoding.upper()}: {error}") from error
 
 
@@ -136,12 +136,12 @@ _HINTS = {
     "text": "convert it, name its encoding (corpus.encoding, or --encoding), or use corpus.unit: byte",
     "prime": "convert it, or name its encoding with --encoding",
 }
-"""What to do, for each kind of source."""
+"""Advice for each role of a source."""
 
 
 @dataclass(frozen=True)
 class Piece:
-    """A piece of a text: as it is in the file, and its codes."""
+    """A piece of a text: as in the file, and its codes."""
 
     original: str | bytes
     codes: Ids
@@ -150,11 +150,11 @@ class Piece:
 def begins_with_mark(source: Source, encoding: str) -> bool:
     """Whether a file begins with a byte-order mark, which `TextPipeline` removes."""
     start = next(source.blocks(), (b"", 0))[0][:8]
-    if start.startswith(_REMOVED_MARKS.get(encoding, ())):
+    if start.startswith(_DECODER_MARKS.get(encoding, ())):
         return True
     try:
         return codecs.getincrementaldecoder(encoding)("ignore").decode(start).startswith(_BOM)
-    except UnicodeError:  # which reading reports
+    except UnicodeError:  # reported when the file is read
         return False
 
 

@@ -1,4 +1,4 @@
-"""Where a text comes from: files, directories, patterns, standard input; compressed or not."""
+"""The sources of a text: files, directories, patterns, standard input; packed or plain."""
 
 from __future__ import annotations
 
@@ -22,27 +22,27 @@ from charlm.system.files import STANDARD_INPUT, reason
 BLOCK = 1 << 20
 """Bytes read at a time."""
 
-_DECOMPRESSORS: dict[str, Callable[[IO[bytes]], Any]] = {
+_PACKED: dict[str, Callable[[IO[bytes]], Any]] = {
     ".gz": lambda stream: gzip.GzipFile(fileobj=stream),
     ".xz": lzma.LZMAFile,
 }
-"""How files with these suffixes are decompressed."""
+"""How to unpack files, by the ending of the name."""
 
 
 class Source:
     """One file of a text, or standard input."""
 
     def __init__(self, path: str, role: str = "text") -> None:
-        """`role` is its name in messages.
+        """`role` names the source in messages.
 
-        Raises `CorpusError` if standard input is a terminal, or if it or a pipe cannot be copied.
+        Raises `CorpusError` if standard input is a terminal, or if a pipe cannot be copied.
         """
         self.role = role
         self.name = "standard input" if path == STANDARD_INPUT else path
-        suffix = Path(path).suffix.lower()
-        self.packing = suffix if suffix in _DECOMPRESSORS else ""
-        """The suffix of a compressed file; empty otherwise."""
-        # a text is read several times, a pipe only once: copy it
+        ending = Path(path).suffix.lower()
+        self.packing = ending if ending in _PACKED else ""
+        """The ending of a packed file, which says how to unpack it; empty for a plain file."""
+        # a pipe can be read only once, so its contents are copied
         self._copied = _copy_standard_input() if path == STANDARD_INPUT else self._copy_pipe()
 
     def __str__(self) -> str:
@@ -62,24 +62,24 @@ class Source:
         return os.fdopen(os.dup(self._copied.fileno()), "rb")
 
     def stamp(self) -> tuple[int, int]:
-        """Size, and time of the last change in nanoseconds."""
+        """Size in bytes and modification time in nanoseconds, to detect changes."""
         with _reporting(self), self._open() as stream:
             status = os.fstat(stream.fileno())
             return status.st_size, status.st_mtime_ns
 
     def raw(self) -> Iterator[bytes]:
-        """The bytes of the file, a block at a time; raises `CorpusError`."""
+        """The file as stored, a block at a time; raises `CorpusError`."""
         with _reporting(self), self._open() as stream:
             while block := stream.read(BLOCK):
                 yield block
 
     def blocks(self) -> Iterator[tuple[bytes, int]]:
-        """The decompressed contents, a block at a time, and the position in the file after each.
+        """The unpacked contents, a block at a time, each with the position reached in the file.
 
-        Raises `CorpusError` if the file cannot be read or decompressed.
+        Raises `CorpusError` if the file cannot be read, or is packed and damaged.
         """
         with _reporting(self), self._open() as stream:
-            contents = _DECOMPRESSORS[self.packing](stream) if self.packing else stream
+            contents = _PACKED[self.packing](stream) if self.packing else stream
             while block := contents.read(BLOCK):
                 yield block, stream.tell()
 
@@ -90,16 +90,16 @@ def _reporting(source: Source) -> Iterator[None]:
     try:
         yield
     except (EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile) as error:
-        raise CorpusError(f"{source} is damaged, or not compressed as its name says: {error}") from error
+        raise CorpusError(f"{source} is damaged, or not packed as its name says: {error}") from error
     except OSError as error:
         raise CorpusError(f"{source} cannot be read: {reason(error)}") from error
 
 
 def find(paths: Sequence[str]) -> list[Source]:
-    """The files of all paths, in their order; those of a directory or a pattern sorted by name.
+    """The files of `paths`, in their order; those of a directory or a pattern are sorted by name.
 
-    A path is a file, a directory (all files in it and below, but hidden ones), a pattern
-    (`*`, `?`, `[…]`, `**`), or `-`. Raises `CorpusError` if nothing is found for one.
+    A path is a file, a directory (all files in it and below, except hidden ones), a pattern
+    (`*`, `?`, `[…]`, `**`), or `-`. Raises `CorpusError` if a path matches no file.
     """
     if list(paths).count(STANDARD_INPUT) > 1:
         raise CorpusError(f"standard input, {STANDARD_INPUT}, is named twice, but can be read only once")
@@ -118,19 +118,19 @@ def _files(path: str) -> list[str]:
     if glob.has_magic(path) and not os.path.exists(path):
         found = sorted(file for file in glob.iglob(path, recursive=True) if Path(file).is_file())  # noqa: PTH207 (absolute patterns too)
         if not found:
-            raise CorpusError(f"text {path}: no file matches")
+            raise CorpusError(f"text {path}: no file matches this pattern")
         return found
     return [path]
 
 
 def _is_hidden(path: Path) -> bool:
-    return any(name.startswith(".") for name in path.parts)
+    return any(part.startswith(".") for part in path.parts)
 
 
 def digest(sources: Sequence[Source], progress: Callable[[int], None]) -> str:
-    """SHA-256 in hexadecimal of one file, not decompressed; of several, that of their digests, a line each.
+    """SHA-256, in hexadecimal, of a file as stored; for several files, of their digests, one per line.
 
-    `progress` receives the bytes of every block.
+    `progress` is called with the bytes of every block.
     """
     digests = []
     for source in sources:
@@ -153,7 +153,7 @@ def _copy_standard_input() -> IO[bytes]:
 
 def _copy(stream: IO[bytes]) -> IO[bytes]:
     """A temporary file with the rest of a stream."""
-    copied = tempfile.TemporaryFile()  # noqa: SIM115 (closed when it is garbage collected)
+    copied = tempfile.TemporaryFile()  # noqa: SIM115 (closed when it is collected)
     shutil.copyfileobj(stream, copied, BLOCK)
     copied.flush()
     return copied

@@ -1,6 +1,6 @@
-"""Units of text: characters or bytes as integer codes, and back to text.
+"""The units of a text, characters or bytes, as integer codes; and codes back to text.
 
-A code is a Unicode code point (`unit: char`) or the value of a byte (`unit: byte`).
+A code is a Unicode code point (`unit: char`) or a byte value (`unit: byte`).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from charlm.arrays import Ids
 _Form = Literal["NFC", "NFD", "NFKC", "NFKD"]
 
 LINE_BREAK = ord("\n")
-"""The code that ends a line, whatever the unit."""
+"""The code that ends a line, for either unit."""
 
 
 @dataclass(frozen=True)
@@ -31,9 +31,9 @@ class Units:
     unit
         `char` or `byte`.
     normalize
-        A Unicode form, or `none`.
+        A Unicode normal form, or `none`.
     lowercase
-        Whether the text is lowercased, before normalisation.
+        Whether the text is put into lowercase, before normalisation.
     newlines
         `keep`, or `lf`: `\r\n` and a lone `\r` become `\n`.
     """
@@ -50,11 +50,11 @@ class Units:
 
     @property
     def composes(self) -> bool:
-        """Whether units are decomposed (`nfd`, `nfkd`) and are to be composed for a reader."""
+        """Whether the codes are decomposed (`nfd`, `nfkd`), so that text for a reader is composed again."""
         return self.normalize in ("nfd", "nfkd")
 
     def codes(self, text: str | bytes) -> Ids:
-        """Codes `[N]` of a text: characters, or for the byte unit bytes."""
+        """Codes `[N]` of a text, or of bytes if a unit is a byte."""
         if self.newlines == "lf":
             text = folded(text)
         if isinstance(text, bytes):
@@ -70,15 +70,15 @@ class Units:
     def of_text(self, text: str) -> Ids:
         """Codes `[N]` of a text that does not come from a file, such as a prime.
 
-        Bytes that the command line could not decode are kept in `byte`; in `char` they are lone
-        surrogates, which no vocabulary contains.
+        Bytes that the command line could not decode are restored for `byte`. For `char` they are
+        lone surrogates, which no vocabulary holds.
         """
         return self.codes(text.encode("utf-8", "surrogateescape") if self.is_byte else text)
 
     def cut(self, text: str | bytes) -> int:
         """The last index at which `text` can be cut without changing its codes; 0 if there is none.
 
-        The codes of both pieces are then those of the text, whatever follows it.
+        The codes of both pieces together are those of the whole, for any text that follows.
         """
         if isinstance(text, bytes):
             return len(text) - (self.newlines == "lf" and text.endswith(b"\r"))
@@ -95,11 +95,11 @@ class Units:
         return f"{character!r} (U+{code:04X})"
 
     def writer(self) -> Writer:
-        """A fresh `Writer` for generated codes."""
+        """A new `Writer` for generated codes."""
         return Writer(self)
 
     def text(self, codes: Ids) -> str:
-        """The text of codes `[N]`, composed: what a `Writer` makes of them."""
+        """The text of codes `[N]`, composed: the same as that of a `Writer`."""
         if self.is_byte:
             return codes.astype(np.uint8).tobytes().decode("utf-8", "replace")
         text = codes.astype("<u4").tobytes().decode("utf-32-le", "surrogatepass")
@@ -117,18 +117,17 @@ _BLANK = {"Zs", "Cc"}
 """Categories of characters that end a word for case mapping."""
 
 _PLAIN = {"Lu", "Ll", "Lt", "Lo", "Nd", *_BLANK}
-"""Categories of characters that stop the search of case mapping for a letter."""
+"""Categories of characters that case mapping does not skip."""
 
 
 def _separable(left: str, right: str) -> bool:
-    """Whether a cut between two characters changes neither line breaks, case nor normal forms.
+    """Whether a cut here leaves line breaks, case and normal forms unchanged.
 
-    A line break can be two characters. The lower case of a sigma depends on the letters around it,
-    also beyond marks and punctuation. The decomposition of a character may combine with the
-    character before.
+    A line break can be two characters. The case of a sigma depends on the letters around it, past
+    marks and punctuation. The decomposition of a character may combine with the one before it.
     """
-    kinds = {unicodedata.category(left), unicodedata.category(right)}
-    if not kinds & _BLANK and (kinds - _PLAIN or "Σ" in (left, right)):
+    categories = {unicodedata.category(left), unicodedata.category(right)}
+    if not categories & _BLANK and (categories - _PLAIN or "Σ" in (left, right)):
         return False
     first = unicodedata.normalize("NFKD", right)[0]
     return left != "\r" and first not in _joining() and right not in _joining()
@@ -136,7 +135,7 @@ def _separable(left: str, right: str) -> bool:
 
 @functools.cache
 def _joining() -> frozenset[str]:
-    """Characters that may be composed or reordered with the characters before them."""
+    """Characters that may be composed with, or reordered among, the characters before them."""
     jamo = {chr(code) for code in (*range(0x1160, 0x1200), *range(0xD7B0, 0xD800))}
     every = map(chr, range(sys.maxunicode + 1))
     pairs = (unicodedata.decomposition(character).split() for character in every)
@@ -148,9 +147,9 @@ def _joining() -> frozenset[str]:
 class Writer:
     """Turns codes that arrive one at a time into text that can be shown at once.
 
-    Bytes are held back until they complete a UTF-8 character; invalid ones become the replacement
-    character. Decomposed text (`nfd`, `nfkd`) is composed, and held back until nothing that
-    follows can change it: no half syllable is shown, and none is lost.
+    Bytes are held back until they complete a UTF-8 character; invalid bytes become the replacement
+    character. Decomposed text (`nfd`, `nfkd`) is composed again, and held back until nothing that
+    follows can change it: no partial syllable is shown, and none is lost.
     """
 
     def __init__(self, units: Units) -> None:
@@ -169,14 +168,14 @@ class Writer:
         held = unicodedata.normalize("NFC", self._held)
         joined = unicodedata.normalize("NFC", self._held + character)
         if self._held and joined == held + character and not unicodedata.combining(character):
-            # the held text does not combine with this character, so nothing later can
+            # the held text does not combine with this character, so nothing later combines with it
             self._held = character
             return held
         self._held += character
         return ""
 
     def finish(self) -> str:
-        """The text still held back, at the end."""
+        """The text that is still held back, at the end."""
         rest = self._bytes.decode(b"", final=True) + unicodedata.normalize("NFC", self._held)
         self._held = ""
         return rest

@@ -1,4 +1,4 @@
-"""The vocabulary: the codes that a model knows, and their ids."""
+"""The vocabulary: the codes that the model knows, and the id of each."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from charlm.data.units import LINE_BREAK, Units
 from charlm.errors import VocabularyError
 
 _SHOWN = 10
-"""Most unknown characters named in an error."""
+"""Number of unknown codes that an error lists."""
+
 
 _REPLACEMENT = np.uint32(0xFFFD)
 
@@ -20,15 +21,15 @@ _REPLACEMENT = np.uint32(0xFFFD)
 class Vocabulary:
     """The sorted codes of a text; the id of a code is its index among them.
 
-    It depends on which codes occur, not on their order or number. With `has_unknown` there is one
-    more unit, `<unk>`, the last, for all other codes.
+    It depends only on which codes occur, not on their order or frequency. With `has_unknown` there
+    is one more unit, `<unk>`, with the last id; it replaces all other codes.
     """
 
     def __init__(self, codes: Iterable[int], units: Units, has_unknown: bool = False) -> None:
         self.units, self.has_unknown = units, has_unknown
         self.codes = np.unique(np.fromiter(codes, np.uint32))
         self._unknown = len(self.codes)
-        # id of every code up to the largest, and one entry for all codes beyond it
+        # id of every code up to the largest; the last entry is for all codes beyond it
         size = int(self.codes[-1]) + 2 if len(self.codes) else 1
         self._ids: Ids = np.full(size, self._unknown, np.min_scalar_type(self._unknown))
         self._ids[self.codes] = np.arange(self._unknown, dtype=self._ids.dtype)
@@ -70,10 +71,10 @@ class Vocabulary:
         return np.min_scalar_type(max(0, len(self) - 1))
 
     def encode(self, codes: Ids, where: str) -> Ids:
-        """Ids `[N]` of codes `[N]`, in the smallest type for all ids.
+        """Ids `[N]` of codes `[N]`, of type `dtype`.
 
         Raises `VocabularyError` if the vocabulary lacks a code and has no `<unk>`; the message
-        names the codes, how often each occurs, and `where`.
+        gives the codes, how often each occurs, and `where`.
         """
         ids: Ids = np.empty(codes.shape, self.dtype)
         # codes beyond the table share its last entry
@@ -82,7 +83,7 @@ class Vocabulary:
         bytewise = codes.dtype == ids.dtype == np.uint8
         for block in _blocks(len(codes)):
             if bytewise:
-                # bytes.translate is several times as fast as np.take
+                # `bytes.translate` is several times as fast as `np.take`
                 data = codes[block].tobytes()
                 ids[block] = np.frombuffer(data.translate(table.astype(np.uint8).tobytes()), np.uint8)
                 lacks = not self.has_unknown and bool(data.translate(None, known))
@@ -95,7 +96,7 @@ class Vocabulary:
         return ids
 
     def recode(self, ids: Ids, codes: Ids, where: str) -> Ids:
-        """Ids `[N]` in this vocabulary of a text given as ids `[N]` of one with these `codes`.
+        """Ids in this vocabulary of a text given as ids `[N]` of the vocabulary with these `codes`.
 
         Raises `VocabularyError` as `encode` does.
         """
@@ -109,7 +110,7 @@ class Vocabulary:
         return recoded
 
     def names(self) -> list[str]:
-        """Every unit in the order of ids: characters, or bytes as ASCII or `0xe9`; `<unk>` last."""
+        """The name of every unit by id: a character, an ASCII byte or `0xe9`, `<unk>` last."""
         if self.units.is_byte:
             known = [chr(code) if 0x20 <= code < 0x7F else f"0x{code:02x}" for code in self.codes.tolist()]
         else:
@@ -117,18 +118,18 @@ class Vocabulary:
         return [*known, "<unk>"] if self.has_unknown else known
 
     def text(self, ids: Ids) -> str:
-        """The text of ids `[N]`; the replacement character for `<unk>`."""
+        """The text of ids `[N]`, with the replacement character for `<unk>`."""
         return self.units.text(np.append(self.codes, _REPLACEMENT)[ids])
 
     def refuse(self, codes: Ids, counts: Ids, where: str) -> NoReturn:
-        """Raise the `VocabularyError` for a text in which each of `codes` occurs `counts` times."""
+        """Raise the `VocabularyError` for a text in which `codes` occur `counts` times."""
         what = "bytes" if self.units.is_byte else "characters"
         raise VocabularyError(
             f"{where}: {what} that the model's vocabulary of {len(self)} lacks: {self.lacking(codes, counts)}"
         )
 
     def lacking(self, codes: Ids, counts: Ids) -> str:
-        """The codes that the vocabulary lacks, and how often each occurs, for a message."""
+        """The `codes` that the vocabulary lacks and how often each occurs, for a message."""
         lacks = np.isin(codes, self.codes, invert=True)
         codes, counts = codes[lacks], counts[lacks]
         most_first = np.argsort(-counts, kind="stable")
@@ -139,7 +140,7 @@ class Vocabulary:
 
 
 class Counter:
-    """Which codes occur in a text read in pieces; with `counting`, how often each."""
+    """Collects the codes of a text that comes in pieces; with `counting`, also how often each occurs."""
 
     def __init__(self, counting: bool = False) -> None:
         self.counting = counting
@@ -149,12 +150,12 @@ class Counter:
         self._seen: Ids = np.zeros(0, np.int64 if counting else bool)
 
     def add(self, codes: Ids) -> None:
-        """Count one more piece `[N]`."""
+        """Record one more piece `[N]`."""
         self.units += len(codes)
         for block in _blocks(len(codes)):
             piece = codes[block]
             if piece.dtype == np.uint8 and not self.counting:
-                # remove the bytes seen before: few remain for the slow set
+                # bytes already found are removed, so little remains to examine
                 self._bytes |= set(piece.tobytes().translate(None, bytes(self._bytes)))
                 continue
             beyond = int(piece.max(initial=0)) + 1 - len(self._seen)
@@ -166,13 +167,13 @@ class Counter:
                 self._seen[piece] = True
 
     def codes(self, at_least: int = 1) -> Ids:
-        """The codes that occur at least so often, sorted."""
+        """The codes that occur at least `at_least` times, sorted."""
         found = np.flatnonzero(self._seen >= at_least)
         return np.union1d(found, np.array(sorted(self._bytes), np.int64)).astype(np.uint32)
 
 
 def _blocks(size: int) -> Iterator[slice]:
-    """Blocks of a text, as NumPy converts codes to 8-byte indices, too many for a whole text."""
+    """Slices of a text: NumPy turns codes into 8-byte indices, too large for a whole text at once."""
     for start in range(0, size, 1 << 20):
         yield slice(start, start + (1 << 20))
 

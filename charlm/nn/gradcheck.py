@@ -132,7 +132,9 @@ def check_model(
     params = model.initialise(rng, init, np.float64)
     # zero biases and a loss that is flat at the start would hide errors: move everything a little
     params.flat += 0.1 * rng.standard_normal(params.flat.size)
-    x, y = rng.integers(0, model.vocab, (2, steps, batch))
+    # some ids often, some seldom or never, as in a text (Zipf's law)
+    frequencies = 1.0 / np.arange(1, model.vocab + 1)
+    x, y = rng.choice(model.vocab, (2, steps, batch), p=frequencies / frequencies.sum())
     state, pull = 0.5 * rng.standard_normal((2, *model.zero_state(batch).shape))
     workspace = Workspace()
     noise = model.noise(steps, batch)

@@ -1,1 +1,1 @@
-"""What turns gradients into updates: clipping, update rules, schedules."""
+"""From gradients to updates: clipping, update rules, schedules."""

@@ -1,8 +1,8 @@
 """Update rules on the flat buffer.
 
-`p` are the parameters, `g` their gradients, `lr` the learning rate. `m`, `v` and `s` are slots:
-arrays that the optimiser keeps from update to update. The rules are those of `torch.optim` (2.13);
-the tests compare with its values.
+`p` are the parameters, `g` their gradients, and `lr` is the learning rate. Every other letter is a
+slot: an array that the optimiser keeps between updates. Names, order of operations and results
+are those of `torch.optim` (2.13); the tests compare with its values.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ import numpy.typing as npt
 
 from charlm.arrays import Array
 
-_ALL = slice(None)
+_WHOLE = slice(None)
 
 _BLOCK = 1 << 15
-"""Parameters updated at a time: the arrays of a block stay in the cache between operations."""
+"""Numbers updated at a time: the arrays of a block stay in the cache between operations."""
 
 
 @dataclass(frozen=True)
 class Hyperparameters:
-    """Settings of all rules; the docstring of a rule says which it uses."""
+    """Settings of the rules; the docstring of each rule names those that it uses."""
 
     momentum: float = 0.9
     beta1: float = 0.9
@@ -38,9 +38,9 @@ class Hyperparameters:
 class Optimizer(ABC):
     """An update rule with its slots.
 
-    `slots` and `updates` are its whole state: another optimiser of the same kind with copies of
-    them continues exactly here. `zeros` allocates both, in shared memory if several processes do
-    one update together.
+    `slots` and `updates` are the complete state: copied into another optimiser of the same class,
+    they continue the run exactly. `zeros` allocates the slots: in shared memory if several
+    processes do one update together.
     """
 
     slot_names: ClassVar[tuple[str, ...]] = ()
@@ -53,102 +53,94 @@ class Optimizer(ABC):
         zeros: Callable[[tuple[int, ...], npt.DTypeLike], npt.NDArray[Any]] = np.zeros,
     ) -> None:
         self.hyperparameters = hyperparameters
-        self._updates = zeros((1,), np.int64)
+        self.updates = 0
+        """Updates done. The caller counts them, since an update may be done in parts."""
         self.slots: dict[str, Array] = {name: zeros((size,), dtype) for name in self.slot_names}
 
-    @property
-    def updates(self) -> int:
-        """Updates done; counted by the caller, as an update may be done span by span."""
-        return int(self._updates[0])
-
-    @updates.setter
-    def updates(self, number: int) -> None:
-        self._updates[0] = number
-
-    def update(self, parameters: Array, gradients: Array, lr: float, span: slice = _ALL) -> None:
-        """Do the update that follows those done, in place, on all parameters or on a span of them."""
-        start, stop, _ = span.indices(parameters.size)
+    def update(self, parameters: Array, gradients: Array, lr: float, part: slice = _WHOLE) -> None:
+        """Do update number `updates + 1` on `parameters` in place, or on a part of them."""
+        start, stop, _ = part.indices(parameters.size)
         scratch = np.empty((2, _BLOCK), parameters.dtype)
         for first in range(start, stop, _BLOCK):
             block = slice(first, min(first + _BLOCK, stop))
             p, g = parameters[block], gradients[block]
             slots = [self.slots[name][block] for name in self.slot_names]
-            a, b = scratch[:, : p.size]
-            self._rule(p, g, lr, a, b, *slots)
+            self._rule(p, g, lr, scratch[:, : p.size], *slots)
 
     @abstractmethod
-    def _rule(self, p: Array, g: Array, lr: float, a: Array, b: Array, *slots: Array) -> None:
-        """One update of a block, in place; `a` and `b` are scratch arrays of its size.
-
-        The last argument of each NumPy call is the array that receives the result.
-        """
+    def _rule(self, p: Array, g: Array, lr: float, scratch: Array, *slots: Array) -> None:
+        """Update one block of `n` parameters in place; `scratch [2, n]` is free to use."""
 
 
 class SGD(Optimizer):
     """`p -= lr g`."""
 
-    def _rule(self, p: Array, g: Array, lr: float, a: Array, b: Array, *slots: Array) -> None:
-        # p -= lr g
-        np.multiply(g, lr, a)
-        np.subtract(p, a, p)
+    def _rule(self, p: Array, g: Array, lr: float, scratch: Array, *slots: Array) -> None:
+        # p = p - lr g
+        p -= np.multiply(g, lr, out=scratch[0])
 
 
 class Momentum(Optimizer):
-    """`v = μ v + g;  p -= lr v`. Polyak 1964, in the form of Sutskever et al. 2013; μ is `momentum`."""
+    """`v = momentum v + g;  p -= lr v`. Polyak 1964, in the form of Sutskever et al. 2013."""
 
     slot_names = ("v",)
 
-    def _rule(self, p: Array, g: Array, lr: float, a: Array, b: Array, *slots: Array) -> None:
+    def _rule(self, p: Array, g: Array, lr: float, scratch: Array, *slots: Array) -> None:
         (v,) = slots
-        # v = μ v + g
-        np.multiply(v, self.hyperparameters.momentum, v)
-        np.add(v, g, v)
-        # p -= lr v
-        np.multiply(v, lr, a)
-        np.subtract(p, a, p)
+        # v = momentum v + g
+        v *= self.hyperparameters.momentum
+        v += g
+        # p = p - lr v
+        p -= np.multiply(v, lr, out=scratch[0])
 
 
 class Adagrad(Optimizer):
-    """`s += g²;  p -= lr g / (√s + ε)`. Duchi et al. 2011."""
+    """`s = s + g²;  p -= lr g / (√s + ε)`. Duchi et al. 2011; ε is `epsilon`."""
 
     slot_names = ("s",)
 
-    def _rule(self, p: Array, g: Array, lr: float, a: Array, b: Array, *slots: Array) -> None:
-        (s,) = slots
-        # s += g²
-        np.multiply(g, g, a)
-        np.add(s, a, s)
-        # p -= lr g / (√s + ε)
-        np.sqrt(s, a)
-        np.add(a, self.hyperparameters.epsilon, a)
-        np.multiply(g, lr, b)
-        np.divide(b, a, b)
-        np.subtract(p, b, p)
+    def _rule(self, p: Array, g: Array, lr: float, scratch: Array, *slots: Array) -> None:
+        (s,), (step, root) = slots, scratch
+        # s = s + g²
+        s += np.multiply(g, g, out=step)
+        # root = √s + ε
+        np.sqrt(s, out=root)
+        root += self.hyperparameters.epsilon
+        # p = p - lr g / root
+        np.multiply(g, lr, out=step)
+        step /= root
+        p -= step
 
 
 class RMSprop(Optimizer):
-    """`s = α s + (1 - α) g²;  p -= lr g / (√s + ε)`. Tieleman & Hinton 2012; α is `rms_decay`."""
+    """RMSprop. Tieleman & Hinton 2012; α is `rms_decay`, ε is `epsilon`.
+
+    ::
+
+        s = α s + (1 - α) g²;    p -= lr g / (√s + ε)
+    """
 
     slot_names = ("s",)
 
-    def _rule(self, p: Array, g: Array, lr: float, a: Array, b: Array, *slots: Array) -> None:
-        (s,) = slots
-        alpha, epsilon = self.hyperparameters.rms_decay, self.hyperparameters.epsilon
+    def _rule(self, p: Array, g: Array, lr: float, scratch: Array, *slots: Array) -> None:
+        (s,), (step, root) = slots, scratch
+        h = self.hyperparameters
         # s = α s + (1 - α) g²
-        np.multiply(s, alpha, s)
-        np.multiply(g, 1 - alpha, a)
-        np.multiply(a, g, a)
-        np.add(s, a, s)
-        # p -= lr g / (√s + ε)
-        np.sqrt(s, a)
-        np.add(a, epsilon, a)
-        np.multiply(g, lr, b)
-        np.divide(b, a, b)
-        np.subtract(p, b, p)
+        s *= h.rms_decay
+        np.multiply(g, 1 - h.rms_decay, out=step)
+        step *= g
+        s += step
+        # root = √s + ε
+        np.sqrt(s, out=root)
+        root += h.epsilon
+        # p = p - lr g / root
+        np.multiply(g, lr, out=step)
+        step /= root
+        p -= step
 
 
 class Adam(Optimizer):
-    """Adam. Kingma & Ba 2015, Algorithm 1.
+    """Adam. Kingma & Ba 2015, Algorithm 1; β1, β2 and ε are `beta1`, `beta2` and `epsilon`.
 
     ::
 
@@ -158,26 +150,25 @@ class Adam(Optimizer):
 
     slot_names = ("m", "v")
 
-    def _rule(self, p: Array, g: Array, lr: float, a: Array, b: Array, *slots: Array) -> None:
-        m, v = slots
-        beta1, beta2 = self.hyperparameters.beta1, self.hyperparameters.beta2
-        t = self.updates + 1
+    def _rule(self, p: Array, g: Array, lr: float, scratch: Array, *slots: Array) -> None:
+        (m, v), (step, root) = slots, scratch
+        h, t = self.hyperparameters, self.updates + 1
         # m = β1 m + (1 - β1) g
-        np.multiply(m, beta1, m)
-        np.multiply(g, 1 - beta1, a)
-        np.add(m, a, m)
+        m *= h.beta1
+        m += np.multiply(g, 1 - h.beta1, out=step)
         # v = β2 v + (1 - β2) g²
-        np.multiply(v, beta2, v)
-        np.multiply(g, 1 - beta2, a)
-        np.multiply(a, g, a)
-        np.add(v, a, v)
-        # p -= lr / (1 - β1^t) · m / (√(v / (1 - β2^t)) + ε)
-        np.multiply(v, 1 / (1 - beta2**t), a)
-        np.sqrt(a, a)
-        np.add(a, self.hyperparameters.epsilon, a)
-        np.multiply(m, lr / (1 - beta1**t), b)
-        np.divide(b, a, b)
-        np.subtract(p, b, p)
+        v *= h.beta2
+        np.multiply(g, 1 - h.beta2, out=step)
+        step *= g
+        v += step
+        # root = √(v / (1 - β2^t)) + ε
+        np.multiply(v, 1 / (1 - h.beta2**t), out=root)
+        np.sqrt(root, out=root)
+        root += h.epsilon
+        # p = p - lr / (1 - β1^t) · m / root
+        np.multiply(m, lr / (1 - h.beta1**t), out=step)
+        step /= root
+        p -= step
 
 
 class AdamW(Adam):
@@ -186,10 +177,10 @@ class AdamW(Adam):
     Loshchilov & Hutter 2019. λ is `weight_decay`; it applies to every parameter, as in PyTorch.
     """
 
-    def _rule(self, p: Array, g: Array, lr: float, a: Array, b: Array, *slots: Array) -> None:
+    def _rule(self, p: Array, g: Array, lr: float, scratch: Array, *slots: Array) -> None:
         # p = (1 - lr λ) p
-        np.multiply(p, 1 - lr * self.hyperparameters.weight_decay, p)
-        super()._rule(p, g, lr, a, b, *slots)
+        p *= 1 - lr * self.hyperparameters.weight_decay
+        super()._rule(p, g, lr, scratch, *slots)
 
 
 OPTIMIZERS: dict[str, type[Optimizer]] = {

@@ -1,7 +1,7 @@
-"""Learning-rate schedules: the factor by which `train.lr` is multiplied at each update.
+"""Learning-rate schedules: the factor of `train.lr` for each update.
 
-All but `plateau` are functions of the update's number alone. `plateau` depends on validation
-losses; its state is an argument and a result.
+All schedules except `plateau` depend only on the position in the run. `plateau` also depends on
+validation losses; its state is an argument and a result.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ class Schedule:
     final
         Linear, cosine: the factor at the end.
     decay
-        Exponential, step, plateau: what one reduction multiplies the factor by.
+        Exponential, step, plateau: the factor of one reduction.
     decay_after
         Exponential: whole epochs before the first reduction.
     decay_every
         Step: whole epochs between reductions.
     patience
-        Plateau: validations in a row without improvement to tolerate before a reduction.
+        Plateau: consecutive validations without improvement to tolerate before a reduction.
     """
 
     kind: str
@@ -47,18 +47,18 @@ class Schedule:
     patience: int = 2
 
     def factor(self, step: int, plateau: Plateau) -> float:
-        """The factor for update number `step`, counted from 0."""
+        """The factor of `lr` for update number `step`, counted from 0."""
         warming = min(1.0, (step + 1) / self.warmup) if self.warmup else 1.0
         return warming * self._after_warmup(step, plateau)
 
     def _after_warmup(self, step: int, plateau: Plateau) -> float:
         epoch = step // self.steps_per_epoch
-        # 0 at the end of the warm-up, 1 at the end of the run
-        progress = min(1.0, max(0.0, (step - self.warmup) / max(1, self.steps - self.warmup)))
+        # position between the end of the warm-up and the end of the run, 0 to 1
+        position = min(1.0, max(0.0, (step - self.warmup) / max(1, self.steps - self.warmup)))
         if self.kind == "linear":
-            return 1.0 - (1.0 - self.final) * progress
+            return 1.0 - (1.0 - self.final) * position
         if self.kind == "cosine":  # Loshchilov & Hutter 2017, without restarts
-            return self.final + (1.0 - self.final) * 0.5 * (1.0 + math.cos(math.pi * progress))
+            return self.final + (1.0 - self.final) * 0.5 * (1.0 + math.cos(math.pi * position))
         if self.kind == "exponential":
             return float(self.decay ** max(0, epoch - self.decay_after + 1))
         if self.kind == "step":
@@ -81,8 +81,5 @@ class Plateau:
     """The state of the plateau schedule."""
 
     best: float = math.inf
-    """The lowest validation loss."""
     waited: int = 0
-    """Validations in a row without improvement."""
     factor: float = 1.0
-    """What all reductions so far multiply the rate by."""

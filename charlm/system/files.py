@@ -1,4 +1,4 @@
-"""Atomic writes, absolute paths, and readable reasons of failures."""
+"""Files that are written whole or not at all, and readable reasons for errors."""
 
 from __future__ import annotations
 
@@ -14,60 +14,60 @@ STANDARD_INPUT = "-"
 
 
 def reason(error: OSError) -> str:
-    """The message of the operating system for `error`, lowercase and without its number."""
-    words = error.strerror or str(error)
-    return words[:1].lower() + words[1:]
+    """The message of the operating system for `error`, lowercase at the start, without its number."""
+    message = error.strerror or str(error)
+    return message[:1].lower() + message[1:]
 
 
 def anchored(path: str, directory: Path) -> str:
-    """`path` made absolute, if it is relative to `directory`; `-` stays."""
+    """The absolute form of a `path` relative to `directory`; `-` is unchanged."""
     if path == STANDARD_INPUT or Path(path).is_absolute():
         return path
-    here = os.path.realpath(directory)
-    whole = os.path.join(here, path)
-    if glob.has_magic(whole) and not os.path.lexists(whole):
-        # `*` and `?` in the directory are not part of the pattern
-        parent, name = os.path.split(os.path.join(glob.escape(here), path))
+    base = os.path.realpath(directory)
+    joined = os.path.join(base, path)
+    if glob.has_magic(joined) and not os.path.lexists(joined):
+        # only `path` is a pattern: special characters in the directory are escaped
+        parent, name = os.path.split(os.path.join(glob.escape(base), path))
         return os.path.join(os.path.realpath(parent), name)
-    # a symbolic link is not resolved: its target may change, or be a pipe
-    parent, name = os.path.split(whole)
+    # the link itself is not resolved: its target may change, or be a pipe
+    parent, name = os.path.split(joined)
     if name in ("", ".", ".."):
-        return os.path.realpath(whole)
+        return os.path.realpath(joined)
     return os.path.join(os.path.realpath(parent), name)
 
 
 def write_whole(path: Path, write: Callable[[BinaryIO], object], lasting: bool = True) -> None:
-    """Replace `path` atomically by what `write` puts into a stream.
+    """Replace `path` by what `write` writes to a stream, whole or not at all.
 
-    The new file is written beside the old one, flushed to disk and renamed over it, and then the
-    directory is flushed. A reader finds either the old contents or the new ones at any moment,
-    also after a power failure. A symbolic link is followed, not replaced; permissions follow the
-    umask. On any error the temporary file is removed and `path` is unchanged. Without `lasting`
-    nothing is flushed: after a power failure the contents are undefined.
+    The new file is written beside the old one, flushed to disk and renamed over it; then the
+    directory is flushed. A reader finds the old contents or the new ones at any moment, even after
+    a power cut. A link is followed, not replaced. Permissions follow the umask. On any error the
+    temporary file is removed and `path` is unchanged. Without `lasting` nothing is flushed: after
+    a power cut the contents of the file are undefined.
 
     Raises the `OSError` of the operating system, with `path` as its file name.
     """
     target = Path(os.path.realpath(path))
-    beside = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     try:
-        with beside.open("wb") as stream:
+        with temporary.open("wb") as stream:
             write(stream)
             if lasting:
                 stream.flush()
                 os.fsync(stream.fileno())
-        os.replace(beside, target)
+        os.replace(temporary, target)
         if lasting:
             _flush_directory(target.parent)
     except BaseException as error:
         with contextlib.suppress(OSError):
-            beside.unlink()
+            temporary.unlink()
         if isinstance(error, OSError):
             error.filename, error.filename2 = str(path), None
         raise
 
 
 def append_whole(path: Path, data: bytes) -> int:
-    """Append `data` to `path`, all of it or nothing; returns the file's new length.
+    """Add `data` at the end of `path`, all of it or nothing; returns the new length of the file.
 
     Raises the `OSError` of the operating system.
     """
@@ -85,38 +85,38 @@ def append_whole(path: Path, data: bytes) -> int:
 
 
 def flush(path: Path) -> None:
-    """Wait until the contents of `path` are on the disk; raises `OSError`."""
+    """Wait until the contents of `path` are on disk; raises `OSError`."""
     with path.open("rb") as stream:
         os.fsync(stream.fileno())
 
 
-def remove_leftovers(directory: Path, of_running: bool = True) -> None:
-    """Remove the temporary files of killed writers.
+def remove_leftovers(directory: Path, of_the_living: bool = True) -> None:
+    """Remove the temporary files of writers that were killed.
 
-    No other process may be writing in `directory`. Without `of_running`, files of running
-    processes are left, and only processes of other machines must not be writing.
+    No other process may be writing here. Without `of_the_living`, files of running processes on
+    this machine are kept, and only processes on other machines must not be writing here.
     """
     for file in directory.glob(".*.*.tmp"):
         writer = file.name.split(".")[-2]
-        if writer.isdecimal() and (of_running or not _is_running(int(writer))):
+        if writer.isdecimal() and (of_the_living or not _lives(int(writer))):
             with contextlib.suppress(OSError):
                 file.unlink()
 
 
-def _is_running(pid: int) -> bool:
+def _lives(pid: int) -> bool:
     if os.name != "posix":
-        return True  # on Windows, os.kill would end the process
+        return True  # on Windows `os.kill` could end the process
     try:
         os.kill(pid, 0)
     except PermissionError:
-        return True  # a process of another user
+        return True  # the process of another user
     except (ProcessLookupError, OverflowError):
         return False
     return True
 
 
 def _flush_directory(directory: Path) -> None:
-    """Flush a rename in `directory`. Systems that cannot open a directory need no flush."""
+    """Flush a rename in `directory` to disk. Systems that cannot open a directory need no flush."""
     try:
         descriptor = os.open(directory, os.O_RDONLY)
     except PermissionError:

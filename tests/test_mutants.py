@@ -1,0 +1,19 @@
+"""The list of planted errors: each can be planted, so that none is left behind by a change."""
+
+from __future__ import annotations
+
+from conftest import ROOT
+from mutants import GRADIENTS, MUTANTS
+
+
+def test_every_error_can_be_planted() -> None:
+    """The text that an error replaces is in its file exactly once, and what must find it is there."""
+    assert len(MUTANTS) >= 60
+    assert len({(mutant.file, mutant.right, mutant.wrong) for mutant in MUTANTS}) == len(MUTANTS)
+    for mutant in MUTANTS:
+        source = (ROOT / "charlm" / mutant.file).read_text()
+        assert source.count(mutant.right) == 1, f"{mutant.file}: {mutant.about}"
+        assert mutant.wrong not in (mutant.right, source)
+        assert mutant.found_by
+        for check in mutant.found_by:
+            assert check == GRADIENTS or (ROOT / "tests" / check.split("::")[0]).exists(), check
