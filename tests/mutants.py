@@ -1718,7 +1718,7 @@ MUTANTS = (
         "runs/directory.py",
         "os.truncate(self.metrics, log_bytes)",
         "os.truncate(self.metrics, 0)",
-        ("test_crashes.py",),
+        ("test_directory.py",),
     ),
 )
 

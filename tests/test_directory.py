@@ -113,3 +113,15 @@ def test_a_lock_ends_with_its_holder(tmp_path: Path) -> None:
     held.release()
     held.release()
     directory.lock().release()
+
+
+def test_a_run_that_goes_on_keeps_the_log_of_its_checkpoint(tmp_path: Path) -> None:
+    """Lines logged before the checkpoint stay, those after it go, and a shorter log is left alone."""
+    directory = RunDirectory(tmp_path / "run")
+    directory.create("first: 1\n")
+    length = directory.log({"step": 1})
+    directory.log({"step": 2})
+    for log_bytes in (length, 10**6):
+        directory.continue_from("second: 2\n", log_bytes)
+        assert directory.metrics.read_text() == '{"step": 1}\n'
+    assert directory.config.read_text() == "second: 2\n"
