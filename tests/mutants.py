@@ -827,7 +827,7 @@ MUTANTS = (
         "training/data_parallel.py",
         "        if factor < 1:",
         "        if factor > 1:",
-        ("test_trainer.py",),
+        ("test_data_parallel.py",),
     ),
     Mutant(
         "the state of a shard is not carried on",
