@@ -521,7 +521,7 @@ MISTAKES: list[tuple[str, dict[str, str | bytes], list[str], int, list[str]]] = 
         {"text__txt": "a"},
         ["train", "--config", "small.yaml"],
         1,
-        ["text.txt", "one character", "two at least"],
+        ["text.txt", "one character", "at least two"],
     ),
     (
         "invalid UTF-8",
