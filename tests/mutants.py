@@ -827,7 +827,7 @@ MUTANTS = (
         "training/data_parallel.py",
         "        if factor < 1:",
         "        if factor > 1:",
-        ("test_trainer.py",),
+        ("test_data_parallel.py",),
     ),
     Mutant(
         "the state of a shard is not carried on",
@@ -1718,7 +1718,7 @@ MUTANTS = (
         "runs/directory.py",
         "os.truncate(self.metrics, log_bytes)",
         "os.truncate(self.metrics, 0)",
-        ("test_crashes.py",),
+        ("test_directory.py",),
     ),
 )
 

@@ -303,7 +303,7 @@ def resolve(values: Mapping[str, Any], name: str, where: str = "the configuratio
         for of_text, without in (("normalize", "none"), ("lowercase", False), ("encoding", "utf-8")):
             if getattr(config.corpus, of_text) != without:
                 raise ConfigError(
-                    f"{where}: corpus.{of_text}: bytes are taken as they are; leave it out, or use unit: char"
+                    f"{where}: corpus.{of_text}: not with unit: byte; remove it, or use unit: char"
                 )
     if not config.run.dir:
         config = config.replace({"run.dir": str(Path("runs") / name)})
@@ -419,11 +419,11 @@ def _converted(value: Any, wanted: Any) -> Any:
         if not isinstance(value, str):
             raise ValueError(f"expected a text, got {value!r}")
         if "\0" in value:
-            raise ValueError("a text may not hold a NUL character")
+            raise ValueError("a text must not contain a NUL character")
         try:
             os.fsencode(value)
         except UnicodeEncodeError:
-            raise ValueError("a text may not hold half a character") from None
+            raise ValueError("a text must not contain a lone surrogate") from None
         return value
     number: Any = value
     if isinstance(value, str):  # YAML 1.1 reads 1e-3, without a point, as a string

@@ -109,7 +109,7 @@ def read_corpus(
     if vocabulary is None:
         if set(encoded.codes) <= ({LINE_BREAK} if pipeline.by_line else set()):
             raise CorpusError(
-                f"{encoder.where} holds nothing {pipeline.min_count} times: lower corpus.min_count"
+                f"{encoder.where}: nothing occurs {pipeline.min_count} times: lower corpus.min_count"
             )
         vocabulary = encoder.vocabulary(encoded)
     elif vocabulary != encoder.vocabulary(encoded):
@@ -176,7 +176,7 @@ class _Encoder:
                 found = self.cache.load(key)
             except OSError as error:
                 self.warnings.append(
-                    f"{self.where} cannot be kept in the cache, {self.cache.directory}: {reason(error)}"
+                    f"{self.where} cannot be stored in the cache {self.cache.directory}: {reason(error)}"
                 )
         if found:
             return found
@@ -197,7 +197,7 @@ class _Encoder:
         """Raise `CorpusError` for a text that is too short to learn from."""
         what = "byte" if self.pipeline.units.is_byte else "character"
         if self.pipeline.by_line and units < 2:
-            raise CorpusError(f"{self.where} holds no lines")
+            raise CorpusError(f"{self.where} contains no lines")
         if units == 0:
             raise CorpusError(f"{self.where} is empty")
         if units == 1:

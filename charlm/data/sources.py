@@ -90,7 +90,7 @@ def _reporting(source: Source) -> Iterator[None]:
     try:
         yield
     except (EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile) as error:
-        raise CorpusError(f"{source} is damaged, or not packed as its name says: {error}") from error
+        raise CorpusError(f"{source} is damaged, or not compressed as its name says: {error}") from error
     except OSError as error:
         raise CorpusError(f"{source} cannot be read: {reason(error)}") from error
 
