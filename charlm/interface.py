@@ -204,9 +204,9 @@ def load(path: str | Path) -> LanguageModel:
     Raises `CheckpointError` if there is none, or it is damaged.
     """
     threads = blas.prepare()
-    told = blas.warning()
-    if told:
-        warnings.warn(told, stacklevel=2)
+    warning = blas.warning()
+    if warning:
+        warnings.warn(warning, stacklevel=2)
     return LanguageModel(checkpoint.load(find_checkpoint(Path(path))), threads)
 
 

@@ -88,9 +88,9 @@ def bench(
         "epoch_seconds": epoch,
         "run_seconds": epoch * train.epochs if epoch else None,
     }
-    told = blas.warning()
-    if told:
-        warn([told])
+    warning = blas.warning()
+    if warning:
+        warn([warning])
     if as_json:
         click.echo(json.dumps(values))
         return

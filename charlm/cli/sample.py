@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from charlm.runs.checkpoint import Checkpoint
 
 _LINES = 10
-"""Lines that a model of lines generates unless told otherwise."""
+"""Lines that a model of lines generates by default."""
 
 
 @click.command(short_help="Generate text with a trained model.")

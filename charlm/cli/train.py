@@ -121,7 +121,7 @@ def _signals() -> Iterator[Callable[[], list[int]]]:
         with contextlib.suppress(OSError):
             os.write(2, b"\nstopping after this update\n")
 
-    # what the process was told to ignore (nohup, a shell's &) it continues to ignore
+    # signals that the process ignores (nohup, a shell's &) stay ignored
     before = {number: signal.getsignal(number) for number in _SIGNALS}
     before = {number: handler for number, handler in before.items() if handler != signal.SIG_IGN}
     for number in before:

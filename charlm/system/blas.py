@@ -107,7 +107,7 @@ def _cpu_flags() -> set[str]:
 
 @functools.cache
 def _threads_in_environment() -> int:
-    """What the user told BLAS libraries, or 0; read once, before `prepare` changes it."""
+    """The number of threads in the environment, or 0; read once, before `prepare` changes it."""
     for variable in THREAD_VARIABLES:
         value = os.environ.get(variable, "")
         if value.isdigit() and int(value) > 0:

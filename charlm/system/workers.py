@@ -7,7 +7,7 @@ of this interpreter would hand its lock to and fro between operations of a micro
 reach 1.4 times the speed of one at H = 128, two processes 1.9 times.
 
 Workers are forked: they know everything that was made before them, and share the arrays that were
-made by `shared`. BLAS is to have one thread.
+made by `shared`. BLAS must use one thread.
 """
 
 from __future__ import annotations
@@ -176,7 +176,7 @@ def _private_bytes(pid: int) -> int:
 
 
 def _serve(tasks: Sequence[Task], orders: int, results: int) -> None:
-    """The worker's life: it ends when it is told to, or when the process that made it has gone."""
+    """The loop of a worker: it ends on an order to, or when the process that made it has ended."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)  # the process that made it decides
     status = 0

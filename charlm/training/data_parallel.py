@@ -50,7 +50,7 @@ class DataParallel(Closing):
     Attributes
     ----------
     params, grads
-        Shared with the workers: parameters are to be changed in place.
+        Shared with the workers; change parameters in place.
     state
         Carried from window to window, `[L, S, B, H]`; likewise.
     """
@@ -66,7 +66,7 @@ class DataParallel(Closing):
         clip_norm: float = 0.0,
         clip_value: float = 0.0,
     ) -> None:
-        """`optimizer` is to have its state in shared memory; for the limits see `optim.clipping`."""
+        """`optimizer` must have its state in shared memory; for the limits see `optim.clipping`."""
         B, size, dtype = batches.batch, params.flat.size, params.flat.dtype
         self.model, self.batches, self.optimizer = model, batches, optimizer
         self.clip_norm, self.clip_value = clip_norm, clip_value

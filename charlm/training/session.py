@@ -36,11 +36,11 @@ def train(
     overwrite
         Start a new run in a directory that holds one.
     on_event
-        Is told everything that happens (`training.events`).
+        Called with every event (`training.events`).
     should_stop, max_steps
         Asked after every update; stop after that update of the run. It can then be resumed.
     progress
-        Is told how far reading the text is (see `build_corpus`).
+        Called while the text is read (see `build_corpus`).
 
     Raises
     ------
