@@ -238,7 +238,7 @@ class Trainer(Closing):
         return result
 
     def record_validation(self, loss: float) -> bool:
-        """Take note of a validation loss (schedule, patience, best); True if it is the best yet."""
+        """Record a validation loss (schedule, patience, best); True if it is the best yet."""
         progress = self.progress
         progress.validation = loss
         progress.plateau = self.schedule.after_validation(loss, progress.plateau)
