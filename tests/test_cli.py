@@ -7,6 +7,7 @@ import math
 import os
 import pty
 import select
+import shutil
 import signal
 import subprocess
 import sys
@@ -143,15 +144,37 @@ def test_dotted_overrides_and_options(charlm: Run, small: Path) -> None:
 
 
 def test_a_run_is_not_overwritten_unasked(charlm: Run, small: Path) -> None:
-    """A directory that holds a run is refused unless --resume or --overwrite is given."""
+    """A directory that holds a run is refused unless asked; it is kept until the new one has a checkpoint."""
     train = ("train", "--config", "small.yaml")
     charlm(*train)
     before = (small / "runs/small/last.npz").read_bytes()
     assert "already holds a run" in charlm(*train, status=1).stderr
     assert "exclude each other" in charlm(*train, "--resume", "--overwrite", status=2).stderr
     assert (small / "runs/small/last.npz").read_bytes() == before
+    diverging = charlm(*train, "--overwrite", "--set", "train.lr=3e38", status=1)
+    assert "Warning: runs/small keeps the run that it held" in diverging.stderr
+    assert (small / "runs/small/last.npz").read_bytes() == before
+    charlm("train", "--config", "runs/small", "--resume", "--max-steps", "1")
     charlm(*train, "--overwrite", "--set", "model.hidden=8")
     assert json.loads(charlm("info", "--json").stdout)["config"]["model"]["hidden"] == 8
+
+
+@pytest.mark.parametrize("name", ["copy/config.yaml", "copy"])
+@pytest.mark.parametrize("place", [shutil.copytree, shutil.move])
+def test_a_copied_or_moved_run_is_its_own(charlm: Run, small: Path, name: str, place: Any) -> None:
+    """A copy is continued where it lies, by its configuration or its directory; the original is unchanged."""
+    charlm("train", "--config", "small.yaml", "--max-steps", "5")
+    original = small / "runs/small"
+    before = {file.name: file.read_bytes() for file in original.iterdir()}
+    place(original, small / "copy")
+    done = charlm("train", "--config", name, "--resume", "--max-steps", "7")
+    assert "stopped after update 7" in done.stdout
+    assert "charlm train --config copy --resume" in done.stdout
+    assert json.loads(charlm("info", "--checkpoint", "copy/last.npz", "--json").stdout)["step"] == 7
+    if place is shutil.copytree:
+        assert {file.name: file.read_bytes() for file in original.iterdir()} == before
+    else:
+        assert not original.exists()
 
 
 @pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])
@@ -162,7 +185,7 @@ def test_resume_in_a_new_process_is_exact(process: Run, small: Path, cell: str) 
     process(*train, "--out", "whole", "--max-steps", "40")
     stopped = process(*train, "--out", "parts", "--max-steps", "20")
     assert (
-        "stopped after update 20; to continue: charlm train --config parts/config.yaml --resume"
+        "stopped after update 20; to continue: charlm train --config parts --resume"
         in stopped.stdout
     )
     process("train", "--config", "parts/config.yaml", "--resume", "--max-steps", "40")

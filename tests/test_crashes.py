@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from itertools import count
 from pathlib import Path
@@ -241,3 +242,52 @@ def test_killed_at_random_moments(tmp_path: Path, cell: str) -> None:
         np.testing.assert_array_equal(first.parameters.flat, second.parameters.flat)
         for name, array in first.training.items():
             np.testing.assert_array_equal(array, second.training[name])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("moment", ["any", "first checkpoint"])
+def test_killed_while_a_run_is_overwritten(tmp_path: Path, moment: str) -> None:
+    """A directory that held a whole run holds one after every kill of `--overwrite`, and it can go on."""
+    (tmp_path / "text.txt").write_text("the ferry came over at noon, and nobody was on it. " * 60)
+    (tmp_path / "run.yaml").write_text(
+        "corpus: {path: text.txt, split: [0.8, 0.2, 0]}\n"
+        "model: {hidden: 8, layers: 1}\n"
+        "train: {batch: 8, seq_len: 8, epochs: 400}\n"
+        "run: {eval_every: 0.1, sample_every: 0, threads: 2}\n"
+    )
+    train = [sys.executable, "-m", "charlm", "train", "--config"]
+    options: Any = {
+        "cwd": tmp_path,
+        "env": {**os.environ, "PYTHONPATH": str(ROOT)},
+        "stdout": subprocess.DEVNULL,
+        "stderr": (tmp_path / "errors.txt").open("wb"),
+    }
+    subprocess.run([*train, "run.yaml", "--max-steps", "9"], check=True, **options)
+    run, rng = tmp_path / "runs/run", np.random.default_rng(len(moment))
+    kept = replaced = 0
+    for seed in range(2, KILLS // 4):
+        before = checkpoint.load(run / "last.npz").config.train.seed
+        process = subprocess.Popen(
+            [*train, "run.yaml", "--overwrite", "--set", f"train.seed={seed}"],
+            start_new_session=True,
+            **options,
+        )
+        if moment == "any":
+            time.sleep(rng.uniform(0.2, 0.8))
+        else:
+            while not (run / ".new/config.yaml").exists():
+                assert process.poll() is None, (tmp_path / "errors.txt").read_text()[-2000:]
+            time.sleep(rng.uniform(0, 0.1))
+        process.kill()
+        process.wait()
+        after = checkpoint.load(run / "last.npz").config.train.seed
+        assert checkpoint.load(run / "best.npz").config.train.seed in (before, seed)
+        assert after in (before, seed)
+        done = subprocess.run([*train, "runs/run", "--resume", "--max-steps", "1"], check=False, **options)
+        assert done.returncode == 0, (tmp_path / "errors.txt").read_text()[-2000:]
+        found = {checkpoint.load(run / name).config.train.seed for name in ("last.npz", "best.npz")}
+        assert found in ({before}, {seed})
+        assert not list(run.glob(".*"))
+        kept += found == {before}
+        replaced += found == {seed}
+    assert min(kept, replaced) > 3

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import gc
 import os
+import shutil
 import signal
 import subprocess
 import sys
+from itertools import count
 from pathlib import Path
 
 import pytest
 from conftest import ROOT
+from faults import kill_at_system_call
 
 from charlm.errors import CheckpointError, RunError
 from charlm.runs.directory import RunDirectory, find_checkpoint
@@ -24,12 +27,14 @@ def _touch(file: Path, time: int) -> Path:
 
 
 def test_newest_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without a path it is the best checkpoint of the run under ./runs that was saved last."""
+    """Without a path, or of a directory of runs, it is the best checkpoint of the run that was saved last."""
     monkeypatch.chdir(tmp_path)
     for name, time in (("old", 100), ("new", 300), ("group/middle", 200)):
         _touch(Path("runs", name, "last.npz"), time)
         _touch(Path("runs", name, "best.npz"), 400 - time)
+    _touch(Path("runs/old/.new/last.npz"), 500)  # of a run that has not replaced the old one
     assert find_checkpoint(None) == Path("runs/new/best.npz")
+    assert find_checkpoint(tmp_path) == tmp_path / "runs/new/best.npz"
 
 
 def test_a_directory_means_its_best_or_else_its_last(tmp_path: Path) -> None:
@@ -48,24 +53,81 @@ def test_none_to_find(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         find_checkpoint(None)
     with pytest.raises(CheckpointError, match="no checkpoint yet"):
         find_checkpoint(tmp_path)
+    too_long = tmp_path / ("n" * 300)
+    assert find_checkpoint(too_long) == too_long
 
 
-def test_create_drops_an_earlier_run(tmp_path: Path) -> None:
-    """A new run removes the files of the earlier run, and no others."""
+def _run(directory: RunDirectory, name: str, best: bool = True) -> dict[str, str]:
+    """Write a run with files that hold its name; returns them."""
+    directory.create(f"config of {name}")
+    directory.metrics.write_text(f"log of {name}")
+    for file in (directory.best, directory.last) if best else (directory.last,):
+        file.write_text(f"checkpoint of {name}")
+    files = _contents(directory.config.parent)
+    directory.publish()
+    return files
+
+
+def _contents(directory: Path) -> dict[str, str]:
+    return {file.name: file.read_text() for file in directory.iterdir() if file.is_file()}
+
+
+@pytest.mark.parametrize("best", [True, False])
+def test_a_new_run_replaces_the_earlier_one_when_it_is_whole(tmp_path: Path, best: bool) -> None:
+    """Until `publish` every file is that of the earlier run; then none is, and other files are kept."""
     directory = RunDirectory(tmp_path / "run")
-    directory.create("first: 1\n")
+    old = _run(directory, "old")
+    (tmp_path / "run/notes.txt").write_text("mine")
+    before = _contents(directory.path)
+    directory.create("config of new")
     directory.log({"step": 1})
-    for file in (directory.last, directory.best, directory.path / "notes.txt"):
-        file.write_text("old")
-    assert directory.holds_run()
-    directory.create("second: 2\n")
-    assert directory.config.read_text() == "second: 2\n"
-    assert directory.metrics.read_text() == ""
-    assert sorted(file.name for file in directory.path.iterdir()) == [
-        "config.yaml",
-        "metrics.jsonl",
-        "notes.txt",
-    ]
+    assert _contents(directory.path) == before
+    assert directory.abandon()
+    assert _contents(directory.path) == before == old | {"notes.txt": "mine"}
+    new = _run(directory, "new", best)
+    assert _contents(directory.path) == new | {"notes.txt": "mine"}
+    assert ("best.npz" in new) == best
+    assert not directory.abandon()
+    assert not list(directory.path.glob(".*"))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="system calls are traced with Linux's ptrace")
+@pytest.mark.parametrize("best", [True, False])
+def test_killed_at_any_system_call_of_a_replacement(tmp_path: Path, best: bool) -> None:
+    """Whenever SIGKILL comes there are whole checkpoints, and the next lock gives one run, whole."""
+
+    def replace() -> None:
+        _run(RunDirectory(tmp_path / "run"), "new", best)
+
+    seen = []
+    for number in count():
+        directory = RunDirectory(tmp_path / "run")
+        shutil.rmtree(directory.path, ignore_errors=True)
+        old = _run(directory, "old")
+        new = {name: text.replace("old", "new") for name, text in old.items() if best or name != "best.npz"}
+        if not kill_at_system_call(number, replace):
+            break
+        assert find_checkpoint(directory.path).read_text() in ("checkpoint of old", "checkpoint of new")
+        assert directory.last.read_text() in ("checkpoint of old", "checkpoint of new")
+        configured = directory.config.read_text()
+        directory.lock().release()
+        found = _contents(directory.path)
+        assert found in (old, new)
+        assert found["config.yaml"] == configured, "what was read before the lock is true after it"
+        assert not list(directory.path.glob(".*"))
+        seen.append(found == new)
+    assert seen == sorted(seen)
+    assert set(seen) == {False, True}
+
+
+def test_a_configuration_of_no_run_is_never_replaced(tmp_path: Path) -> None:
+    """A person's own config.yaml is no run, and is not made one."""
+    directory = RunDirectory(tmp_path)
+    directory.config.write_text("model: {hidden: 8}")
+    assert not directory.holds_run()
+    with pytest.raises(RunError, match=r"config.yaml belongs to no run.*--out"):
+        directory.create("")
+    assert _contents(tmp_path) == {"config.yaml": "model: {hidden: 8}"}
 
 
 def test_a_directory_that_cannot_be_made(tmp_path: Path) -> None:

@@ -156,7 +156,9 @@ class Display:
 
 
 def _number(value: float | None) -> str:
-    return "" if value is None or math.isnan(value) else f"{value:.4f}"
+    if value is None or math.isnan(value):
+        return ""
+    return f"{value:.4f}" if abs(value) < 10_000 else f"{value:.1e}"
 
 
 def _wrapped(text: str) -> list[str]:

@@ -137,7 +137,7 @@ def _finish(started: Started, stopped: Stopped, received: list[int]) -> None:
     """Say what was done and what to do next; ends the process if the run was stopped."""
     config, path = started.config, shlex.quote(str(started.path))
     if not stopped.finished:
-        resume = f"charlm train --config {shlex.quote(str(started.path / 'config.yaml'))} --resume"
+        resume = f"charlm train --config {path} --resume"
         with contextlib.suppress(OSError):  # nobody may be left to read it
             click.echo(f"stopped after update {stopped.step}; to continue: {resume}{_again(config)}")
         sys.exit(_SIGNALS[received[0]] if received else 0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import weakref
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,53 +14,76 @@ from types import TracebackType
 from typing import Any
 
 from charlm.errors import CheckpointError, RunError
-from charlm.system.files import append_whole, flush, reason, remove_leftovers, write_whole
+from charlm.system.files import append_whole, flush, move, reason, remove_leftovers, write_whole
 
 RUNS = Path("runs")
 """Where runs go by default, below the current directory."""
 
 
-@dataclass(frozen=True)
+_NEW = ".new"
+"""Directory, within that of a run, of the run that is to replace it."""
+
+
+@dataclass
 class RunDirectory:
-    """The files of one run."""
+    """The files of one run.
+
+    A run that replaces another is kept in a directory of its own, below that of the other, until
+    its first checkpoint is whole. Then its files are moved, `config.yaml` first: until that move
+    the directory holds the old run, and from then on the new one, which `lock` completes if the
+    process was killed in between.
+    """
 
     path: Path
+    _replaces: bool = field(default=False, init=False, repr=False)
+    """Whether the run that is written is still in the directory of its own."""
     _unlogged: list[str] = field(default_factory=list, compare=False, repr=False)
     """Lines of the log that could not be written yet."""
 
     @property
     def config(self) -> Path:
         """The resolved configuration."""
-        return self.path / "config.yaml"
+        return self._files / "config.yaml"
 
     @property
     def metrics(self) -> Path:
         """The log: one JSON object a line."""
-        return self.path / "metrics.jsonl"
+        return self._files / "metrics.jsonl"
 
     @property
     def last(self) -> Path:
         """The newest checkpoint."""
-        return self.path / "last.npz"
+        return self._files / "last.npz"
 
     @property
     def best(self) -> Path:
         """The checkpoint with the lowest validation loss."""
-        return self.path / "best.npz"
+        return self._files / "best.npz"
+
+    @property
+    def _files(self) -> Path:
+        return self.path / _NEW if self._replaces else self.path
 
     def holds_run(self) -> bool:
-        """Whether any file of a run is there."""
-        return any(file.exists() for file in (self.config, self.metrics, self.last, self.best))
+        """Whether the log or a checkpoint of a run is there."""
+        return os.path.exists(self.metrics) or self.holds_checkpoint()
+
+    def holds_checkpoint(self) -> bool:
+        """Whether a checkpoint of a run is there."""
+        return os.path.exists(self.last) or os.path.exists(self.best)
 
     def lock(self) -> DirectoryLock:
         """Lock the directory, so that no other process trains in it.
 
-        Creates the directory if needed. Raises `RunError` if another process holds the lock, or if
-        the directory cannot be created.
+        Creates the directory if needed. If a process was killed while its run replaced another, one
+        of the two is whole: it is kept, and what there is of the other is removed. Raises `RunError`
+        if another process holds the lock, or if the directory cannot be created.
         """
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            return DirectoryLock(self.path)
+            lock = DirectoryLock(self.path)
+            self._recover()
+            return lock
         except BlockingIOError as error:
             raise RunError(
                 f"another charlm train is running in {self.path}: wait for it, stop it, or use --out DIR"
@@ -68,19 +92,69 @@ class RunDirectory:
             raise _failure(error, self.path) from error
 
     def create(self, config: str) -> None:
-        """Start a run: create the directory, remove the files of an earlier run, write `config`.
+        """Start a run: create the directory, write `config`, begin the log.
 
-        The caller holds the lock. Raises `RunError` naming the file and the cause.
+        An earlier run with a checkpoint stays until `publish`. A `config.yaml` that belongs to no
+        run is never replaced. The caller holds the lock. Raises `RunError` naming the file and the
+        cause.
         """
+        if os.path.exists(self.config) and not self.holds_run():
+            raise RunError(
+                f"{self.config} belongs to no run, and a run here would replace it: use --out DIR, "
+                "or give it another name"
+            )
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             remove_leftovers(self.path)
-            for file in (self.best, self.last, self.metrics):
-                file.unlink(missing_ok=True)
+            if self.holds_checkpoint():
+                self._replaces = True
+                self._files.mkdir()
+            else:  # before the configuration: a log makes it that of a run
+                self.metrics.write_bytes(b"")
             write_whole(self.config, lambda stream: stream.write(config.encode("utf-8")))
             self.metrics.touch()
         except OSError as error:
             raise _failure(error, self.path) from error
+
+    def publish(self) -> None:
+        """Put a new run, whose first checkpoint is whole, in the place of the earlier one.
+
+        Does nothing if there is no earlier one. Raises `RunError`; then it can be called again.
+        """
+        if self._replaces:
+            try:
+                self._replace()
+            except OSError as error:
+                raise _failure(error, self.path) from error
+            self._replaces = False
+
+    def abandon(self) -> bool:
+        """Remove a new run that has not replaced the earlier one; returns whether there was one."""
+        had_one, self._replaces = self._replaces, False
+        if had_one:
+            self._recover()
+        return had_one
+
+    def _replace(self) -> None:
+        """Move the files of the new run; continues where an earlier call was interrupted."""
+        new = self.path / _NEW
+        if os.path.exists(new / "config.yaml"):
+            move(new / "config.yaml", self.path / "config.yaml")
+        # as long as last.npz has not been moved, a missing best.npz means that there is none
+        if os.path.exists(new / "last.npz") and not os.path.exists(new / "best.npz"):
+            (self.path / "best.npz").unlink(missing_ok=True)
+        for name in ("metrics.jsonl", "last.npz", "best.npz"):
+            if os.path.exists(new / name):
+                move(new / name, self.path / name)
+        shutil.rmtree(new, ignore_errors=True)
+
+    def _recover(self) -> None:
+        """Complete a replacement that has begun, undo one that has not."""
+        new = self.path / _NEW
+        if os.path.exists(new / "config.yaml"):
+            shutil.rmtree(new, ignore_errors=True)
+        elif os.path.isdir(new):
+            self._replace()
 
     def continue_from(self, config: str, log_bytes: int) -> None:
         """Continue a run: rewrite `config`, and remove what was logged after its checkpoint.
@@ -193,31 +267,32 @@ def _failure(error: OSError, path: Path) -> RunError:
 def find_checkpoint(path: Path | None) -> Path:
     """The checkpoint at `path`: the file itself, or the best of a run directory, else its last.
 
-    None is the newest run under `./runs`. Raises `CheckpointError` if there is none.
+    Of a directory of runs it is that of the newest run; None is `./runs`. Raises `CheckpointError`
+    if there is none.
     """
     if path is None:
-        newest = _newest_run()
+        newest = _newest_run(RUNS)
         if newest is None:
             raise CheckpointError(
                 f"no run under ./{RUNS}: train one (charlm train --config FILE), or name a "
                 "checkpoint or run directory with --checkpoint"
             )
         path = newest
-    if not path.is_dir():
+    if not os.path.isdir(path):
         return path
-    directory = RunDirectory(path)
-    for file in (directory.best, directory.last):
-        if file.exists():
-            return file
-    raise CheckpointError(f"run directory {path} contains no checkpoint yet")
+    for directory in (RunDirectory(path), RunDirectory(_newest_run(path) or path)):
+        for file in (directory.best, directory.last):
+            if os.path.exists(file):
+                return file
+    raise CheckpointError(f"directory {path} contains no checkpoint yet")
 
 
-def _newest_run() -> Path | None:
-    """The directory under `./runs` with the most recent checkpoint."""
+def _newest_run(runs: Path) -> Path | None:
+    """The directory below `runs` with the most recent checkpoint."""
     newest, newest_time = None, -1.0
-    for file in RUNS.rglob("last.npz"):
+    for file in runs.rglob("last.npz"):
         with contextlib.suppress(OSError):
             written = file.stat().st_mtime
-            if written > newest_time:
+            if written > newest_time and file.parent.name != _NEW:
                 newest, newest_time = file.parent, written
     return newest

@@ -66,6 +66,12 @@ def write_whole(path: Path, write: Callable[[BinaryIO], object], lasting: bool =
         raise
 
 
+def move(source: Path, target: Path) -> None:
+    """Replace the file `target` by `source`, lastingly; raises `OSError`."""
+    os.replace(source, target)
+    _flush_directory(target.parent)
+
+
 def append_whole(path: Path, data: bytes) -> int:
     """Add `data` at the end of `path`, all of it or nothing; returns the new length of the file.
 

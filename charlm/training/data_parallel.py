@@ -153,6 +153,7 @@ class DataParallel(Closing):
         total = reduce_shards([grads.flat for grads in self._grads], self._spans[number])
         return clip_values(total, self.clip_value)
 
+    @np.errstate(over="ignore", invalid="ignore")  # the next loss is not finite then
     def _update(self, number: int, lr: float, factor: float, updates: int) -> None:
         """One span of the parameters."""
         span = self._spans[number]

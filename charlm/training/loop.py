@@ -6,9 +6,9 @@ It yields what happens as events.
 from __future__ import annotations
 
 import math
+import os
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import numpy as np
 
@@ -32,7 +32,7 @@ def run(
     In both cases the run can be resumed as if it had never stopped.
     """
     progress, settings = trainer.progress, trainer.config.run
-    saved = progress.step if directory.last.exists() else -1
+    saved = progress.step if os.path.exists(directory.last) else -1
     while not trainer.finished:
         if should_stop() or (max_steps is not None and progress.step >= max_steps):
             break
@@ -56,7 +56,7 @@ def run(
         if settings.sample_every and (is_last or _falls_due(trainer, settings.sample_every)):
             yield Previewed(preview(trainer))
     if saved != progress.step:
-        yield from _save(trainer, directory, directory.last)
+        yield from _save(trainer, directory)
     yield Stopped(
         finished=trainer.finished,
         step=progress.step,
@@ -91,8 +91,8 @@ def _validate(trainer: Trainer, directory: RunDirectory, update: Update) -> Iter
     loss = validation_loss if validation_loss is not None else means.loss
     is_best = loss is not None and trainer.record_validation(loss)
     if is_best:
-        yield from _save(trainer, directory, directory.best)
-    yield from _save(trainer, directory, directory.last)
+        yield from _save(trainer, directory, best=True)
+    yield from _save(trainer, directory)
     yield Validated(progress.step, trainer.epoch, means.loss, validation_loss, means.chars_per_s, is_best)
 
 
@@ -119,17 +119,23 @@ def _log(
     yield Logged(progress.step, trainer.epoch, means.loss, means.chars_per_s)
 
 
-def _save(trainer: Trainer, directory: RunDirectory, file: Path) -> Iterator[Event]:
+def _save(trainer: Trainer, directory: RunDirectory, best: bool = False) -> Iterator[Event]:
     """Save a checkpoint; if that fails, warn and try once more before the run is given up."""
     try:
         trainer.progress.log_bytes = directory.flush_log()
     except RunError as error:
         yield Warned(str(error))
     try:
-        checkpoint.save(file, trainer.snapshot())
-    except CheckpointError as error:
+        _store(trainer, directory, best)
+    except (CheckpointError, RunError) as error:
         yield Warned(f"{error}; trying once more")
-        checkpoint.save(file, trainer.snapshot())
+        _store(trainer, directory, best)
+
+
+def _store(trainer: Trainer, directory: RunDirectory, best: bool) -> None:
+    checkpoint.save(directory.best if best else directory.last, trainer.snapshot())
+    if not best:
+        directory.publish()
 
 
 def preview(trainer: Trainer) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -60,8 +61,14 @@ def train(
         on_event(_started(trainer, directory))
         for message in _warnings(trainer):
             on_event(Warned(message))
-        for event in loop.run(trainer, directory, should_stop, max_steps):
-            on_event(event)
+        try:
+            for event in loop.run(trainer, directory, should_stop, max_steps):
+                on_event(event)
+        finally:
+            if directory.abandon():
+                on_event(
+                    Warned(f"{directory.path} keeps the run that it held: the new one has no checkpoint")
+                )
     return directory
 
 
@@ -75,12 +82,15 @@ def _opened(
     """
     directory = RunDirectory(Path(config.run.dir))
     with contextlib.ExitStack() as held:
-        locked = directory.path.is_dir()
+        locked = os.path.isdir(directory.path)
         if locked:
             held.enter_context(directory.lock())
         _refuse_to_overwrite(directory, resume or overwrite)
-        if resume and not directory.last.exists():
-            raise RunError(f"{directory.path} holds no last.npz to resume from; leave out --resume")
+        if resume and not os.path.exists(directory.last):
+            raise RunError(
+                f"{directory.path} holds no last.npz to resume from: name the directory of the run, or leave "
+                "out --resume to start a new run"
+            )
         saved = checkpoint.load(directory.last) if resume else None
         corpus, _ = build_corpus(config.corpus, progress=progress)
         if saved is not None:
@@ -99,11 +109,12 @@ def _opened(
 
 
 def _refuse_to_overwrite(directory: RunDirectory, allowed: bool) -> None:
-    if directory.holds_run() and not allowed:
-        raise RunError(
-            f"{directory.path} already holds a run: --resume continues it, --overwrite starts a new one, "
-            "--out DIR goes elsewhere"
-        )
+    if allowed or not directory.holds_run():
+        return
+    held = "already holds a run: --resume continues it"
+    if not os.path.exists(directory.last):
+        held = "holds a run that has no last.npz to continue from"
+    raise RunError(f"{directory.path} {held}, --overwrite starts a new one, --out DIR goes elsewhere")
 
 
 def _started(trainer: Trainer, directory: RunDirectory) -> Started:
