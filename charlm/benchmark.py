@@ -15,6 +15,7 @@ from itertools import islice
 import numpy as np
 
 from charlm.arrays import Array
+from charlm.config.build import build_model
 from charlm.config.schema import Config
 from charlm.data.corpus import Corpus
 from charlm.data.lines import StreamText
@@ -22,7 +23,10 @@ from charlm.data.units import Units
 from charlm.data.vocabulary import Vocabulary
 from charlm.inference.generate import Sampling, generate
 from charlm.inference.score import score
-from charlm.system.workers import WorkerPool, peak_bytes, slices
+from charlm.system.memory import peak_bytes
+from charlm.system.workers import WorkerPool, slices
+from charlm.training.data_parallel import default_shards
+from charlm.training.memory import check_memory, needed
 from charlm.training.trainer import Trainer
 
 _WINDOWS = 20
@@ -66,6 +70,9 @@ class Speed:
 def measure(config: Config, vocab: int, threads: int, seconds: float) -> Speed:
     """Time a configuration with a vocabulary of `vocab` units, each part for about `seconds`."""
     train = config.train
+    model = build_model(config.model, vocab, config.run.kernel)
+    shards = train.shards or default_shards(train.batch, threads)
+    check_memory(needed(model, train.optimizer, train.batch, train.seq_len, shards), config)
     rng = np.random.default_rng(0)
     kind = np.min_scalar_type(vocab)
     ids = rng.integers(0, vocab, train.batch * train.seq_len * _WINDOWS + 1).astype(kind)
@@ -97,7 +104,7 @@ def measure(config: Config, vocab: int, threads: int, seconds: float) -> Speed:
         train_gflops=trained * training_flops(trainer) / 1e9,
         matmul_gflops=_matmul_gflops(threads, seconds),
         parameters=parameters.flat.size,
-        needed_mb=needed_bytes(trainer) / 1e6,
+        needed_mb=needed(trainer.model, train.optimizer, train.batch, train.seq_len).total / 1e6,
         before_mb=before,
         peak_rss_mb=peak,
     )
@@ -114,22 +121,6 @@ def training_flops(trainer: Trainer) -> int:
         for name, array in trainer.parameters.items()
         if name.endswith(("Wx", "Wh", "W")) and name != "layers.0.Wx"
     )
-
-
-def needed_bytes(trainer: Trainer) -> int:
-    """What one training step needs on paper.
-
-    Parameters, gradients and the optimiser's slots; for each step, stream and layer the gates and
-    their gradients, two arrays as the textbook has them (the cells save one of them), the states,
-    and what dropout makes of h; for each step and stream the gradient at h, and the logits, which
-    their gradient replaces.
-    """
-    model, streams = trainer.model, trainer.streams
-    flat = trainer.parameters.flat
-    kept = 2 + len(trainer.optimizer.slots)
-    own = (2 * len(model.cell.gates) + len(model.cell.states) + bool(model.dropout)) * model.hidden
-    per_step = model.layers * own + model.hidden + model.vocab
-    return flat.itemsize * (kept * flat.size + streams.batch * streams.seq_len * per_step)
 
 
 def _rate(work: Callable[[], object], units: int, seconds: float) -> float:

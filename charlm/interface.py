@@ -252,7 +252,7 @@ def train(
     elif isinstance(config, Mapping):
         made = loading.from_mapping(config, given)
     else:
-        made = loading.load(Path(config), given)
+        made = loading.load(Path(config), given, "settings")
     return Run(session.train(made, resume, overwrite, on_event or _warn).path)
 
 

@@ -1492,8 +1492,8 @@ MUTANTS = (
     Mutant(
         "patience lasts one validation longer",
         "training/trainer.py",
-        "0 < patience <= self.progress.waited",
-        "0 < patience < self.progress.waited",
+        "0 < self.config.train.patience <= self.progress.waited",
+        "0 < self.config.train.patience < self.progress.waited",
         ("test_trainer.py",),
     ),
     Mutant(

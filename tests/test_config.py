@@ -68,7 +68,7 @@ def values_of(dotted: str) -> st.SearchStrategy[Any]:
         return words
     low, high = max(key.at_least, key.above), min(key.at_most, key.below)
     if isinstance(default, int):
-        return st.integers(int(low), 10**9)
+        return st.integers(int(low), int(min(high, 10**9)))
     return st.floats(
         low,
         min(high, 1e300),
@@ -228,7 +228,7 @@ def test_whole_numbers_may_be_written_as_numbers(tmp_path: Path, written: str, n
         ("model:\n  cell: 'rnn\n", "line 3: not valid YAML: "),
         ("model:\n---\nmodel:\n", "line 2: not valid YAML: but found another document"),
         ("model:\n  hidden: !!python/name:os.system\n", "line 2: model.hidden: the value cannot be read"),
-        ("run:\n  dir: 2024-02-30\n", "line 2: run.dir: the value cannot be read"),
+        ("run:\n  dir: 2024-02-30\n", "line 2: run.dir: the value cannot be read; put it in quotes"),
         ('run:\n  dir: "a\\ud800"\n', "line 2: run.dir: a text must not contain a lone surrogate"),
     ],
 )  # fmt: skip
@@ -257,17 +257,34 @@ def test_the_nearest_key_is_one_that_exists(tmp_path: Path) -> None:
         ("model.hidden", "1e999", "expected a whole number, got '1e999'"),
         ("model.hidden", ".inf", "expected a whole number, got inf"),
         ("model.hidden", ".nan", "expected a whole number, got nan"),
-        ("model.hidden", "true", "expected a whole number, got True"),
+        ("model.hidden", "true", "expected a whole number, got true"),
         ("model.hidden", "[3]", "expected a whole number, got [3]"),
-        ("model.hidden", "~", "expected a whole number, got None"),
+        ("model.hidden", "~", "expected a whole number, got nothing"),
         ("train.lr", "fast", "expected a number, got 'fast'"),
-        ("train.lr", "yes", "expected a number, got True"),
-        ("train.lr", "", "expected a number, got None"),
+        ("train.lr", "yes", "expected a number, got true"),
+        ("train.lr", "", "expected a number, got nothing"),
         ("train.lr", "{a: 1}", "expected a number, got {'a': 1}"),
         ("train.lr", "9" * 400, "the number is too large"),
         ("train.seed", "9" * 400, "the number is too large"),
-        ("corpus.path", "5", "expected a text, got 5"),
-        ("corpus.path", "", "expected a text, got None"),
+        ("corpus.path", "5", "expected a text, but YAML reads 5 as 5: put it in quotes"),
+        ("corpus.path", "010", "expected a text, but YAML reads 010 as 8: put it in quotes"),
+        ("model.cell", "yes", "expected a text, but YAML reads yes as true: put it in quotes"),
+        ("run.dir", "2026-11-26",
+         "expected a text, but YAML reads 2026-11-26 as the date 2026-11-26: put it in quotes"),
+        ("train.seq_len", "1:30", "YAML reads 1:30 as a number in base 60: "
+         "write it in decimal digits, without zeros before it"),
+        ("train.lr", "0:00.5", "YAML reads 0:00.5 as a number in base 60: "
+         "write it in decimal digits, without zeros before it"),
+        ("model.hidden", "010", "YAML reads 010 as a number in base 8: "
+         "write it in decimal digits, without zeros before it"),
+        ("corpus.split", "[01, 0, 0]", "YAML reads 01 as a number in base 8: "
+         "write it in decimal digits, without zeros before it"),
+        ("model.layers", "100000", "100000 is above 1,000, the largest valid value"),
+        ("model.hidden", "99999999999999999999",
+         "99999999999999999999 is above 10,000,000, the largest valid value"),
+        ("train.epochs", "1e300", "1e+300 is above 1,000,000, the largest valid value"),
+        ("run.sample_length", "100000000", "100000000 is above 1,000,000, the largest valid value"),
+        ("corpus.path", "", "expected a text, got nothing"),
         ("model.cell", "[lstm]", "expected a text, got ['lstm']"),
         ("corpus.split", "0.9", "expected a list of 3 numbers, such as [0.9, 0.05, 0.05]; got 0.9"),
         ("corpus.split", "0.9,0.1,0",
@@ -275,7 +292,7 @@ def test_the_nearest_key_is_one_that_exists(tmp_path: Path) -> None:
         ("corpus.split", "[0.9, 0.1]",
          "expected a list of 3 numbers, such as [0.9, 0.05, 0.05]; got [0.9, 0.1]"),
         ("corpus.split", "[a, 0, 0]", "expected a number, got 'a'"),
-        ("corpus.split", "[1, false, 0]", "expected a number, got False"),
+        ("corpus.split", "[1, false, 0]", "expected a number, got false"),
     ],
 )  # fmt: skip
 def test_a_value_of_the_wrong_type_is_refused(
@@ -343,12 +360,12 @@ def test_limits_hold_exactly_at_their_edges(key: Key, fitting: list[Any], breaki
 @pytest.mark.parametrize(
     ("corpus", "message"),
     [
-        ("split: [0.5, 0.3, 0.1]", "corpus.split: the fractions sum to 0.9, not to 1"),
-        ("split: [0.9, 0.1, 0.1]", "corpus.split: the fractions sum to 1.1, not to 1"),
-        ("split: [0, 0, 0]", "corpus.split: the fractions sum to 0, not to 1"),
-        ("split: [0, 0.5, 0.5]", "corpus.split: the first fraction, for training, must be above 0"),
+        ("split: [0.5, 0.3, 0.1]", "line 2: corpus.split: the fractions sum to 0.9, not to 1"),
+        ("split: [0.9, 0.1, 0.1]", "line 2: corpus.split: the fractions sum to 1.1, not to 1"),
+        ("split: [0, 0, 0]", "line 2: corpus.split: the fractions sum to 0, not to 1"),
+        ("split: [0, 0.5, 0.5]", "line 2: corpus.split: the first fraction, for training, must be above 0"),
         ("{unit: byte, normalize: nfc}",
-         "corpus.normalize: not with unit: byte; remove it, or use unit: char"),
+         "line 2: corpus.normalize: not with unit: byte; remove it, or use unit: char"),
     ],
 )  # fmt: skip
 def test_values_that_do_not_fit_together_are_refused(tmp_path: Path, corpus: str, message: str) -> None:
@@ -357,10 +374,19 @@ def test_values_that_do_not_fit_together_are_refused(tmp_path: Path, corpus: str
 
 
 def test_an_override_can_break_what_fitted_together(tmp_path: Path) -> None:
-    """Values are checked together after the overrides, not before."""
+    """Values are checked together after the overrides, and what is wrong is looked for where it was set."""
     path = write(tmp_path, "corpus:\n  normalize: nfd\n")
-    with pytest.raises(ConfigError, match="not with unit: byte"):
+    with pytest.raises(
+        ConfigError, match=r"yaml, line 2: corpus.normalize: not with unit: byte \(--set\); remove it"
+    ):
         load(path, parse_overrides(["corpus.unit=byte"]))
+    for override, message in (
+        ("corpus.split=[1, 1, 0]", "--set: corpus.split: the fractions sum to 2"),
+        ("corpus.encoding=utf9", "--set: corpus.encoding: 'utf9' is not"),
+    ):
+        with pytest.raises(ConfigError) as caught:
+            load(path, parse_overrides([override]))
+        assert str(caught.value).startswith(message)
     assert load(path, parse_overrides(["corpus.unit=byte", "corpus.normalize=none"])).corpus.unit == "byte"
 
 
@@ -461,8 +487,8 @@ def test_overrides_win_over_the_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("run.dir=2024-02-30", "the value is not YAML"),
-        ("model.hidden=0b_", "the value is not YAML"),
+        ("run.dir=2024-02-30", "run.dir: the value cannot be read; put it in quotes"),
+        ("model.hidden=0b_", "model.hidden: the value cannot be read"),
         ("model.hidden", "expected KEY=VALUE, such as model.hidden=256"),
         ("", "expected KEY=VALUE, such as model.hidden=256"),
         ("model.hiden=3", "model.hiden: unknown key; did you mean model.hidden?"),
@@ -499,11 +525,11 @@ def test_a_file_that_cannot_be_read_is_refused(tmp_path: Path, contents: bytes |
 
 
 def test_a_directory_means_the_configuration_in_it(tmp_path: Path) -> None:
-    """A run directory is its config.yaml; a directory without one is an error that names the file."""
+    """A run directory is its config.yaml; a directory without one is an error that says so."""
     with pytest.raises(ConfigError) as caught:
         load(tmp_path)
     missing = tmp_path / "config.yaml"
-    assert str(caught.value) == f"configuration {missing} cannot be read: no such file or directory"
+    assert str(caught.value) == f"configuration {tmp_path} is a directory without config.yaml"
     missing.write_text("model:\n  hidden: 7\n")
     assert load(tmp_path).model.hidden == 7
 

@@ -6,7 +6,10 @@ commands, so that `--help` and a usage error answer at once.
 
 from __future__ import annotations
 
+import contextlib
+import os
 import sys
+from typing import TextIO
 
 import click
 
@@ -14,8 +17,10 @@ from charlm.cli.bench import bench
 from charlm.cli.evaluate import evaluate
 from charlm.cli.info import info
 from charlm.cli.sample import sample
+from charlm.cli.show import one_line
 from charlm.cli.train import train
-from charlm.errors import CharlmError
+from charlm.errors import CharlmError, shortened
+from charlm.system.files import reason
 from charlm.system.version import __version__
 
 _HELP = """Train character-level language models on a text, and generate text with them.
@@ -46,8 +51,15 @@ def main() -> None:
     try:
         # click itself ends quietly, with status 1, when the reader of a pipe has gone
         status = charlm.main(prog_name="charlm", standalone_mode=False)
+        sys.stdout.flush()
     except CharlmError as error:
         _fail(str(error), error.exit_status)
+    except MemoryError as error:
+        _fail(f"not enough memory: {shortened(error)}", 1)
+    except OSError as error:
+        if not _cannot_be_written(sys.stdout):
+            raise
+        _fail(f"standard output cannot be written: {reason(error)}", 1)
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.format_message(), err=True)
         sys.exit(2)
@@ -59,5 +71,17 @@ def main() -> None:
 
 
 def _fail(message: str, status: int) -> None:
-    click.echo(f"Error: {' '.join(message.split())}", err=True)
+    with contextlib.suppress(OSError):  # the status says it too
+        click.echo(f"Error: {one_line(message)}", err=True)
     sys.exit(status)
+
+
+def _cannot_be_written(stream: TextIO) -> bool:
+    """Whether what is left in a stream cannot be written; if so, it is dropped."""
+    try:
+        stream.flush()
+    except OSError:
+        with contextlib.suppress(OSError, ValueError):  # a stream without a descriptor
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+        return True
+    return False

@@ -7,25 +7,25 @@ from pathlib import Path
 
 import click
 
-from charlm.cli.options import json_option, set_option
+from charlm.cli.options import Command, FilePath, Number, json_option, set_option
 from charlm.cli.reading import warn
 from charlm.cli.show import shown_paths
 from charlm.config import loading, schema
 from charlm.system import blas
 
 
-@click.command(short_help="Measure the speed of a configuration.")
+@click.command(cls=Command, short_help="Measure the speed of a configuration.")
 @click.option(
     "--config",
     "config_path",
-    type=click.Path(path_type=Path),
+    type=FilePath(),
     metavar="FILE",
     help="The configuration to time.  [default: the default of every key]",
 )
 @set_option
 @click.option(
     "--vocab",
-    type=click.IntRange(min=1),
+    type=click.IntRange(min=1, max=1_114_112),
     metavar="N",
     help="Units of the made-up vocabulary.  [default: as many as the configured text has, or 65]",
 )
@@ -34,7 +34,7 @@ from charlm.system import blas
 )
 @click.option(
     "--seconds",
-    type=click.FloatRange(min=0, min_open=True),
+    type=Number(min=0, min_open=True),
     default=3.0,
     help="How long each part is timed.",
 )

@@ -11,9 +11,16 @@ from typing import Any
 
 import click
 
-from charlm.cli.options import checkpoint_option, json_option, set_option
+from charlm.cli.options import (
+    Command,
+    FilePath,
+    checkpoint_option,
+    json_option,
+    say_which,
+    set_option,
+)
 from charlm.cli.reading import ReadingBar, corpus_option, warn
-from charlm.cli.show import shown_path, shown_paths
+from charlm.cli.show import decimal, shown_path, shown_paths
 from charlm.config import loading, schema
 from charlm.config.loading import with_encoding, with_path
 from charlm.config.schema import Config
@@ -26,7 +33,7 @@ def evaluate() -> None:
     """Measure a model: how well it predicts, and whether its gradients are right."""
 
 
-@evaluate.command()
+@evaluate.command(cls=Command, short_help="Nats and bits per character, and perplexity.")
 @checkpoint_option
 @corpus_option
 @click.option(
@@ -52,12 +59,18 @@ def perplexity(
     encoding: str | None,
     as_json: bool,
 ) -> None:
-    """Nats and bits per character, and perplexity, on the run's own corpus or another text."""
+    """Nats and bits per character, and perplexity, on the run's own corpus or another text.
+
+    The loss is the mean of -ln p over the characters, in nats; bits = nats / ln 2, and perplexity
+    = exp(nats).
+    """
     threads = blas.prepare()
     from charlm.inference.evaluate import evaluate as evaluated
     from charlm.runs import checkpoint
     from charlm.runs.directory import find_checkpoint
 
+    if encoding is not None and corpus is None:
+        warn(["--encoding has no effect without --corpus"])
     file = find_checkpoint(checkpoint_path)
     loaded = checkpoint.load(file)
     settings = loaded.config.corpus
@@ -65,6 +78,7 @@ def perplexity(
         settings = with_encoding(with_path(settings, corpus), encoding)
     with contextlib.closing(ReadingBar()) as bar:
         found = evaluated(loaded, settings, corpus is None, split, window, threads, bar.advance)
+    say_which(checkpoint_path, file)
     warn(found.warnings)
     result, per_byte, per_character = found.score, found.bits_per_byte, found.bits_per_original_char
     if as_json:
@@ -93,23 +107,23 @@ def perplexity(
         f"{result.characters:,} {loaded.config.corpus.unit}s scored, {how}"
     )
     click.echo(
-        f"{result.nats_per_char:.4f} nats/char   {result.bits_per_char:.4f} bits/char   "
-        f"perplexity {result.perplexity:.4f}   {per_byte:.4f} bits/byte"
+        f"{decimal(result.nats_per_char)} nats/char   {decimal(result.bits_per_char)} bits/char   "
+        f"perplexity {decimal(result.perplexity)}   {decimal(per_byte)} bits/byte"
     )
     if not found.units_are_characters:
         click.echo(
-            f"in the original {found.raw.characters:,} characters, {per_character:.4f} bits each "
+            f"in the original {found.raw.characters:,} characters, {decimal(per_character)} bits each "
             f"({found.raw.size:,} bytes of UTF-8)"
         )
     if found.unknown:
         click.echo(f"{found.unknown:,} of them unknown to the model, scored as <unk>")
 
 
-@evaluate.command()
+@evaluate.command(cls=Command, short_help="Check the hand-written gradients.")
 @click.option(
     "--config",
     "config_path",
-    type=click.Path(path_type=Path),
+    type=FilePath(),
     metavar="FILE",
     help="Check this configuration's network.  [default: small networks of every cell, depth and dropout]",
 )
@@ -127,11 +141,14 @@ def gradients(config_path: Path | None, overrides: tuple[str, ...], as_json: boo
     from charlm.nn.gradcheck import TOLERANCE
     from charlm.training.checking import SMALL_VOCAB, check_config
 
-    given = loading.parse_overrides(overrides)
+    values = loading.parse_overrides(overrides)
     if config_path is not None:
-        configs = [loading.load(config_path, given)]
+        configs = [loading.load(config_path, values)]
     else:
-        configs = [schema.resolve({**form, **given}, name="gradients") for form in _every_form(given)]
+        configs = [
+            schema.resolve({**form, **values}, name="gradients", where="--set")
+            for form in _every_form(values)
+        ]
     rows: list[dict[str, Any]] = []
     for config in configs:
         name = _form_name(config)

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import click
 
-from charlm.cli.options import checkpoint_option, json_option
-from charlm.cli.show import losses, shown_paths
+from charlm.cli.options import Command, checkpoint_option, json_option
+from charlm.cli.show import counted, losses, shown_path, shown_paths, visible
 from charlm.config.schema import plain
 from charlm.errors import CorpusError
 from charlm.system import blas
 from charlm.system.files import reason
 
 
-@click.command(short_help="Show what a checkpoint holds, or what is cached.")
+@click.command(cls=Command, short_help="Show what a checkpoint holds, or what is cached.")
 @checkpoint_option
 @click.option("--cache", "show_cache", is_flag=True, help="List the encoded texts that are kept instead.")
 @click.option("--clear-cache", is_flag=True, help="Remove the encoded texts that are kept.")
@@ -61,11 +63,12 @@ def info(checkpoint_path: Path | None, show_cache: bool, clear_cache: bool, as_j
         }
         click.echo(json.dumps(values))
         return
-    click.echo(f"{file} ({file.stat().st_size / 1e6:.1f} MB)")
+    click.echo(f"{shown_path(file)} ({file.stat().st_size / 1e6:.1f} MB)")
     click.echo(f"update {progress['step']:,}, epoch {progress['epoch']:.2f}")
     if progress["validation"] is not None:
-        click.echo(f"loss {losses(progress['validation'])}")
-        click.echo(f"best {losses(progress['best'])}, at update {progress['best_step']:,}")
+        of = "validation" if loaded.config.corpus.split[1] else "training"
+        click.echo(f"{of} loss {losses(progress['validation'])}")
+        click.echo(f"best {of} loss {losses(progress['best'])}, at update {progress['best_step']:,}")
     known = " ".join(units.describe(int(code)) for code in loaded.vocabulary.codes[:12])
     more = " …" if len(loaded.vocabulary) > 12 else ""
     unknown = ", <unk> the last" if loaded.vocabulary.has_unknown else ""
@@ -75,7 +78,7 @@ def info(checkpoint_path: Path | None, show_cache: bool, clear_cache: bool, as_j
         click.echo(f"  {name:<16} {' x '.join(map(str, view.shape))}")
     click.echo("configuration:")
     for dotted, value in loaded.config.flat().items():
-        click.echo(f"  {dotted}: {plain(value)}")
+        click.echo(f"  {dotted}: {visible(plain(value))}")
 
 
 def _cache(clear: bool, as_json: bool) -> None:
@@ -95,7 +98,9 @@ def _cache(clear: bool, as_json: bool) -> None:
         if as_json:
             click.echo(json.dumps({"directory": str(cache.directory), "removed": files, "bytes": size}))
         else:
-            click.echo(f"removed {_files(files)}, {size / 1e6:,.1f} MB, from {cache.directory}")
+            click.echo(
+                f"removed {counted(files, 'file')}, {size / 1e6:,.1f} MB, from {shown_path(cache.directory)}"
+            )
         return
     entries = list(cache.entries())
     size = sum(entry.bytes for entry in entries)
@@ -112,17 +117,32 @@ def _cache(clear: bool, as_json: bool) -> None:
         ]
         click.echo(json.dumps({"directory": str(cache.directory), "bytes": size, "entries": rows}))
         return
-    click.echo(f"{cache.directory}: {_files(len(entries))}, {size / 1e6:,.1f} MB")
+    click.echo(f"{shown_path(cache.directory)}: {counted(len(entries), 'file')}, {size / 1e6:,.1f} MB")
     for entry in entries:
-        units = entry.settings.get("units")
-        units = (
-            units if isinstance(units, dict) else {}
-        )  # the digest, which it may not have, is not looked at
-        kind = f"{units.get('unit', 'unit')}s"
-        if units.get("normalize", "none") != "none":
-            kind += f" ({units['normalize']})"
-        click.echo(f"  {entry.bytes / 1e6:10,.1f} MB  {entry.units:,} {kind} of {shown_paths(entry.names)}")
+        kind, *how = _settings(entry.settings)
+        details = visible(f" ({', '.join(how)})") if how else ""
+        names = shown_paths(entry.names)
+        click.echo(f"  {entry.bytes / 1e6:10,.1f} MB  {entry.units:,} {visible(kind)}s{details} of {names}")
 
 
-def _files(count: int) -> str:
-    return "1 file" if count == 1 else f"{count} files"
+def _settings(settings: dict[str, Any]) -> list[str]:
+    """The unit of a cached text, then every setting that is not the default.
+
+    Nothing is taken for granted: the digest, which a file may not have, is not looked at.
+    """
+    from charlm.data.reader import TextPipeline
+
+    usual = asdict(TextPipeline())
+    units = settings.get("units")
+    flat = {**settings, **(units if isinstance(units, dict) else {})}
+    defaults = {**usual, **usual["units"]}
+    kind = str(flat.pop("unit", "unit"))
+    others = {name: value for name, value in flat.items() if name != "units"}
+    return [
+        kind,
+        *(
+            name if value is True else f"{name} {value!r}"
+            for name, value in others.items()
+            if value != defaults.get(name)
+        ),
+    ]

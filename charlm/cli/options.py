@@ -1,17 +1,62 @@
-"""Options that several commands share."""
+"""Options that several commands share, and what every option refuses."""
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
+from typing import Any
 
 import click
+
+from charlm.cli.show import shown_path
+
+
+class FilePath(click.Path):
+    """A path, which cannot be empty."""
+
+    def __init__(self) -> None:
+        super().__init__(path_type=Path)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The path; an empty one would be the current directory."""
+        if not str(value):
+            self.fail("the path is empty", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+class Number(click.FloatRange):
+    """A finite number within limits."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The number; NaN passes every comparison with a limit."""
+        number = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{number} is not a finite number", param, ctx)
+        return number
+
+
+class Command(click.Command):
+    """A command that takes only options; an argument without one is answered with the option it needs."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """As click does, with a hint."""
+        try:
+            return super().parse_args(ctx, args)
+        except click.UsageError as error:
+            if type(error) is not click.UsageError or "extra argument" not in error.message:
+                raise
+            options = [option for parameter in self.params for option in parameter.opts]
+            option = next(option for option in ("--config", "--checkpoint") if option in options)
+            raise click.UsageError(f"{error.message.rstrip('.')}: name it with {option}", ctx) from error
+
 
 checkpoint_option = click.option(
     "--checkpoint",
     "checkpoint_path",
-    type=click.Path(path_type=Path),
+    type=FilePath(),
     metavar="PATH",
-    help="A checkpoint file, or a run directory (its best).  [default: the newest run under ./runs]",
+    help="A checkpoint file, a run directory (its best), or a directory of runs (its newest).  "
+    "[default: ./runs]",
 )
 
 set_option = click.option(
@@ -23,3 +68,15 @@ set_option = click.option(
 )
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")
+
+
+def say_which(path: Path | None, file: Path) -> None:
+    """Say on stderr which checkpoint is used, if `--checkpoint` names neither it nor its run."""
+    if path is None or path not in (file, file.parent):
+        click.echo(f"using {shown_path(file)}", err=True)
+
+
+def given(name: str) -> bool:
+    """Whether the person who typed the command gave this option, by its parameter's name."""
+    source = click.get_current_context().get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"

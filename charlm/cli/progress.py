@@ -14,8 +14,9 @@ from typing import Any
 import click
 from tqdm import tqdm
 
-from charlm.cli.show import duration, printable, shown_paths
+from charlm.cli.show import counted, decimal, duration, one_line, shown_path, shown_paths, visible
 from charlm.training.events import Event, Logged, Previewed, Started, Updated, Validated, Warned
+from charlm.training.memory import size as size_of_memory
 
 _SMOOTHING = 0.98
 """Share of the shown loss that is kept from update to update: a mean over about 50."""
@@ -32,7 +33,8 @@ _SHORT = 10.0
 _PREVIEW = 76
 """Columns of a line of a preview."""
 
-_HEADER = "   update   epoch    train  validation    bits    chars/s     left"
+_HEADER = """losses in nats per character; bits = nats / ln 2
+   update   epoch    train  validation    bits    chars/s     left"""
 
 
 class Display:
@@ -60,9 +62,9 @@ class Display:
             case Validated(step, epoch, train_loss, validation_loss, chars_per_s, is_best):
                 self._row(step, epoch, train_loss, validation_loss, chars_per_s, is_best)
             case Previewed(text):
-                self._line("\n".join(f"  | {line}" for line in _wrapped(printable(text))))
+                self._line("\n".join(f"  | {line}" for line in _wrapped(visible(text, keep="\n"))))
             case Warned(message):
-                self._line(f"Warning: {message}")
+                self._line(f"Warning: {one_line(message)}")
 
     def close(self) -> None:
         """Leave the terminal as it was; safe to call twice."""
@@ -74,15 +76,16 @@ class Display:
     def _start(self, run: Started) -> None:
         """Say what is about to be trained, and on what."""
         config, unit = run.config, f"{run.config.corpus.unit}s"
-        size = f"{run.units:,} {unit}" + ("" if run.lines is None else f" in {run.lines:,} lines")
+        size = f"{run.units:,} {unit}" + ("" if run.lines is None else f" in {counted(run.lines, 'line')}")
         splits = ", ".join(f"{count:,} {name}" for name, count in run.sizes.items())
         model = config.model
         self._line(
             f"{shown_paths(config.corpus.paths)}: {size}\n"
             f"({splits}), vocabulary of {run.vocabulary:,}\n"
-            f"{model.layers} x {model.hidden} {model.cell}, {run.parameters:,} parameters; "
-            f"{run.planned_steps:,} updates of {run.streams} x {run.seq_len} {unit}\n"
-            f"run in {run.path}"
+            f"{model.layers} x {model.hidden} {model.cell}, {run.parameters:,} parameters, "
+            f"about {size_of_memory(run.needed_bytes)} of memory\n"
+            f"{counted(run.planned_steps, 'update')} of {run.streams} x {run.seq_len} {unit}\n"
+            f"run in {shown_path(run.path)}"
         )
         if run.step:
             self._line(f"resumed after update {run.step:,}")
@@ -156,9 +159,7 @@ class Display:
 
 
 def _number(value: float | None) -> str:
-    if value is None or math.isnan(value):
-        return ""
-    return f"{value:.4f}" if abs(value) < 10_000 else f"{value:.1e}"
+    return "" if value is None or math.isnan(value) else decimal(value)
 
 
 def _wrapped(text: str) -> list[str]:

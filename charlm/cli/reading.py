@@ -7,6 +7,8 @@ from typing import Any
 
 import click
 
+from charlm.cli.show import one_line
+
 corpus_option = click.option(
     "--corpus",
     metavar="FILE",
@@ -17,7 +19,7 @@ corpus_option = click.option(
 def warn(messages: Iterable[str]) -> None:
     """Show warnings on stderr."""
     for message in messages:
-        click.echo(f"Warning: {message}", err=True)
+        click.echo(f"Warning: {one_line(message)}", err=True)
 
 
 class ReadingBar:

@@ -3,32 +3,36 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 from collections.abc import Iterable, Iterator
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from charlm.cli.options import checkpoint_option
+from charlm.cli.options import Command, FilePath, Number, checkpoint_option, given, say_which
 from charlm.cli.reading import ReadingBar, warn
+from charlm.cli.show import counted, visible
 from charlm.config.loading import with_encoding
 from charlm.errors import CharlmError
 from charlm.system import blas
 
 if TYPE_CHECKING:
+    from charlm.data.vocabulary import Vocabulary
     from charlm.runs.checkpoint import Checkpoint
 
 _LINES = 10
 """Lines that a model of lines generates by default."""
 
 
-@click.command(short_help="Generate text with a trained model.")
+@click.command(cls=Command, short_help="Generate text with a trained model.")
 @checkpoint_option
 @click.option("--prime", metavar="TEXT", help="Text to continue; printed first.")
 @click.option(
     "--prime-file",
-    type=click.Path(path_type=Path),
+    type=FilePath(),
     metavar="FILE",
     help="A file with the text to continue, or - for standard input.",
 )
@@ -40,7 +44,7 @@ _LINES = 10
 )
 @click.option(
     "--temperature",
-    type=click.FloatRange(min=0, min_open=True),
+    type=Number(min=0, min_open=True),
     default=1.0,
     help="Below 1 is safer, above 1 wilder.",
 )
@@ -49,7 +53,7 @@ _LINES = 10
 )
 @click.option(
     "--top-p",
-    type=click.FloatRange(min=0, max=1, min_open=True),
+    type=Number(min=0, max=1, min_open=True),
     default=1.0,
     help="Draw from the fewest that have probability P together; 1: from all.",
 )
@@ -65,7 +69,7 @@ _LINES = 10
     "--num",
     type=click.IntRange(min=1),
     metavar="N",
-    help=f"Samples to generate.  [default: 1, or {_LINES} lines]",
+    help=f"Samples to generate.  [default: 1, or {_LINES} lines, with --greedy 1]",
 )
 @click.option("--seed", type=click.IntRange(min=0), help="Makes the samples reproducible.  [default: random]")
 @click.option(
@@ -112,7 +116,9 @@ def sample(
     from charlm.runs import checkpoint
     from charlm.runs.directory import find_checkpoint
 
-    loaded = checkpoint.load(find_checkpoint(checkpoint_path))
+    warn(_without_effect(greedy, prime_file is not None))
+    file = find_checkpoint(checkpoint_path)
+    loaded = checkpoint.load(file)
     corpus, vocabulary = loaded.config.corpus, loaded.vocabulary
     sampler = TextSampler.of(corpus, loaded.model, loaded.parameters, vocabulary)
     lines = sampler.writes_lines
@@ -127,12 +133,15 @@ def sample(
         codes = sampler.codes_of_file(prime_file, with_encoding(corpus, encoding))
     sampling = Sampling(temperature, top_k, top_p, greedy)
     texts = []
-    for number, rng in enumerate(streams_of(seed, num or (_LINES if lines else 1))):
+    count = num or (_LINES if lines and not greedy else 1)
+    shown = partial(visible, keep="\n\t") if sys.stdout.isatty() else str  # no model may steer a terminal
+    for number, rng in enumerate(streams_of(seed, count)):
         drawn = sampler.draw(codes, length, sampling, rng, stop or "", stop_after_lines or 0)
         if not number:
+            say_which(checkpoint_path, file)
             _warn_of_unknown(sampler.unknown_in(codes))
         elif not (lines or raw):
-            click.echo()  # an empty line between samples
+            click.echo(_heading(number + 1, vocabulary))
         generated: list[int] = []
         every = chain(codes.tolist(), _kept(drawn, generated))
         if raw:
@@ -140,13 +149,33 @@ def sample(
                 click.echo(bytes([code]) if vocabulary.units.is_byte else chr(code), nl=False)
         else:
             for text in sampler.written(every):
-                click.echo(text, nl=False)
+                click.echo(shown(text), nl=False)
             click.echo()
         # a line is compared whole, of a text what was generated
         whole = [*codes.tolist(), *generated] if lines else generated
         texts.append(vocabulary.units.text(np.array(whole, np.uint32)))
     if novelty or lines:
         _compare(loaded, texts)
+
+
+def _without_effect(greedy: bool, reads_file: bool) -> Iterator[str]:
+    """What to say about options that others make pointless."""
+    for name in ("temperature", "top_k", "top_p"):
+        if greedy and given(name):
+            yield f"--{name.replace('_', '-')} has no effect with --greedy"
+    if given("encoding") and not reads_file:
+        yield "--encoding has no effect without --prime-file"
+
+
+_RULES = "─═━│"
+"""Characters of a line between samples; one that the model cannot write is taken."""
+
+
+def _heading(number: int, vocabulary: Vocabulary) -> str:
+    """The line above a sample that follows another; no text of the model's looks like it."""
+    known = set() if vocabulary.units.is_byte else {chr(code) for code in vocabulary.codes.tolist()}
+    rule = next((rule for rule in _RULES if rule not in known), _RULES[0]) * 8
+    return f"{rule} {number} {rule}"
 
 
 def _kept(codes: Iterable[int], kept: list[int]) -> Iterator[int]:
@@ -174,7 +203,9 @@ def _compare(loaded: Checkpoint, texts: list[str]) -> None:
     if loaded.config.corpus.mode == "lines":
         cut = f", {found.cut_off} cut off" if found.cut_off else ""
         new = found.count - found.known
-        click.echo(f"{len(texts)} lines: {new} new, {found.known} in the training text{cut}", err=True)
+        click.echo(
+            f"{counted(len(texts), 'line')}: {new} new, {found.known} in the training text{cut}", err=True
+        )
     else:
         share = 100 * found.known / found.count
         many = f"{found.count:,} stretches of {STRETCH} characters"

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import math
 import os
+import shlex
+import sys
+import unicodedata
 from collections.abc import Sequence
+from itertools import groupby
 from pathlib import Path
 
 from charlm.system.files import STANDARD_INPUT
@@ -12,12 +16,77 @@ from charlm.system.files import STANDARD_INPUT
 
 def losses(nats: float) -> str:
     """A loss in both units: `1.5432 nats 2.2264 bits/char`."""
-    return f"{nats:.4f} nats {nats / math.log(2):.4f} bits/char"
+    return f"{decimal(nats)} nats {decimal(nats / math.log(2))} bits/char"
 
 
-def printable(text: str) -> str:
-    """`text` with everything that would move a terminal's cursor replaced, but line breaks."""
-    return "".join(c if c.isprintable() or c == "\n" else "\N{REPLACEMENT CHARACTER}" for c in text)
+def decimal(value: float) -> str:
+    """A number with four decimals, or with an exponent if it is large; never `-0.0000`."""
+    rounded = round(value, 4) + 0.0 if math.isfinite(value) else value
+    return f"{rounded:.4f}" if abs(value) < 10_000 or not math.isfinite(value) else f"{value:.1e}"
+
+
+def short(value: float) -> str:
+    """A number with two decimals at most: `9`, `0.2`, `0.25`."""
+    return f"{value:.2f}".rstrip("0").rstrip(".")
+
+
+def counted(count: int, thing: str) -> str:
+    """`1 update`, `1,200 updates`."""
+    return f"{count:,} {thing}{'' if count == 1 else 's'}"
+
+
+_DIRECTIONS = {"\u061c", *map(chr, (*range(0x200E, 0x2010), *range(0x202A, 0x202F), *range(0x2066, 0x206A)))}
+"""Characters that change the direction in which a terminal writes those after them."""
+
+
+def visible(text: str, keep: str = "") -> str:
+    """`text` with a visible sign for everything that could steer a terminal, except what is in `keep`.
+
+    Control characters become their pictures (ESC: `␛`), the others their code (`<U+0085>`).
+    """
+    return text if text.isprintable() else "".join(c if c in keep else _sign(c) for c in text)
+
+
+def _sign(character: str) -> str:
+    code = ord(character)
+    if code < 0x20:
+        return chr(0x2400 + code)
+    if code == 0x7F:
+        return "\N{SYMBOL FOR DELETE}"
+    if unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") or character in _DIRECTIONS:
+        return f"<U+{code:04X}>"
+    return character
+
+
+def one_line(message: str) -> str:
+    """A message in one line without what could steer a terminal."""
+    return visible(" ".join(message.split()))
+
+
+def shell(*words: str | Path) -> str:
+    """A command that a POSIX shell reads as exactly these words, to be pasted."""
+    return " ".join(_quoted(str(word)) for word in words)
+
+
+def _quoted(word: str) -> str:
+    """A word in quotes if it needs any; what cannot be shown as it is is printed by the shell."""
+    if not any(map(_is_odd, word)):
+        return shlex.quote(word)
+    quoted = []
+    for odd, characters in groupby(word, _is_odd):
+        piece = "".join(characters)
+        octal = "".join(f"\\{byte:03o}" for byte in os.fsencode(piece))
+        quoted.append(f"\"$(printf '{octal}')\"" if odd else shlex.quote(piece))
+    return "".join(quoted)
+
+
+def _is_odd(character: str) -> bool:
+    """Whether the output cannot show a character, or should not; a line break it can."""
+    try:
+        character.encode(getattr(sys.stdout, "encoding", None) or "ascii")
+    except UnicodeEncodeError:
+        return True
+    return visible(character, keep="\n") != character
 
 
 def duration(seconds: float, brief: bool = False) -> str:
@@ -32,13 +101,13 @@ def duration(seconds: float, brief: bool = False) -> str:
 
 
 def shown_path(path: Path | str) -> str:
-    """A path as one would type it: relative to the current directory where it is below it."""
+    """A path for people: relative to the current directory where it is below it."""
     whole = Path(os.path.abspath(path))
     here = Path.cwd()
-    return str(whole.relative_to(here) if whole.is_relative_to(here) else whole)
+    return visible(str(whole.relative_to(here) if whole.is_relative_to(here) else whole))
 
 
 def shown_paths(paths: Sequence[str]) -> str:
-    """Paths as one would type them, not too many of them."""
+    """Paths for people, not too many of them."""
     names = [name if name == STANDARD_INPUT else shown_path(name) for name in paths]
     return ", ".join(names) if len(names) <= 3 else f"{names[0]} and {len(names) - 1} more"

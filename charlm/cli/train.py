@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shlex
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import FrameType
@@ -15,9 +14,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from charlm.cli.options import set_option
+from charlm.cli.options import Command, FilePath, set_option
 from charlm.cli.reading import ReadingBar, corpus_option
-from charlm.cli.show import duration, losses
+from charlm.cli.show import counted, duration, losses, shell, short
 from charlm.config import loading, schema
 from charlm.config.schema import Config
 from charlm.system import blas
@@ -34,7 +33,7 @@ if hasattr(signal, "SIGHUP"):
     _SIGNALS[signal.SIGHUP] = _SIGNALS[signal.SIGTERM]
 
 
-class _WithKeys(click.Command):
+class _WithKeys(Command):
     """A command whose help ends with every key of the configuration."""
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -46,14 +45,14 @@ class _WithKeys(click.Command):
 @click.option(
     "--config",
     "config_path",
-    type=click.Path(path_type=Path),
+    type=FilePath(),
     required=True,
     metavar="FILE",
-    help="The YAML configuration.",
+    help="The YAML configuration, or the directory of a run.",
 )
 @set_option
 @corpus_option
-@click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="Keep the run here (run.dir).")
+@click.option("--out", type=FilePath(), metavar="DIR", help="Keep the run here (run.dir).")
 @click.option("--resume", is_flag=True, help="Continue the run in its directory exactly where it stopped.")
 @click.option("--overwrite", is_flag=True, help="Start a new run in a directory that already holds one.")
 @click.option(
@@ -75,7 +74,7 @@ def train(
 
     Writes config.yaml, metrics.jsonl, last.npz and best.npz (by validation loss) into the run's
     directory. Progress goes to stderr. Ctrl-C ends the update in progress, saves, and prints the
-    command that continues.
+    command that continues; a second one stops at once.
     """
     config = loading.load(config_path, loading.parse_overrides(overrides))
     if corpus is not None:
@@ -93,24 +92,28 @@ def train(
 
     display, started, stopped = Display(), [], []
 
-    with contextlib.closing(display), _signals() as received, contextlib.closing(ReadingBar()) as bar:
+    received: list[int] = []
+    with contextlib.ExitStack() as held:
+        held.enter_context(contextlib.closing(display))
+        bar = held.enter_context(contextlib.closing(ReadingBar()))
 
         def on_event(event: Event) -> None:
             if isinstance(event, Started):
                 bar.close()  # the text has been read
+                # until now there was nothing to save: a signal ended the process at once
+                held.enter_context(_signals(received))
                 started.append(event)
             elif isinstance(event, Stopped):
                 stopped.append(event)
             display.show(event)
 
-        session.train(config, resume, overwrite, on_event, lambda: bool(received()), max_steps, bar.advance)
-    _finish(started[0], stopped[0], received())
+        session.train(config, resume, overwrite, on_event, lambda: bool(received), max_steps, bar.advance)
+    _finish(started[0], stopped[0], received)
 
 
 @contextlib.contextmanager
-def _signals() -> Iterator[Callable[[], list[int]]]:
-    """Within the block signals are noted, and given by the function; a second one ends the process."""
-    received: list[int] = []
+def _signals(received: list[int]) -> Iterator[None]:
+    """Within the block signals are added to `received`; a second one ends the process."""
 
     def on_signal(number: int, _frame: FrameType | None) -> None:
         received.append(number)
@@ -119,7 +122,7 @@ def _signals() -> Iterator[Callable[[], list[int]]]:
             signal.signal(handled, signal.SIG_DFL)
         # unbuffered: the signal may have come in the middle of a line that is being written
         with contextlib.suppress(OSError):
-            os.write(2, b"\nstopping after this update\n")
+            os.write(2, b"\nstopping after this update; once more stops at once\n")
 
     # signals that the process ignores (nohup, a shell's &) stay ignored
     before = {number: signal.getsignal(number) for number in _SIGNALS}
@@ -127,7 +130,7 @@ def _signals() -> Iterator[Callable[[], list[int]]]:
     for number in before:
         signal.signal(number, on_signal)
     try:
-        yield lambda: received
+        yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
@@ -135,25 +138,46 @@ def _signals() -> Iterator[Callable[[], list[int]]]:
 
 def _finish(started: Started, stopped: Stopped, received: list[int]) -> None:
     """Say what was done and what to do next; ends the process if the run was stopped."""
-    config, path = started.config, shlex.quote(str(started.path))
+    config, path = started.config, started.path
+    resume = shell("charlm", "train", "--config", path, "--resume")
     if not stopped.finished:
-        resume = f"charlm train --config {path} --resume"
         with contextlib.suppress(OSError):  # nobody may be left to read it
             click.echo(f"stopped after update {stopped.step}; to continue: {resume}{_again(config)}")
         sys.exit(_SIGNALS[received[0]] if received else 0)
-    click.echo(
-        f"trained {stopped.epoch:g} epochs in {duration(stopped.seconds)} "
-        f"({stopped.chars_per_s:,.0f} chars/s)"
-    )
+    epochs = f"{short(stopped.epoch)} of {_epochs(config.train.epochs)}"
+    if stopped.out_of_patience:
+        click.echo(
+            f"ended early, after update {stopped.step:,} ({epochs}): "
+            f"{counted(config.train.patience, 'validation')} in a row without improvement (train.patience)\n"
+            f"to go on: {resume} --set train.patience=0{_again(config)}"
+        )
+    elif started.step == stopped.step:
+        longer = short(2 * config.train.epochs)
+        click.echo(
+            f"this run is finished: {epochs}\n"
+            f"to train longer: {resume} --set train.epochs={longer}{_again(config)}"
+        )
+    if started.step < stopped.step:
+        click.echo(
+            f"trained {_epochs(stopped.epoch)} in {duration(stopped.seconds)} "
+            f"({stopped.chars_per_s:,.0f} chars/s)"
+        )
     if stopped.skipped:
-        click.echo(f"{stopped.skipped} updates dropped: their loss or gradient was not a finite number")
+        dropped = counted(stopped.skipped, "update")
+        click.echo(f"{dropped} dropped: the loss or gradient was not a finite number")
     if stopped.best is not None:
-        click.echo(f"best {stopped.best_of} loss {losses(stopped.best)}, at update {stopped.best_step}")
+        click.echo(f"best {stopped.best_of} loss {losses(stopped.best)}, at update {stopped.best_step:,}")
+    prime = ("--prime", started.first_word) if started.first_word else ()
     click.echo(
         "next:\n"
-        f'  charlm sample --checkpoint {path} --prime "{started.first_word}"\n'
-        f"  charlm eval perplexity --checkpoint {path}{_again(config)}"
+        f"  {shell('charlm', 'sample', '--checkpoint', path, *prime)}\n"
+        f"  {shell('charlm', 'eval', 'perplexity', '--checkpoint', path)}{_again(config)}"
     )
+
+
+def _epochs(epochs: float) -> str:
+    """`1 epoch`, `0.25 epochs`."""
+    return f"{short(epochs)} epoch{'' if short(epochs) == '1' else 's'}"
 
 
 def _again(config: Config) -> str:

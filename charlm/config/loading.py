@@ -3,29 +3,33 @@
 from __future__ import annotations
 
 import dataclasses
+import os
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from charlm.config.schema import Config, CorpusConfig, checked, nearest, resolve, text_encoding
+from charlm.config.schema import Config, CorpusConfig, checked, is_text, nearest, resolve, text_encoding
 from charlm.errors import ConfigError, shortened
 from charlm.system.files import anchored, reason
 
 
-def load(path: Path, given: Mapping[str, Any] | None = None) -> Config:
+def load(path: Path, given: Mapping[str, Any] | None = None, giver: str = "--set") -> Config:
     """Read the configuration file `path`; `given` holds checked values that replace those in it.
 
     If `path` is a run directory, its `config.yaml` is read. For a `config.yaml` beside the
     checkpoints of a run, `run.dir` is that directory, even if the run was moved. A relative
     `corpus.path` is relative to the directory of the file, or in `given` to the current one, and
-    becomes absolute. An empty `run.dir` becomes `runs/NAME`. Raises `ConfigError` with the file,
-    the key and the line.
+    becomes absolute. An empty `run.dir` becomes `runs/NAME`. Raises `ConfigError` with the key, and
+    the file and line that hold it, or `giver`.
     """
-    if path.is_dir():
-        path = path / "config.yaml"
-    if path.name == "config.yaml" and (path.parent / "last.npz").exists():
+    if os.path.isdir(path):
+        directory, path = path, path / "config.yaml"
+        if not os.path.exists(path):
+            raise ConfigError(f"configuration {directory} is a directory without config.yaml")
+    if path.name == "config.yaml" and os.path.exists(path.parent / "last.npz"):
         given = {"run.dir": str(path.parent), **(given or {})}
     try:
         text = path.read_text(encoding="utf-8")
@@ -33,11 +37,15 @@ def load(path: Path, given: Mapping[str, Any] | None = None) -> Config:
         raise ConfigError(f"configuration {path} cannot be read: {reason(error)}") from error
     except UnicodeDecodeError as error:
         raise ConfigError(f"configuration {path} is not UTF-8 (byte {error.start})") from error
-    values = _anchored(_read(text, str(path)), path.parent) | _anchored(given or {}, Path.cwd())
-    return resolve(values, name=path.stem, where=str(path))
+    values, places = _read(text, str(path))
+    values = _anchored(values, path.parent) | _anchored(given or {}, Path.cwd())
+    places |= dict.fromkeys(given or {}, giver)
+    return resolve(values, name=path.stem, where=str(path), places=places)
 
 
-def from_mapping(nested: Mapping[str, Mapping[str, Any]], given: Mapping[str, Any] | None = None) -> Config:
+def from_mapping(
+    nested: Mapping[str, Mapping[str, Any]], given: Mapping[str, Any] | None = None, giver: str = "settings"
+) -> Config:
     """A configuration from sections of plain values; `given` holds checked values that replace some.
 
     Relative paths are relative to the current directory. An empty `run.dir` becomes `runs/NAME`,
@@ -53,7 +61,8 @@ def from_mapping(nested: Mapping[str, Mapping[str, Any]], given: Mapping[str, An
     values = _anchored({**values, **(given or {})}, Path.cwd())
     path = values.get("corpus.path", "")
     first = path[0] if isinstance(path, tuple) else path
-    return resolve(values, name=Path(first).stem or "model", where=where)
+    places = dict.fromkeys(given or {}, giver)
+    return resolve(values, name=Path(first).stem or "model", where=where, places=places)
 
 
 def _anchored(values: Mapping[str, Any], directory: Path) -> dict[str, Any]:
@@ -91,15 +100,17 @@ def parse_overrides(overrides: Iterable[str]) -> dict[str, Any]:
             raise ConfigError(f"{where}: expected KEY=VALUE, such as model.hidden=256")
         try:
             node = yaml.compose(text, Loader=yaml.SafeLoader)
-            value = None if node is None else _value(node)
         except (yaml.YAMLError, ValueError, RecursionError) as error:
             raise ConfigError(f"{shortened(where)}: the value is not YAML") from error
-        values[dotted.strip()] = checked(dotted.strip(), value, where)
+        values[dotted.strip()] = _checked(dotted.strip(), node, where)
     return values
 
 
-def _read(text: str, file: str) -> dict[str, Any]:
-    """Checked values by dotted key from YAML text; every error message gives the file and the line."""
+def _read(text: str, file: str) -> tuple[dict[str, Any], dict[str, str]]:
+    """Checked values by dotted key from YAML text, and the file and line of each.
+
+    Every error message gives the file and the line.
+    """
     try:
         root = yaml.compose(text, Loader=yaml.SafeLoader)
     except yaml.YAMLError as error:
@@ -109,9 +120,10 @@ def _read(text: str, file: str) -> dict[str, Any]:
         raise ConfigError(f"{file}, line {number}: not valid YAML: {problem}") from error
     except RecursionError as error:
         raise ConfigError(f"{file}: too many nested brackets for a configuration") from error
-    if root is None:
-        return {}
     values: dict[str, Any] = {}
+    places: dict[str, str] = {}
+    if root is None:
+        return values, places
     sections: set[str] = set()
     section_names = [field.name for field in dataclasses.fields(Config)]
     for section_node, content in _pairs(root, file, "the file"):
@@ -130,20 +142,39 @@ def _read(text: str, file: str) -> dict[str, Any]:
             where = f"{file}, line {key_node.start_mark.line + 1}"
             if dotted in values:
                 raise ConfigError(f"{where}: {dotted}: duplicate key")
-            try:
-                value = _value(value_node)
-            except ValueError as error:
-                raise ConfigError(f"{where}: {dotted}: the value cannot be read") from error
-            values[dotted] = checked(dotted, value, where)
-    return values
+            values[dotted] = _checked(dotted, value_node, where)
+            places[dotted] = where
+    return values, places
 
 
-def _value(node: yaml.Node) -> Any:
-    """The plain value of a YAML node; raises `ValueError` if its tag and its text disagree."""
+_OTHER_BASES = re.compile(r"[-+]?(?P<octal>0[0-7_]+|0o[0-7_]+)|[-+]?[0-9][0-9_]*(:[0-5]?[0-9])+(\.[0-9_]*)?")
+"""Numbers that YAML 1.1 reads in base 8 or 60."""
+
+
+def _checked(dotted: str, node: yaml.Node | None, where: str) -> Any:
+    """The checked value of key `dotted` from its YAML node; raises `ConfigError`."""
+    written = node.value if isinstance(node, yaml.ScalarNode) and node.style is None else ""
     try:
-        return yaml.SafeLoader("").construct_object(node, deep=True)
-    except (yaml.YAMLError, LookupError, AttributeError, TypeError) as error:
-        raise ValueError("the value cannot be read") from error
+        # the tag and the text of a node may disagree
+        value = None if node is None else yaml.SafeLoader("").construct_object(node, deep=True)
+    except (yaml.YAMLError, LookupError, AttributeError, TypeError, ValueError) as error:
+        hint = "; put it in quotes" if is_text(dotted) else ""
+        raise ConfigError(f"{shortened(where)}: {dotted}: the value cannot be read{hint}") from error
+    for scalar in _scalars(node):
+        other = _OTHER_BASES.fullmatch(scalar.value)
+        if other and scalar.style is None and not is_text(dotted):
+            base = 8 if other["octal"] else 60
+            raise ConfigError(
+                f"{where}: {dotted}: YAML reads {scalar.value} as a number in base {base}: "
+                "write it in decimal digits, without zeros before it"
+            )
+    return checked(dotted, value, where, written)
+
+
+def _scalars(node: yaml.Node | None) -> list[yaml.ScalarNode]:
+    """The scalar of a node, or those of its list."""
+    nodes = node.value if isinstance(node, yaml.SequenceNode) else [node]
+    return [one for one in nodes if isinstance(one, yaml.ScalarNode)]
 
 
 def _pairs(node: yaml.Node, file: str, what: str) -> list[tuple[yaml.Node, yaml.Node]]:

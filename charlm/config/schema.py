@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import codecs
 import dataclasses
+import datetime
 import difflib
 import json
 import math
@@ -58,7 +59,7 @@ class Key:
                 if number <= self.above:
                     return f"{number} is not above {self.above:g}"
                 if number > self.at_most:
-                    return f"{number} is above {self.at_most:g}, the largest valid value"
+                    return f"{number} is above {self.at_most:,.9g}, the largest valid value"
                 if number >= self.below:
                     return f"{number} is not below {self.below:g}"
         return None
@@ -77,7 +78,8 @@ class CorpusConfig:
     path: str | tuple[str, ...] = key(
         "",
         "the text: a file, a directory, a pattern such as texts/*.txt, - for standard input, or a list of "
-        "these; relative to the configuration file; files named .gz and .xz are unpacked",
+        "these; relative to the configuration file, in --set and --corpus to the current directory; files "
+        "named .gz and .xz are unpacked",
     )
     mode: str = key(
         "stream",
@@ -133,8 +135,8 @@ class ModelConfig:
     """The network."""
 
     cell: str = key("lstm", "the recurrent cell", choices=CELL_NAMES, fixed=True)
-    hidden: int = key(256, "hidden units of each layer", at_least=1, fixed=True)
-    layers: int = key(2, "stacked recurrent layers", at_least=1, fixed=True)
+    hidden: int = key(256, "hidden units of each layer", at_least=1, at_most=10_000_000, fixed=True)
+    layers: int = key(2, "stacked recurrent layers", at_least=1, at_most=1000, fixed=True)
     dropout: float = key(
         0.0, "fraction of hidden units dropped between layers and before the output", at_least=0, below=1
     )
@@ -168,7 +170,7 @@ class TrainConfig:
         at_least=1,
         fixed=True,
     )
-    epochs: float = key(10.0, "passes over the training split", above=0)
+    epochs: float = key(10.0, "passes over the training split", above=0, at_most=1e6)
     optimizer: str = key(
         "adam",
         "the update rule",
@@ -213,6 +215,7 @@ class TrainConfig:
         0,
         "parts of the batch whose gradients are summed in a fixed order; 0: one for each worker",
         at_least=0,
+        at_most=10_000,
         fixed=True,
     )
     seed: int = key(
@@ -227,8 +230,10 @@ class RunConfig:
     dir: str = key("", "directory of the run, relative to the current one; default: runs/NAME")
     eval_every: float = key(1.0, "epochs between validations, each with a checkpoint", above=0)
     sample_every: float = key(1.0, "epochs between sample previews; 0 switches them off", at_least=0)
-    sample_length: int = key(200, "characters of a sample preview", at_least=1)
-    threads: int = key(0, "threads of the arithmetic; 0: as the environment says, else all CPUs", at_least=0)
+    sample_length: int = key(200, "characters of a sample preview", at_least=1, at_most=1_000_000)
+    threads: int = key(
+        0, "threads of the arithmetic; 0: as the environment says, else all CPUs", at_least=0, at_most=10_000
+    )
     kernel: str = key(
         "fused",
         "code of the recurrence: fused is fast, textbook is plain and slow; the mathematics is the same",
@@ -284,26 +289,39 @@ def keys() -> Iterator[tuple[str, str, str, Key]]:
             yield f"{section}.{field.name}", section, field.name, field.metadata["key"]
 
 
-def resolve(values: Mapping[str, Any], name: str, where: str = "the configuration") -> Config:
-    """Make a configuration from checked values, check their combination, and fill in `run.dir`."""
+def resolve(
+    values: Mapping[str, Any],
+    name: str,
+    where: str = "the configuration",
+    places: Mapping[str, str] | None = None,
+) -> Config:
+    """Make a configuration from checked values, check their combination, and fill in `run.dir`.
+
+    `places` says where single keys were set, for error messages; the others were set at `where`.
+    """
+    places = places or {}
     config = Config().replace(values)
     total = math.fsum(config.corpus.split)
+    split = f"{places.get('corpus.split', where)}: corpus.split"
     if not math.isclose(total, 1.0, abs_tol=1e-6):
-        raise ConfigError(f"{where}: corpus.split: the fractions sum to {total:g}, not to 1")
+        raise ConfigError(f"{split}: the fractions sum to {total:g}, not to 1")
     if config.corpus.split[0] == 0:
-        raise ConfigError(f"{where}: corpus.split: the first fraction, for training, must be above 0")
+        raise ConfigError(f"{split}: the first fraction, for training, must be above 0")
     encoding = text_encoding(config.corpus.encoding)
     if encoding is None:
         raise ConfigError(
-            f"{where}: corpus.encoding: {config.corpus.encoding!r} is not a text encoding that Python knows"
+            f"{places.get('corpus.encoding', where)}: corpus.encoding: {config.corpus.encoding!r} is not a "
+            "text encoding that Python knows"
             + nearest(config.corpus.encoding, ("utf-8", "utf-16", "latin-1", "cp1252", "cp949", "shift_jis"))
         )
     config = config.replace({"corpus.encoding": encoding})
     if config.corpus.unit == "byte":
         for of_text, without in (("normalize", "none"), ("lowercase", False), ("encoding", "utf-8")):
             if getattr(config.corpus, of_text) != without:
+                place, byte = (places.get(f"corpus.{key}", where) for key in (of_text, "unit"))
                 raise ConfigError(
-                    f"{where}: corpus.{of_text}: not with unit: byte; remove it, or use unit: char"
+                    f"{place}: corpus.{of_text}: not with unit: byte"
+                    f"{f' ({byte})' if byte != place else ''}; remove it, or use unit: char"
                 )
     if not config.run.dir:
         config = config.replace({"run.dir": str(Path("runs") / name)})
@@ -374,8 +392,16 @@ def nearest(word: str, known: Sequence[str]) -> str:
     return f"; did you mean {close[0]}?" if close else ""
 
 
-def checked(dotted: str, value: Any, where: str) -> Any:
-    """Return `value` as the type of key `dotted`, within its limits; raises `ConfigError`."""
+def is_text(dotted: str) -> bool:
+    """Whether key `dotted` holds a text; False for an unknown key."""
+    return isinstance(Config().flat().get(dotted), str)
+
+
+def checked(dotted: str, value: Any, where: str, written: str = "") -> Any:
+    """Return `value` as the type of key `dotted`, within its limits; raises `ConfigError`.
+
+    `written` is what a file says, if `value` is how YAML understands it.
+    """
     known = {name: (section, field, spec) for name, section, field, spec in keys()}
     if dotted not in known:
         near = nearest(dotted, list(known))
@@ -383,6 +409,10 @@ def checked(dotted: str, value: Any, where: str) -> Any:
     section, field, spec = known[dotted]
     hints = typing.get_type_hints(typing.get_type_hints(Config)[section])
     try:
+        if written and is_text(dotted) and not isinstance(value, str):
+            raise ValueError(
+                f"expected a text, but YAML reads {written} as {_spoken(value)}: put it in quotes"
+            )
         converted = _converted(value, hints[field])
     except ValueError as error:
         raise ConfigError(f"{where}: {dotted}: {error}") from error
@@ -396,28 +426,41 @@ _LARGEST = 10**300
 """Larger integers are refused; all others fit a float."""
 
 
+def _spoken(value: Any) -> str:
+    """A value as YAML would say it, for an error message."""
+    if value is None:
+        return "nothing"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, datetime.date):
+        return f"the date {value}"
+    if isinstance(value, (list, tuple)):
+        return f"[{', '.join(map(_spoken, value))}]"
+    return repr(value) if isinstance(value, str) else str(value)
+
+
 def _converted(value: Any, wanted: Any) -> Any:
     """Convert `value` to type `wanted` without loss; raises `ValueError` with the expected form."""
     if isinstance(wanted, types.UnionType):  # one string, or a list of them
         if not isinstance(value, (list, tuple)):
             return _converted(value, str)
         if not value or "" in value:
-            raise ValueError(f"expected a path, or a list of paths, got {value!r}")
+            raise ValueError(f"expected a path, or a list of paths, got {_spoken(value)}")
         return tuple(_converted(item, str) for item in value)
     if wanted is bool:
         if not isinstance(value, bool):
-            raise ValueError(f"expected true or false, got {value!r}")
+            raise ValueError(f"expected true or false, got {_spoken(value)}")
         return value
     if isinstance(wanted, types.GenericAlias):
         items = typing.get_args(wanted)
         if not isinstance(value, (list, tuple)) or len(value) != len(items):
             raise ValueError(
-                f"expected a list of {len(items)} numbers, such as [0.9, 0.05, 0.05]; got {value!r}"
+                f"expected a list of {len(items)} numbers, such as [0.9, 0.05, 0.05]; got {_spoken(value)}"
             )
         return tuple(_converted(item, items[0]) for item in value)
     if wanted is str:
         if not isinstance(value, str):
-            raise ValueError(f"expected a text, got {value!r}")
+            raise ValueError(f"expected a text, got {_spoken(value)}")
         if "\0" in value:
             raise ValueError("a text must not contain a NUL character")
         try:
@@ -433,11 +476,11 @@ def _converted(value: Any, wanted: Any) -> Any:
             number = None
     if number is None or isinstance(number, bool) or not isinstance(number, (int, float)):
         expected = "a whole number" if wanted is int else "a number"
-        raise ValueError(f"expected {expected}, got {value!r}")
+        raise ValueError(f"expected {expected}, got {_spoken(value)}")
     if isinstance(number, int) and abs(number) > _LARGEST:
         raise ValueError("the number is too large")
     if wanted is int:
         if not math.isfinite(number) or number != int(number):
-            raise ValueError(f"expected a whole number, got {value!r}")
+            raise ValueError(f"expected a whole number, got {_spoken(value)}")
         return int(number)
     return float(number)

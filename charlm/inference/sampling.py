@@ -6,8 +6,9 @@ preview during training, the command and the Python interface all write through 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 
 import numpy as np
@@ -136,16 +137,23 @@ class TextSampler:
                     held = ""
         yield writer.finish().removeprefix(held)
 
-    def preview(self, ids: Ids, length: int, rng: np.random.Generator) -> str:
+    def preview(
+        self,
+        ids: Ids,
+        length: int,
+        rng: np.random.Generator,
+        should_stop: Callable[[], bool] = lambda: False,
+    ) -> str:
         """A text of `length` units as the model writes by itself; of a model of lines, several lines.
 
-        It begins as the training text, `ids [N]`, does: after its first unit, or with a line.
+        It begins as the training text, `ids [N]`, does: after its first unit, or with a line. It
+        ends sooner once `should_stop`, asked before every unit, says so.
         """
         first = ids[: 0 if self.writes_lines else 1]
         prime = self.vocabulary.codes[first[first < len(self.vocabulary.codes)]]  # <unk> has no code
         texts = []
-        while length > 0:
-            drawn = list(self.draw(prime, length, Sampling(), rng))
+        while length > 0 and not should_stop():
+            drawn = list(takewhile(lambda _: not should_stop(), self.draw(prime, length, Sampling(), rng)))
             texts.append("".join(self.written(drawn, prime)))
             length -= len(drawn)
         return "\n".join(texts)

@@ -55,14 +55,6 @@ def shared(shape: tuple[int, ...], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
     return np.frombuffer(memory, dtype, count=math.prod(shape)).reshape(shape)
 
 
-def peak_bytes() -> int:
-    """The most memory that this process has had so far."""
-    import resource  # which not every system has
-
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
-
-
 FEWEST = 4
 """Streams of a shard below which one more shard, and one more worker, does not pay."""
 

@@ -7,6 +7,7 @@ from charlm.config.schema import Config
 from charlm.nn.gradcheck import Check, check_model
 from charlm.system.workers import slices
 from charlm.training.data_parallel import default_shards
+from charlm.training.memory import check_memory, needed
 
 SMALL_VOCAB = 7
 """Vocabulary of a made-up text for small networks."""
@@ -42,9 +43,12 @@ def check_config(config: Config, threads: int, vocab: int | None = None) -> list
     train = config.train
     if vocab is not None:
         model = build_model(config.model, vocab, config.run.kernel)
+        check_memory(needed(model, train.optimizer, B=3, T=5, itemsize=8), config)
         return check_model(model, config.model.init, train.seed, _ENTRIES)
     size = text_size(config)
     model = build_model(config.model, size[1] if size else USUAL_VOCAB, config.run.kernel)
+    shards = train.shards or default_shards(train.batch, threads)
+    check_memory(needed(model, train.optimizer, train.batch, train.seq_len, shards, itemsize=8), config)
     return check_model(
         model,
         config.model.init,
@@ -52,6 +56,6 @@ def check_config(config: Config, threads: int, vocab: int | None = None) -> list
         _ENTRIES,
         steps=train.seq_len,
         batch=train.batch,
-        shards=slices(train.batch, train.shards or default_shards(train.batch, threads)),
+        shards=slices(train.batch, shards),
         seconds=_SECONDS,
     )

@@ -29,6 +29,8 @@ class Started:
     """B, as it fits the text."""
     seq_len: int
     """T, as it fits the text."""
+    needed_bytes: int
+    """Memory that training needs, by the sizes of its arrays."""
     planned_steps: int
     """Updates of the whole run."""
     step: int
@@ -94,6 +96,8 @@ class Stopped:
 
     finished: bool
     """False if it was asked to stop before its end."""
+    out_of_patience: bool
+    """Whether it ended because validations did not improve (`train.patience`)."""
     step: int
     epoch: float
     seconds: float

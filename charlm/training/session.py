@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,6 +18,14 @@ from charlm.system import blas
 from charlm.training import loop
 from charlm.training.events import Listener, Started, Warned
 from charlm.training.trainer import Trainer, with_shards_of
+
+_CARRIAGE_RETURN = ord("\r")
+
+_SMALL_WINDOW = 256
+"""Characters of an update below which many updates are worth a warning."""
+
+_MANY_STEPS = 500_000
+"""Updates of a run that are many."""
 
 
 def train(
@@ -104,6 +113,12 @@ def _opened(
             directory.create(text)
         else:
             trainer.restore(saved, f"run {directory.path}")
+            if trainer.progress.step > trainer.planned_steps:
+                raise ConfigError(
+                    f"train.epochs: {trainer.config.train.epochs:g} epochs end before update "
+                    f"{trainer.progress.step:,}, which run {directory.path} has reached: "
+                    f"it must be {math.ceil(100 * trainer.epoch) / 100:g} at least"
+                )
             directory.continue_from(text, trainer.progress.log_bytes)
         yield trainer, directory
 
@@ -130,6 +145,7 @@ def _started(trainer: Trainer, directory: RunDirectory) -> Started:
         parameters=trainer.parameters.flat.size,
         streams=trainer.streams.batch,
         seq_len=trainer.streams.seq_len,
+        needed_bytes=trainer.needed.total,
         planned_steps=trainer.planned_steps,
         step=trainer.progress.step,
         first_word=_first_word(corpus),
@@ -144,7 +160,24 @@ def _warnings(trainer: Trainer) -> Iterator[str]:
         yield blas_warning
     if trainer.warning:
         yield trainer.warning
-    if trainer.config.corpus.split[1] and not trainer.corpus.usable("validation"):
+    corpus, train = trainer.config.corpus, trainer.config.train
+    if corpus.unit == "char" and _CARRIAGE_RETURN in trainer.corpus.vocabulary.codes:
+        yield (
+            "the text holds carriage returns, as in the line ends of Windows, which are learned too: "
+            "corpus.newlines=lf converts them"
+        )
+    if train.warmup > trainer.planned_steps:
+        yield (
+            f"train.warmup of {train.warmup:,} updates is longer than the run of {trainer.planned_steps:,}: "
+            "the learning rate never reaches train.lr"
+        )
+    window = trainer.streams.batch * trainer.streams.seq_len
+    if window < _SMALL_WINDOW and trainer.planned_steps > _MANY_STEPS:
+        yield (
+            f"{trainer.planned_steps:,} updates of {window} characters each take long: "
+            "a larger train.batch or train.seq_len makes fewer"
+        )
+    if corpus.split[1] and not trainer.corpus.usable("validation"):
         yield "the validation split is too short to score; best.npz goes by training loss"
 
 

@@ -24,6 +24,7 @@ from charlm.runs.checkpoint import Checkpoint
 from charlm.system.closing import Closing
 from charlm.system.workers import shared
 from charlm.training.data_parallel import DataParallel, default_shards
+from charlm.training.memory import check_memory, needed
 
 
 @dataclass
@@ -135,6 +136,8 @@ class Trainer(Closing):
         Set if the corpus is too small for the configured batch or window.
     steps_per_epoch, planned_steps
         Updates in an epoch, and in the whole run.
+    needed
+        Memory of a training step.
     """
 
     def __init__(
@@ -155,6 +158,15 @@ class Trainer(Closing):
             config = config.replace({"train.shards": default_shards(self.streams.batch, threads)})
         self.config = config
         self.model = build_model(config.model, len(corpus.vocabulary), config.run.kernel)
+        self.needed = needed(
+            self.model,
+            config.train.optimizer,
+            self.streams.batch,
+            self.streams.seq_len,
+            config.train.shards,
+            np.dtype(dtype).itemsize,
+        )
+        check_memory(self.needed, config)
         starting, dropping = np.random.SeedSequence(config.train.seed).spawn(2)
         params = self.model.initialise(np.random.default_rng(starting), config.model.init, dtype)
         self.threads = threads
@@ -185,8 +197,12 @@ class Trainer(Closing):
     @property
     def finished(self) -> bool:
         """Whether every planned update is done, or patience has run out."""
-        patience = self.config.train.patience
-        return self.progress.step >= self.planned_steps or 0 < patience <= self.progress.waited
+        return self.progress.step >= self.planned_steps or self.out_of_patience
+
+    @property
+    def out_of_patience(self) -> bool:
+        """Whether the last validations, as many as `train.patience` says, did not improve."""
+        return 0 < self.config.train.patience <= self.progress.waited
 
     def update(self) -> Update:
         """Train on the next window: forward, backward, clip, optimise; the state is carried over.

@@ -1,0 +1,33 @@
+"""Memory: what this process had, and what this machine has."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from pathlib import Path
+
+
+def peak_bytes() -> int:
+    """The most memory that this process has had so far."""
+    import resource  # which not every system has
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def machine_bytes() -> int | None:
+    """The memory of this machine, or what a container or `ulimit` leaves of it; None if unknown."""
+    limits = []
+    with contextlib.suppress(ValueError, OSError, AttributeError):
+        limits.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    # the limit of a container: cgroups of version 2 ("max" if there is none), and of version 1
+    for file in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
+        with contextlib.suppress(ValueError, OSError):
+            limits.append(int(Path(file).read_text()))
+    with contextlib.suppress(ImportError):
+        import resource
+
+        limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+        limits += [] if limit == resource.RLIM_INFINITY else [limit]
+    return min((limit for limit in limits if limit > 0), default=None)

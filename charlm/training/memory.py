@@ -1,0 +1,65 @@
+"""The memory that training needs, known before any of it is allocated."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from charlm.config.schema import Config
+from charlm.errors import ConfigError
+from charlm.nn.model import Model
+from charlm.optim.optimizers import OPTIMIZERS
+from charlm.system.memory import machine_bytes
+
+
+@dataclass(frozen=True)
+class Need:
+    """Bytes that one training step needs."""
+
+    parameters: int
+    """Of parameters, the gradients of every shard, and the state of the optimiser."""
+    window: int
+    """Of the activations of a window, and their gradients."""
+
+    @property
+    def total(self) -> int:
+        """All of them."""
+        return self.parameters + self.window
+
+
+def needed(model: Model, optimizer: str, B: int, T: int, shards: int = 1, itemsize: int = 4) -> Need:
+    """What a training step on `T` steps of `B` streams needs, by the sizes of its arrays.
+
+    Parameters, gradients and the optimiser's slots; for each step, stream and layer the gates and
+    their gradients, two arrays as the textbook has them (the cells save one of them), the states,
+    and what dropout makes of h; for each step and stream the gradient at h, and the logits, which
+    their gradient replaces.
+    """
+    size = sum(math.prod(shape) for shape in model.shapes().values())
+    kept = 1 + shards + len(OPTIMIZERS[optimizer].slot_names)
+    own = (2 * len(model.cell.gates) + len(model.cell.states) + bool(model.dropout)) * model.hidden
+    per_step = model.layers * own + model.hidden + model.vocab
+    return Need(itemsize * kept * size, itemsize * B * T * per_step)
+
+
+def check_memory(need: Need, config: Config) -> None:
+    """Raise `ConfigError` if this machine does not have that much memory."""
+    machine = machine_bytes()
+    if machine is None or need.total <= machine:
+        return
+    model, train = config.model, config.train
+    smaller = f"train.batch ({train.batch:,}) or train.seq_len ({train.seq_len:,})"
+    if need.parameters > need.window:
+        smaller = f"model.hidden ({model.hidden:,}) or model.layers ({model.layers:,})"
+    raise ConfigError(
+        f"training needs about {size(need.total)} of memory, and this machine has {size(machine)}: "
+        f"use a smaller {smaller}"
+    )
+
+
+def size(number: int) -> str:
+    """Bytes as a person reads them: `45 MB`, `2.3 GB`."""
+    for unit, bytes_of in (("TB", 10**12), ("GB", 10**9)):
+        if number >= bytes_of:
+            return f"{number / bytes_of:,.1f} {unit}"
+    return f"{math.ceil(number / 1e6):,} MB"
