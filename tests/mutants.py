@@ -1724,7 +1724,7 @@ MUTANTS = (
         "an interrupted replacement is always undone",
         "runs/directory.py",
         'if os.path.exists(new / "config.yaml"):\n            shutil',
-        'if os.path.exists(new):\n            shutil',
+        "if os.path.exists(new):\n            shutil",
         ("test_directory.py",),
     ),
     Mutant(

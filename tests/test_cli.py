@@ -185,10 +185,7 @@ def test_resume_in_a_new_process_is_exact(process: Run, small: Path, cell: str) 
     train += ("--set", "train.epochs=9", "--set", "run.eval_every=0.3")
     process(*train, "--out", "whole", "--max-steps", "40")
     stopped = process(*train, "--out", "parts", "--max-steps", "20")
-    assert (
-        "stopped after update 20; to continue: charlm train --config parts --resume"
-        in stopped.stdout
-    )
+    assert "stopped after update 20; to continue: charlm train --config parts --resume" in stopped.stdout
     process("train", "--config", "parts/config.yaml", "--resume", "--max-steps", "40")
     assert _log(small / "whole") == _log(small / "parts")
     for name in ("last.npz", "best.npz"):
@@ -328,7 +325,7 @@ def test_sampling_is_reproducible(charlm: Run, small: Path) -> None:
     assert len(first) == 4 + 50 + 1
     several = charlm(*sample, "--seed", "1", "--num", "3").stdout
     assert several.startswith(first)
-    _, second, third, rest = re.split("^──────── [23] ────────\n", several, flags=re.MULTILINE) + [""]
+    _, second, third, rest = [*re.split("^─{8} [23] ─{8}\n", several, flags=re.MULTILINE), ""]
     assert (second[:4], third[:4], rest) == ("the ", "the ", "")
 
 

@@ -77,8 +77,9 @@ def _fail(message: str, status: int) -> None:
 
 
 def _cannot_be_written(stream: TextIO) -> bool:
-    """Whether what is left in a stream cannot be written; if so, it is dropped."""
+    """Whether not even a line break can be written; if so, what is left in the stream is dropped."""
     try:
+        stream.write("\n")
         stream.flush()
     except OSError:
         with contextlib.suppress(OSError, ValueError):  # a stream without a descriptor

@@ -30,6 +30,13 @@ _TIMED = 25
 _SHORT = 10.0
 """Seconds of a run that is not worth an estimate."""
 
+_LAYOUTS = {
+    76: "{percentage:3.0f}%|{bar:15}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}{postfix}]",
+    46: "{percentage:3.0f}%|{bar:10}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}]",
+    0: "{percentage:3.0f}% {n_fmt} <{remaining}",
+}
+"""What the bar shows in windows of at least that many columns."""
+
 _PREVIEW = 76
 """Columns of a line of a preview."""
 
@@ -92,16 +99,7 @@ class Display:
         self._planned, self._first, self._begun = run.planned_steps, run.step, time.perf_counter()
         if self.is_terminal:
             tqdm.monitor_interval = 0  # no thread of its own: workers are forked while the bar is shown
-            size_of = shutil.get_terminal_size()  # 80 x 24 where the terminal does not tell, or says 0
-            self.bar = tqdm(
-                total=run.planned_steps,
-                initial=run.step,
-                unit="update",
-                ncols=size_of.columns,
-                nrows=size_of.lines,
-                bar_format="{percentage:3.0f}%|{bar:20}| {n_fmt}/{total_fmt} "
-                "[{elapsed}<{remaining}{postfix}]",
-            )
+            self.bar = tqdm(total=run.planned_steps, initial=run.step, **_layout())
 
     def _estimate(self, step: int) -> None:
         """Say once how long the run takes, as soon as that is known, unless it is short."""
@@ -120,8 +118,19 @@ class Display:
             started = not math.isnan(self.loss)
             self.loss = _SMOOTHING * self.loss + (1 - _SMOOTHING) * loss if started else loss
         with contextlib.suppress(OSError):
+            self._fit()
             self.bar.set_postfix_str(f"{self.loss:.4f} nats, {chars_per_s:,.0f} chars/s", refresh=False)
             self.bar.update()
+
+    def _fit(self) -> None:
+        """Fit the bar to the window, which may have changed."""
+        layout = _layout()
+        if layout["ncols"] < self.bar.ncols:
+            # terminals have broken the line of the bar in several: remove them, and forget its length
+            above = (len(str(self.bar)) - 1) // (layout["ncols"] + 1)
+            sys.stderr.write((f"\x1b[{above}A" if above else "") + "\r\x1b[J")
+            self.bar.sp = self.bar.status_printer(self.bar.fp)
+        vars(self.bar).update(layout)
 
     def _left(self, step: int) -> float:
         """Seconds to the end of the run, at the pace of all timed updates and what came between them."""
@@ -156,6 +165,13 @@ class Display:
                 self.bar.write(text, file=sys.stderr)
             else:
                 click.echo(text, err=True)
+
+
+def _layout() -> dict[str, Any]:
+    """How the bar fits the window, in attributes of tqdm: one line whatever its width."""
+    window = shutil.get_terminal_size()  # 80 x 24 where the terminal does not tell, or says 0
+    layouts = (layout for least, layout in _LAYOUTS.items() if window.columns >= least)
+    return {"ncols": window.columns - 1, "nrows": window.lines, "bar_format": next(layouts)}
 
 
 def _number(value: float | None) -> str:

@@ -36,6 +36,9 @@ class ReadingBar:
         if what == "total":
             self.size = size
             return
+        if not size:
+            click.echo(one_line(what), err=True)
+            return
         if what != self.what:
             self.close()
             self.what = what

@@ -130,7 +130,8 @@ def sample(
     if prime_file is None:
         codes = sampler.codes(prime or "")
     else:
-        codes = sampler.codes_of_file(prime_file, with_encoding(corpus, encoding))
+        announce = partial(click.echo, err=True)
+        codes = sampler.codes_of_file(prime_file, with_encoding(corpus, encoding), announce)
     sampling = Sampling(temperature, top_k, top_p, greedy)
     texts = []
     count = num or (_LINES if lines and not greedy else 1)

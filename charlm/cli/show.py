@@ -109,5 +109,5 @@ def shown_path(path: Path | str) -> str:
 
 def shown_paths(paths: Sequence[str]) -> str:
     """Paths for people, not too many of them."""
-    names = [name if name == STANDARD_INPUT else shown_path(name) for name in paths]
+    names = ["standard input" if name == STANDARD_INPUT else shown_path(name) for name in paths]
     return ", ".join(names) if len(names) <= 3 else f"{names[0]} and {len(names) - 1} more"

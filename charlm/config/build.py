@@ -35,10 +35,10 @@ def build_corpus(
     """Find and read the configured text, through the user's cache. Also returns its files.
 
     For `vocabulary`, `expected`, `progress` and the errors raised, see `read_corpus`. Before the
-    first file is read, `progress` is also called with `total` and the bytes of all files. Warnings
-    are in `Corpus.warnings`.
+    first file is read, `progress` is also called with `total` and the bytes of all files, and with 0
+    bytes if a pipe must be waited for. Warnings are in `Corpus.warnings`.
     """
-    sources = find(config.paths)
+    sources = find(config.paths, lambda what: progress(what, 0))
     progress("total", sum(source.stamp()[0] for source in sources))
     cache = user_cache()
     corpus = read_corpus(sources, build_pipeline(config), config.split, vocabulary, cache, progress, expected)

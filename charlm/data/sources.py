@@ -6,9 +6,12 @@ import contextlib
 import glob
 import gzip
 import hashlib
+import io
 import lzma
 import os
+import select
 import shutil
+import stat
 import sys
 import tempfile
 import zlib
@@ -22,6 +25,9 @@ from charlm.system.files import STANDARD_INPUT, reason
 BLOCK = 1 << 20
 """Bytes read at a time."""
 
+Announce = Callable[[str], object]
+"""Called with what is being waited for."""
+
 _PACKED: dict[str, Callable[[IO[bytes]], Any]] = {
     ".gz": lambda stream: gzip.GzipFile(fileobj=stream),
     ".xz": lzma.LZMAFile,
@@ -32,10 +38,10 @@ _PACKED: dict[str, Callable[[IO[bytes]], Any]] = {
 class Source:
     """One file of a text, or standard input."""
 
-    def __init__(self, path: str, role: str = "text") -> None:
-        """`role` names the source in messages.
+    def __init__(self, path: str, role: str = "text", announce: Announce = lambda what: None) -> None:
+        """`role` names the source in messages; `announce` is called if a pipe has nothing to read yet.
 
-        Raises `CorpusError` if standard input is a terminal, or if a pipe cannot be copied.
+        Raises `CorpusError` for a terminal or another device, and if a pipe cannot be copied.
         """
         self.role = role
         self.name = "standard input" if path == STANDARD_INPUT else path
@@ -43,16 +49,25 @@ class Source:
         self.packing = ending if ending in _PACKED else ""
         """The ending of a packed file, which says how to unpack it; empty for a plain file."""
         # a pipe can be read only once, so its contents are copied
-        self._copied = _copy_standard_input() if path == STANDARD_INPUT else self._copy_pipe()
+        self._copied = _copy_standard_input(announce) if path == STANDARD_INPUT else self._copy_pipe(announce)
 
     def __str__(self) -> str:
         return f"{self.role} {self.name}"
 
-    def _copy_pipe(self) -> IO[bytes] | None:
+    def _copy_pipe(self, announce: Announce) -> IO[bytes] | None:
         with _reporting(self):
-            if not Path(self.name).is_fifo():
+            try:
+                kind = Path(self.name).stat().st_mode
+            except OSError:
+                return None  # reported when the file is opened
+            if stat.S_ISCHR(kind) or stat.S_ISBLK(kind):
+                raise CorpusError(f"{self} is a device, not a file: its contents may have no end")
+            if not stat.S_ISFIFO(kind):
                 return None
-            with Path(self.name).open("rb") as pipe:
+            # a plain open would wait without a word until another process opens the pipe to write
+            with os.fdopen(os.open(self.name, os.O_RDONLY | os.O_NONBLOCK), "rb") as pipe:
+                _wait_for(pipe.fileno(), self.name, announce)
+                os.set_blocking(pipe.fileno(), True)
                 return _copy(pipe)
 
     def _open(self) -> IO[bytes]:
@@ -95,15 +110,16 @@ def _reporting(source: Source) -> Iterator[None]:
         raise CorpusError(f"{source} cannot be read: {reason(error)}") from error
 
 
-def find(paths: Sequence[str]) -> list[Source]:
+def find(paths: Sequence[str], announce: Announce = lambda what: None) -> list[Source]:
     """The files of `paths`, in their order; those of a directory or a pattern are sorted by name.
 
     A path is a file, a directory (all files in it and below, except hidden ones), a pattern
-    (`*`, `?`, `[…]`, `**`), or `-`. Raises `CorpusError` if a path matches no file.
+    (`*`, `?`, `[…]`, `**`), or `-`. `announce` is called if a pipe must be waited for. Raises
+    `CorpusError` if a path matches no file, and what `Source` does.
     """
     if list(paths).count(STANDARD_INPUT) > 1:
         raise CorpusError(f"standard input, {STANDARD_INPUT}, is named twice, but can be read only once")
-    return [Source(file) for path in paths for file in _files(path)]
+    return [Source(file, announce=announce) for path in paths for file in _files(path)]
 
 
 def _files(path: str) -> list[str]:
@@ -142,13 +158,30 @@ def digest(sources: Sequence[Source], progress: Callable[[int], None]) -> str:
     return digests[0] if len(digests) == 1 else hashlib.sha256("\n".join(digests).encode()).hexdigest()
 
 
-def _copy_standard_input() -> IO[bytes]:
+def _copy_standard_input(announce: Announce) -> IO[bytes]:
     if sys.stdin is None or sys.stdin.isatty():
         raise CorpusError("standard input is a terminal: pipe a text into the command, or name a file")
     try:
+        with contextlib.suppress(io.UnsupportedOperation):  # a stream of Python's own
+            status = os.fstat(sys.stdin.fileno())
+            if stat.S_ISCHR(status.st_mode) and not os.path.samestat(status, os.stat(os.devnull)):
+                raise CorpusError("standard input is a device: its contents may have no end")
+            if stat.S_ISFIFO(status.st_mode):
+                _wait_for(sys.stdin.fileno(), "standard input", announce)
         return _copy(sys.stdin.buffer)
     except OSError as error:
         raise CorpusError(f"standard input cannot be copied: {reason(error)}") from error
+
+
+_PATIENCE = 1.0
+"""Seconds without anything to read from a pipe after which that is said."""
+
+
+def _wait_for(descriptor: int, name: str, announce: Announce) -> None:
+    """Wait until a pipe has something to read, or has ended."""
+    if not select.select([descriptor], [], [], _PATIENCE)[0]:
+        announce(f"waiting for a text from {name}")
+        select.select([descriptor], [], [])
 
 
 def _copy(stream: IO[bytes]) -> IO[bytes]:

@@ -61,12 +61,16 @@ class TextSampler:
         """The codes `[N]` of a prime, or of another text that does not come from a file."""
         return self.vocabulary.units.of_text(text)
 
-    def codes_of_file(self, file: Path, config: CorpusConfig) -> Ids:
+    def codes_of_file(
+        self, file: Path, config: CorpusConfig, announce: Callable[[str], object] = lambda what: None
+    ) -> Ids:
         """The codes `[N]` of a prime in a file, read as the training text was.
 
-        Raises `CorpusError` if the file cannot be read or decoded.
+        `announce` is called if a pipe must be waited for. Raises `CorpusError` if the file cannot
+        be read or decoded.
         """
-        pieces = [piece.codes for piece in build_pipeline(config).pieces([Source(str(file), "prime")])]
+        source = Source(str(file), "prime", announce)
+        pieces = [piece.codes for piece in build_pipeline(config).pieces([source])]
         codes = np.concatenate([*pieces, np.zeros(0, np.uint8)])
         return codes[:-1] if self.writes_lines and len(codes) and codes[-1] == LINE_BREAK else codes
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
+import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import chain
@@ -91,7 +92,7 @@ def load(path: Path) -> Checkpoint:
     checked before anything of that size is made, and its digest at the end.
     """
     where = f"checkpoint {path}"
-    if path.exists() and not path.is_file() and not path.is_dir():
+    if os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path):
         raise CheckpointError(f"{where} cannot be read: it is not a regular file")
     try:
         with path.open("rb") as stream, Archive(stream) as archive:

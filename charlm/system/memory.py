@@ -9,9 +9,11 @@ from pathlib import Path
 
 
 def peak_bytes() -> int:
-    """The most memory that this process has had so far."""
-    import resource  # which not every system has
-
+    """The most memory that this process has had so far; 0 where the system does not tell."""
+    try:
+        import resource
+    except ImportError:
+        return 0
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
 

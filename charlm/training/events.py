@@ -30,7 +30,7 @@ class Started:
     seq_len: int
     """T, as it fits the text."""
     needed_bytes: int
-    """Memory that training needs, by the sizes of its arrays."""
+    """Memory of the process so far, and what training needs by the sizes of its arrays."""
     planned_steps: int
     """Updates of the whole run."""
     step: int

@@ -15,6 +15,7 @@ from charlm.errors import ConfigError, RunError
 from charlm.runs import checkpoint
 from charlm.runs.directory import RunDirectory
 from charlm.system import blas
+from charlm.system.memory import peak_bytes
 from charlm.training import loop
 from charlm.training.events import Listener, Started, Warned
 from charlm.training.trainer import Trainer, with_shards_of
@@ -145,7 +146,7 @@ def _started(trainer: Trainer, directory: RunDirectory) -> Started:
         parameters=trainer.parameters.flat.size,
         streams=trainer.streams.batch,
         seq_len=trainer.streams.seq_len,
-        needed_bytes=trainer.needed.total,
+        needed_bytes=peak_bytes() + trainer.needed.total,
         planned_steps=trainer.planned_steps,
         step=trainer.progress.step,
         first_word=_first_word(corpus),

@@ -1,0 +1,458 @@
+"""The command line for the unlucky and the mischievous: advice, terminals, devices, absurd requests."""
+
+from __future__ import annotations
+
+import os
+import pty
+import re
+import select
+import shutil
+import signal
+import subprocess
+import sys
+import termios
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import ROOT, TEXT, Run
+
+SMALL = """\
+corpus: {path: text.txt, split: [0.8, 0.1, 0.1]}
+model: {hidden: 16, layers: 1}
+train: {batch: 4, seq_len: 8, epochs: 1}
+run: {sample_every: 0}
+"""
+
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT)}
+ENVIRONMENT.pop("COLUMNS", None)  # the terminals of the tests say how wide they are
+
+COMMAND = [sys.executable, "-m", "charlm"]
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Path:
+    """A directory with a small corpus, `text.txt`, and `small.yaml` to train on it."""
+    (tmp_path / "text.txt").write_text(TEXT)
+    (tmp_path / "small.yaml").write_text(SMALL)
+    return tmp_path
+
+
+@pytest.fixture
+def typed(small: Path) -> Any:
+    """A function that types a command into a shell; gives what it printed."""
+    tools = small / "tools"
+    tools.mkdir()
+    (tools / "charlm").write_text(f'#!/bin/sh\nexec {sys.executable} -m charlm "$@"\n')
+    (tools / "charlm").chmod(0o755)
+    environment = {**ENVIRONMENT, "PATH": f"{tools}:{os.environ['PATH']}"}
+
+    def run(command: str) -> str:
+        done = subprocess.run(
+            ["/bin/sh", "-c", os.fsencode(command)],
+            cwd=small,
+            env=environment,
+            capture_output=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr.decode()
+        return os.fsdecode(done.stdout)
+
+    return run
+
+
+def _one_line(error: str) -> str:
+    assert error.count("\n") == 1, error
+    assert error.startswith("Error: ")
+    return error
+
+
+@pytest.mark.parametrize("name", ['it\'s a "$(touch owned)"', "한\n글", "\x1b[2J\udcff"])
+def test_advice_can_be_pasted(small: Path, typed: Any, name: str) -> None:
+    """Every command that charlm prints works as it is printed, whatever the directory is called."""
+    first = subprocess.run(
+        [*COMMAND, "train", "--config", "small.yaml", "--out", name, "--max-steps", "2"],
+        cwd=small,
+        env=ENVIRONMENT,
+        capture_output=True,
+        check=True,
+    )
+    assert b"\x1b" not in first.stdout + first.stderr
+    resume = os.fsdecode(first.stdout).partition("to continue: ")[2].rstrip("\n")
+    finished = typed(resume)
+    sample, evaluate = re.fullmatch(
+        r"next:\n  (.*)\n  (charlm eval.*)\n", finished[finished.index("next:") :], re.DOTALL
+    ).groups()  # type: ignore[union-attr]
+    assert typed(sample)
+    assert "nats/char" in typed(evaluate)
+    again = typed(resume)
+    assert "this run is finished" in again
+    longer = re.search(r"to train longer: (.*train.epochs=2)\n", again, re.DOTALL)
+    assert longer is not None
+    assert "trained 2 epochs" in typed(longer[1])
+    assert not (small / "owned").exists()
+
+
+def test_early_stopping_is_announced(charlm: Run, small: Path, typed: Any) -> None:
+    """The run says that patience ended it, and when; what it prints goes on to the last epoch."""
+    done = charlm(
+        *("train", "--config", "small.yaml", "--set", "train.patience=1", "--set", "train.lr=0.3"),
+        *("--set", "train.epochs=20"),
+    )
+    found = re.search(
+        r"ended early, after update (\d+) \(([\d.]+) of 20 epochs\): 1 validation in a row", done.stdout
+    )
+    assert found is not None, done.stdout
+    assert float(found[2]) < 20
+    resume = re.search("to go on: (.*)", done.stdout)
+    assert resume is not None
+    assert "trained 20 epochs" in typed(resume[1])
+
+
+def test_a_finished_run_says_so(charlm: Run, small: Path) -> None:
+    """Resuming it trains nothing and repeats no speed; fewer epochs than it has are refused."""
+    charlm("train", "--config", "small.yaml")
+    before = {file.name: file.read_bytes() for file in (small / "runs/small").iterdir()}
+    again = charlm("train", "--config", "runs/small", "--resume").stdout
+    assert "this run is finished: 1 of 1 epoch" in again
+    assert "chars/s" not in again
+    refused = charlm("train", "--config", "runs/small", "--resume", "--set", "train.epochs=0.05", status=2)
+    assert "train.epochs: 0.05 epochs end before update 11" in _one_line(refused.stderr)
+    assert "it must be 1 at least" in refused.stderr
+    after = {file.name: file.read_bytes() for file in (small / "runs/small").iterdir()}
+    assert after == before
+
+
+ABSURD = [
+    "model.hidden=1000000",
+    "model.hidden=99999999999999999999",
+    "model.layers=100000",
+    "train.epochs=1e300",
+    "run.sample_length=100000000",
+    "run.threads=100000",
+    "train.shards=100000",
+]
+
+
+@pytest.mark.parametrize("setting", ABSURD)
+@pytest.mark.parametrize("command", ["train", "bench", "eval gradients"])
+def test_what_cannot_be_is_refused(charlm: Run, small: Path, setting: str, command: str) -> None:
+    """Sizes that no machine has and counts that no life is long enough for are one line, at once."""
+    key = setting.partition("=")[0]
+    done = charlm(*command.split(), "--config", "small.yaml", "--set", setting, status=2)
+    assert key in _one_line(done.stderr)
+    assert not (small / "runs").exists()
+
+
+def test_long_windows_are_fitted_or_refused(charlm: Run, small: Path) -> None:
+    """A window beyond the text is reduced with a warning; `bench`, which has no text, refuses it."""
+    absurd = ("--set", "train.seq_len=1000000000")
+    assert "train.seq_len from 1000000000 to" in charlm("train", "--config", "small.yaml", *absurd).stderr
+    refused = charlm("bench", *absurd, status=2).stderr
+    assert "train.seq_len (1,000,000,000)" in _one_line(refused)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["train", "small.yaml"], ["--config"]),
+        (["train", "--config", "small.yaml", "more.yaml"], ["more.yaml", "--config"]),
+        (["info", "runs/small"], ["runs/small", "--checkpoint"]),
+        (["sample", "runs/small"], ["runs/small", "--checkpoint"]),
+        (["eval", "perplexity", "runs/small"], ["runs/small", "--checkpoint"]),
+        (["bench", "small.yaml"], ["small.yaml", "--config"]),
+        (["train", "--config", "small.yaml", "--out", ""], ["--out", "path is empty"]),
+        (["train", "--config", ""], ["--config", "path is empty"]),
+        (["sample", "--checkpoint", ""], ["--checkpoint", "path is empty"]),
+        (["sample", "--prime-file", ""], ["--prime-file", "path is empty"]),
+        (["sample", "--temperature", "nan"], ["--temperature", "not a finite number"]),
+        (["sample", "--temperature", "inf"], ["--temperature", "not a finite number"]),
+        (["sample", "--top-p", "nan"], ["--top-p", "not a finite number"]),
+        (["bench", "--seconds", "nan"], ["--seconds", "not a finite number"]),
+        (["bench", "--seconds", "inf"], ["--seconds", "not a finite number"]),
+        (["train", "--config", "small.yaml", "--set", "train.seq_len=1:30"], ["base 60"]),
+        (["train", "--config", "small.yaml", "--set", "model.cell=yes"], ["yes", "put it in quotes"]),
+        (
+            ["train", "--config", "small.yaml", "--set", "corpus.split=[1,1,1]"],
+            ["Error: --set: corpus.split"],
+        ),
+    ],
+)
+def test_a_mistake_is_answered_with_what_is_right(
+    charlm: Run, small: Path, arguments: list[str], words: list[str]
+) -> None:
+    """Arguments without their option, empty paths and values of no meaning are one line."""
+    refused = _one_line(charlm(*arguments, status=2).stderr)
+    assert [word for word in words if word not in refused] == []
+    assert not (small / "runs").exists()
+    assert not (small / "metrics.jsonl").exists()
+
+
+@pytest.mark.parametrize("option", ["--out", "--config", "--corpus", "--checkpoint", "--prime-file"])
+def test_names_that_are_too_long(charlm: Run, small: Path, option: str) -> None:
+    """A name that the file system refuses is one line, wherever it is given."""
+    charlm("train", "--config", "small.yaml", "--out", "runs/other")
+    command = "train" if option in ("--out", "--config", "--corpus") else "sample"
+    config = () if command == "sample" or option == "--config" else ("--config", "small.yaml")
+    status = 2 if option == "--config" else 1
+    refused = charlm(command, *config, option, "n" * 300, status=status).stderr
+    assert "file name too long" in _one_line(refused)
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="Linux has a device that is always full")
+@pytest.mark.parametrize(
+    "arguments",
+    [["sample"], ["eval", "perplexity"], ["info"], ["--help"], ["train", "--help"], ["eval", "gradients"]],
+)
+def test_a_full_disk_behind_the_output(charlm: Run, small: Path, arguments: list[str]) -> None:
+    """What cannot be printed is one line on stderr and status 1."""
+    charlm("train", "--config", "small.yaml")
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(
+            [*COMMAND, *arguments],
+            cwd=small,
+            env=ENVIRONMENT,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            check=False,
+        )
+        everything = subprocess.run(
+            [*COMMAND, *arguments], cwd=small, env=ENVIRONMENT, stdout=full, stderr=full, check=False
+        )
+    assert done.returncode == everything.returncode == 1
+    *_, error = done.stderr.decode().splitlines()
+    assert error == "Error: standard output cannot be written: no space left on device"
+    assert b"Traceback" not in done.stderr
+
+
+def _on_terminal(arguments: list[str], directory: Path, shrink_to: int = 0) -> bytes:
+    """What a command shows on a terminal, which may become that narrow once a bar is seen."""
+    master, slave = pty.openpty()
+    termios.tcsetwinsize(slave, (24, 100))
+    with subprocess.Popen(
+        [*COMMAND, *arguments], cwd=directory, env=ENVIRONMENT, stdin=slave, stdout=slave, stderr=slave
+    ) as process:
+        os.close(slave)
+        shown = b""
+        while process.poll() is None or select.select([master], [], [], 0)[0]:
+            if select.select([master], [], [], 0.1)[0]:
+                try:
+                    shown += os.read(master, 65536)
+                    if shrink_to and b"nats, " in shown:
+                        termios.tcsetwinsize(master, (24, shrink_to))
+                except OSError:  # Linux reports the end of a terminal's other side as an error
+                    break
+    os.close(master)
+    return shown
+
+
+def test_the_bar_fits_the_window(small: Path) -> None:
+    """When the window becomes narrower the bar is drawn anew, and never needs more than a line."""
+    shown = _on_terminal(
+        ["train", "--config", "small.yaml", "--set", "train.epochs=300", "--set", "run.eval_every=1000"],
+        small,
+        40,
+    ).decode()
+    before, redrawn, after = shown.partition("\x1b[J")
+    assert redrawn
+    assert "nats, " in before
+    bars = [line for line in re.split("[\r\n]+", after) if re.match(r" *\d+%", line)]
+    assert len(bars) > 2
+    assert max(map(len, bars)) < 40
+    assert "300/" not in "".join(bars)
+
+
+def test_a_model_cannot_steer_a_terminal(charlm: Run, small: Path) -> None:
+    """Control characters are shown as signs on a terminal, and written as they are into a pipe."""
+    (small / "text.txt").write_bytes(b"\x1b[2J\r\x08\x07\xc2\x9b31m \xe2\x80\xae" * 60)
+    charlm("train", "--config", "small.yaml")
+    sample = ["sample", "--length", "60", "--seed", "1"]
+    shown = _on_terminal(sample, small).decode()
+    assert re.findall("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202e]", shown.replace("\r\n", "\n")) == []
+    assert "␛" in shown
+    assert "<U+009B>" in shown
+    piped = charlm(*sample).stdout
+    assert "\x1b" in piped
+    assert "␛" not in piped
+    for arguments in (["info"], ["eval", "perplexity"]):
+        assert "\x1b" not in "".join((charlm(*arguments).stdout, charlm(*arguments).stderr))
+
+
+def test_names_cannot_steer_a_terminal(charlm: Run, small: Path) -> None:
+    """A hostile name of a file is shown with signs in headers, warnings, errors and listings."""
+    name = "\x1b[2J.txt"
+    (small / name).write_bytes(b"\xef\xbb\xbf" + TEXT.encode())
+    done = charlm("train", "--config", "small.yaml", "--corpus", name)
+    shown = done.stdout + done.stderr
+    for arguments in (["eval", "perplexity"], ["info"], ["info", "--cache"]):
+        done = charlm(*arguments)
+        shown += done.stdout + done.stderr
+    shown += charlm("train", "--config", "small.yaml", "--corpus", f"no {name}", status=1).stderr
+    assert "␛[2J.txt" in shown
+    assert "\x1b" not in shown
+
+
+def test_numpy_does_not_speak_before_the_error(process: Run, small: Path) -> None:
+    """A run that diverges, with two workers, is one line: no warning of the arithmetic before it."""
+    done = process(
+        *("train", "--config", "small.yaml", "--set", "train.lr=3e38", "--set", "run.threads=2"),
+        *("--set", "train.batch=16", "--set", "train.epochs=20"),
+        status=1,
+    )
+    assert "RuntimeWarning" not in done.stderr
+    assert done.stderr.splitlines()[-1].startswith("Error: update 2: the loss is not a finite number")
+
+
+def test_what_is_probably_not_meant_is_a_warning(charlm: Run, small: Path) -> None:
+    """A warm-up beyond the run, millions of tiny updates and Windows line ends are said before training."""
+    train = ("train", "--config", "small.yaml", "--overwrite", "--max-steps", "1")
+    assert "Warning" not in charlm(*train).stderr
+    assert (
+        "train.warmup of 12 updates is longer than the run of 11"
+        in charlm(*train, "--set", "train.warmup=12").stderr
+    )
+    tiny = charlm(
+        *train, "--set", "train.batch=1", "--set", "train.seq_len=1", "--set", "train.epochs=10000"
+    ).stderr
+    assert "updates of 1 characters each take long: a larger train.batch" in tiny
+    (small / "text.txt").write_text(TEXT.replace(". ", ".\r\n"), newline="")
+    assert "corpus.newlines=lf converts them" in charlm(*train).stderr
+    assert "Warning" not in charlm(*train, "--set", "corpus.newlines=lf").stderr
+
+
+def test_options_without_effect_are_named(charlm: Run, small: Path) -> None:
+    """What another option makes pointless is a warning, and the text is the same."""
+    charlm("train", "--config", "small.yaml")
+    greedy = charlm("sample", "--greedy", "--prime", "the", "--length", "9")
+    told = charlm(
+        "sample", "--greedy", "--prime", "the", "--length", "9", "--temperature", "2", "--top-k", "3"
+    )
+    assert told.stdout == greedy.stdout
+    assert "--temperature has no effect with --greedy" in told.stderr
+    assert "--top-k has no effect with --greedy" in told.stderr
+    assert "Warning" not in greedy.stderr
+    assert (
+        "no effect without --prime-file" in charlm("sample", "--encoding", "cp1252", "--length", "1").stderr
+    )
+    assert "no effect without --corpus" in charlm("eval", "perplexity", "--encoding", "cp1252").stderr
+
+
+def test_greedy_lines_are_one(charlm: Run, small: Path) -> None:
+    """A model of lines writes ten lines, but the likeliest only once."""
+    (small / "text.txt").write_text("".join(f"{a}{b}{c}\n" for a in "mnp" for b in "aeo" for c in "lrst"))
+    charlm("train", "--config", "small.yaml", "--set", "corpus.mode=lines")
+    assert charlm("sample", "--seed", "1").stdout.count("\n") == 10
+    assert charlm("sample", "--greedy", "--seed", "1").stdout.count("\n") == 1
+
+
+def test_the_run_that_was_chosen_is_named(charlm: Run, small: Path) -> None:
+    """On stderr, if the newest was taken; a run that was named is not repeated."""
+    charlm("train", "--config", "small.yaml")
+    for command in (["sample", "--length", "1"], ["eval", "perplexity", "--json"]):
+        assert charlm(*command).stderr == "using runs/small/best.npz\n"
+        assert charlm(*command, "--checkpoint", "runs").stderr == "using runs/small/best.npz\n"
+        assert charlm(*command, "--checkpoint", "runs/small").stderr == ""
+        assert charlm(*command, "--checkpoint", "runs/small/last.npz").stderr == ""
+
+
+def test_losses_and_cached_texts_have_names(charlm: Run, small: Path, cache: Path) -> None:
+    """`info` says what a loss is of, and tells two readings of one text apart."""
+    charlm("info", "--clear-cache")
+    charlm("train", "--config", "small.yaml")
+    assert re.search(
+        r"^validation loss .* nats .* bits/char\nbest validation loss", charlm("info").stdout, re.MULTILINE
+    )
+    charlm("train", "--config", "small.yaml", "--out", "whole", "--set", "corpus.split=[1, 0, 0]",
+           "--set", "corpus.lowercase=true", "--set", "corpus.normalize=nfd")  # fmt: skip
+    assert re.search("^training loss", charlm("info", "--checkpoint", "whole").stdout, re.MULTILINE)
+    listed = charlm("info", "--cache").stdout
+    assert "chars of text.txt" in listed
+    assert re.search(r"chars \(normalize 'nfd', lowercase\) of text.txt", listed), listed
+
+
+@pytest.mark.parametrize("source", ["/dev/zero", "-"])
+def test_what_has_no_end_is_not_begun(small: Path, source: str) -> None:
+    """A device is refused as a text, by name or as standard input."""
+    with Path("/dev/zero").open("rb") as zero:
+        done = subprocess.run(
+            [*COMMAND, "train", "--config", "small.yaml", "--corpus", source],
+            cwd=small, env=ENVIRONMENT, stdin=zero, capture_output=True, text=True, timeout=60, check=False,
+        )  # fmt: skip
+    assert done.returncode == 1
+    assert "a device" in _one_line(done.stderr)
+
+
+@contextmanager
+def _started(small: Path, *arguments: str, **options: Any) -> Iterator[subprocess.Popen[str]]:
+    with subprocess.Popen(
+        [*COMMAND, "train", "--config", "small.yaml", *arguments],
+        cwd=small, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options,
+    ) as process:  # fmt: skip
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+@pytest.mark.parametrize("source", ["pipe", "-"])
+def test_a_pipe_without_a_writer_is_named(small: Path, source: str) -> None:
+    """Who waits for a text is told so; Ctrl-C ends the wait, since there is nothing to save."""
+    os.mkfifo(small / "pipe")
+    with _started(small, "--corpus", source, stdin=subprocess.PIPE) as process:
+        assert process.stderr is not None
+        assert "waiting for a text from" in process.stderr.readline()
+        process.send_signal(signal.SIGINT)
+        assert process.wait(20) == 130
+    assert not (small / "runs").exists()
+    with _started(small, "--corpus", source, "--max-steps", "1", stdin=subprocess.PIPE) as process:
+        assert process.stderr is not None
+        assert "waiting" in process.stderr.readline()
+        if source == "pipe":
+            (small / "pipe").write_text(TEXT)
+            process.communicate(timeout=20)
+        else:
+            process.communicate(TEXT, timeout=20)
+        assert process.returncode == 0
+
+
+def test_a_signal_ends_a_preview(small: Path) -> None:
+    """Ctrl-C does not wait for a preview of any length; a second one is announced."""
+    with _started(
+        small,
+        "--set",
+        "run.sample_every=0.01",
+        "--set",
+        "run.sample_length=1000000",
+        "--set",
+        "train.epochs=100",
+    ) as process:
+        assert process.stderr is not None
+        for line in process.stderr:
+            if line.startswith("run in"):
+                break
+        time.sleep(1)
+        process.send_signal(signal.SIGINT)
+        began = time.monotonic()
+        output, shown = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert time.monotonic() - began < 15
+    assert "once more stops at once" in shown
+    assert "stopped after update 1;" in output
+
+
+def test_a_directory_of_a_persons_own(charlm: Run, small: Path) -> None:
+    """A config.yaml that belongs to no run is neither a run nor replaced, with --overwrite too."""
+    shutil.move(small / "small.yaml", small / "config.yaml")
+    for more in ([], ["--overwrite"]):
+        refused = charlm("train", "--config", "config.yaml", "--out", ".", *more, status=1).stderr
+        assert "config.yaml belongs to no run" in _one_line(refused)
+    assert (small / "config.yaml").read_text() == SMALL
+
+
+def test_help_is_whole(charlm: Run) -> None:
+    """No summary of a command is cut."""
+    for group in ([], ["eval"]):
+        assert "..." not in re.sub(r"\[ARGS\]\.\.\.", "", charlm(*group, "--help").stdout)

@@ -1,0 +1,60 @@
+"""How values look: numbers, what could steer a terminal, commands to paste."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from charlm.cli.show import counted, decimal, duration, one_line, shell, short, shown_paths, visible
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        (1.23456, "1.2346"),
+        (-1e-9, "0.0000"),
+        (-0.5, "-0.5000"),
+        (9999.99996, "10000.0000"),
+        (5.66e30, "5.7e+30"),
+        (float("inf"), "inf"),
+    ],
+)
+def test_decimals(value: float, shown: str) -> None:
+    """Four decimals, never a negative zero, never thirty digits."""
+    assert decimal(value) == shown
+
+
+def test_words_for_numbers() -> None:
+    """Counts agree with their nouns, epochs have two decimals at most, durations their largest units."""
+    assert [counted(n, "update") for n in (0, 1, 1200)] == ["0 updates", "1 update", "1,200 updates"]
+    assert [short(x) for x in (9.0, 0.201581, 0.25, 0.5)] == ["9", "0.2", "0.25", "0.5"]
+    assert [duration(x) for x in (12, 90, 3900)] == ["12 s", "1 min 30 s", "1 h 5 min"]
+    assert shown_paths(["-"]) == "standard input"
+
+
+def test_what_could_steer_a_terminal_is_shown_as_a_sign() -> None:
+    """Control characters, lone surrogates and changes of direction have signs; letters and emoji stay."""
+    assert visible("\x1b[2J\b\r\a\x7f\t\n") == "␛[2J␈␍␇␡␉␊"
+    assert visible("\x9b31m\u202eabc\u2028\udcff") == "<U+009B>31m<U+202E>abc<U+2028><U+DCFF>"
+    plain = "한글 naïve\u00a0\u3000👩\u200d🚀"
+    assert visible(plain) == plain
+    assert visible("a\n\tb", keep="\n\t") == "a\n\tb"
+    assert one_line("no\n  such \x1b file") == "no such ␛ file"
+
+
+WORDS = st.text(st.characters(codec="utf-8", exclude_characters="\0"))
+
+
+@given(words=st.lists(WORDS, min_size=1, max_size=3))
+@example(words=["it's", "", '$HOME `ls` \\ "', "a\nb\n", "\x1b[2J\n", "-x", "~", "한 글"])
+@example(words=["\udcff \udc80"])
+def test_a_shell_reads_the_words_that_were_quoted(words: list[str]) -> None:
+    """Whatever a word holds, a POSIX shell reads it back, and no control character is in the command."""
+    command = shell(*words)
+    assert visible(command, keep="\n") == command
+    printed = subprocess.run(["/bin/sh", "-c", f"printf '%s\\0' {command}"], capture_output=True, check=True)
+    assert printed.stdout == b"".join(os.fsencode(word) + b"\0" for word in words)
