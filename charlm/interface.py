@@ -111,7 +111,7 @@ class LanguageModel:
             raise ConfigError(f"length: {length} is below 0")
         sampling = Sampling(temperature, top_k, top_p, greedy)
         codes = self._prime(prime)
-        (rng,) = streams_of(seed, 1)
+        rng = next(streams_of(seed, 1))
         drawn = self._sampler.draw(codes, length, sampling, rng, stop)
         return (character for text in self._sampler.written(drawn, codes) for character in text)
 

@@ -132,7 +132,7 @@ ABSURD = [
     "model.layers=100000",
     "train.epochs=1e300",
     "run.sample_length=100000000",
-    "run.threads=100000",
+    "run.threads=2000",
     "train.shards=100000",
 ]
 
@@ -317,7 +317,7 @@ def test_what_is_probably_not_meant_is_a_warning(charlm: Run, small: Path) -> No
     tiny = charlm(
         *train, "--set", "train.batch=1", "--set", "train.seq_len=1", "--set", "train.epochs=10000"
     ).stderr
-    assert "updates of 1 characters each take long: a larger train.batch" in tiny
+    assert "updates of 1 x 1 characters take long: a larger train.batch" in tiny
     (small / "text.txt").write_text(TEXT.replace(". ", ".\r\n"), newline="")
     assert "corpus.newlines=lf converts them" in charlm(*train).stderr
     assert "Warning" not in charlm(*train, "--set", "corpus.newlines=lf").stderr

@@ -30,11 +30,11 @@ from charlm.system import blas
     help="Units of the made-up vocabulary.  [default: as many as the configured text has, or 65]",
 )
 @click.option(
-    "--threads", type=click.IntRange(min=1), metavar="N", help="Threads to use.  [default: run.threads]"
+    "--threads", type=click.IntRange(1, 1024), metavar="N", help="Threads to use.  [default: run.threads]"
 )
 @click.option(
     "--seconds",
-    type=Number(min=0, min_open=True),
+    type=Number(min=0, max=3600, min_open=True),
     default=3.0,
     help="How long each part is timed.",
 )

@@ -25,14 +25,15 @@ from charlm.nn.model import Model
 from charlm.nn.parameters import Parameters
 
 
-def streams_of(seed: int | None, count: int) -> list[np.random.Generator]:
+def streams_of(seed: int | None, count: int) -> Iterator[np.random.Generator]:
     """A generator of random numbers for each of `count` samples; the same ones for the same seed.
 
     Raises `ConfigError` for a seed below 0.
     """
     if seed is not None and seed < 0:
         raise ConfigError(f"seed: {seed} is below 0")
-    return [np.random.default_rng(child) for child in np.random.SeedSequence(seed).spawn(count)]
+    seeds = np.random.SeedSequence(seed)
+    return (np.random.default_rng(seeds.spawn(1)[0]) for _ in range(count))
 
 
 @dataclass(frozen=True)

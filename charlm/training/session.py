@@ -172,10 +172,10 @@ def _warnings(trainer: Trainer) -> Iterator[str]:
             f"train.warmup of {train.warmup:,} updates is longer than the run of {trainer.planned_steps:,}: "
             "the learning rate never reaches train.lr"
         )
-    window = trainer.streams.batch * trainer.streams.seq_len
-    if window < _SMALL_WINDOW and trainer.planned_steps > _MANY_STEPS:
+    streams = trainer.streams
+    if streams.batch * streams.seq_len < _SMALL_WINDOW and trainer.planned_steps > _MANY_STEPS:
         yield (
-            f"{trainer.planned_steps:,} updates of {window} characters each take long: "
+            f"{trainer.planned_steps:,} updates of {streams.batch} x {streams.seq_len} characters take long: "
             "a larger train.batch or train.seq_len makes fewer"
         )
     if corpus.split[1] and not trainer.corpus.usable("validation"):
