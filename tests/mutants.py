@@ -1527,8 +1527,8 @@ MUTANTS = (
     Mutant(
         "a resume forgets the parameters",
         "training/trainer.py",
-        "self.parameters.flat[...] = checkpoint.parameters.flat",
-        "self.parameters.flat[...] *= 1.0",
+        "_fill(self.parameters.flat, trained)",
+        "pass",
         ("test_trainer.py",),
     ),
     Mutant(
@@ -1765,7 +1765,7 @@ MUTANTS = (
     Mutant(
         "odd characters are quoted as they are",
         "cli/show.py",
-        'if odd else shlex.quote(piece))',
+        "if odd else shlex.quote(piece))",
         "if not piece else shlex.quote(piece))",
         ("test_show.py", "test_cli_unlucky.py"),
     ),
@@ -1817,6 +1817,81 @@ MUTANTS = (
         '    @np.errstate(over="ignore", invalid="ignore")  # the next loss is not finite then\n',
         "",
         ("test_cli_unlucky.py",),
+    ),
+    Mutant(
+        "the gradient of dropped weights is not masked",
+        "nn/layers/recurrent.py",
+        "np.multiply(grads[name], mask, grads[name])",
+        "pass",
+        (
+            "test_cells.py",
+            "test_gradcheck.py",
+        ),
+    ),
+    Mutant(
+        "dropped weights run forward only",
+        "nn/layers/recurrent.py",
+        "self.kernel.run({**params, **dropped}, a, state, workspace)",
+        "self.kernel.run(params, a, state, workspace)",
+        ("test_cells.py",),
+    ),
+    Mutant(
+        "each stream has masks on weights of its own",
+        "nn/layers/recurrent.py",
+        "streams=None",
+        "streams=1",
+        (
+            "test_trainer.py",
+            "test_cells.py",
+        ),
+    ),
+    Mutant(
+        "the mean moves by the decay",
+        "optim/averaging.py",
+        "difference *= 1 - d",
+        "difference *= d",
+        (
+            "test_averaging.py",
+            "test_trainer.py",
+        ),
+    ),
+    Mutant(
+        "the mean does not warm up",
+        "optim/averaging.py",
+        "return min(decay, t / (t + 9))",
+        "return decay",
+        (
+            "test_averaging.py",
+            "test_trainer.py",
+        ),
+    ),
+    Mutant(
+        "a resume begins the mean anew",
+        "training/trainer.py",
+        "self.mean.flat[...] = checkpoint.parameters.flat",
+        "self.mean.flat[...] = trained",
+        ("test_trainer.py",),
+    ),
+    Mutant(
+        "the trained parameters are saved as the model",
+        "training/trainer.py",
+        "self.corpus.vocabulary, self.mean, corpus, progress, arrays)",
+        "self.corpus.vocabulary, self.parameters, corpus, progress, arrays)",
+        ("test_trainer.py",),
+    ),
+    Mutant(
+        "validation scores the trained parameters",
+        "training/trainer.py",
+        "self.model, self.mean, text, threads",
+        "self.model, self.parameters, text, threads",
+        ("test_trainer.py",),
+    ),
+    Mutant(
+        "a reset leaves the upper layers",
+        "training/trainer.py",
+        "self.state[:, :, resets] = 0.0",
+        "self.state[:1, :, resets] = 0.0",
+        ("test_trainer.py",),
     ),
     Mutant(
         "a resumed run loses its log",

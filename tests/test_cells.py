@@ -46,6 +46,36 @@ def test_agrees_with_the_naive_twin(form: str, dropout: float, kernel: str, geom
     np.testing.assert_allclose(dstate, twin.dstate, rtol=0, atol=TOLERANCE)
 
 
+@pytest.mark.parametrize("kernel", ["fused", "textbook"])
+@pytest.mark.parametrize("form", FORMS)
+def test_weight_drop_is_a_network_with_other_weights(form: str, kernel: str, geometry: Geometry) -> None:
+    """Logits and gradients are those of `mask * Wh`, and that of Wh is zero where the mask is."""
+    sizes = (form, geometry.layers, geometry.vocab, geometry.H)
+    plain, dropping = make_model(*sizes, kernel=kernel), make_model(*sizes, kernel=kernel, weight_drop=0.4)
+    parameters, x, y, state = make_window(plain, geometry.T, geometry.B)
+    masks = draw_masks(dropping, geometry.T, geometry.B)
+    assert set(masks) == {f"layers.{layer}.Wh" for layer in range(geometry.layers)}
+    before, dropped = parameters.flat.copy(), parameters.zeros_like()
+    dropped.flat[...] = before
+    for name, mask in masks.items():
+        np.multiply(dropped[name], mask, dropped[name])
+    results = []
+    for model, params, own in ((dropping, parameters, masks), (plain, dropped, {})):
+        logits, after, tape = model.forward(params, x, state, Workspace(), own)
+        _, dlogits = softmax_cross_entropy(logits.reshape(-1, model.vocab), y.reshape(-1))
+        grads = params.zeros_like()
+        dstate = model.backward(grads, tape, dlogits.reshape(logits.shape))
+        results.append((logits.copy(), after, dstate, grads))
+    (*mine, grads), (*theirs, expected) = results
+    for name, mask in masks.items():
+        np.multiply(expected[name], mask, expected[name])
+        assert not grads[name][mask == 0].any()
+    for one, other in zip(mine, theirs, strict=True):
+        np.testing.assert_allclose(one, other, rtol=0, atol=TOLERANCE)
+    np.testing.assert_allclose(grads.flat, expected.flat, rtol=0, atol=TOLERANCE)
+    np.testing.assert_array_equal(parameters.flat, before)
+
+
 @pytest.mark.parametrize("form", FORMS)
 def test_three_windows_equal_one(form: str) -> None:
     """Three windows with carried state give the logits and the state of one long window."""

@@ -26,13 +26,24 @@ def test_tolerance_is_the_promised_one() -> None:
 
 
 @pytest.mark.parametrize(
-    ("layers", "dropout", "mask"),
-    [(1, 0.0, "window"), (2, 0.0, "window"), (3, 0.0, "window"), (2, 0.3, "window"), (2, 0.3, "step")],
+    ("layers", "dropout", "mask", "weight_drop"),
+    [
+        (1, 0.0, "window", 0.0),
+        (2, 0.0, "window", 0.0),
+        (3, 0.0, "window", 0.0),
+        (2, 0.3, "window", 0.0),
+        (2, 0.3, "step", 0.0),
+        (2, 0.3, "window", 0.4),
+    ],
 )
 @pytest.mark.parametrize("form", FORMS)
-def test_every_gradient_is_right(form: str, layers: int, dropout: float, mask: str) -> None:
+def test_every_gradient_is_right(
+    form: str, layers: int, dropout: float, mask: str, weight_drop: float
+) -> None:
     """Every entry of every parameter and of the carried state agrees with central differences."""
-    model = make_model(form, layers, hidden=4, vocab=5, dropout=dropout, dropout_mask=mask)
+    model = make_model(
+        form, layers, hidden=4, vocab=5, dropout=dropout, dropout_mask=mask, weight_drop=weight_drop
+    )
     checks = check_model(model, "orthogonal", seed=layers, entries=ALL)
     names = {check.name for check in checks}
     assert names >= set(model.shapes()) | {f"state.{layer}.h" for layer in range(layers)}
@@ -41,13 +52,12 @@ def test_every_gradient_is_right(form: str, layers: int, dropout: float, mask: s
         assert check.right, f"{check.name}: {check.worst:.1e}"
 
 
-@pytest.mark.parametrize(("dropout", "mask"), [(0.0, "window"), (0.3, "step")])
+@pytest.mark.parametrize("noise", [0.0, 0.3])
 @pytest.mark.parametrize("form", FORMS)
-def test_gradients_are_right_where_training_runs(
-    form: str, dropout: float, mask: str, geometry: Geometry
-) -> None:
+def test_gradients_are_right_where_training_runs(form: str, noise: float, geometry: Geometry) -> None:
     """Across blocks, tiles, chunks and parts of the batch, every array agrees with central differences."""
-    model = make_model(form, geometry.layers, geometry.vocab, geometry.H, dropout=dropout, dropout_mask=mask)
+    sizes = (geometry.layers, geometry.vocab, geometry.H)
+    model = make_model(form, *sizes, dropout=noise, dropout_mask="step", weight_drop=noise)
     shards = slices(geometry.B, 2)
     checks = check_model(
         model, "orthogonal", seed=1, entries=2, steps=geometry.T, batch=geometry.B, shards=shards

@@ -31,7 +31,7 @@ LAYERS = [
     ["nn.layers.recurrent"],
     ["nn.model"],
     ["nn.gradcheck"],
-    ["optim.clipping", "optim.optimizers", "optim.schedules"],
+    ["optim.clipping", "optim.optimizers", "optim.schedules", "optim.averaging"],
     ["data.units", "data.batches"],
     ["data.vocabulary", "data.sources", "data.lines", "data.cache"],
     ["data.reader"],

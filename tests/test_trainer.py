@@ -14,14 +14,25 @@ from conftest import make_trainer
 from charlm.arrays import Ids
 from charlm.data.batches import Window
 from charlm.errors import DivergenceError, RunError
-from charlm.nn.layers.layer import Noise
-from charlm.nn.layers.recurrent import Recurrent
+from charlm.inference.score import score
 from charlm.nn.parameters import Parameters
 from charlm.nn.workspace import Workspace
 from charlm.optim.optimizers import OPTIMIZERS
 from charlm.optim.schedules import Plateau
 from charlm.runs import checkpoint
 from charlm.training.trainer import Means, Trainer, Update
+
+REGULARISED: dict[str, dict[str, Any]] = {
+    "window": {"model__dropout": 0.3, "model__dropout_mask": "window"},
+    "step": {
+        "model__dropout": 0.3,
+        "model__dropout_mask": "step",
+        "model__weight_drop": 0.4,
+        "train__average": 0.9,
+        "train__reset_state": 0.2,
+    },
+}
+"""Dropout alone, and everything that regularises."""
 
 CELLS: list[dict[str, Any]] = [
     {"model__cell": "rnn"},
@@ -61,8 +72,7 @@ def test_resume_is_exact(tmp_path: Path, cell: dict[str, Any], optimizer: str, m
     """20 updates, a checkpoint on disk, a new trainer and 20 more equal 40, bit for bit."""
     values = {
         **cell,
-        "model__dropout": 0.3,
-        "model__dropout_mask": mask,
+        **REGULARISED[mask],
         "train__optimizer": optimizer,
         "train__schedule": "plateau",
         "train__lr_patience": 0,
@@ -81,7 +91,7 @@ def test_resume_is_exact(tmp_path: Path, cell: dict[str, Any], optimizer: str, m
     assert _state(second) == _state(whole)
 
 
-@pytest.mark.parametrize("forgotten", ["optimizer", "carried", "random", "plateau"])
+@pytest.mark.parametrize("forgotten", ["optimizer", "carried", "random", "plateau", "mean", "trained"])
 def test_the_resume_test_would_notice(tmp_path: Path, forgotten: str) -> None:
     """A resume that forgot one part of the state would not equal the uninterrupted run."""
     values = {
@@ -89,10 +99,11 @@ def test_the_resume_test_would_notice(tmp_path: Path, forgotten: str) -> None:
         "train__schedule": "plateau",
         "train__lr_patience": 0,
         "train__lr_decay": 0.5,
+        "train__average": 0.9,
     }
     whole, broken = make_trainer(tmp_path, **values), make_trainer(tmp_path, **values)
     # the checkpoint is taken within an epoch: at its start the carried state is zero anyway
-    expected = _advance(whole, 38)[-3:]
+    expected = _advance(whole, 38)[-3:], whole.mean.flat.tobytes()
     _advance(broken, 31)
     if forgotten == "optimizer":
         broken.optimizer.slots["m"][...] = 0
@@ -100,9 +111,13 @@ def test_the_resume_test_would_notice(tmp_path: Path, forgotten: str) -> None:
         broken.state[1, 0] = 0
     elif forgotten == "random":
         broken.rng = np.random.default_rng(0)
+    elif forgotten == "mean":
+        broken.mean.flat[...] = broken.parameters.flat
+    elif forgotten == "trained":
+        broken.parameters.flat[...] = broken.mean.flat
     else:
         broken.progress.plateau = dataclasses.replace(broken.progress.plateau, factor=1.0)
-    assert _advance(broken, 7)[-3:] != expected
+    assert (_advance(broken, 7)[-3:], broken.mean.flat.tobytes()) != expected
 
 
 @pytest.mark.parametrize("cell", CELLS, ids=lambda cell: "-".join(cell.values()))
@@ -133,6 +148,57 @@ def test_state_is_carried_within_an_epoch_and_dropped_at_its_end(tmp_path: Path)
         _advance(trainer, 2 * trainer.steps_per_epoch)
     epoch = [(True, False)] + [(False, True)] * (trainer.steps_per_epoch - 1)
     assert seen == 2 * epoch
+
+
+@pytest.mark.parametrize(("chance", "fewest", "most"), [(1.0, 4, 4), (0.5, 1, 3)])
+def test_streams_begin_anew_by_chance(tmp_path: Path, chance: float, fewest: int, most: int) -> None:
+    """With `reset_state` some streams begin a window from zero, in every layer; the others carry on."""
+    trainer = make_trainer(tmp_path, train__reset_state=chance)
+    zero = []
+    backpropagate = trainer.data_parallel.backpropagate
+
+    def spy(step: int, rng: np.random.Generator) -> float:
+        resets = ~trainer.state.any(axis=3)  # [L, S, B]
+        assert (resets == resets[0, 0]).all()
+        zero.append(int(resets[0, 0].sum()))
+        return backpropagate(step, rng)
+
+    trainer.data_parallel.backpropagate = spy  # type: ignore[method-assign]
+    _advance(trainer, 12)
+    assert zero[0] == 4
+    assert fewest <= np.mean(zero[1:11]) <= most
+    assert chance == 1 or len(set(zero[1:11])) > 1
+
+
+def test_the_mean_is_what_is_kept(tmp_path: Path) -> None:
+    """With `average` the mean is scored and saved as the model; what is trained is saved beside it."""
+    plain, averaging = make_trainer(tmp_path), make_trainer(tmp_path, train__average=0.9)
+    assert plain.mean is plain.parameters
+    expected = averaging.parameters.flat.copy()
+    for t in range(1, 31):
+        assert plain.update() == averaging.update(), "training is the same"
+        d = min(0.9, t / (t + 9))
+        expected = d * expected + (1 - d) * averaging.parameters.flat
+    np.testing.assert_allclose(averaging.mean.flat, expected, rtol=1e-5, atol=1e-6)
+    np.testing.assert_array_equal(averaging.parameters.flat, plain.parameters.flat)
+    saved = averaging.snapshot()
+    np.testing.assert_array_equal(saved.parameters.flat, averaging.mean.flat)
+    np.testing.assert_array_equal(saved.training["trained"], plain.parameters.flat)
+    scored = averaging.validate()
+    text = averaging.corpus.part("validation")
+    assert scored == score(averaging.model, averaging.mean, text, shards=averaging.config.train.shards)
+    assert scored != plain.validate()
+
+
+@pytest.mark.parametrize(("before", "after"), [(0.9, 0.0), (0.0, 0.9)])
+def test_a_mean_can_begin_and_end_with_a_resume(tmp_path: Path, before: float, after: float) -> None:
+    """What is trained goes on exactly; a new mean begins with it, and one that ends is left."""
+    first, expected = make_trainer(tmp_path, train__average=before), make_trainer(tmp_path)
+    _advance(first, 20)
+    second = make_trainer(tmp_path, train__average=after)
+    second.restore(first.snapshot(), "run")
+    assert _advance(second, 20) == _advance(expected, 40)[-60:]
+    np.testing.assert_array_equal(second.parameters.flat, expected.parameters.flat)
 
 
 def test_validation_does_not_touch_training(tmp_path: Path) -> None:
@@ -297,7 +363,7 @@ def test_any_number_of_workers_gives_the_same_bits(
     """1, 2 and 4 workers, processes or threads, end in equal bytes with the same shards."""
     if transport == "threads":
         monkeypatch.setattr("charlm.system.workers._FORKS", False)
-    values = {**cell, "model__dropout": 0.3, "model__dropout_mask": mask, "train__batch": 13}
+    values = {**cell, **REGULARISED[mask], "train__batch": 13}
     states = []
     for threads in (1, 2, 4):
         with make_trainer(tmp_path, threads, train__shards=4, **values) as trainer:
@@ -320,25 +386,12 @@ def test_shards_change_no_more_than_the_order_of_sums(tmp_path: Path) -> None:
         np.testing.assert_allclose(together.state, alone.state, rtol=0, atol=1e-9)
 
 
-class _Scaled(Recurrent):
-    """A recurrent layer whose weights `Wh` are multiplied by a mask that all streams share."""
-
-    def noise(self, T: int, B: int) -> dict[str, Noise]:
-        """See `Layer.noise`."""
-        return {"Wh": Noise(self.shapes()["Wh"], 0.5, streams=None)}
-
-    def forward(self, params: Any, x: Any, state: Any, masks: Any, workspace: Any) -> Any:
-        """See `Layer.forward`."""
-        masked = {**params, "Wh": params["Wh"] * masks["Wh"]} if masks else params
-        return super().forward(masked, x, state, {}, workspace)
-
-
-def test_noise_on_weights_is_the_same_in_all_shards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_noise_on_weights_is_the_same_in_all_shards(tmp_path: Path) -> None:
     """A mask that all streams share is drawn once a window, however the batch is divided."""
-    monkeypatch.setattr("charlm.nn.model.Recurrent", _Scaled)
     losses = []
     for threads in (1, 3):
-        with make_trainer(tmp_path, threads, np.float64, train__batch=13, train__lr=1e-9) as trainer:
+        values = {"train__batch": 13, "train__lr": 1e-9, "model__weight_drop": 0.5}
+        with make_trainer(tmp_path, threads, np.float64, **values) as trainer:
             assert trainer.config.train.shards == threads
             losses.append([trainer.update().loss for _ in range(5)])
     np.testing.assert_allclose(*losses, rtol=1e-9)
@@ -491,7 +544,7 @@ def test_an_epoch_of_lines_counts_their_characters(tmp_path: Path) -> None:
 @pytest.mark.parametrize("updates", [15, 31])
 def test_lines_resume_exactly(tmp_path: Path, updates: int, mask: str, threads: int) -> None:
     """Stopped in the middle of an epoch, and of a line, training goes on bit for bit."""
-    values = {"train__batch": 9, "model__dropout": 0.3, "model__dropout_mask": mask}
+    values = {"train__batch": 9, **REGULARISED[mask]}
     whole = make_line_trainer(tmp_path, threads, **values)
     while updates % whole.steps_per_epoch == 0 or whole.streams.resets_state(updates):
         updates += 1

@@ -189,8 +189,8 @@ def gradients(config_path: Path | None, overrides: tuple[str, ...], as_json: boo
 
 
 def _every_form(given: dict[str, Any]) -> list[dict[str, Any]]:
-    """Small networks of each cell in each form, 1 to 3 layers, without and with dropout; once each."""
-    dropouts = [(0.0, "window"), (0.3, "window"), (0.3, "step")]
+    """Small networks of each cell in each form, 1 to 3 layers, without and with noise; once each."""
+    noises = [(0.0, "window", 0.0), (0.3, "window", 0.0), (0.3, "step", 0.3)]
     every = [
         {
             "model.cell": cell,
@@ -198,11 +198,12 @@ def _every_form(given: dict[str, Any]) -> list[dict[str, Any]]:
             "model.layers": layers,
             "model.dropout": dropout,
             "model.dropout_mask": mask,
+            "model.weight_drop": weight_drop,
             "model.hidden": 5,
         }
         for cell, form in forms()
         for layers in (1, 2, 3)
-        for dropout, mask in dropouts
+        for dropout, mask, weight_drop in noises
     ]
     distinct = {tuple(sorted({**form, **given}.items(), key=str)): form for form in every}
     return list(distinct.values())
@@ -212,4 +213,5 @@ def _form_name(config: Config) -> str:
     model = config.model
     reset = f" (reset {model.gru_reset})" if model.cell == "gru" else ""
     dropout = f", dropout {model.dropout:g} a {model.dropout_mask}" if model.dropout else ""
-    return f"{model.layers} x {model.hidden} {model.cell}{reset}{dropout}"
+    weights = f", weight drop {model.weight_drop:g}" if model.weight_drop else ""
+    return f"{model.layers} x {model.hidden} {model.cell}{reset}{dropout}{weights}"

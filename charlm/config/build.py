@@ -78,6 +78,7 @@ def build_model(config: ModelConfig, vocab: int, kernel: str = "fused") -> Model
         layers=config.layers,
         dropout=config.dropout,
         dropout_mask=config.dropout_mask,
+        weight_drop=config.weight_drop,
         kernel=kernel,
     )
 

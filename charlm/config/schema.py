@@ -145,6 +145,9 @@ class ModelConfig:
         "one dropout mask per window and stream (variational), or a new one per step",
         choices=("window", "step"),
     )
+    weight_drop: float = key(
+        0.0, "fraction of recurrent weights dropped, the same ones for a whole window", at_least=0, below=1
+    )
     gru_reset: str = key(
         "after",
         "where the GRU's reset gate acts: after the recurrent product (cuDNN) or before it (textbook)",
@@ -210,6 +213,18 @@ class TrainConfig:
     )
     patience: int = key(
         0, "consecutive validations without improvement before the run stops; 0: it does not stop", at_least=0
+    )
+    average: float = key(
+        0.0,
+        "decay of the running mean of the parameters, which is validated, kept as best and sampled; 0: none",
+        at_least=0,
+        below=1,
+    )
+    reset_state: float = key(
+        0.0,
+        "chance, for each stream and window, that it begins from a zero state instead of the carried one",
+        at_least=0,
+        at_most=1,
     )
     shards: int = key(
         0,

@@ -48,6 +48,8 @@ class Model:
         `window` or `step`; see `Dropout`.
     kernel
         `fused` or `textbook`; see `make_kernel`.
+    weight_drop
+        Share of recurrent weights dropped; see `Recurrent`.
     """
 
     cell: Cell
@@ -57,6 +59,7 @@ class Model:
     dropout: float = 0.0
     dropout_mask: str = "window"
     kernel: str = "fused"
+    weight_drop: float = 0.0
 
     @cached_property
     def stack(self) -> tuple[tuple[str, AnyLayer], ...]:
@@ -65,7 +68,7 @@ class Model:
         inputs: OneHotLinear | Linear = OneHotLinear(self.vocab, H, G, WEIGHT)
         stack: list[tuple[str, AnyLayer]] = []
         for layer in range(self.layers):
-            recurrent = Recurrent(inputs, self.cell, make_kernel(self.cell, self.kernel), H)
+            recurrent = Recurrent(inputs, self.cell, make_kernel(self.cell, self.kernel), H, self.weight_drop)
             stack.append((f"layers.{layer}", recurrent))
             stack.append((f"dropout.{layer}", Dropout(H, self.dropout, self.dropout_mask)))
             inputs = Linear(H, H, G, WEIGHT)

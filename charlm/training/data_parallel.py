@@ -19,6 +19,7 @@ from charlm.nn.loss import softmax_cross_entropy
 from charlm.nn.model import Model
 from charlm.nn.parameters import Parameters
 from charlm.nn.workspace import Workspace
+from charlm.optim.averaging import update_mean
 from charlm.optim.clipping import clip_factor, clip_values
 from charlm.optim.optimizers import Optimizer
 from charlm.system.closing import Closing
@@ -51,8 +52,10 @@ class DataParallel(Closing):
     ----------
     params, grads
         Shared with the workers; change parameters in place.
+    mean
+        The running mean of the parameters; without one, the parameters themselves.
     state
-        Carried from window to window, `[L, S, B, H]`; likewise.
+        Carried from window to window, `[L, S, B, H]`; change it in place too.
     """
 
     def __init__(
@@ -65,13 +68,21 @@ class DataParallel(Closing):
         shards: int,
         clip_norm: float = 0.0,
         clip_value: float = 0.0,
+        average: float = 0.0,
     ) -> None:
-        """`optimizer` must have its state in shared memory; for the limits see `optim.clipping`."""
+        """`optimizer` must have its state in shared memory.
+
+        For the limits see `optim.clipping`; `average` is the decay of `optim.averaging`, 0 for none.
+        """
         B, size, dtype = batches.batch, params.flat.size, params.flat.dtype
         self.model, self.batches, self.optimizer = model, batches, optimizer
         self.clip_norm, self.clip_value = clip_norm, clip_value
         self.params = Parameters(params.shapes, flat=shared((size,), dtype))
         self.params.flat[...] = params.flat
+        self.average, self.mean = average, self.params
+        if average:
+            self.mean = Parameters(params.shapes, flat=shared((size,), dtype))
+            self.mean.flat[...] = params.flat
         self.state = shared(model.zero_state(B).shape, dtype)
         self._noise = {
             name: shared((noise.size,), dtype) for name, noise in model.noise(batches.seq_len, B).items()
@@ -161,6 +172,8 @@ class DataParallel(Closing):
         if factor < 1:
             np.multiply(self.grads.flat[span], factor, self.grads.flat[span])
         self.optimizer.update(self.params.flat, self.grads.flat, lr, span)
+        if self.average:
+            update_mean(self.mean.flat, self.params.flat, self.average, updates, span)
 
     def close(self) -> None:
         """End the workers."""

@@ -148,5 +148,5 @@ def preview(trainer: Trainer, should_stop: Callable[[], bool] = lambda: False) -
     """
     rng = np.random.default_rng([trainer.config.train.seed, trainer.progress.step])
     corpus, config = trainer.corpus, trainer.config
-    sampler = TextSampler.of(config.corpus, trainer.model, trainer.parameters, corpus.vocabulary)
+    sampler = TextSampler.of(config.corpus, trainer.model, trainer.mean, corpus.vocabulary)
     return sampler.preview(corpus.ids, config.run.sample_length, rng, should_stop)

@@ -27,19 +27,22 @@ class Need:
         return self.parameters + self.window
 
 
-def needed(model: Model, optimizer: str, B: int, T: int, shards: int = 1, itemsize: int = 4) -> Need:
+def needed(
+    model: Model, optimizer: str, B: int, T: int, shards: int = 1, itemsize: int = 4, average: bool = False
+) -> Need:
     """What a training step on `T` steps of `B` streams needs, by the sizes of its arrays.
 
-    Parameters, gradients and the optimiser's slots; for each step, stream and layer the gates and
-    their gradients, two arrays as the textbook has them (the cells save one of them), the states,
-    and what dropout makes of h; for each step and stream the gradient at h, and the logits, which
-    their gradient replaces.
+    Parameters, their running mean, gradients and the optimiser's slots; for each step, stream and
+    layer the gates and their gradients, two arrays as the textbook has them (the cells save one of
+    them), the states, and what dropout makes of h; for each step and stream the gradient at h, and
+    the logits, which their gradient replaces; the masks of weights, and what each shard makes of them.
     """
     size = sum(math.prod(shape) for shape in model.shapes().values())
-    kept = 1 + shards + len(OPTIMIZERS[optimizer].slot_names)
+    kept = 1 + average + shards + len(OPTIMIZERS[optimizer].slot_names)
     own = (2 * len(model.cell.gates) + len(model.cell.states) + bool(model.dropout)) * model.hidden
     per_step = model.layers * own + model.hidden + model.vocab
-    return Need(itemsize * kept * size, itemsize * B * T * per_step)
+    on_weights = sum(noise.size for noise in model.noise(T, B).values() if noise.streams is None)
+    return Need(itemsize * (kept * size + (1 + shards) * on_weights), itemsize * B * T * per_step)
 
 
 def check_memory(need: Need, config: Config) -> None:

@@ -125,11 +125,14 @@ SKIPPED_AT_MOST = 10
 class Trainer(Closing):
     """A network being trained on a corpus.
 
-    All of its state is in `parameters`, `optimizer`, `state`, `rng` and `progress`; `snapshot`
-    and `restore` move exactly these.
+    All of its state is in `parameters`, `mean`, `optimizer`, `state`, `rng` and `progress`;
+    `snapshot` and `restore` move exactly these.
 
     Attributes
     ----------
+    parameters, mean
+        What is trained, and what is validated, kept and sampled from: the running mean of the
+        parameters with `train.average`, else the same.
     streams
         What the updates read, window by window.
     warning
@@ -165,6 +168,7 @@ class Trainer(Closing):
             self.streams.seq_len,
             config.train.shards,
             np.dtype(dtype).itemsize,
+            config.train.average > 0,
         )
         check_memory(self.needed, config)
         starting, dropping = np.random.SeedSequence(config.train.seed).spawn(2)
@@ -181,8 +185,10 @@ class Trainer(Closing):
             train.shards,
             train.clip_norm,
             train.clip_value,
+            train.average,
         )
         self.parameters, self.state = self.data_parallel.params, self.data_parallel.state
+        self.mean = self.data_parallel.mean
         self.rng = np.random.Generator(np.random.PCG64(dropping))
         self.steps_per_epoch = self.streams.windows
         self.planned_steps = planned_steps(config.train, self.steps_per_epoch)
@@ -214,6 +220,9 @@ class Trainer(Closing):
         step = self.progress.step
         if self.streams.resets_state(step):
             self.state[...] = 0.0
+        elif self.config.train.reset_state:
+            resets = self.rng.random(self.streams.batch) < self.config.train.reset_state
+            self.state[:, :, resets] = 0.0
         loss = self.data_parallel.backpropagate(step, self.rng)
         norm = self.data_parallel.clip()
         lr = self.config.train.lr * self.schedule.factor(step, self.progress.plateau)
@@ -246,9 +255,7 @@ class Trainer(Closing):
         if not self.corpus.usable("validation"):
             return None
         text = self.corpus.part("validation")
-        result = score(
-            self.model, self.parameters, text, threads=self.threads, shards=self.config.train.shards
-        )
+        result = score(self.model, self.mean, text, threads=self.threads, shards=self.config.train.shards)
         if not math.isfinite(result.nll):
             raise _divergence(self.progress.step, "validation loss")
         return result
@@ -277,9 +284,14 @@ class Trainer(Closing):
         self.data_parallel.close()
 
     def snapshot(self) -> Checkpoint:
-        """Everything, as a checkpoint; it shares the trainer's arrays, so save it before going on."""
+        """Everything, as a checkpoint; it shares the trainer's arrays, so save it before going on.
+
+        With a running mean, that is its model, and what is trained is among the arrays of training.
+        """
         arrays: dict[str, Array] = {f"optimizer/{name}": slot for name, slot in self.optimizer.slots.items()}
         arrays |= {f"carried/{name}": array for name, array in self._named_state().items()}
+        if self.config.train.average:
+            arrays["trained"] = self.parameters.flat
         progress = {
             **self.progress.to_json(),
             "epoch": self.epoch,
@@ -287,7 +299,7 @@ class Trainer(Closing):
             "random": copy.deepcopy(self.rng.bit_generator.state),
         }
         corpus = {"digest": self.corpus.digest, "characters": len(self.corpus.ids)}
-        return Checkpoint(self.config, self.corpus.vocabulary, self.parameters, corpus, progress, arrays)
+        return Checkpoint(self.config, self.corpus.vocabulary, self.mean, corpus, progress, arrays)
 
     def restore(self, checkpoint: Checkpoint, where: str) -> None:
         """Continue where `checkpoint` was made.
@@ -316,10 +328,14 @@ class Trainer(Closing):
                 _fill(slot, checkpoint.training[f"optimizer/{name}"])
             for name, array in self._named_state().items():
                 _fill(array, checkpoint.training[f"carried/{name}"])
+            # a mean that is switched on or off begins, or ends, with the model that there is
+            trained = checkpoint.training.get("trained", checkpoint.parameters.flat)
+            _fill(self.parameters.flat, trained)
         except (KeyError, TypeError, ValueError) as error:
             raise CheckpointError(f"{where} lacks the training state that it takes to resume") from error
         self.optimizer.updates = updates
-        self.parameters.flat[...] = checkpoint.parameters.flat
+        if self.config.train.average:
+            self.mean.flat[...] = checkpoint.parameters.flat
 
 
 def with_shards_of(config: Config, checkpoint: Checkpoint) -> Config:

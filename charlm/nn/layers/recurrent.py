@@ -1,4 +1,4 @@
-"""A recurrent layer: a cell, the product with its input, and the kernel that runs it."""
+"""A recurrent layer: a cell, the product with its input, the kernel that runs it, and weight drop."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from charlm.arrays import Array, Shape, Signal
 from charlm.nn.cells.cell import Cell
 from charlm.nn.kernels.kernel import AnyKernel, KernelBackward
-from charlm.nn.layers.layer import Layer, Masks, Step
+from charlm.nn.layers.layer import Layer, Masks, Noise, Step
 from charlm.nn.layers.linear import Linear
 from charlm.nn.layers.one_hot_linear import OneHotLinear
 from charlm.nn.parameters import Params
@@ -27,17 +27,37 @@ class Tape:
     input_backward: Callable[[Params, Array, Array], Array]
     """Takes `grads`, `da` and memory for `dx`, which it returns."""
     kernel_backward: KernelBackward
+    masks: Masks
+    """Those of the recurrent matrices; empty if nothing was dropped."""
 
 
 class Recurrent(Layer[Tape]):
     """`a_t = x_t Wx + b` for a whole window at once, then the recurrence of a cell over it.
 
-    The product with the input does not recur, so it is not made step by step.
+    The product with the input does not recur, so it is not made step by step. With weight drop
+    (Merity et al. 2018, after Wan et al. 2013), the recurrence of a window in training runs with
+
+    ::
+
+        W' = mask * Wh       so that       dWh = mask * dW'
+
+    in place of each recurrent matrix `Wh [H, H]`: one mask for all steps and streams.
     """
 
-    def __init__(self, inputs: OneHotLinear | Linear, cell: Cell, kernel: AnyKernel, hidden: int) -> None:
-        """`inputs` makes `a [G, T, B, H]`; its weight is called `WEIGHT`."""
+    def __init__(
+        self,
+        inputs: OneHotLinear | Linear,
+        cell: Cell,
+        kernel: AnyKernel,
+        hidden: int,
+        weight_drop: float = 0.0,
+    ) -> None:
+        """`inputs` makes `a [G, T, B, H]`; its weight is called `WEIGHT`.
+
+        `weight_drop` is the chance that a recurrent weight is dropped.
+        """
         self.inputs, self.cell, self.kernel, self.hidden = inputs, cell, kernel, hidden
+        self.weight_drop = weight_drop
         self.states = cell.states
 
     def shapes(self) -> dict[str, Shape]:
@@ -51,19 +71,39 @@ class Recurrent(Layer[Tape]):
         self.inputs.initialise(params, rng, init)
         self.cell.initialise(params, rng, init)
 
+    def noise(self, T: int, B: int) -> dict[str, Noise]:
+        """See `Layer.noise`; all streams share the masks of the weights."""
+        if not self.weight_drop:
+            return {}
+        shapes = self.cell.shapes(self.hidden)
+        square = (self.hidden, self.hidden)
+        return {
+            name: Noise(shape, self.weight_drop, streams=None)
+            for name, shape in shapes.items()
+            if shape[-2:] == square
+        }
+
     def forward(
         self, params: Params, x: Signal, state: Array, masks: Masks, workspace: Workspace
     ) -> tuple[Array, Array, Tape]:
         """See `Layer.forward`."""
         a, input_backward = self.inputs.project(params, x, workspace)
-        h, after, kernel_backward = self.kernel.run(params, a, state, workspace)
-        return h, after, Tape(input_backward, kernel_backward)
+        # W' = mask * Wh
+        dropped = {
+            name: np.multiply(params[name], mask, workspace.array(name, mask.shape, mask.dtype))
+            for name, mask in masks.items()
+        }
+        h, after, kernel_backward = self.kernel.run({**params, **dropped}, a, state, workspace)
+        return h, after, Tape(input_backward, kernel_backward, masks)
 
     def backward(
         self, params: Params, grads: Params, tape: Tape, dy: Array, dstate: Array, workspace: Workspace
     ) -> tuple[Array, Array]:
         """See `Layer.backward`."""
         da, dbefore = tape.kernel_backward(grads, dy, dstate)
+        for name, mask in tape.masks.items():
+            # forward was W' = mask * Wh
+            np.multiply(grads[name], mask, grads[name])
         # dy has been used: its memory is free for dx
         return tape.input_backward(grads, da, dy), dbefore
 
