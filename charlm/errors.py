@@ -34,6 +34,10 @@ class CorpusError(CharlmError):
     """A text that cannot be read, trained on or evaluated."""
 
 
+class EncodingError(CorpusError):
+    """A text that cannot be decoded."""
+
+
 class ChangedError(CorpusError):
     """A text that differs from the one that a model was trained on."""
 

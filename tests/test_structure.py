@@ -44,12 +44,13 @@ LAYERS = [
     ["runs.checkpoint", "training.data_parallel", "training.memory"],
     ["runs.directory", "inference.evaluate", "inference.novelty"],
     ["training.trainer", "training.events"],
-    ["training.loop", "training.checking", "benchmark"],
+    ["training.loop", "training.checking", "training.recipe", "benchmark"],
     ["training.session"],
     ["interface"],
     ["cli.show"],
     ["cli.options", "cli.progress", "cli.reading"],
-    ["cli.train", "cli.sample", "cli.evaluate", "cli.info", "cli.bench"],
+    ["cli.planning"],
+    ["cli.train", "cli.init", "cli.sample", "cli.evaluate", "cli.info", "cli.bench"],
     ["cli"],
     ["__main__"],
 ]
@@ -171,6 +172,6 @@ def test_help_fits_a_terminal(path: str, command: click.Command) -> None:
 def test_the_examples_of_the_help_are_lines_of_their_own() -> None:
     """Each example of `charlm --help` is a line that can be copied."""
     lines = [line.strip() for line in CliRunner().invoke(charlm, ["--help"]).output.splitlines()]
-    assert "charlm train --config configs/tales.yaml" in lines
+    assert "charlm train --corpus my.txt --minutes 5" in lines
     assert 'charlm sample --prime "The "' in lines
     assert "charlm eval perplexity" in lines

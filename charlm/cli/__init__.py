@@ -16,6 +16,7 @@ import click
 from charlm.cli.bench import bench
 from charlm.cli.evaluate import evaluate
 from charlm.cli.info import info
+from charlm.cli.init import init
 from charlm.cli.sample import sample
 from charlm.cli.show import one_line
 from charlm.cli.train import train
@@ -26,7 +27,7 @@ from charlm.system.version import __version__
 _HELP = """Train character-level language models on a text, and generate text with them.
 
 \b
-charlm train --config configs/tales.yaml
+charlm train --corpus my.txt --minutes 5
 charlm sample --prime "The "
 charlm eval perplexity
 """
@@ -38,7 +39,7 @@ def charlm() -> None:
     """Group the commands."""
 
 
-for _command in (train, sample, evaluate, info, bench):
+for _command in (train, init, sample, evaluate, info, bench):
     charlm.add_command(_command)
 
 

@@ -46,7 +46,7 @@ class Command(click.Command):
             if type(error) is not click.UsageError or "extra argument" not in error.message:
                 raise
             options = [option for parameter in self.params for option in parameter.opts]
-            option = next(option for option in ("--config", "--checkpoint") if option in options)
+            option = next(o for o in ("--config", "--checkpoint", "--corpus") if o in options)
             raise click.UsageError(f"{error.message.rstrip('.')}: name it with {option}", ctx) from error
 
 

@@ -6,8 +6,8 @@ import contextlib
 import os
 import signal
 import sys
+import time
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING
 import click
 
 from charlm.cli.options import Command, FilePath, set_option
+from charlm.cli.planning import from_file, minutes_option, to_be_chosen
 from charlm.cli.reading import ReadingBar, corpus_option
 from charlm.cli.show import counted, duration, losses, shell, short
-from charlm.config import loading, schema
+from charlm.config import schema
 from charlm.config.schema import Config
 from charlm.system import blas
 from charlm.system.files import STANDARD_INPUT
@@ -46,12 +47,12 @@ class _WithKeys(Command):
     "--config",
     "config_path",
     type=FilePath(),
-    required=True,
     metavar="FILE",
-    help="The YAML configuration, or the directory of a run.",
+    help="The YAML configuration, or the directory of a run.  [default: chosen for the text and the time]",
 )
 @set_option
 @corpus_option
+@minutes_option
 @click.option("--out", type=FilePath(), metavar="DIR", help="Keep the run here (run.dir).")
 @click.option("--resume", is_flag=True, help="Continue the run in its directory exactly where it stopped.")
 @click.option("--overwrite", is_flag=True, help="Start a new run in a directory that already holds one.")
@@ -62,9 +63,10 @@ class _WithKeys(Command):
     help="Stop after update N of the run, as if interrupted; --resume continues.",
 )
 def train(
-    config_path: Path,
+    config_path: Path | None,
     overrides: tuple[str, ...],
     corpus: str | None,
+    minutes: float | None,
     out: Path | None,
     resume: bool,
     overwrite: bool,
@@ -72,19 +74,21 @@ def train(
 ) -> None:
     """Train a model on a text.
 
+    With --corpus and no --config everything is chosen: the network and its training, for this text,
+    this machine and the --minutes, 5 if none are given. With --config, --minutes fits train.epochs.
+
     Writes config.yaml, metrics.jsonl, last.npz and best.npz (by validation loss) into the run's
     directory. Progress goes to stderr. Ctrl-C ends the update in progress, saves, and prints the
     command that continues; a second one stops at once.
     """
-    config = loading.load(config_path, loading.parse_overrides(overrides))
-    if corpus is not None:
-        config = replace(config, corpus=loading.with_path(config.corpus, corpus))
+    begun = time.perf_counter()
+    config, plan = (
+        to_be_chosen(overrides, corpus, minutes, begun)
+        if config_path is None
+        else from_file(config_path, overrides, corpus, minutes, begun)
+    )
     if out is not None:
         config = config.replace({"run.dir": str(out)})
-    if not config.corpus.path:
-        raise click.UsageError(
-            f"no text to train on: set corpus.path in {config_path}, or give --corpus FILE."
-        )
     blas.prepare(config.run.threads)
     from charlm.cli.progress import Display
     from charlm.training import session
@@ -107,7 +111,9 @@ def train(
                 stopped.append(event)
             display.show(event)
 
-        session.train(config, resume, overwrite, on_event, lambda: bool(received), max_steps, bar.advance)
+        session.train(
+            config, resume, overwrite, on_event, lambda: bool(received), max_steps, bar.advance, plan
+        )
     _finish(started[0], stopped[0], received)
 
 

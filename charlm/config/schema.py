@@ -286,6 +286,31 @@ class Config:
         text: str = yaml.safe_dump(self.nested(), sort_keys=False, allow_unicode=printable)
         return text
 
+    def to_commented_yaml(self) -> str:
+        """The configuration as a YAML file to be edited: every key below its meaning."""
+        lines: list[str] = []
+        section = ""
+        for dotted, own_section, name, known in keys():
+            if own_section != section:
+                section = own_section
+                lines += ["", f"{section}:"] if lines else [f"{section}:"]
+            value = self.flat()[dotted]
+            value = list(value) if isinstance(value, tuple) else value
+            choices = f" ({' | '.join(known.choices)})" if known.choices else ""
+            lines += textwrap.wrap(
+                known.doc + choices,
+                98,
+                initial_indent="  # ",
+                subsequent_indent="  # ",
+                break_on_hyphens=False,
+            )
+            style = '"' if isinstance(value, str) and not value.isprintable() else None
+            written = yaml.safe_dump(
+                value, default_style=style, default_flow_style=True, allow_unicode=True, width=10**6
+            )
+            lines.append(f"  {name}: {written.removesuffix('...' + chr(10)).strip()}")
+        return "\n".join(lines) + "\n"
+
     def replace(self, values: Mapping[str, Any]) -> Config:
         """Return a copy with other values for some dotted keys, unchecked."""
         sections: dict[str, Any] = {

@@ -11,7 +11,7 @@ import numpy as np
 from charlm.arrays import Ids
 from charlm.data.sources import Source
 from charlm.data.units import LINE_BREAK, Units
-from charlm.errors import CorpusError
+from charlm.errors import EncodingError
 
 Progress = Callable[[int], None]
 """Called with the number of bytes just processed."""
@@ -124,12 +124,12 @@ class TextPipeline:
             again = codecs.getincrementaldecoder(self.encoding)("strict")
             again.setstate(state)
             line = lines + again.decode(block[: max(0, error.start - len(pending))]).count("\n")
-            raise CorpusError(
+            raise EncodingError(
                 f"{source} is not {self.encoding.upper()}: byte {position} (0x{data[error.start]:02x}, "
                 f"line {line}); {_HINTS[source.role]}"
             ) from error
         except UnicodeError as error:  # without a position, such as UTF-16 without its byte-order mark
-            raise CorpusError(f"{source} is not {self.encoding.upper()}: {error}") from error
+            raise EncodingError(f"{source} is not {self.encoding.upper()}: {error}") from error
 
 
 _HINTS = {

@@ -6,18 +6,20 @@ import contextlib
 import math
 import os
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from charlm.config.build import build_corpus
 from charlm.config.schema import Config
 from charlm.data.corpus import SPLITS, Corpus, Progress, nothing
-from charlm.errors import ConfigError, RunError
+from charlm.errors import ConfigError, EncodingError, RunError
 from charlm.runs import checkpoint
 from charlm.runs.directory import RunDirectory
 from charlm.system import blas
 from charlm.system.memory import peak_bytes
 from charlm.training import loop
 from charlm.training.events import Listener, Started, Warned
+from charlm.training.recipe import Plan
 from charlm.training.trainer import Trainer, with_shards_of
 
 _CARRIAGE_RETURN = ord("\r")
@@ -37,6 +39,7 @@ def train(
     should_stop: Callable[[], bool] = lambda: False,
     max_steps: int | None = None,
     progress: Progress = nothing,
+    plan: Plan | None = None,
 ) -> RunDirectory:
     """Train the run that `config` describes, in its directory, until its end or until asked to stop.
 
@@ -52,11 +55,14 @@ def train(
         Asked after every update; stop after that update of the run. It can then be resumed.
     progress
         Called while the text is read (see `build_corpus`).
+    plan
+        Completes a new run's configuration once the text has been read.
 
     Raises
     ------
     ConfigError
-        If no text is named, or both `resume` and `overwrite` are asked for.
+        If no text is named, both `resume` and `overwrite` are asked for, or a run that is resumed
+        has a plan.
     RunError
         If the directory cannot be used so, or the run in it cannot be continued so.
     CharlmError
@@ -64,12 +70,16 @@ def train(
     """
     if resume and overwrite:
         raise ConfigError("--resume and --overwrite exclude each other")
+    if resume and plan:
+        raise ConfigError(
+            "--minutes is for a new run: train.epochs says how long one that is resumed goes on"
+        )
     if not config.corpus.path:
         raise ConfigError("no text to train on: set corpus.path in the configuration, or name one")
     threads = blas.prepare(config.run.threads)
-    with _opened(config, threads, resume, overwrite, progress) as (trainer, directory):
+    with _opened(config, threads, resume, overwrite, progress, plan) as (trainer, directory):
         on_event(_started(trainer, directory))
-        for message in _warnings(trainer):
+        for message in _warnings(trainer, plan):
             on_event(Warned(message))
         try:
             for event in loop.run(trainer, directory, should_stop, max_steps):
@@ -84,7 +94,7 @@ def train(
 
 @contextlib.contextmanager
 def _opened(
-    config: Config, threads: int, resume: bool, overwrite: bool, progress: Progress
+    config: Config, threads: int, resume: bool, overwrite: bool, progress: Progress, plan: Plan | None
 ) -> Iterator[tuple[Trainer, RunDirectory]]:
     """A trainer at its beginning, or where its run stopped, and its directory, locked.
 
@@ -102,7 +112,9 @@ def _opened(
                 "out --resume to start a new run"
             )
         saved = checkpoint.load(directory.last) if resume else None
-        corpus, _ = build_corpus(config.corpus, progress=progress)
+        config, corpus = _read(config, progress, plan)
+        if plan:
+            config, corpus = plan.carry_out(config, corpus, threads)
         if saved is not None:
             config = with_shards_of(config, saved)
         trainer = held.enter_context(Trainer(config, corpus, threads))
@@ -122,6 +134,32 @@ def _opened(
                 )
             directory.continue_from(text, trainer.progress.log_bytes)
         yield trainer, directory
+
+
+def planned(config: Config, plan: Plan, progress: Progress = nothing) -> tuple[Config, list[str]]:
+    """The configuration that `train` would train with, and what the user should know.
+
+    Raises what reading the text raises, and `ConfigError` if not even one update fits into the time.
+    """
+    threads = blas.prepare(config.run.threads)
+    config, corpus = _read(config, progress, plan)
+    config, corpus = plan.carry_out(config, corpus, threads)
+    return config, [*corpus.warnings, *plan.warnings(corpus)]
+
+
+def _read(config: Config, progress: Progress, plan: Plan | None) -> tuple[Config, Corpus]:
+    """The text; with a plan that chooses everything, as bytes if it is not text in UTF-8."""
+    try:
+        corpus, _ = build_corpus(config.corpus, progress=progress)
+    except EncodingError:
+        chosen = ("corpus.unit", "corpus.encoding", "corpus.normalize", "corpus.lowercase")
+        if plan is None or plan.given is None or any(key in plan.given for key in chosen):
+            raise
+        config = config.replace({"corpus.unit": "byte"})
+        corpus, _ = build_corpus(config.corpus, progress=progress)
+        warning = "the text is not UTF-8: it is learned byte by byte"
+        corpus = replace(corpus, warnings=(*corpus.warnings, warning))
+    return config, corpus
 
 
 def _refuse_to_overwrite(directory: RunDirectory, allowed: bool) -> None:
@@ -153,9 +191,11 @@ def _started(trainer: Trainer, directory: RunDirectory) -> Started:
     )
 
 
-def _warnings(trainer: Trainer) -> Iterator[str]:
+def _warnings(trainer: Trainer, plan: Plan | None) -> Iterator[str]:
     """What the user should know before training begins."""
     yield from trainer.corpus.warnings
+    if plan:
+        yield from plan.warnings(trainer.corpus)
     blas_warning = blas.warning()
     if blas_warning:
         yield blas_warning

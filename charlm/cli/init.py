@@ -1,0 +1,30 @@
+"""charlm init."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+
+import click
+
+from charlm.cli.options import Command, set_option
+from charlm.cli.planning import minutes_option, to_be_chosen
+from charlm.cli.reading import ReadingBar, corpus_option, warn
+
+
+@click.command(cls=Command, short_help="Print a configuration for a text.")
+@corpus_option
+@minutes_option
+@set_option
+def init(corpus: str | None, minutes: float | None, overrides: tuple[str, ...]) -> None:
+    """Print the configuration that charlm train --corpus would choose, as a YAML file with comments.
+
+    It is chosen for the text, the minutes and this machine, whose speed is measured for some seconds.
+    """
+    config, plan = to_be_chosen(overrides, corpus, minutes, time.perf_counter())
+    from charlm.training.session import planned
+
+    with contextlib.closing(ReadingBar()) as bar:
+        config, warnings = planned(config, plan, bar.advance)
+    warn(warnings)
+    click.echo(config.to_commented_yaml(), nl=False)

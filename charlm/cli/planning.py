@@ -1,0 +1,64 @@
+"""The configuration of a run that is begun: from a file, or to be chosen for a text and a time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from charlm.cli.options import Number
+from charlm.config import loading
+from charlm.config.schema import Config
+
+if TYPE_CHECKING:
+    from charlm.training.recipe import Plan
+
+_MINUTES = 5.0
+"""Minutes of a run for which everything is chosen, if none are given."""
+
+minutes_option = click.option(
+    "--minutes",
+    type=Number(min=0.05, max=100_000),
+    metavar="M",
+    help=f"How long the whole command takes.  [default: {_MINUTES:g}; with --config as train.epochs says]",
+)
+
+
+def from_file(
+    path: Path, overrides: Sequence[str], corpus: str | None, minutes: float | None, begun: float
+) -> tuple[Config, Plan | None]:
+    """The configuration in a file, and what is fitted to the minutes once the text has been read.
+
+    `begun` is when the command began, by `time.perf_counter`.
+    """
+    config = loading.load(path, loading.parse_overrides(overrides))
+    if corpus is not None:
+        config = replace(config, corpus=loading.with_path(config.corpus, corpus))
+    if not config.corpus.path:
+        raise click.UsageError(f"no text to train on: set corpus.path in {path}, or give --corpus FILE.")
+    return config, None if minutes is None else _plan(config, minutes, begun, None)
+
+
+def to_be_chosen(
+    overrides: Sequence[str], corpus: str | None, minutes: float | None, begun: float
+) -> tuple[Config, Plan]:
+    """The settings that were given, and how the others are chosen once the text has been read."""
+    given = loading.parse_overrides(overrides)
+    if corpus is not None:
+        given["corpus.path"] = loading.with_path(Config().corpus, corpus).path
+    if "corpus.path" not in given:
+        raise click.UsageError("no text to train on: give --corpus FILE, or a configuration with --config.")
+    config = loading.from_mapping({}, given, "--set")
+    return config, _plan(config, minutes or _MINUTES, begun, given)
+
+
+def _plan(config: Config, minutes: float, begun: float, given: Mapping[str, Any] | None) -> Plan:
+    from charlm.system import blas
+
+    blas.prepare(config.run.threads)  # before anything that imports NumPy
+    from charlm.training.recipe import Plan
+
+    return Plan(60 * minutes, begun, given)

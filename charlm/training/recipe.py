@@ -1,0 +1,234 @@
+"""A configuration for a text, the minutes that there are, and this machine.
+
+Everything that is chosen follows from the characters of the text, N, the size of its vocabulary,
+V, and how many characters this machine can train on in the time, n, which is measured on the very
+network that is chosen. `n / N` are the epochs.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from charlm.config.schema import Config
+from charlm.data.corpus import Corpus
+from charlm.errors import ConfigError
+from charlm.nn.cells import make_cell
+from charlm.training.trainer import Trainer
+
+_SIZES = (64, 96, 128, 192, 256, 320, 384, 448, 512, 640, 768, 896, 1024, 1280, 1536)
+"""Hidden units that are considered."""
+
+_VALIDATIONS = 8
+"""Validations of a run."""
+
+_VALIDATION_SHARE = 0.005
+"""Largest share of the time that one validation may take."""
+
+_HELD_OUT = 0.05
+"""Largest fraction of a text for validation, and for test."""
+
+_SHORT = 400
+"""Characters of a text of which nothing is held out."""
+
+_SCORING = 2.5
+"""How many times faster scoring is than training."""
+
+_MEASURING = 0.02
+"""Share of the time for each measurement of the pace, of which there are two."""
+
+_RESERVE = 0.02
+"""Share of the time for previews, checkpoints and slower moments."""
+
+_FIRST = 3
+"""Updates of a new network, which are slow and not measured."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run has to make of its time.
+
+    Attributes
+    ----------
+    seconds
+        How long the command may take.
+    begun
+        When it began, by `time.perf_counter`.
+    given
+        Keys that a person chose, by dotted key: all others are chosen by `choose`. None if there
+        is a configuration, of which only the epochs are fitted.
+    """
+
+    seconds: float
+    begun: float
+    given: Mapping[str, Any] | None = None
+
+    def carry_out(self, config: Config, corpus: Corpus, threads: int) -> tuple[Config, Corpus]:
+        """The configuration, and the text, which may be split in another way.
+
+        Raises `ConfigError` if not even one update fits into the time that is left.
+        """
+        left = self.seconds - (time.perf_counter() - self.begun)
+        if self.given is None:
+            return fit_to_time(config, corpus, threads, left), corpus
+        return choose(config, corpus, threads, left, self.given)
+
+    def warnings(self, corpus: Corpus) -> Iterator[str]:
+        """What a person who let everything be chosen should know."""
+        if self.given is None:
+            return
+        if looks_like_lines(corpus):
+            yield (
+                "the text looks like a list of lines that do not belong together: corpus.mode=lines makes "
+                "each an example of its own"
+            )
+        if 0 < corpus.split[1] < _HELD_OUT:
+            yield (
+                f"{100 * corpus.split[1]:.2g} % of the text are for validation, and as much for test: "
+                "more would take too much of the time"
+            )
+
+
+def fit_to_time(config: Config, corpus: Corpus, threads: int, seconds: float) -> Config:
+    """The configuration with as many `train.epochs` as fit into `seconds`, validations included.
+
+    Raises `ConfigError` if not even one update fits.
+    """
+    started = time.perf_counter()
+    speed = pace(config, corpus, threads, _MEASURING * max(0.0, seconds))
+    left = (1 - _RESERVE) * seconds - (time.perf_counter() - started)
+    epoch = corpus.part("train").targets / speed
+    validation = _validation_characters(corpus) / (_SCORING * speed)
+    return _with_epochs(config, corpus, left / (epoch + validation / config.run.eval_every))
+
+
+def choose(
+    config: Config, corpus: Corpus, threads: int, seconds: float, given: Mapping[str, Any]
+) -> tuple[Config, Corpus]:
+    """The configuration that makes the best model of a text in `seconds`, and the text, split for it.
+
+    The settings of the text are those of `config`; what is in `given`, by dotted key, a person
+    chose, and is kept. Raises `ConfigError` if not even one update fits.
+    """
+    started = time.perf_counter()
+    reference = config.replace({**rules(1, 1, 256, 1), **given})
+    speed = pace(reference, corpus, threads, _MEASURING * seconds)
+    if "corpus.split" not in given:
+        characters = _SCORING * speed * _VALIDATION_SHARE * seconds
+        share = held_out(len(corpus.ids), characters)
+        corpus = replace(corpus, split=(1 - 2 * share, share, share))
+    N, V = corpus.part("train").targets, len(corpus.vocabulary)
+    usable = (1 - _RESERVE - 2 * _MEASURING - _VALIDATIONS * _VALIDATION_SHARE) * seconds
+    hidden = given.get("model.hidden") or max(
+        (H for H in _SIZES if enough(N, V, H, usable * speed * _relative_pace(V, H))), default=_SIZES[0]
+    )
+    n = usable * speed * _relative_pace(V, hidden)
+    config = config.replace({"corpus.split": corpus.split, **rules(N, V, hidden, n), **given})
+    speed = pace(config, corpus, threads, _MEASURING * seconds)
+    left = (1 - _RESERVE) * seconds - (time.perf_counter() - started)
+    left -= _VALIDATIONS * _validation_characters(corpus) / (_SCORING * speed)
+    config = _with_epochs(config, corpus, left * speed / N)
+    epochs = config.train.epochs
+    reports = {
+        "run.eval_every": _digits(epochs / _VALIDATIONS),
+        "run.sample_every": _digits(epochs / 4),
+        "train.warmup": min(100, int(epochs * _windows(config, corpus)) // 20),
+    }
+    return config.replace({**reports, **given}), corpus
+
+
+def enough(N: int, V: int, H: int, n: float) -> bool:
+    """Whether `n` characters to train on, of a text of `N` with a vocabulary of `V`, are enough for `H`.
+
+    A larger network needs more of them, and a longer text; with a large vocabulary the text says
+    less of each character.
+    """
+    for_time = 4.5e6 * (H / 320) ** 1.5
+    largest = max(256.0 if V < 200 else 192.0, 512 * (N / 1e6) ** 0.35 * (65 / max(65, V)) ** 0.3)
+    return _SIZES[0] >= H or (n >= for_time and largest >= H)
+
+
+def rules(N: int, V: int, H: int, n: float) -> dict[str, Any]:
+    """The settings for a network of `H` that is trained on `n` characters of a text of `N`."""
+    epochs = n / N
+    doublings = math.log2(max(1.0, epochs / 4))
+    # some 3,500 updates of windows of 64, as far as the batch is neither slow nor wasteful
+    batch = min(64, max(16, 4 * round(n / 3500 / 64 / 4)))
+    return {
+        "model.cell": "lstm",
+        "model.hidden": H,
+        "model.layers": 1,
+        "model.dropout": round(min(0.5, 0.1 + 0.1 * doublings), 2),
+        "model.weight_drop": round(min(0.5, max(0.0, 0.1 * (doublings - 2))), 2),
+        "train.batch": batch,
+        "train.seq_len": 64,
+        "train.optimizer": "adamw",
+        "train.lr": 0.004 if H < 700 else 0.003,
+        "train.weight_decay": 0.05,
+        "train.schedule": "cosine",
+        "train.warmup": 100,
+    }
+
+
+def held_out(N: int, characters: float) -> float:
+    """The fraction of a text of `N` characters for validation, and for test, of at most `characters`."""
+    return 0.0 if N < _SHORT else min(_HELD_OUT, _digits(characters / N))
+
+
+def pace(config: Config, corpus: Corpus, threads: int, seconds: float) -> float:
+    """Characters trained on a second with a configuration, measured for `seconds`."""
+    with Trainer(config, corpus, threads) as trainer:
+        for _ in range(_FIRST):
+            trainer.update()
+        started, characters = time.perf_counter(), 0
+        while True:
+            characters += trainer.update().characters
+            taken = time.perf_counter() - started
+            if taken >= seconds:
+                return characters / taken
+
+
+def looks_like_lines(corpus: Corpus) -> bool:
+    """Whether a text seems to be a list of short lines, such as names, that do not belong together."""
+    if corpus.by_line or corpus.vocabulary.line_break is None:
+        return False
+    breaks = np.flatnonzero(np.asarray(corpus.ids[:100_000]) == corpus.vocabulary.line_break)
+    lengths = np.diff(breaks) - 1
+    return len(lengths) >= 50 and lengths.min() > 0 and lengths.mean() <= 30 and lengths.max() <= 80
+
+
+def _relative_pace(V: int, H: int) -> float:
+    """The pace of a network, relative to that of one with 256 hidden units."""
+
+    def cost(hidden: int) -> float:
+        gates = len(make_cell("lstm", "after").gates)
+        # elementwise work and calls weigh more in small networks
+        return hidden * (gates * hidden + V) * (1 + 60 / hidden)
+
+    return cost(256) / cost(H)
+
+
+def _validation_characters(corpus: Corpus) -> int:
+    return corpus.part("validation").targets if corpus.usable("validation") else 0
+
+
+def _with_epochs(config: Config, corpus: Corpus, epochs: float) -> Config:
+    if epochs * _windows(config, corpus) < 1:
+        raise ConfigError("--minutes: not even one update of this network fits into the time")
+    return config.replace({"train.epochs": _digits(min(epochs, 1e6))})
+
+
+def _windows(config: Config, corpus: Corpus) -> int:
+    """Updates of an epoch."""
+    train = config.train
+    return corpus.part("train").batches(train.batch, train.seq_len, train.seed)[0].windows
+
+
+def _digits(number: float) -> float:
+    """A number with four significant digits."""
+    return float(f"{number:.4g}")

@@ -1,0 +1,211 @@
+"""The configuration that is chosen for a text, a time and a machine."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+from conftest import TEXT, Run
+
+from charlm.config.schema import Config
+from charlm.data.corpus import Corpus
+from charlm.data.units import Units
+from charlm.data.vocabulary import Vocabulary
+from charlm.errors import ConfigError
+from charlm.training import recipe
+from charlm.training.recipe import Plan, choose, enough, fit_to_time, held_out, looks_like_lines, rules
+
+
+def _corpus(N: int, V: int = 20, split: tuple[float, float, float] = (0.9, 0.05, 0.05)) -> Corpus:
+    ids = np.random.default_rng(0).integers(0, V, N).astype(np.uint8)
+    return Corpus(ids, Vocabulary(range(97, 97 + V), Units()), split, digest="")
+
+
+@pytest.fixture
+def paces(monkeypatch: pytest.MonkeyPatch) -> list[Config]:
+    """A machine that trains on 10 million numbers of a matrix a second; the configurations it measured."""
+    measured: list[Config] = []
+
+    def pace(config: Config, corpus: Corpus, threads: int, seconds: float) -> float:
+        measured.append(config)
+        H = config.model.hidden
+        return 1e10 / (4 * H * H + H * len(corpus.vocabulary))
+
+    monkeypatch.setattr(recipe, "pace", pace)
+    return measured
+
+
+def test_more_time_makes_no_smaller_model(paces: list[Config]) -> None:
+    """With more time the network and its regularisation grow, and all of the time is used."""
+    corpus = _corpus(200_000)
+    found = []
+    for minutes in (0.5, 1, 3, 10, 30, 300):
+        config, split = choose(Config(), corpus, 1, 60 * minutes, {})
+        speed = 1e10 / (4 * config.model.hidden**2 + config.model.hidden * 20)
+        trained = config.train.epochs * split.part("train").targets / speed
+        assert 0.85 < trained / (60 * minutes) < 1
+        assert config.train.epochs / config.run.eval_every == pytest.approx(8, rel=1e-2)
+        assert paces[-1].model == config.model, "the pace is that of the network that is chosen"
+        found.append((config.model.hidden, config.model.dropout, config.model.weight_drop))
+    assert [hidden for hidden, _, _ in found] == sorted(hidden for hidden, _, _ in found)
+    assert len({hidden for hidden, _, _ in found}) > 2
+    assert found[-1][1:] == (0.5, 0.5)
+    assert found[0][2] < 0.1
+
+
+def test_what_a_person_chose_is_kept(paces: list[Config]) -> None:
+    """Keys that were given win over every rule, and the others are chosen around them."""
+    given = {"model.hidden": 100, "model.cell": "gru", "train.lr": 0.01, "corpus.split": (0.8, 0.2, 0.0)}
+    corpus = _corpus(100_000, split=(0.8, 0.2, 0.0))
+    config, split = choose(Config().replace(given), corpus, 1, 60, given)
+    assert {key: config.flat()[key] for key in given} == given
+    assert split.split == (0.8, 0.2, 0.0)
+    assert paces[-1].model.cell == "gru"
+
+
+@pytest.mark.parametrize("eval_every", [0.1, 1.0, 1000.0])
+def test_epochs_are_fitted_to_the_time(paces: list[Config], eval_every: float) -> None:
+    """Training and validations together take the time, whatever the configuration."""
+    config = Config().replace({"run.eval_every": eval_every, "model.hidden": 128})
+    corpus = _corpus(100_000)
+    epochs = fit_to_time(config, corpus, 1, 60).train.epochs
+    speed = 1e10 / (4 * 128**2 + 128 * 20)
+    seconds = epochs * (90_000 / speed + 5_000 / (2.5 * speed) / eval_every)
+    assert seconds == pytest.approx(0.98 * 60, rel=0.02)
+
+
+def test_no_time_at_all_is_refused(paces: list[Config]) -> None:
+    """Not even one update is a `ConfigError`, with and without a configuration."""
+    for plan in (Plan(60, time.perf_counter() - 61, {}), Plan(60, time.perf_counter() - 61)):
+        with pytest.raises(ConfigError, match="not even one update"):
+            plan.carry_out(Config(), _corpus(100_000), 1)
+
+
+@pytest.mark.parametrize(
+    ("N", "characters", "share"),
+    [(100, 1e9, 0.0), (1000, 1e9, 0.05), (10**9, 1e6, 0.001), (10**6, 3e4, 0.03)],
+)
+def test_what_is_held_out(N: int, characters: float, share: float) -> None:
+    """A twentieth, less of a text that would take too long to score, nothing of a tiny one."""
+    assert held_out(N, characters) == share
+
+
+def test_larger_networks_want_more() -> None:
+    """More characters to train on, a longer text, and a smaller vocabulary allow a larger network."""
+
+    def largest(N: int, V: int, n: float) -> int:
+        return max(H for H in recipe._SIZES if enough(N, V, H, n))
+
+    assert largest(10**6, 65, 1e6) < largest(10**6, 65, 1e7) < largest(10**8, 65, 1e9)
+    assert largest(10**5, 65, 1e9) < largest(10**7, 65, 1e9)
+    assert largest(10**6, 1500, 1e9) < largest(10**6, 65, 1e9)
+    assert largest(100, 65, 10) == recipe._SIZES[0]
+
+
+def test_rules_are_keys_with_valid_values() -> None:
+    """Whatever the text and the time, the settings are a configuration."""
+    for N in (1, 10**4, 10**9):
+        for n in (1.0, 1e6, 1e12):
+            config = Config().replace(rules(N, 65, 256, n))
+            assert 16 <= config.train.batch <= 64
+            assert 0 <= config.model.weight_drop <= config.model.dropout <= 0.5
+
+
+@pytest.mark.parametrize(
+    ("text", "lines"),
+    [
+        ("".join(f"name{number}\n" for number in range(200)), True),
+        ("A sentence that goes on\nover several lines.\n\n" * 100, False),
+        ("x" * 500 + "\n" + "short\n" * 200, True),
+        ("word " * 500, False),
+    ],
+)
+def test_lists_of_lines_are_recognised(text: str, lines: bool) -> None:
+    """Many short lines without a gap look like a list; paragraphs do not."""
+    codes = [ord(character) for character in text]
+    vocabulary = Vocabulary(codes, Units())
+    corpus = Corpus(vocabulary.encode(np.array(codes), "it"), vocabulary, (1, 0, 0), digest="")
+    assert looks_like_lines(corpus) == lines
+
+
+def _epochs(run: Path) -> float:
+    return float(yaml.safe_load((run / "config.yaml").read_text())["train"]["epochs"])
+
+
+def _without_times(run: Path) -> list[dict[str, Any]]:
+    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    return [{name: value for name, value in row.items() if name != "chars_per_s"} for row in rows]
+
+
+def test_train_needs_nothing_but_a_text(charlm: Run, tmp_path: Path) -> None:
+    """The command chooses, says where the configuration is, and what was stopped goes on as if it had not."""
+    (tmp_path / "my.txt").write_text(TEXT * 5)
+    train = ("train", "--corpus", "my.txt", "--minutes", "0.05", "--set", "run.threads=1")
+    started = time.monotonic()
+    charlm(*train)
+    assert time.monotonic() - started < 15
+    run = tmp_path / "runs/my"
+    assert _epochs(run) > 0.1
+    config = run / "config.yaml"
+    (tmp_path / "again.yaml").write_text(config.read_text())
+    charlm("train", "--config", "again.yaml", "--out", "parts", "--max-steps", "3")
+    charlm("train", "--config", "parts", "--resume")
+    assert _without_times(tmp_path / "parts") == _without_times(run)
+    with np.load(run / "last.npz") as one, np.load(tmp_path / "parts/last.npz") as other:
+        for name in set(one.files) - {"metadata"}:
+            np.testing.assert_array_equal(one[name], other[name])
+    refused = charlm("train", "--config", "runs/my", "--resume", "--minutes", "1", status=2).stderr
+    assert "--minutes is for a new run" in refused
+
+
+def test_init_prints_what_train_would_use(charlm: Run, tmp_path: Path) -> None:
+    """The output is a configuration file with every key and its meaning; nothing is written."""
+    (tmp_path / "my.txt").write_text(TEXT * 5)
+    before = sorted(tmp_path.iterdir())
+    printed = charlm("init", "--corpus", "my.txt", "--minutes", "0.1", "--set", "model.hidden=48").stdout
+    assert sorted(tmp_path.iterdir()) == before
+    assert "  # hidden units of each layer\n  hidden: 48\n" in printed
+    assert r'separator: "\n"' in printed
+    (tmp_path / "mine.yaml").write_text(printed)
+    charlm("train", "--config", "mine.yaml", "--max-steps", "2")
+    written = yaml.safe_load((tmp_path / "runs/my/config.yaml").read_text())
+    read = yaml.safe_load(printed)
+    read["train"]["shards"] = written["train"]["shards"]
+    assert written == read
+
+
+def test_odd_texts_are_chosen_for(charlm: Run, tmp_path: Path) -> None:
+    """Bytes that are no text, a text without room for a split, and a list of names need nothing else."""
+    (tmp_path / "bytes.txt").write_bytes(bytes(range(256)) * 40)
+    quick = ("--minutes", "0.05")
+    assert "learned byte by byte" in charlm("train", "--corpus", "bytes.txt", *quick).stderr
+    assert "unit: byte" in (tmp_path / "runs/bytes/config.yaml").read_text()
+    (tmp_path / "tiny.txt").write_text("a tiny text")
+    done = charlm("train", "--corpus", "tiny.txt", *quick)
+    assert "best training loss" in done.stdout
+    (tmp_path / "names.txt").write_text("".join(f"na{a}{b}\n" for a in "aeiou" for b in "klmnprst" * 4))
+    assert "corpus.mode=lines" in charlm("train", "--corpus", "names.txt", *quick).stderr
+    done = charlm("train", "--corpus", "names.txt", *quick, "--set", "corpus.mode=lines", "--out", "lines")
+    assert "corpus.mode=lines" not in done.stderr
+    assert re.search("160 lines", done.stderr)
+
+
+def test_minutes_and_texts_that_cannot_be(charlm: Run, tmp_path: Path) -> None:
+    """No text, no time and endless time are one line."""
+    (tmp_path / "my.txt").write_text(TEXT)
+    for arguments, words in (
+        ((), "no text to train on: give --corpus FILE"),
+        (("--corpus", "my.txt", "--minutes", "0"), "--minutes"),
+        (("--corpus", "my.txt", "--minutes", "nan"), "not a finite number"),
+        (("--corpus", "my.txt", "--set", "corpus.unit=latin"), "corpus.unit"),
+    ):
+        refused = charlm("train", *arguments, status=2).stderr
+        assert refused.count("\n") == 1
+        assert words in refused
+    assert not (tmp_path / "runs").exists()
