@@ -170,8 +170,8 @@ def test_a_text_beyond_a_given_vocabulary_is_refused(tmp_path: Path) -> None:
         (b"", "char", " is empty"),
         (b"", "byte", " is empty"),
         ("가".encode(), "char",
-         " holds one character; training needs at least two"),
-        (b"a", "byte", " holds one byte; training needs at least two"),
+         " holds one character; it takes at least two"),
+        (b"a", "byte", " holds one byte; it takes at least two"),
         (b"ab\nc\xff", "char",
          " is not UTF-8: byte 4 (0xff, line 2); convert it, name its encoding (corpus.encoding, or "
          "--encoding), or use corpus.unit: byte"),
