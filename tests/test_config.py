@@ -471,6 +471,7 @@ def test_an_absolute_path_stays_as_it_is(tmp_path: Path, written: str) -> None:
     ("contents", "overrides", "directory"),
     [
         ("", [], Path("runs/small")),
+        ("corpus:\n  test: other.txt\n", [], Path("runs/small")),
         ("run:\n  dir: ''\n", [], Path("runs/small")),
         ("run:\n  dir: kept/here\n", [], Path("kept/here")),
         ("run:\n  dir: kept/here\n", ["run.dir=there"], Path("there")),

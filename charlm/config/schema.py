@@ -336,10 +336,10 @@ def resolve(
         raise ConfigError(f"{split}: the fractions sum to {total:g}, not to 1")
     if config.corpus.split[0] == 0:
         raise ConfigError(f"{split}: the first fraction, for training, must be above 0")
-    for name, paths in config.corpus.separate_paths.items():
+    for part, paths in config.corpus.separate_paths.items():
         if STANDARD_INPUT in paths:
             raise ConfigError(
-                f"{places.get(f'corpus.{name}', where)}: corpus.{name}: name a file: standard input, "
+                f"{places.get(f'corpus.{part}', where)}: corpus.{part}: name a file: standard input, "
                 f"{STANDARD_INPUT}, is only for corpus.path"
             )
     encoding = text_encoding(config.corpus.encoding)

@@ -108,7 +108,10 @@ def read_corpus(
     unit and has no `<unk>`.
     """
     encoder = _Encoder(sources, pipeline, cache, progress)
-    others = {name: _Encoder(own, pipeline, cache, progress) for name, own in (separate or {}).items()}
+    others = {
+        name: _Encoder(own, pipeline, cache, progress, f"{name} text")
+        for name, own in (separate or {}).items()
+    }
     encoders = (encoder, *others.values())
     sha256 = _digest_with(encoder.sha256, {name: other.sha256 for name, other in others.items()})
     if expected not in (None, sha256):
@@ -160,12 +163,14 @@ class _Encoder:
         pipeline: TextPipeline,
         cache: Cache | None,
         progress: Progress,
+        what: str = "text",
     ) -> None:
+        """`what` calls a text of several files by its name in messages."""
         self.sources, self.pipeline = sources, pipeline
         self.cache, self.progress = cache, progress
         self.stamps = [source.stamp() for source in sources]
         self.sha256 = digest(sources, lambda size: progress("looking at", size))
-        self.where = str(sources[0]) if len(sources) == 1 else f"the text of {len(sources)} files"
+        self.where = str(sources[0]) if len(sources) == 1 else f"the {what} of {len(sources)} files"
         self.warnings: list[str] = []
         if not pipeline.units.is_byte:
             self.warnings += [
