@@ -62,7 +62,7 @@ class Corpus:
         return self._parts[SPLITS.index(name)]
 
     def edges(self, name: str) -> tuple[int, int]:
-        """Begin and end of a split of a stream, as indices into `ids`; the same for a separate text."""
+        """Begin and end of a split of a stream, as indices into `ids`; no units if its text is separate."""
         number = SPLITS.index(name)
         edges = boundaries(len(self.ids), self.split)
         return edges[number], edges[number + 1]
