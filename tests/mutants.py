@@ -1897,6 +1897,60 @@ MUTANTS = (
         "os.truncate(self.metrics, 0)",
         ("test_directory.py",),
     ),
+    Mutant(
+        "the digest leaves out texts of their own",
+        "data/corpus.py",
+        "if not separate:",
+        "if True:",
+        (
+            "test_corpus.py",
+            "test_cli_texts.py",
+        ),
+    ),
+    Mutant(
+        "the fraction of a split with a text of its own is lost",
+        "data/corpus.py",
+        'shares["train"] += shares[name]',
+        'shares["train"] += 0.0',
+        (
+            "test_corpus.py",
+            "test_cli_texts.py",
+        ),
+    ),
+    Mutant(
+        "units rare in a text of its own become unknown, though the model knows them",
+        "data/corpus.py",
+        "encoded = self.encoded(1)",
+        "encoded = self.encoded(self.pipeline.min_count)",
+        ("test_corpus.py::test_what_only_a_separate_text_holds_is_unknown",),
+    ),
+    Mutant(
+        "the original size of a text of its own is that of the other text",
+        "data/raw_size.py",
+        "if split and split in corpus.separate:",
+        "if False:",
+        (
+            "test_raw_size.py",
+            "test_cli_texts.py",
+        ),
+    ),
+    Mutant(
+        "a relative text for validation or test stays relative",
+        "config/loading.py",
+        "for dotted in PATH_KEYS:",
+        "for dotted in PATH_KEYS[:1]:",
+        (
+            "test_config.py",
+            "test_cli_texts.py",
+        ),
+    ),
+    Mutant(
+        "another text is scored with the texts of the run's splits",
+        "cli/evaluate.py",
+        'replace(settings, validation="", test="")',
+        "replace(settings)",
+        ("test_cli_texts.py",),
+    ),
 )
 
 

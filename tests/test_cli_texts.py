@@ -351,6 +351,121 @@ def test_a_cache_that_cannot_be_written(
     assert _eval(charlm) == with_cache
 
 
+SEPARATE = ("corpus.validation=valid.txt", "corpus.test=[test.txt, more.txt]")
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        [],
+        ["corpus.mode=lines"],
+        ["corpus.unit=byte"],
+        ["corpus.normalize=nfd"],
+        ["corpus.min_count=3"],
+    ],
+    ids=["char", "lines", "byte", "jamo", "unknown"],
+)
+def test_validation_and_test_can_be_texts_of_their_own(charlm: Run, write: Any, settings: list[str]) -> None:
+    """A model is validated and tested on the whole of such texts, and trained on all of its text."""
+    directory = write(
+        text__txt=KOREAN, valid__txt=KOREAN[30:140], test__txt=KOREAN[:60], more__txt=KOREAN[5:90]
+    )
+    shown = " ".join(_train(charlm, *SEPARATE, *settings).split())
+    trained = charlm("info", "--json").stdout
+    assert "text.txt: " in shown
+    assert " validation in valid.txt, " in shown
+    assert " test in test.txt, more.txt), " in shown
+    (directory / "both.txt").write_text(KOREAN[:60] + "\n" + KOREAN[5:90])
+    for split, other in (("train", "text.txt"), ("validation", "valid.txt"), ("test", "both.txt")):
+        own, whole = _eval(charlm, "--split", split), _eval(charlm, "--corpus", other)
+        assert own == {**whole, "split": split}
+    assert json.loads(trained)["best_validation_loss"] == pytest.approx(
+        _eval(charlm, "--split", "validation")["nats_per_char"]
+    )
+    assert _eval(charlm) == _eval(charlm, "--split", "test")
+    on = charlm("eval", "perplexity", "--split", "validation").stdout
+    assert " on valid.txt: validation split, " in on
+    assert " on test.txt, more.txt: test split, " in charlm("eval", "perplexity").stdout
+
+
+def test_the_rest_of_a_text_is_split(charlm: Run, write: Any) -> None:
+    """With one text of its own, the text has the other split, and what is left is trained on."""
+    write(text__txt=TEXT, other__txt=TEXT[:70])
+    size = len(TEXT)
+    for name, wanted in (
+        ("validation", f"({size * 9 // 10} train, 70 validation in other.txt, {size - size * 9 // 10} test)"),
+        ("test", f"({size * 9 // 10} train, {size - size * 9 // 10} validation, 70 test in other.txt)"),
+    ):
+        shown = _train(charlm, f"corpus.{name}=other.txt", "train.epochs=1")
+        assert f"text.txt: {size} chars\n{wanted}, vocabulary of " in shown
+
+
+def test_a_validation_text_is_enough_to_validate(charlm: Run, write: Any) -> None:
+    """Where the text itself is all for training, the losses are called by the split they come from."""
+    write(text__txt=TEXT, valid__txt=TEXT[:70])
+    shown = _train(charlm, "corpus.split=[1,0,0]", "corpus.validation=valid.txt", "train.epochs=1")
+    assert "Warning" not in shown
+    assert "best validation loss" in charlm("info").stdout
+
+
+def test_texts_of_their_own_are_part_of_the_run(charlm: Run, write: Any) -> None:
+    """They are named by absolute paths and may be moved, but not changed: then nothing is continued."""
+    directory = write(text__txt=TEXT, valid__txt=TEXT[:70], test__txt=TEXT[:50], more__txt=TEXT[9:60])
+    _train(charlm, *SEPARATE, "corpus.separator='. '")
+    written = (directory / "runs/small/config.yaml").read_text()
+    assert f"validation: {directory}/valid.txt\n" in written
+    assert f"- {directory}/more.txt\n" in written
+    resume = ("train", "--config", "runs/small", "--resume", "--set", "train.epochs=3")
+    (directory / "valid.txt").write_text(TEXT[1:71])
+    assert "the corpus is not the one that this run was trained on" in charlm(*resume, status=1).stderr
+    refused = charlm("eval", "perplexity", "--split", "train", status=1).stderr
+    assert "valid.txt or the test text of 2 files has changed since the model was trained on it" in refused
+    assert "nothing to compare with" in charlm("sample", "--length", "30", "--novelty").stderr
+    # another text is scored without them
+    other = _eval(charlm, "--corpus", "text.txt")
+    (directory / "moved").mkdir()
+    for name in ("valid.txt", "test.txt", "more.txt"):
+        (directory / name).unlink()
+    assert _eval(charlm, "--corpus", "text.txt") == other
+    (directory / "moved/valid.txt").write_text(TEXT[:70])
+    (directory / "test.txt").write_text(TEXT[:50])
+    (directory / "more.txt").write_text(TEXT[9:60])
+    assert "valid.txt cannot be read: no such file" in charlm(*resume, status=1).stderr
+    charlm(*resume, "--set", "corpus.validation=moved/valid.txt")
+    assert "occur in the training text" in charlm("sample", "--length", "30", "--novelty").stderr
+    # another text to train on is still validated on the same one
+    (directory / "upper.txt").write_text(TEXT * 2)
+    replaced = charlm("train", "--config", "runs/small", "--corpus", "upper.txt", "--out", "upper").stderr
+    sizes = f"{2 * len(TEXT)} chars\n({2 * len(TEXT)} train, 70 validation in moved/valid.txt, "
+    assert f"upper.txt: {sizes}" in replaced
+
+
+@pytest.mark.parametrize("name", ["validation", "test"])
+@pytest.mark.parametrize(
+    ("contents", "cause"),
+    [
+        ("aéb", "characters that the model's vocabulary of 29 lacks: 'é' (U+00E9) once"),
+        ("", "text OTHER is empty"),
+        ("t", "text OTHER holds one character; it takes at least two"),
+        (None, "text OTHER cannot be read: no such file or directory"),
+    ],
+)
+def test_a_text_of_its_own_that_cannot_be_used(
+    charlm: Run, write: Any, name: str, contents: str | None, cause: str
+) -> None:
+    """What cannot be scored is refused in one line before anything is trained."""
+    directory = write(text__txt=TEXT)
+    other = directory / "other.txt"
+    if contents is not None:
+        other.write_text(contents)
+    setting = ("--set", f"corpus.{name}=other.txt")
+    refused = charlm("train", "--config", "small.yaml", *setting, status=1).stderr
+    assert refused.startswith("Error: text ")
+    assert refused.count("\n") == 1
+    assert cause.replace("OTHER", str(other)) in refused
+    assert not (directory / "runs").exists()
+
+
 @pytest.mark.slow
 def test_every_character_of_unicode(charlm: Run, write: Any) -> None:
     """A text with every character that there is can be trained on and scored."""

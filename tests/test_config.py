@@ -14,7 +14,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from charlm.config.loading import load, parse_overrides
-from charlm.config.schema import Config, CorpusConfig, Key, from_nested, keys, plain, reference
+from charlm.config.schema import PATH_KEYS, Config, CorpusConfig, Key, from_nested, keys, plain, reference
 from charlm.errors import ConfigError
 from charlm.optim.optimizers import Hyperparameters
 
@@ -62,7 +62,7 @@ def values_of(dotted: str) -> st.SearchStrategy[Any]:
             st.text(min_size=1), st.sampled_from(["yes", "null", "1e3", "0.5", "a: b", "#", "2024-01-05"])
         )
         words = words.map(lambda word: re.sub("[\0\ud800-\udfff]", "_", word))
-        if dotted == "corpus.path":
+        if dotted in PATH_KEYS:
             words = words.map(lambda word: f"/{word}")
             return st.one_of(words, st.lists(words, min_size=1).map(tuple))
         return words
@@ -130,6 +130,7 @@ def test_defaults_of_the_rules_are_those_of_the_configuration() -> None:
 
 @given(config=configurations())
 @example(config=Config(corpus=CorpusConfig(path="/line\x85break")).replace({"run.dir": "run"}))
+@example(config=Config(corpus=CorpusConfig(test=("/line\x85break",))).replace({"run.dir": "run"}))
 def test_a_written_configuration_reads_back_the_same(
     tmp_path_factory: pytest.TempPathFactory, config: Config
 ) -> None:
@@ -366,10 +367,14 @@ def test_limits_hold_exactly_at_their_edges(key: Key, fitting: list[Any], breaki
         ("split: [0, 0.5, 0.5]", "line 2: corpus.split: the first fraction, for training, must be above 0"),
         ("{unit: byte, normalize: nfc}",
          "line 2: corpus.normalize: not with unit: byte; remove it, or use unit: char"),
+        ("validation: '-'",
+         "line 2: corpus.validation: name a file: standard input, -, is only for corpus.path"),
+        ("test: [a.txt, '-']",
+         "line 2: corpus.test: name a file: standard input, -, is only for corpus.path"),
     ],
 )  # fmt: skip
 def test_values_that_do_not_fit_together_are_refused(tmp_path: Path, corpus: str, message: str) -> None:
-    """A split that is not a whole, nothing to train on, and normalised bytes are errors."""
+    """A split that is not a whole, nothing to train on, normalised bytes, a pipe to validate: errors."""
     assert refusal(tmp_path, f"corpus:\n  {corpus}\n") == message
 
 
@@ -401,21 +406,41 @@ def test_rounding_does_not_spoil_a_split(tmp_path: Path, split: tuple[float, flo
     ("overrides", "found"),
     [
         ([], "{0}/texts/a.txt"),
-        (["corpus.path=texts/b.txt"], "{0}/texts/b.txt"),
-        (["corpus.path=[./b.txt, -, /c.txt, 'd/*.txt']"], ("{0}/b.txt", "-", "/c.txt", "{0}/d/*.txt")),
+        (["KEY=texts/b.txt"], "{0}/texts/b.txt"),
+        (["KEY=[./b.txt, /c.txt, 'd/*.txt']"], ("{0}/b.txt", "/c.txt", "{0}/d/*.txt")),
     ],
     ids=["beside the file", "where one is", "several"],
 )
+@pytest.mark.parametrize("dotted", PATH_KEYS)
 def test_a_relative_text_is_looked_for_where_it_was_named(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, overrides: list[str], found: str | tuple[str, ...]
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    dotted: str,
+    overrides: list[str],
+    found: str | tuple[str, ...],
 ) -> None:
-    """A relative `corpus.path` in a file is relative to it; one on the command line, to where one is."""
+    """A relative text in a file is relative to it; one on the command line, to where one is."""
     (tmp_path / "configs").mkdir()
-    write(tmp_path / "configs", "corpus:\n  path: ../texts/a.txt\n")
+    section, name = dotted.split(".")
+    write(tmp_path / "configs", f"{section}:\n  {name}: ../texts/a.txt\n")
     monkeypatch.chdir(tmp_path)
-    paths = (found,) if isinstance(found, str) else found
-    wanted = tuple(path.format(tmp_path) for path in paths)
-    assert load(Path("configs/small.yaml"), parse_overrides(overrides)).corpus.paths == wanted
+    wanted = found.format(tmp_path) if isinstance(found, str) else tuple(p.format(tmp_path) for p in found)
+    values = parse_overrides(override.replace("KEY", dotted) for override in overrides)
+    assert load(Path("configs/small.yaml"), values).flat()[dotted] == wanted
+
+
+def test_standard_input_is_no_directory(tmp_path: Path) -> None:
+    """`-` among the paths of a text is standard input, wherever the file lies."""
+    assert load(write(tmp_path, "corpus: {path: [a.txt, -]}\n")).corpus.paths == (f"{tmp_path}/a.txt", "-")
+
+
+def test_splits_with_texts_of_their_own_are_listed(tmp_path: Path) -> None:
+    """The paths of the splits that have texts of their own are found by the split's name."""
+    config = load(write(tmp_path, "corpus: {path: /a, test: [/c, /d]}\n"))
+    assert config.corpus.separate_paths == {"test": ("/c", "/d")}
+    config = load(write(tmp_path, "corpus: {path: /a, validation: /b}\n"))
+    assert config.corpus.separate_paths == {"validation": ("/b",)}
+    assert Config().corpus.separate_paths == {}
 
 
 def test_a_configuration_of_bytes_has_a_directory_of_its_own_name(tmp_path: Path) -> None:
@@ -446,6 +471,7 @@ def test_an_absolute_path_stays_as_it_is(tmp_path: Path, written: str) -> None:
     ("contents", "overrides", "directory"),
     [
         ("", [], Path("runs/small")),
+        ("corpus:\n  test: other.txt\n", [], Path("runs/small")),
         ("run:\n  dir: ''\n", [], Path("runs/small")),
         ("run:\n  dir: kept/here\n", [], Path("kept/here")),
         ("run:\n  dir: kept/here\n", ["run.dir=there"], Path("there")),

@@ -4,6 +4,7 @@ import hashlib
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,7 +20,7 @@ from charlm.data.reader import TextPipeline
 from charlm.data.sources import Source
 from charlm.data.units import Units
 from charlm.data.vocabulary import Vocabulary
-from charlm.errors import CorpusError, VocabularyError
+from charlm.errors import ChangedError, CorpusError, VocabularyError
 
 WHOLE = (1.0, 0.0, 0.0)
 
@@ -170,8 +171,8 @@ def test_a_text_beyond_a_given_vocabulary_is_refused(tmp_path: Path) -> None:
         (b"", "char", " is empty"),
         (b"", "byte", " is empty"),
         ("가".encode(), "char",
-         " holds one character; training needs at least two"),
-        (b"a", "byte", " holds one byte; training needs at least two"),
+         " holds one character; it takes at least two"),
+        (b"a", "byte", " holds one byte; it takes at least two"),
         (b"ab\nc\xff", "char",
          " is not UTF-8: byte 4 (0xff, line 2); convert it, name its encoding (corpus.encoding, or "
          "--encoding), or use corpus.unit: byte"),
@@ -357,3 +358,150 @@ def test_several_files_are_one_text(tmp_path: Path) -> None:
         corpora.read_corpus(
             files(tmp_path, b"\n", b"\r\n"), TextPipeline(Units(newlines="lf"), by_line=True), WHOLE
         )
+
+
+def separately(
+    directory: Path,
+    contents: dict[str, bytes],
+    pipeline: TextPipeline | None = None,
+    split: Sequence[float] = (0.5, 0.25, 0.25),
+    **rest: Any,
+) -> Corpus:
+    """Read files of these contents: the text `train`, and the texts of other splits."""
+    found = {}
+    for name, data in contents.items():
+        (directory / name).write_bytes(data)
+        found[name] = [Source(str(directory / name))]
+    train = found.pop("train")
+    return corpora.read_corpus(train, pipeline or TextPipeline(), split, separate=found, **rest)
+
+
+@pytest.mark.parametrize("cached", [False, True])
+@pytest.mark.parametrize(
+    ("names", "train", "validation", "test"),
+    [
+        ([], "abcdefgh", "ijkl", "mnop"),
+        (["validation"], "abcdefghijkl", "cab", "mnop"),
+        (["test"], "abcdefghijkl", "mnop", "dad"),
+        (["validation", "test"], "abcdefghijklmnop", "cab", "dad"),
+        (["test", "validation"], "abcdefghijklmnop", "cab", "dad"),
+    ],
+)
+def test_a_split_may_be_a_text_of_its_own(
+    tmp_path: Path, cached: bool, names: list[str], train: str, validation: str, test: str
+) -> None:
+    """Such a split is the whole of its text, and its fraction of the other text is trained on."""
+    own = {"validation": b"cab", "test": b"dad"}
+    contents = {"train": b"abcdefghijklmnop", **{name: own[name] for name in names}}
+    cache = Cache(tmp_path / "cache") if cached else None
+    for _ in range(2):
+        corpus = separately(tmp_path, contents, cache=cache)
+        parts = [corpus.vocabulary.text(corpus.part(name).ids) for name in SPLITS]
+        assert parts == [train, validation, test]
+        assert corpus.vocabulary.text(corpus.whole.ids) == "abcdefghijklmnop"
+        assert len(corpus.vocabulary) == 16
+
+
+def test_lines_may_be_validated_on_a_text_of_their_own(tmp_path: Path) -> None:
+    """By line, such a split holds every line of its text, and the other lines are trained on or tested."""
+    pipeline = TextPipeline(Units(newlines="lf"), by_line=True)
+    lines = "".join(f"{number}\n" for number in range(100))
+    plain = separately(tmp_path, {"train": lines.encode()}, pipeline)
+    corpus = separately(tmp_path, {"train": lines.encode(), "validation": b"12\r\n\n3"}, pipeline)
+
+    def shown(corpus: Corpus, name: str) -> list[str]:
+        text = "".join(corpus.vocabulary.text(block) for block in corpus.part(name).blocks())
+        return text.splitlines()
+
+    assert shown(corpus, "validation") == ["12", "3"]
+    assert shown(corpus, "test") == shown(plain, "test")
+    assert sorted(shown(corpus, "train")) == sorted(shown(plain, "train") + shown(plain, "validation"))
+    assert [len(corpus.part(name)) for name in SPLITS] == [75, 2, 25]
+
+
+@pytest.mark.parametrize("units", ALL_UNITS, ids=str)
+def test_texts_of_their_own_are_read_like_the_text(tmp_path: Path, units: Units) -> None:
+    """The ids of a separate text are those of the same text, in every unit."""
+    text = "Éa\r\n가각 e\u0301\ufb01ß\n"
+    contents = {"train": (text * 2).encode(), "test": text.encode()}
+    corpus = separately(tmp_path, contents, TextPipeline(units))
+    assert corpus.vocabulary.codes[corpus.part("test").ids].tolist() == naive(units, text)
+
+
+@pytest.mark.parametrize("name", ["validation", "test"])
+def test_what_only_a_separate_text_holds_is_unknown(tmp_path: Path, name: str) -> None:
+    """It is an error that names it and the file, or `<unk>`; what is rare there but known keeps its id."""
+    contents = {"train": b"aabbccd", name: b"abxc"}
+    with pytest.raises(VocabularyError) as caught:
+        separately(tmp_path, contents)
+    assert str(caught.value) == (
+        f"text {tmp_path / name}: characters that the model's vocabulary of 4 lacks: 'x' (U+0078) once"
+    )
+    corpus = separately(tmp_path, contents, TextPipeline(min_count=2))
+    assert corpus.vocabulary == Vocabulary(map(ord, "abc"), Units(), has_unknown=True)
+    assert corpus.part(name).ids.tolist() == [0, 1, 3, 2]
+
+
+def test_the_digest_covers_texts_of_their_own(tmp_path: Path) -> None:
+    """Other contents of any text, or the same for another split, have another digest, which is refused."""
+    texts = [
+        {"train": b"abab"},
+        {"train": b"abab", "validation": b"ab"},
+        {"train": b"abab", "validation": b"ba"},
+        {"train": b"abba", "validation": b"ab"},
+        {"train": b"abab", "test": b"ab"},
+        {"train": b"abab", "test": b"ab", "validation": b"ba"},
+        {"train": b"abab", "test": b"ba", "validation": b"ab"},
+    ]
+    digests = [separately(tmp_path, contents).digest for contents in texts]
+    assert digests[0] == hashlib.sha256(b"abab").hexdigest()
+    assert len(set(digests)) == len(texts)
+    assert separately(tmp_path, dict(reversed(texts[5].items()))).digest == digests[5]
+    for contents, digest in zip(texts, digests, strict=True):
+        assert separately(tmp_path, contents, expected=digest).digest == digest
+    # a text that has changed is said to have, even if it holds what is unknown now
+    vocabulary = Vocabulary(map(ord, "ab"), Units())
+    with pytest.raises(ChangedError) as caught:
+        separately(tmp_path, {**texts[1], "validation": b"xyz"}, vocabulary=vocabulary, expected=digests[1])
+    named = f"text {tmp_path / 'train'} or text {tmp_path / 'validation'}"
+    assert str(caught.value) == f"{named} has changed since the model was trained on it"
+
+
+@pytest.mark.parametrize("name", ["validation", "test"])
+@pytest.mark.parametrize(
+    ("contents", "by_line", "cause"),
+    [
+        (b"", False, "is empty"),
+        (b"a", False, "holds one character; it takes at least two"),
+        (b"\r\n\n", True, "contains no lines"),
+    ],
+)
+def test_a_separate_text_that_is_too_short_is_refused(
+    tmp_path: Path, name: str, contents: bytes, by_line: bool, cause: str
+) -> None:
+    """A text of its own with nothing to predict is an error that names it."""
+    pipeline = TextPipeline(Units(newlines="lf"), by_line=by_line)
+    with pytest.raises(CorpusError) as caught:
+        separately(tmp_path, {"train": b"ab\nab\n", name: contents}, pipeline)
+    assert str(caught.value) == f"text {tmp_path / name} {cause}"
+
+
+def test_a_separate_text_that_changes_while_it_is_read_is_refused(tmp_path: Path) -> None:
+    """What is written to a separate text meanwhile is noticed as it is for the text."""
+
+    def meddle(what: str, size: int) -> None:
+        if what == "encoding":
+            (tmp_path / "test").write_text("longer")
+
+    with pytest.raises(CorpusError) as caught:
+        separately(tmp_path, {"train": b"longer", "test": b"gel"}, progress=meddle)
+    assert str(caught.value) == f"text {tmp_path / 'test'} changed while it was being read"
+
+
+def test_warnings_of_every_text_are_kept(tmp_path: Path) -> None:
+    """A byte-order mark is mentioned for each file that begins with one."""
+    mark = "\ufeff".encode()
+    corpus = separately(tmp_path, {"train": mark + b"ab", "validation": b"ab", "test": mark + b"ba"})
+    assert [warning.split(" begins")[0] for warning in corpus.warnings] == [
+        f"text {tmp_path / 'train'}", f"text {tmp_path / 'test'}"
+    ]  # fmt: skip

@@ -188,3 +188,21 @@ def test_lines_of_all_parts_are_the_whole(
         )
         total += part
     assert total == whole
+
+
+@pytest.mark.parametrize("by_line", [False, True])
+@pytest.mark.parametrize("units", LF_UNITS, ids=str)
+def test_texts_of_their_own_are_counted_by_themselves(tmp_path: Path, units: Units, by_line: bool) -> None:
+    """What is scored of a separate text is all of it, and nothing of the other text; of a rest, its own."""
+    pipeline = TextPipeline(units, by_line=by_line)
+    text, own = NASTY.removeprefix("\ufeff"), "ab\r\n가e\u0301\ncd\r\n"
+    main, other = files(tmp_path, (text + own).encode(), own.encode())
+    whole = read_corpus([other], pipeline, (1.0, 0.0, 0.0))
+    corpus = read_corpus([main], pipeline, (0.5, 0.2, 0.3), separate={"validation": [other]})
+    plain = read_corpus([main], pipeline, (0.7, 0.0, 0.3))
+    assert scored_raw_size(corpus, [other], pipeline, "validation") == scored_raw_size(
+        whole, [other], pipeline, None
+    )
+    for name in ("train", "test", None):
+        wanted = scored_raw_size(plain, [main], pipeline, name)
+        assert scored_raw_size(corpus, [main], pipeline, name) == wanted

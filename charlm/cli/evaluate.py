@@ -6,6 +6,7 @@ import contextlib
 import json
 import math
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -75,7 +76,8 @@ def perplexity(
     loaded = checkpoint.load(file)
     settings = loaded.config.corpus
     if corpus is not None:
-        settings = with_encoding(with_path(settings, corpus), encoding)
+        alone = replace(settings, validation="", test="")
+        settings = with_encoding(with_path(alone, corpus), encoding)
     with contextlib.closing(ReadingBar()) as bar:
         found = evaluated(loaded, settings, corpus is None, split, window, threads, bar.advance)
     say_which(checkpoint_path, file)
@@ -102,8 +104,9 @@ def perplexity(
     if found.lines is not None:
         how = f"{found.lines:,} lines, each from a zero state"
     what = "whole text" if found.split is None else f"{found.split} split"
+    paths = settings.separate_paths.get(found.split or "", settings.paths)
     click.echo(
-        f"{shown_path(file)} on {shown_paths(settings.paths)}: {what}, "
+        f"{shown_path(file)} on {shown_paths(paths)}: {what}, "
         f"{result.characters:,} {loaded.config.corpus.unit}s scored, {how}"
     )
     click.echo(

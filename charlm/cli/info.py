@@ -66,7 +66,8 @@ def info(checkpoint_path: Path | None, show_cache: bool, clear_cache: bool, as_j
     click.echo(f"{shown_path(file)} ({file.stat().st_size / 1e6:.1f} MB)")
     click.echo(f"update {progress['step']:,}, epoch {progress['epoch']:.2f}")
     if progress["validation"] is not None:
-        of = "validation" if loaded.config.corpus.split[1] else "training"
+        corpus = loaded.config.corpus
+        of = "validation" if corpus.split[1] or corpus.validation else "training"
         click.echo(f"{of} loss {losses(progress['validation'])}")
         click.echo(f"best {of} loss {losses(progress['best'])}, at update {progress['best_step']:,}")
     known = " ".join(units.describe(int(code)) for code in loaded.vocabulary.codes[:12])

@@ -84,7 +84,8 @@ class Display:
         """Say what is about to be trained, and on what."""
         config, unit = run.config, f"{run.config.corpus.unit}s"
         size = f"{run.units:,} {unit}" + ("" if run.lines is None else f" in {counted(run.lines, 'line')}")
-        splits = ", ".join(f"{count:,} {name}" for name, count in run.sizes.items())
+        separate = {name: f" in {shown_paths(paths)}" for name, paths in config.corpus.separate_paths.items()}
+        splits = ", ".join(f"{count:,} {name}{separate.get(name, '')}" for name, count in run.sizes.items())
         model = config.model
         self._line(
             f"{shown_paths(config.corpus.paths)}: {size}\n"

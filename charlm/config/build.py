@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ import numpy.typing as npt
 
 from charlm.config.schema import CorpusConfig, ModelConfig, TrainConfig
 from charlm.data.cache import user_cache
-from charlm.data.corpus import Corpus, nothing, read_corpus, text_of
+from charlm.data.corpus import SPLITS, Corpus, nothing, read_corpus, text_of
 from charlm.data.corpus import Progress as ReadingProgress
 from charlm.data.lines import Text
 from charlm.data.reader import TextPipeline
@@ -31,21 +32,28 @@ def build_corpus(
     vocabulary: Vocabulary | None = None,
     expected: str | None = None,
     progress: ReadingProgress = nothing,
-) -> tuple[Corpus, Sequence[Source]]:
-    """Find and read the configured text, through the user's cache. Also returns its files.
+) -> tuple[Corpus, dict[str, Sequence[Source]]]:
+    """Find and read the configured texts, through the user's cache. Also returns the files of each split.
 
     For `vocabulary`, `expected`, `progress` and the errors raised, see `read_corpus`. Before the
     first file is read, `progress` is also called with `total` and the bytes of all files, and with 0
     bytes if a pipe must be waited for. Warnings are in `Corpus.warnings`.
     """
-    sources = find(config.paths, lambda what: progress(what, 0))
-    progress("total", sum(source.stamp()[0] for source in sources))
+
+    def found(paths: Sequence[str]) -> list[Source]:
+        return find(paths, lambda what: progress(what, 0))
+
+    sources = found(config.paths)
+    separate = {name: found(paths) for name, paths in config.separate_paths.items()}
+    progress("total", sum(source.stamp()[0] for source in chain(sources, *separate.values())))
     cache = user_cache()
-    corpus = read_corpus(sources, build_pipeline(config), config.split, vocabulary, cache, progress, expected)
+    corpus = read_corpus(
+        sources, build_pipeline(config), config.split, vocabulary, cache, progress, expected, separate
+    )
     if cache is None:
         warning = "no home directory was found: the encoded text is not cached"
         corpus = replace(corpus, warnings=(warning, *corpus.warnings))
-    return corpus, sources
+    return corpus, {name: separate.get(name, sources) for name in SPLITS}
 
 
 def build_text(config: CorpusConfig, vocabulary: Vocabulary, text: str) -> Text:

@@ -11,7 +11,16 @@ from typing import Any
 
 import yaml
 
-from charlm.config.schema import Config, CorpusConfig, checked, is_text, nearest, resolve, text_encoding
+from charlm.config.schema import (
+    PATH_KEYS,
+    Config,
+    CorpusConfig,
+    checked,
+    is_text,
+    nearest,
+    resolve,
+    text_encoding,
+)
 from charlm.errors import ConfigError, shortened
 from charlm.system.files import anchored, reason
 
@@ -20,9 +29,9 @@ def load(path: Path, given: Mapping[str, Any] | None = None, giver: str = "--set
     """Read the configuration file `path`; `given` holds checked values that replace those in it.
 
     If `path` is a run directory, its `config.yaml` is read. For a `config.yaml` beside the
-    checkpoints of a run, `run.dir` is that directory, even if the run was moved. A relative
-    `corpus.path` is relative to the directory of the file, or in `given` to the current one, and
-    becomes absolute. An empty `run.dir` becomes `runs/NAME`. Raises `ConfigError` with the key, and
+    checkpoints of a run, `run.dir` is that directory, even if the run was moved. A relative path of
+    a text is relative to the directory of the file, or in `given` to the current one, and becomes
+    absolute. An empty `run.dir` becomes `runs/NAME`. Raises `ConfigError` with the key, and
     the file and line that hold it, or `giver`.
     """
     if os.path.isdir(path):
@@ -66,11 +75,15 @@ def from_mapping(
 
 
 def _anchored(values: Mapping[str, Any], directory: Path) -> dict[str, Any]:
-    """The values with an absolute `corpus.path`; a relative one is relative to `directory`."""
-    paths = values.get("corpus.path", "")
-    if isinstance(paths, tuple):
-        return {**values, "corpus.path": tuple(anchored(name, directory) for name in paths)}
-    return {**values, "corpus.path": anchored(paths, directory)} if paths else dict(values)
+    """The values with absolute paths of texts; a relative one is relative to `directory`."""
+    found = dict(values)
+    for dotted in PATH_KEYS:
+        paths = values.get(dotted, "")
+        if isinstance(paths, tuple):
+            found[dotted] = tuple(anchored(path, directory) for path in paths)
+        elif paths:
+            found[dotted] = anchored(paths, directory)
+    return found
 
 
 def with_path(config: CorpusConfig, path: str) -> CorpusConfig:

@@ -25,6 +25,7 @@ import yaml
 
 from charlm.errors import ConfigError
 from charlm.nn.cells import CELL_NAMES
+from charlm.system.files import STANDARD_INPUT
 
 Value = TypeVar("Value")
 
@@ -81,6 +82,14 @@ class CorpusConfig:
         "these; relative to the configuration file, in --set and --corpus to the current directory; files "
         "named .gz and .xz are unpacked",
     )
+    validation: str | tuple[str, ...] = key(
+        "",
+        "a text of its own for validation, named like corpus.path, but not standard input; the "
+        "vocabulary is that of corpus.path alone",
+    )
+    test: str | tuple[str, ...] = key(
+        "", "a text of its own for the test split, in the same way as corpus.validation"
+    )
     mode: str = key(
         "stream",
         "one continuous text, or lines, each a separate example that begins from a zero state",
@@ -118,7 +127,8 @@ class CorpusConfig:
     )
     split: tuple[float, float, float] = key(
         (0.9, 0.05, 0.05),
-        "fractions for training, validation and test: contiguous in this order, or assigned line by line",
+        "fractions for training, validation and test: contiguous in this order, or assigned line by line; "
+        "that of a split with a text of its own goes to training",
         at_least=0,
         at_most=1,
         fixed=True,
@@ -126,8 +136,19 @@ class CorpusConfig:
 
     @property
     def paths(self) -> tuple[str, ...]:
-        """All paths, as a tuple."""
-        return self.path if isinstance(self.path, tuple) else (self.path,) if self.path else ()
+        """All paths of the text, as a tuple."""
+        return _listed(self.path)
+
+    @property
+    def separate_paths(self) -> dict[str, tuple[str, ...]]:
+        """The paths of each split that has a text of its own, by its name."""
+        named = {"validation": self.validation, "test": self.test}
+        return {name: _listed(paths) for name, paths in named.items() if paths}
+
+
+def _listed(paths: str | tuple[str, ...]) -> tuple[str, ...]:
+    """Paths as a tuple; an empty text is none."""
+    return paths if isinstance(paths, tuple) else (paths,) if paths else ()
 
 
 @dataclass(frozen=True)
@@ -281,7 +302,11 @@ class Config:
     def to_yaml(self) -> str:
         """The configuration as a YAML file, every key written out."""
         # PyYAML writes some Unicode line breaks unescaped and cannot read them back: escape them
-        texts = [*self.corpus.paths, *(str(value) for value in self.flat().values())]
+        texts = [
+            str(item)
+            for value in self.flat().values()
+            for item in (value if isinstance(value, tuple) else (value,))
+        ]
         printable = all(text.replace("\n", "").isprintable() for text in texts)
         text: str = yaml.safe_dump(self.nested(), sort_keys=False, allow_unicode=printable)
         return text
@@ -322,6 +347,10 @@ class Config:
         return Config(**sections)
 
 
+PATH_KEYS = ("corpus.path", "corpus.validation", "corpus.test")
+"""Keys that name texts."""
+
+
 def keys() -> Iterator[tuple[str, str, str, Key]]:
     """Every key of a configuration: dotted name, section, name within it, and its `Key`."""
     for section, section_type in typing.get_type_hints(Config).items():
@@ -347,6 +376,12 @@ def resolve(
         raise ConfigError(f"{split}: the fractions sum to {total:g}, not to 1")
     if config.corpus.split[0] == 0:
         raise ConfigError(f"{split}: the first fraction, for training, must be above 0")
+    for part, paths in config.corpus.separate_paths.items():
+        if STANDARD_INPUT in paths:
+            raise ConfigError(
+                f"{places.get(f'corpus.{part}', where)}: corpus.{part}: name a file: standard input, "
+                f"{STANDARD_INPUT}, is only for corpus.path"
+            )
     encoding = text_encoding(config.corpus.encoding)
     if encoding is None:
         raise ConfigError(

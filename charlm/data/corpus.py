@@ -6,8 +6,8 @@ import functools
 import hashlib
 import json
 import unicodedata
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 
 import numpy as np
 
@@ -30,19 +30,21 @@ Progress = Callable[[str, int], None]
 
 @dataclass(frozen=True)
 class Corpus:
-    """An encoded text with its splits."""
+    """An encoded text with its splits; the validation and the test split may be texts of their own."""
 
     ids: Ids
-    """`[N]`, the whole text."""
+    """`[N]`, the whole text, without the separate ones."""
     vocabulary: Vocabulary
     split: tuple[float, float, float]
-    """Fractions for training, validation and test."""
+    """Fractions of `ids` for training, validation and test; that of a separate text is 0."""
     digest: str
-    """SHA-256 of the files, in hexadecimal; see `sources.digest`."""
+    """SHA-256 of the files, in hexadecimal (see `sources.digest`), and of those of separate texts."""
     by_line: bool = False
     """Whether each line is a separate example; `whole` and `part` are then `Lines`."""
     warnings: tuple[str, ...] = ()
     """Warnings from reading the files."""
+    separate: Mapping[str, Corpus] = field(default_factory=dict)
+    """The texts of splits that have one of their own, in the same vocabulary, by the split's name."""
 
     @functools.cached_property
     def whole(self) -> Text:
@@ -53,12 +55,14 @@ class Corpus:
         """The split `train`, `validation` or `test`.
 
         The splits of a stream are contiguous, in this order, and complete. Each line is in exactly
-        one split.
+        one split. A split with a text of its own is the whole of that text.
         """
+        if name in self.separate:
+            return self.separate[name].whole
         return self._parts[SPLITS.index(name)]
 
     def edges(self, name: str) -> tuple[int, int]:
-        """Begin and end of a split of a stream, as indices into `ids`."""
+        """Begin and end of a split of a stream, as indices into `ids`; no units if its text is separate."""
         number = SPLITS.index(name)
         edges = boundaries(len(self.ids), self.split)
         return edges[number], edges[number + 1]
@@ -89,41 +93,65 @@ def read_corpus(
     cache: Cache | None = None,
     progress: Progress = nothing,
     expected: str | None = None,
+    separate: Mapping[str, Sequence[Source]] | None = None,
 ) -> Corpus:
-    """Read a corpus; unless `vocabulary` is given, it is built from all files.
+    """Read a corpus; unless `vocabulary` is given, it is built from all of `sources`.
 
-    The vocabulary covers all splits, so no split holds an unknown unit, except units rarer than
-    `min_count` of the pipeline. With a cache, the encoded text is stored there if it is missing,
-    and mapped into memory.
+    The vocabulary covers all splits of `sources`, so none of these holds an unknown unit, except
+    units rarer than `min_count` of the pipeline. With a cache, the encoded text is stored there if
+    it is missing, and mapped into memory. `separate` has the files of each split that is a text of
+    its own; the fraction of such a split goes to training.
 
     Raises `CorpusError` if a file cannot be read or decoded, changes while it is read, or is too
-    short to learn from; `ChangedError` if the digest is not `expected`; and `VocabularyError` if
-    the given vocabulary lacks a unit and has no `<unk>`.
+    short to learn from or to score; `ChangedError` if the digest is not `expected`; and
+    `VocabularyError` if the given vocabulary, or for a separate text that of `sources`, lacks a
+    unit and has no `<unk>`.
     """
-    stamps = [source.stamp() for source in sources]
-    sha256 = digest(sources, lambda size: progress("looking at", size))
-    encoder = _Encoder(sources, pipeline, sha256, cache, progress)
+    encoder = _Encoder(sources, pipeline, cache, progress)
+    others = {
+        name: _Encoder(own, pipeline, cache, progress, f"{name} text")
+        for name, own in (separate or {}).items()
+    }
+    encoders = (encoder, *others.values())
+    sha256 = _digest_with(encoder.sha256, {name: other.sha256 for name, other in others.items()})
     if expected not in (None, sha256):
-        raise ChangedError(f"{encoder.where} has changed since the model was trained on it")
-    encoded = encoder.encoded()
+        where = " or ".join(each.where for each in encoders)
+        raise ChangedError(f"{where} has changed since the model was trained on it")
     if vocabulary is None:
+        encoded = encoder.encoded(pipeline.min_count)
         if set(encoded.codes) <= ({LINE_BREAK} if pipeline.by_line else set()):
             raise CorpusError(
                 f"{encoder.where}: nothing occurs {pipeline.min_count} times: lower corpus.min_count"
             )
-        vocabulary = encoder.vocabulary(encoded)
-    elif vocabulary != encoder.vocabulary(encoded):
-        if pipeline.min_count > 1:  # the given vocabulary may hold units that are rare in this text
-            encoder = _Encoder(sources, replace(pipeline, min_count=1), sha256, cache, progress)
-            encoded = encoder.encoded()
-        codes = np.array(encoded.codes, np.uint32)
-        encoded = Encoded(vocabulary.recode(encoded.ids, codes, encoder.where), encoded.codes)
-    if stamps != [source.stamp() for source in sources]:
-        raise CorpusError(f"{encoder.where} changed while it was being read")
-    train, validation, test = split
-    return Corpus(
-        encoded.ids, vocabulary, (train, validation, test), sha256, pipeline.by_line, tuple(encoder.warnings)
-    )
+        ids, vocabulary = encoded.ids, encoder.vocabulary(encoded)
+    else:
+        ids = encoder.ids_in(vocabulary)
+    texts = {
+        name: Corpus(other.ids_in(vocabulary), vocabulary, (1.0, 0.0, 0.0), other.sha256, pipeline.by_line)
+        for name, other in others.items()
+    }
+    for each in encoders:
+        each.check_unchanged()
+    warnings = dict.fromkeys(warning for each in encoders for warning in each.warnings)
+    shares = _without(split, texts)
+    return Corpus(ids, vocabulary, shares, sha256, pipeline.by_line, tuple(warnings), texts)
+
+
+def _digest_with(sha256: str, separate: Mapping[str, str]) -> str:
+    """The digest of a text, unchanged, or of it and of the `separate` texts by their names."""
+    if not separate:
+        return sha256
+    lines = [sha256, *(f"{name} {separate[name]}" for name in sorted(separate))]
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def _without(split: Sequence[float], separate: Iterable[str]) -> tuple[float, float, float]:
+    """The fractions of a text, those of the `separate` splits added to that of training."""
+    shares = dict(zip(SPLITS, split, strict=True))
+    for name in separate:
+        shares["train"] += shares[name]
+        shares[name] = 0.0
+    return shares["train"], shares["validation"], shares["test"]
 
 
 class _Encoder:
@@ -133,13 +161,16 @@ class _Encoder:
         self,
         sources: Sequence[Source],
         pipeline: TextPipeline,
-        sha256: str,
         cache: Cache | None,
         progress: Progress,
+        what: str = "text",
     ) -> None:
-        self.sources, self.pipeline, self.sha256 = sources, pipeline, sha256
+        """`what` calls a text of several files by its name in messages."""
+        self.sources, self.pipeline = sources, pipeline
         self.cache, self.progress = cache, progress
-        self.where = str(sources[0]) if len(sources) == 1 else f"the text of {len(sources)} files"
+        self.stamps = [source.stamp() for source in sources]
+        self.sha256 = digest(sources, lambda size: progress("looking at", size))
+        self.where = str(sources[0]) if len(sources) == 1 else f"the {what} of {len(sources)} files"
         self.warnings: list[str] = []
         if not pipeline.units.is_byte:
             self.warnings += [
@@ -151,9 +182,24 @@ class _Encoder:
     def vocabulary(self, encoded: Encoded) -> Vocabulary:
         return Vocabulary(encoded.codes, self.pipeline.units, self.pipeline.min_count > 1)
 
-    def encoded(self) -> Encoded:
-        """The text, encoded with its own vocabulary."""
-        names, settings = [source.name for source in self.sources], asdict(self.pipeline)
+    def ids_in(self, vocabulary: Vocabulary) -> Ids:
+        """The text `[N]`, encoded with a given vocabulary; raises `VocabularyError` as `recode` does."""
+        encoded = self.encoded(self.pipeline.min_count)
+        if vocabulary == self.vocabulary(encoded):
+            return encoded.ids
+        if self.pipeline.min_count > 1:  # the given vocabulary may hold units that are rare in this text
+            encoded = self.encoded(1)
+        return vocabulary.recode(encoded.ids, np.array(encoded.codes, np.uint32), self.where)
+
+    def check_unchanged(self) -> None:
+        """Raise `CorpusError` if a file has changed since reading began."""
+        if self.stamps != [source.stamp() for source in self.sources]:
+            raise CorpusError(f"{self.where} changed while it was being read")
+
+    def encoded(self, min_count: int) -> Encoded:
+        """The text, encoded with its own vocabulary of what occurs at least `min_count` times."""
+        names = [source.name for source in self.sources]
+        settings = asdict(replace(self.pipeline, min_count=min_count))
         # the same bytes may be packed or plain; normal forms depend on the version of Unicode
         packings = [source.packing for source in self.sources]
         identity = [self.sha256, packings, settings, unicodedata.unidata_version]
@@ -161,15 +207,15 @@ class _Encoder:
         found = self.cache.load(key) if self.cache else None
         if found:
             return found
-        counter = Counter(counting=self.pipeline.min_count > 1)
+        counter = Counter(counting=min_count > 1)
         for codes in self._codes("reading"):
             counter.add(codes)
         self._check(counter.units)
-        kept = {int(code) for code in counter.codes(self.pipeline.min_count)}
+        kept = {int(code) for code in counter.codes(min_count)}
         if self.pipeline.by_line:
             kept.add(LINE_BREAK)
         codes_kept = sorted(kept)
-        vocabulary = Vocabulary(codes_kept, self.pipeline.units, self.pipeline.min_count > 1)
+        vocabulary = Vocabulary(codes_kept, self.pipeline.units, min_count > 1)
         if self.cache:
             try:
                 self.cache.store(key, names, settings, codes_kept, self._ids(vocabulary))
@@ -194,11 +240,11 @@ class _Encoder:
         return (vocabulary.encode(codes, self.where) for codes in self._codes("encoding"))
 
     def _check(self, units: int) -> None:
-        """Raise `CorpusError` for a text that is too short to learn from."""
+        """Raise `CorpusError` for a text that is too short to learn from, or to score."""
         what = "byte" if self.pipeline.units.is_byte else "character"
         if self.pipeline.by_line and units < 2:
             raise CorpusError(f"{self.where} contains no lines")
         if units == 0:
             raise CorpusError(f"{self.where} is empty")
         if units == 1:
-            raise CorpusError(f"{self.where} holds one {what}; training needs at least two")
+            raise CorpusError(f"{self.where} holds one {what}; it takes at least two")

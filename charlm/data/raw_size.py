@@ -42,10 +42,13 @@ class RawSize:
 def scored_raw_size(
     corpus: Corpus, sources: Sequence[Source], pipeline: TextPipeline, split: str | None
 ) -> RawSize:
-    """Raw size of the targets of a split, or of the whole corpus if `split` is None.
+    """Raw size of the targets of a split, or of the whole text if `split` is None.
 
+    `sources` are the files that hold them: of a split with a text of its own, those of that text.
     Raises `CorpusError` if the files cannot be read again.
     """
+    if split and split in corpus.separate:
+        corpus, split = corpus.separate[split], None
     if corpus.whole.lines is not None:
         return _of_lines(corpus, sources, pipeline, split)
     start, stop = corpus.edges(split) if split else (0, len(corpus.ids))

@@ -81,7 +81,7 @@ def evaluate(
     vocabulary = checkpoint.vocabulary
     try:
         expected = checkpoint.corpus["digest"] if own else None
-        corpus, sources = build_corpus(config, vocabulary, expected, progress)
+        corpus, files = build_corpus(config, vocabulary, expected, progress)
     except ChangedError as error:
         raise CorpusError(f"{error}; to score it as it is now, name it with --corpus") from error
     if split is None and own:
@@ -98,7 +98,7 @@ def evaluate(
     unknown = 0
     if vocabulary.has_unknown:
         unknown = sum(int(np.count_nonzero(block == vocabulary.unknown)) for block in text.target_blocks())
-    raw = scored_raw_size(corpus, sources, build_pipeline(config), split)
+    raw = scored_raw_size(corpus, files[split or "train"], build_pipeline(config), split)
     return Evaluation(
         score=result,
         raw=raw,

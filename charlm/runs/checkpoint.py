@@ -50,7 +50,7 @@ class Checkpoint:
     vocabulary: Vocabulary
     parameters: Parameters
     corpus: dict[str, Any]
-    """`digest` (SHA-256; see `charlm.data.sources.digest`) and `characters` of the text trained on."""
+    """`digest` (see `charlm.data.corpus.Corpus`) and `characters` of the text trained on."""
     progress: dict[str, Any] = field(default_factory=dict)
     """Plain JSON values that training keeps: position, random state, scores."""
     training: dict[str, Array] = field(default_factory=dict)

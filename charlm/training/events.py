@@ -18,7 +18,7 @@ class Started:
     config: Config
     """As it was written to `config.yaml`."""
     units: int
-    """Units of the text: of lines, those that are predicted."""
+    """Units of the text of `corpus.path`: of lines, those that are predicted."""
     sizes: dict[str, int]
     """Units of each split; of lines, their number."""
     lines: int | None
