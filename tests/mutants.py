@@ -1634,10 +1634,24 @@ MUTANTS = (
         "inference/dynamic.py",
         "text.ids[first:stop, None]",
         "text.ids[first + 1 : stop + 1, None]",
+        ("test_dynamic.py::test_equals_the_slow_twin", "test_dynamic.py::test_rate_0_is_the_static_score"),
+    ),
+    Mutant(
+        "dynamic: a segment is learned from before it is scored",
+        "inference/dynamic.py",
+        "            yield losses\n",
+        "            params.flat[...] -= 1e-3 * grads.flat; yield cross_entropy(model.forward(params, x, state, workspace)[0].reshape(y.size, -1), y)\n",
         (
             "test_dynamic.py::test_no_loss_depends_on_what_comes_after",
             "test_dynamic.py::test_equals_the_slow_twin",
         ),
+    ),
+    Mutant(
+        "dynamic: as many pieces as workers",
+        "inference/dynamic.py",
+        "slices(len(text), PIECES, fewest=2)",
+        "slices(len(text), threads, fewest=2)",
+        ("test_dynamic.py::test_any_number_of_workers_measures_the_same_bits",),
     ),
     Mutant(
         "dynamic: a weight is pulled back beyond where it was",
