@@ -124,7 +124,7 @@ def evaluate(
         # splits of the text that the model was trained on in which no constants are chosen
         scored = SPLITS if split is None else (split,)
         choice = _choice(learned_from, scored if corpus.digest == learned_from.digest else ())
-        learned = _dynamic(checkpoint, learned_from.part("train"), choice, text, threads)
+        learned = _dynamic(checkpoint, learned_from.part("train"), choice, text, threads, progress)
         if learned.chosen_on is None:
             warnings += (
                 "no text is left to choose the constants of dynamic evaluation on: the defaults are used",
@@ -172,7 +172,12 @@ def _choice(learned_from: Corpus, scored: Sequence[str]) -> tuple[str, Text] | N
 
 
 def _dynamic(
-    checkpoint: Checkpoint, train: Text, choice: tuple[str, Text] | None, text: Text, threads: int
+    checkpoint: Checkpoint,
+    train: Text,
+    choice: tuple[str, Text] | None,
+    text: Text,
+    threads: int,
+    progress: Progress,
 ) -> Dynamic:
     """Measure the gradients of the training text, choose the constants, and score `text`."""
     begun = time.perf_counter()
@@ -183,6 +188,9 @@ def _dynamic(
         chosen_on, constants = choice[0], dynamic.choose(model, params, rms, choice[1], threads)
     if constants is None:
         chosen_on, constants = None, dynamic.DEFAULT
-    losses = dynamic.dynamic_losses(model, params, rms, text, constants)
+    progress("total", text.targets)
+    losses = dynamic.dynamic_losses(
+        model, params, rms, text, constants, lambda units: progress("dynamic evaluation", units)
+    )
     result = Score(float(losses.sum()), text.targets)
     return Dynamic(result, constants, chosen_on, time.perf_counter() - begun)
