@@ -305,7 +305,7 @@ def test_the_constants_are_never_chosen_on_the_scored_text(
         done = charlm("eval", "perplexity", "--dynamic", *options)
         line = done.stdout.splitlines()[-1].split(", ")[-1].split(";")[0]
         if not ids:
-            assert "no text is left to choose" in done.stderr
+            assert "are the defaults: no text is left to choose on" in done.stderr
             assert f"rate {dynamic.DEFAULT.rate:g}, pull-back {dynamic.DEFAULT.pull_back:g}" in done.stdout
             return line, ""
         (codes,) = ids

@@ -126,9 +126,8 @@ def evaluate(
         choice = _choice(learned_from, scored if corpus.digest == learned_from.digest else ())
         learned = _dynamic(checkpoint, learned_from.part("train"), choice, text, threads, progress)
         if learned.chosen_on is None:
-            warnings += (
-                "no text is left to choose the constants of dynamic evaluation on: the defaults are used",
-            )
+            why = "no text is left to choose on" if choice is None else "no others have a finite loss"
+            warnings += (f"the constants of dynamic evaluation are the defaults: {why}",)
     unknown = 0
     if vocabulary.has_unknown:
         unknown = sum(int(np.count_nonzero(block == vocabulary.unknown)) for block in text.target_blocks())
