@@ -35,11 +35,11 @@ def test_a_name_is_given_once() -> None:
         register("leaky", "leaky:LeakyRNN")
 
 
-@pytest.mark.parametrize(("dropout", "mask"), [(0.0, "window"), (0.3, "step")])
+@pytest.mark.parametrize("noise", [0.0, 0.3])
 @pytest.mark.parametrize("geometry", ["small", "training"])
-def test_its_gradients_are_checked(geometry: str, dropout: float, mask: str) -> None:
+def test_its_gradients_are_checked(geometry: str, noise: float) -> None:
     """The check of all cells covers it, its own parameter included."""
-    test_gradcheck.test_gradients_are_right_where_training_runs("leaky", dropout, mask, GEOMETRIES[geometry])
+    test_gradcheck.test_gradients_are_right_where_training_runs("leaky", noise, GEOMETRIES[geometry])
     test_gradcheck.test_an_error_of_a_thousandth_is_found_and_named("leaky", "layers.1.leak")
 
 

@@ -39,7 +39,7 @@ LAYERS = [
     ["data.raw_size"],
     ["config.schema"],
     ["config.loading"],
-    ["config.build", "inference.score", "inference.generate"],
+    ["config.build", "inference.score", "inference.dynamic", "inference.generate"],
     ["inference.sampling"],
     ["runs.checkpoint", "training.data_parallel", "training.memory"],
     ["runs.directory", "inference.evaluate", "inference.novelty"],

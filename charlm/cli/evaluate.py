@@ -21,7 +21,7 @@ from charlm.cli.options import (
     set_option,
 )
 from charlm.cli.reading import ReadingBar, corpus_option, warn
-from charlm.cli.show import decimal, shown_path, shown_paths
+from charlm.cli.show import decimal, duration, shown_path, shown_paths
 from charlm.config import loading, schema
 from charlm.config.loading import with_encoding, with_path
 from charlm.config.schema import Config
@@ -49,6 +49,11 @@ def evaluate() -> None:
     help="Score windows of N characters, each from a zero state.  [default: carry the state through]",
 )
 @click.option(
+    "--dynamic",
+    is_flag=True,
+    help="Let a copy of the model learn from each segment of the text once it is scored, too.",
+)
+@click.option(
     "--encoding", metavar="NAME", help="Encoding of the text of --corpus.  [default: the training text's]"
 )
 @json_option
@@ -57,6 +62,7 @@ def perplexity(
     corpus: str | None,
     split: str | None,
     window: int | None,
+    dynamic: bool,
     encoding: str | None,
     as_json: bool,
 ) -> None:
@@ -64,6 +70,10 @@ def perplexity(
 
     The loss is the mean of -ln p over the characters, in nats; bits = nats / ln 2, and perplexity
     = exp(nats).
+
+    With --dynamic, a copy of the model goes on learning while it is scored (dynamic evaluation,
+    Krause et al. 2018, arXiv 1709.07432). Each segment is scored before it is learned from. The
+    rate and the pull back to the trained parameters are chosen on the validation split.
     """
     threads = blas.prepare()
     from charlm.inference.evaluate import evaluate as evaluated
@@ -79,11 +89,22 @@ def perplexity(
         alone = replace(settings, validation="", test="")
         settings = with_encoding(with_path(alone, corpus), encoding)
     with contextlib.closing(ReadingBar()) as bar:
-        found = evaluated(loaded, settings, corpus is None, split, window, threads, bar.advance)
+        found = evaluated(loaded, settings, corpus is None, split, window, threads, bar.advance, dynamic)
     say_which(checkpoint_path, file)
     warn(found.warnings)
+    learned, static = found.dynamic, found.score
+    if as_json and learned is not None:  # the figures are those that were asked for
+        found = replace(found, score=learned.score)
     result, per_byte, per_character = found.score, found.bits_per_byte, found.bits_per_original_char
     if as_json:
+        of_dynamic = {}
+        if learned is not None:
+            of_dynamic = {
+                "static_nats_per_char": static.nats_per_char,
+                "dynamic_rate": learned.constants.rate,
+                "dynamic_pull_back": learned.constants.pull_back,
+                "seconds": learned.seconds,
+            }
         original = {} if found.units_are_characters else {"bits_per_original_char": per_character}
         values = {
             "nats_per_char": result.nats_per_char,
@@ -97,6 +118,8 @@ def perplexity(
             "unknown": found.unknown,
             "split": found.split,
             "window": window,
+            "dynamic": dynamic,
+            **of_dynamic,
         }
         click.echo(json.dumps(values))
         return
@@ -120,6 +143,15 @@ def perplexity(
         )
     if found.unknown:
         click.echo(f"{found.unknown:,} of them unknown to the model, scored as <unk>")
+    if learned is not None:
+        better, constants = learned.score, learned.constants
+        chosen = "the defaults" if learned.chosen_on is None else f"chosen on {learned.chosen_on}"
+        click.echo(
+            f"dynamic evaluation: {decimal(better.nats_per_char)} nats/char   "
+            f"{decimal(better.bits_per_char)} bits/char   perplexity {decimal(better.perplexity)} "
+            f"(static {decimal(static.nats_per_char)}); rate {constants.rate:g}, "
+            f"pull-back {constants.pull_back:g}, {chosen}; {duration(learned.seconds)}"
+        )
 
 
 @evaluate.command(cls=Command, short_help="Check the hand-written gradients.")

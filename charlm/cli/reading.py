@@ -23,7 +23,7 @@ def warn(messages: Iterable[str]) -> None:
 
 
 class ReadingBar:
-    """Shows on a terminal how far reading a text is, if that takes more than a moment."""
+    """Shows on a terminal how far reading a text is, and learning from it, if it takes more than a moment."""
 
     def __init__(self) -> None:
         self.size, self.what = 0, ""
@@ -44,7 +44,7 @@ class ReadingBar:
             self.what = what
             tqdm.monitor_interval = 0  # no thread of its own: workers are forked later
             self.bar = tqdm(
-                total=self.size, desc=what, unit="B", unit_scale=True, leave=False, delay=0.5, disable=None
+                total=self.size, desc=what, unit="", unit_scale=True, leave=False, delay=0.5, disable=None
             )
         self.bar.update(size)
 

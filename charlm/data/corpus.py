@@ -25,7 +25,7 @@ SPLITS = ("train", "validation", "test")
 """The splits of a corpus, in text order."""
 
 Progress = Callable[[str, int], None]
-"""Called with the current activity and the number of bytes just processed."""
+"""Called with the current activity and the number of bytes, or units, just processed."""
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ target.
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -63,6 +64,15 @@ class Text(ABC):
         """The units that are predicted, in pieces."""
 
     @abstractmethod
+    def between(self, start: int, stop: int) -> Text:
+        """The units of a stream, or the lines, from number `start` up to `stop`."""
+
+    def excerpt(self, targets: int, last: bool = False) -> Text:
+        """The beginning, or the end, with about as many predicted units; all of a shorter text."""
+        count = min(len(self), math.ceil(len(self) * targets / max(1, self.targets)))
+        return self.between(len(self) - count, len(self)) if last else self.between(0, count)
+
+    @abstractmethod
     def split(self, fractions: tuple[float, float, float]) -> tuple[Text, Text, Text]:
         """Training, validation and test, in these fractions; nothing is left out."""
 
@@ -108,10 +118,14 @@ class StreamText(Text):
         """See `Text.target_blocks`."""
         return StreamText(self.ids[1:]).blocks()
 
+    def between(self, start: int, stop: int) -> StreamText:
+        """See `Text.between`."""
+        return StreamText(self.ids[start:stop])
+
     def split(self, fractions: tuple[float, float, float]) -> tuple[StreamText, StreamText, StreamText]:
         """See `Text.split`: contiguous, in this order."""
         edges = boundaries(len(self), fractions)
-        train, validation, test = (StreamText(self.ids[start:stop]) for start, stop in pairwise(edges))
+        train, validation, test = (self.between(start, stop) for start, stop in pairwise(edges))
         return train, validation, test
 
     def batches(self, batch: int, seq_len: int, seed: int) -> tuple[Streams, str | None]:
@@ -181,6 +195,10 @@ class Lines(Text):
         return cls(
             ids, breaks[:-1][kept] + dtype.type(1), lengths.astype(_signed_dtype(lengths.max(initial=0)))
         )
+
+    def between(self, start: int, stop: int) -> Lines:
+        """See `Text.between`."""
+        return Lines(self.ids, self.starts[start:stop], self.lengths[start:stop])
 
     def split(self, fractions: tuple[float, float, float]) -> tuple[Lines, Lines, Lines]:
         """See `Text.split`: every line is assigned at random, to the same split every time.

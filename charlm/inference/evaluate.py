@@ -3,17 +3,33 @@
 from __future__ import annotations
 
 import math
+import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from charlm.config.build import build_corpus, build_pipeline
 from charlm.config.schema import CorpusConfig
-from charlm.data.corpus import Progress, nothing
+from charlm.data.corpus import SPLITS, Corpus, Progress, nothing
+from charlm.data.lines import Text
 from charlm.data.raw_size import RawSize, scored_raw_size
 from charlm.errors import ChangedError, ConfigError, CorpusError
+from charlm.inference import dynamic
 from charlm.inference.score import Score, score
 from charlm.runs.checkpoint import Checkpoint
+
+
+@dataclass(frozen=True)
+class Dynamic:
+    """The score of a model that goes on learning from what it has read."""
+
+    score: Score
+    constants: dynamic.Constants
+    chosen_on: str | None
+    """The text on which the constants were chosen; None for the defaults."""
+    seconds: float
+    """What it took: to measure the gradients of the training text, to choose, and to score."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +51,8 @@ class Evaluation:
     """Whether a scored unit is a character of the files."""
     warnings: tuple[str, ...]
     """What the user should know of how the text was read."""
+    dynamic: Dynamic | None = None
+    """The score of dynamic evaluation, if it was asked for; `score` is static."""
 
     @property
     def bits_per_byte(self) -> float:
@@ -55,6 +73,7 @@ def evaluate(
     window: int | None = None,
     threads: int = 1,
     progress: Progress = nothing,
+    dynamically: bool = False,
 ) -> Evaluation:
     """Score the text that `config` describes.
 
@@ -66,18 +85,22 @@ def evaluate(
         unless `split` names a part. Of another text the whole is scored.
     window
         Score windows of this many characters, each from a zero state.
+    dynamically
+        Score with dynamic evaluation too. It needs the text that the model was trained on.
 
     Raises
     ------
     CorpusError
-        If the text cannot be read, has changed, or holds nothing to predict.
+        If a text cannot be read, has changed, or holds nothing to predict.
     ConfigError
-        If windows are asked for with a model of lines.
+        If windows are asked for with a model of lines, or with dynamic evaluation.
     VocabularyError
         If the text holds what the model does not know, and it has no `<unk>`.
     """
     if window is not None and checkpoint.config.corpus.mode == "lines":
         raise ConfigError("--window is for texts: a model of lines begins each line from a zero state")
+    if window is not None and dynamically:
+        raise ConfigError("--dynamic carries the state through: it cannot be combined with --window")
     vocabulary = checkpoint.vocabulary
     try:
         expected = checkpoint.corpus["digest"] if own else None
@@ -92,9 +115,19 @@ def evaluate(
             "it takes a line, or two characters"
         )
     text = corpus.whole if split is None else corpus.part(split)
+    learned_from = _learned_from(checkpoint, corpus, progress) if dynamically else None
     result = score(
         checkpoint.model, checkpoint.parameters, text, window, threads, checkpoint.config.train.shards
     )
+    learned, warnings = None, corpus.warnings
+    if learned_from is not None:
+        # splits of the text that the model was trained on in which no constants are chosen
+        scored = SPLITS if split is None else (split,)
+        choice = _choice(learned_from, scored if corpus.digest == learned_from.digest else ())
+        learned = _dynamic(checkpoint, learned_from.part("train"), choice, text, threads, progress)
+        if learned.chosen_on is None:
+            why = "no text is left to choose on" if choice is None else "no others have a finite loss"
+            warnings += (f"the constants of dynamic evaluation are the defaults: {why}",)
     unknown = 0
     if vocabulary.has_unknown:
         unknown = sum(int(np.count_nonzero(block == vocabulary.unknown)) for block in text.target_blocks())
@@ -107,5 +140,56 @@ def evaluate(
         lines=text.lines,
         unknown=unknown,
         units_are_characters=not vocabulary.units.is_byte and raw.characters == result.characters,
-        warnings=corpus.warnings,
+        warnings=warnings,
+        dynamic=learned,
     )
+
+
+def _learned_from(checkpoint: Checkpoint, scored: Corpus, progress: Progress) -> Corpus:
+    """The text that the model was trained on, which may be the one that is scored."""
+    if scored.digest == checkpoint.corpus["digest"]:
+        return scored
+    try:
+        corpus, _ = build_corpus(
+            checkpoint.config.corpus, checkpoint.vocabulary, checkpoint.corpus["digest"], progress
+        )
+    except CorpusError as error:
+        raise CorpusError(f"--dynamic needs the text that the model was trained on: {error}") from error
+    return corpus
+
+
+def _choice(learned_from: Corpus, scored: Sequence[str]) -> tuple[str, Text] | None:
+    """A name and the text on which the constants are chosen: of no split that is scored."""
+    if learned_from.usable("validation"):
+        if "validation" not in scored:
+            return "validation", learned_from.part("validation").excerpt(dynamic.TRIED)
+        if "train" not in scored:
+            return "the end of the training text", learned_from.part("train").excerpt(
+                dynamic.TRIED, last=True
+            )
+    return None
+
+
+def _dynamic(
+    checkpoint: Checkpoint,
+    train: Text,
+    choice: tuple[str, Text] | None,
+    text: Text,
+    threads: int,
+    progress: Progress,
+) -> Dynamic:
+    """Measure the gradients of the training text, choose the constants, and score `text`."""
+    begun = time.perf_counter()
+    model, params = checkpoint.model, checkpoint.parameters
+    rms = dynamic.rms_gradients(model, params, train, threads)
+    chosen_on, constants = None, None
+    if choice is not None:
+        chosen_on, constants = choice[0], dynamic.choose(model, params, rms, choice[1], threads)
+    if constants is None:
+        chosen_on, constants = None, dynamic.DEFAULT
+    progress("total", text.targets)
+    losses = dynamic.dynamic_losses(
+        model, params, rms, text, constants, lambda units: progress("dynamic evaluation", units)
+    )
+    result = Score(float(losses.sum()), text.targets)
+    return Dynamic(result, constants, chosen_on, time.perf_counter() - begun)
