@@ -5,9 +5,12 @@ from __future__ import annotations
 import io
 import math
 import os
+import pty
+import select
 import signal
 import subprocess
 import sys
+import termios
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,7 +61,7 @@ ROOT = Path(__file__).parent.parent
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Encoded texts of the tests are kept apart from the user's own."""
     home = tmp_path_factory.mktemp("cache")
-    os.environ["XDG_CACHE_HOME"] = str(home)
+    os.environ["XDG_CACHE_HOME"] = ENVIRONMENT["XDG_CACHE_HOME"] = str(home)
     return home / "charlm"
 
 
@@ -140,6 +143,37 @@ def narrow(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
+
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT)}
+"""For processes of the tests' own."""
+
+ENVIRONMENT.pop("COLUMNS", None)  # the terminals of the tests say how wide they are
+
+
+def on_terminal(arguments: list[str], directory: Path, shrink_to: int = 0) -> bytes:
+    """What a command shows on a terminal, which may become that narrow once a bar is seen."""
+    master, slave = pty.openpty()
+    termios.tcsetwinsize(slave, (24, 100))
+    with subprocess.Popen(
+        [sys.executable, "-m", "charlm", *arguments],
+        cwd=directory,
+        env=ENVIRONMENT,
+        stdin=slave,
+        stdout=slave,
+        stderr=slave,
+    ) as process:
+        os.close(slave)
+        shown = b""
+        while process.poll() is None or select.select([master], [], [], 0)[0]:
+            if select.select([master], [], [], 0.1)[0]:
+                try:
+                    shown += os.read(master, 65536)
+                    if shrink_to and b"nats, " in shown:
+                        termios.tcsetwinsize(master, (24, shrink_to))
+                except OSError:  # Linux reports the end of a terminal's other side as an error
+                    break
+    os.close(master)
+    return shown
 
 
 @pytest.fixture

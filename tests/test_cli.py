@@ -5,9 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
-import pty
 import re
-import select
 import shutil
 import signal
 import subprocess
@@ -19,7 +17,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import ROOT, TEXT, Run
+from conftest import ROOT, TEXT, Run, on_terminal
 
 from charlm.cli import progress
 
@@ -101,26 +99,8 @@ def test_output_to_a_pipe_is_plain(charlm: Run, small: Path) -> None:
 
 def test_output_to_a_terminal_shows_a_bar(small: Path) -> None:
     """On a terminal there is a bar with loss, speed and time left, the same table, and no other bar."""
-    master, slave = pty.openpty()
-    with subprocess.Popen(
-        [sys.executable, "-m", "charlm", "train", "--config", "small.yaml", "--set", "train.epochs=300"],
-        cwd=small,
-        stdin=slave,
-        stdout=slave,
-        stderr=slave,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "120"},
-    ) as process:
-        os.close(slave)
-        shown = b""
-        while process.poll() is None or select.select([master], [], [], 0)[0]:
-            if select.select([master], [], [], 0.1)[0]:
-                try:
-                    shown += os.read(master, 65536)
-                except OSError:  # Linux reports the end of a terminal's other side as an error
-                    break
-    os.close(master)
-    text = shown.decode()
-    assert process.returncode == 0
+    text = on_terminal(["train", "--config", "small.yaml", "--set", "train.epochs=300"], small).decode()
+    assert "trained 300 epochs" in text
     assert "\r" in text
     assert "%|" in text
     assert " nats, " in text

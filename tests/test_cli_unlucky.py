@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import os
-import pty
 import re
-import select
 import shutil
 import signal
 import subprocess
 import sys
-import termios
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import ROOT, TEXT, Run
+from conftest import ENVIRONMENT, TEXT, Run, on_terminal
 
 SMALL = """\
 corpus: {path: text.txt, split: [0.8, 0.1, 0.1]}
@@ -26,9 +23,6 @@ model: {hidden: 16, layers: 1}
 train: {batch: 4, seq_len: 8, epochs: 1}
 run: {sample_every: 0}
 """
-
-ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT)}
-ENVIRONMENT.pop("COLUMNS", None)  # the terminals of the tests say how wide they are
 
 COMMAND = [sys.executable, "-m", "charlm"]
 
@@ -228,30 +222,9 @@ def test_a_full_disk_behind_the_output(charlm: Run, small: Path, arguments: list
     assert b"Traceback" not in done.stderr
 
 
-def _on_terminal(arguments: list[str], directory: Path, shrink_to: int = 0) -> bytes:
-    """What a command shows on a terminal, which may become that narrow once a bar is seen."""
-    master, slave = pty.openpty()
-    termios.tcsetwinsize(slave, (24, 100))
-    with subprocess.Popen(
-        [*COMMAND, *arguments], cwd=directory, env=ENVIRONMENT, stdin=slave, stdout=slave, stderr=slave
-    ) as process:
-        os.close(slave)
-        shown = b""
-        while process.poll() is None or select.select([master], [], [], 0)[0]:
-            if select.select([master], [], [], 0.1)[0]:
-                try:
-                    shown += os.read(master, 65536)
-                    if shrink_to and b"nats, " in shown:
-                        termios.tcsetwinsize(master, (24, shrink_to))
-                except OSError:  # Linux reports the end of a terminal's other side as an error
-                    break
-    os.close(master)
-    return shown
-
-
 def test_the_bar_fits_the_window(small: Path) -> None:
     """When the window becomes narrower the bar is drawn anew, and never needs more than a line."""
-    shown = _on_terminal(
+    shown = on_terminal(
         ["train", "--config", "small.yaml", "--set", "train.epochs=300", "--set", "run.eval_every=1000"],
         small,
         40,
@@ -270,7 +243,7 @@ def test_a_model_cannot_steer_a_terminal(charlm: Run, small: Path) -> None:
     (small / "text.txt").write_bytes(b"\x1b[2J\r\x08\x07\xc2\x9b31m \xe2\x80\xae" * 60)
     charlm("train", "--config", "small.yaml")
     sample = ["sample", "--length", "60", "--seed", "1"]
-    shown = _on_terminal(sample, small).decode()
+    shown = on_terminal(sample, small).decode()
     assert re.findall("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202e]", shown.replace("\r\n", "\n")) == []
     assert "␛" in shown
     assert "<U+009B>" in shown
