@@ -42,6 +42,9 @@ _SCORING = 2.5
 _MEASURING = 0.02
 """Share of the time for each measurement of the pace, of which there are two."""
 
+_LONGEST = 20.0
+"""Most seconds of a measurement."""
+
 _RESERVE = 0.02
 """Share of the time for previews, checkpoints and slower moments."""
 
@@ -100,7 +103,7 @@ def fit_to_time(config: Config, corpus: Corpus, threads: int, seconds: float) ->
     Raises `ConfigError` if not even one update fits.
     """
     started = time.perf_counter()
-    speed = pace(config, corpus, threads, _MEASURING * max(0.0, seconds))
+    speed = pace(config, corpus, threads, _measuring(seconds))
     left = (1 - _RESERVE) * seconds - (time.perf_counter() - started)
     epoch = corpus.part("train").targets / speed
     validation = _validation_characters(corpus) / (_SCORING * speed)
@@ -117,7 +120,7 @@ def choose(
     """
     started = time.perf_counter()
     reference = config.replace({**rules(1, 1, 256, 1), **given})
-    speed = pace(reference, corpus, threads, _MEASURING * seconds)
+    speed = pace(reference, corpus, threads, _measuring(seconds))
     if "corpus.split" not in given:
         characters = _SCORING * speed * _VALIDATION_SHARE * seconds
         share = held_out(len(corpus.ids), characters)
@@ -129,7 +132,7 @@ def choose(
     )
     n = usable * speed * _relative_pace(V, hidden)
     config = config.replace({"corpus.split": corpus.split, **rules(N, V, hidden, n), **given})
-    speed = pace(config, corpus, threads, _MEASURING * seconds)
+    speed = pace(config, corpus, threads, _measuring(seconds))
     left = (1 - _RESERVE) * seconds - (time.perf_counter() - started)
     left -= _VALIDATIONS * _validation_characters(corpus) / (_SCORING * speed)
     config = _with_epochs(config, corpus, left * speed / N)
@@ -191,6 +194,11 @@ def pace(config: Config, corpus: Corpus, threads: int, seconds: float) -> float:
             taken = time.perf_counter() - started
             if taken >= seconds:
                 return characters / taken
+
+
+def _measuring(seconds: float) -> float:
+    """Seconds of a measurement."""
+    return min(_LONGEST, max(0.0, _MEASURING * seconds))
 
 
 def looks_like_lines(corpus: Corpus) -> bool:

@@ -22,6 +22,8 @@ from charlm.training.events import Listener, Started, Warned
 from charlm.training.recipe import Plan
 from charlm.training.trainer import Trainer, with_shards_of
 
+_MEASURING = "measuring the speed of this machine"
+
 _CARRIAGE_RETURN = ord("\r")
 
 _SMALL_WINDOW = 256
@@ -54,7 +56,7 @@ def train(
     should_stop, max_steps
         Asked after every update; stop after that update of the run. It can then be resumed.
     progress
-        Called while the text is read (see `build_corpus`).
+        Called while the text is read (see `build_corpus`), and before the machine is measured.
     plan
         Completes a new run's configuration once the text has been read.
 
@@ -114,6 +116,7 @@ def _opened(
         saved = checkpoint.load(directory.last) if resume else None
         config, corpus = _read(config, progress, plan)
         if plan:
+            progress(_MEASURING, 0)
             config, corpus = plan.carry_out(config, corpus, threads)
         if saved is not None:
             config = with_shards_of(config, saved)
@@ -143,6 +146,7 @@ def planned(config: Config, plan: Plan, progress: Progress = nothing) -> tuple[C
     """
     threads = blas.prepare(config.run.threads)
     config, corpus = _read(config, progress, plan)
+    progress(_MEASURING, 0)
     config, corpus = plan.carry_out(config, corpus, threads)
     return config, [*corpus.warnings, *plan.warnings(corpus)]
 
