@@ -1969,8 +1969,8 @@ MUTANTS = (
     Mutant(
         "the pace is that of another network",
         "training/recipe.py",
-        'config = config.replace({"corpus.split": corpus.split, **rules(N, V, hidden, n), **given})\n    speed = pace(config, corpus,',
-        'config = config.replace({"corpus.split": corpus.split, **rules(N, V, hidden, n), **given})\n    speed = pace(reference, corpus,',
+        "config = config.replace({**rules(N, V, hidden, n), **given})\n    speed = pace(config, corpus,",
+        "config = config.replace({**rules(N, V, hidden, n), **given})\n    speed = pace(reference, corpus,",
         ("test_recipe.py",),
     ),
     Mutant(

@@ -67,6 +67,10 @@ class Corpus:
         edges = boundaries(len(self.ids), self.split)
         return edges[number], edges[number + 1]
 
+    def with_split(self, split: Sequence[float]) -> Corpus:
+        """The same texts with other fractions; that of a split with a text of its own goes to training."""
+        return replace(self, split=_without(split, self.separate))
+
     def usable(self, name: str) -> bool:
         """Whether a split has something to predict: a line, or at least two units."""
         return self.part(name).targets > 0

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -122,16 +122,16 @@ def choose(
     reference = config.replace({**rules(1, 1, 256, 1), **given})
     speed = pace(reference, corpus, threads, _measuring(seconds))
     if "corpus.split" not in given:
-        characters = _SCORING * speed * _VALIDATION_SHARE * seconds
-        share = held_out(len(corpus.ids), characters)
-        corpus = replace(corpus, split=(1 - 2 * share, share, share))
+        share = held_out(len(corpus.ids), _SCORING * speed * _VALIDATION_SHARE * seconds)
+        config = config.replace({"corpus.split": (1 - 2 * share, share, share)})
+        corpus = corpus.with_split(config.corpus.split)
     N, V = corpus.part("train").targets, len(corpus.vocabulary)
     usable = (1 - _RESERVE - 2 * _MEASURING - _VALIDATIONS * _VALIDATION_SHARE) * seconds
     hidden = given.get("model.hidden") or max(
         (H for H in _SIZES if enough(N, V, H, usable * speed * _relative_pace(V, H))), default=_SIZES[0]
     )
     n = usable * speed * _relative_pace(V, hidden)
-    config = config.replace({"corpus.split": corpus.split, **rules(N, V, hidden, n), **given})
+    config = config.replace({**rules(N, V, hidden, n), **given})
     speed = pace(config, corpus, threads, _measuring(seconds))
     left = (1 - _RESERVE) * seconds - (time.perf_counter() - started)
     left -= _VALIDATIONS * _validation_characters(corpus) / (_SCORING * speed)
