@@ -481,8 +481,8 @@ MUTANTS = (
     Mutant(
         "kept units are not scaled",
         "nn/layers/layer.py",
-        "np.multiply(kept, 1.0 / (1.0 - self.rate), out",
-        "np.multiply(kept, 1.0, out",
+        "np.multiply(kept, out.dtype.type(1.0 / (1.0 - rate)), out)",
+        "np.multiply(kept, out.dtype.type(1.0), out)",
         (
             "test_layers.py",
             "test_model.py",
@@ -1205,8 +1205,8 @@ MUTANTS = (
     Mutant(
         "units are kept at the rate of dropping",
         "nn/layers/layer.py",
-        ">= self.rate",
-        "< self.rate",
+        ">= rate\n        np",
+        "< rate\n        np",
         ("test_layers.py",),
     ),
     Mutant(

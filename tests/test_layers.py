@@ -87,6 +87,20 @@ def test_dropout(mask: str, shape: tuple[int, ...]) -> None:
     np.testing.assert_array_equal(single, double.astype(np.float32))
 
 
+def test_masks_of_weights() -> None:
+    """They keep the right share, their mean is 1, and they are the same in any type."""
+    noise = Noise((4, 300, 300), 0.3, streams=None)
+    single, double = np.empty(noise.shape, np.float32), np.empty(noise.shape)
+    noise.draw(np.random.default_rng(5), double)
+    noise.draw(np.random.default_rng(5), single)
+    np.testing.assert_allclose(single, double, rtol=1e-6)
+    assert set(np.unique(double)) == {0.0, 256 / (256 - 77)}
+    assert double.mean() == pytest.approx(1, abs=0.005)
+    assert np.mean(double == 0) == pytest.approx(77 / 256, abs=0.003)
+    Noise((9,), 0.9999, streams=None).draw(np.random.default_rng(5), double[0, 0, :9])
+    assert np.isfinite(double[0, 0, :9]).all()
+
+
 def test_noise_is_cut_by_stream_or_not_at_all() -> None:
     """A mask of each stream is divided with the batch; a mask that all share is not."""
     own, all_share = Noise((2, 6, 3), 0.5, streams=1), Noise((4, 3, 3), 0.5, streams=None)

@@ -57,11 +57,18 @@ class Noise:
     def draw(self, rng: np.random.Generator, out: Array) -> None:
         """Draw into `out`, of `shape`.
 
-        Draws are float32 whatever the type of `out`, so that a network in float64 gets the masks
-        of one in float32.
+        Draws do not depend on the type of `out`, so that a network in float64 gets the masks of
+        one in float32. Masks that all streams share are those of weights, which are large: a byte
+        is drawn for each number, a quarter of the time, and the rate is a multiple of 1/256.
         """
-        kept = rng.random(self.shape, dtype=np.float32) >= self.rate
-        np.multiply(kept, 1.0 / (1.0 - self.rate), out, casting="unsafe")
+        rate = self.rate
+        if self.streams is None:
+            dropped = min(255, round(256 * rate))
+            rate = dropped / 256
+            kept = rng.integers(0, 256, self.shape, dtype=np.uint8) >= dropped
+        else:
+            kept = rng.random(self.shape, dtype=np.float32) >= rate
+        np.multiply(kept, out.dtype.type(1.0 / (1.0 - rate)), out)
 
     def cut(self, mask: Array, streams: slice) -> Array:
         """The mask for some of the streams."""
