@@ -56,7 +56,7 @@ def test_more_time_makes_no_smaller_model(paces: list[Config]) -> None:
     assert [hidden for hidden, _, _ in found] == sorted(hidden for hidden, _, _ in found)
     assert len({hidden for hidden, _, _ in found}) > 2
     assert found[-1][1:] == (0.5, 0.5)
-    assert found[0][2] < 0.1
+    assert found[0][2] < 0.3
 
 
 def test_what_a_person_chose_is_kept(paces: list[Config]) -> None:
@@ -114,7 +114,8 @@ def test_rules_are_keys_with_valid_values() -> None:
         for n in (1.0, 1e6, 1e12):
             config = Config().replace(rules(N, 65, 256, n))
             assert 16 <= config.train.batch <= 64
-            assert 0 <= config.model.weight_drop <= config.model.dropout <= 0.5
+            assert 0 <= config.model.dropout <= 0.5
+            assert 0.1 <= config.model.weight_drop <= 0.5
 
 
 @pytest.mark.parametrize(
