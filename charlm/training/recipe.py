@@ -151,7 +151,7 @@ def enough(N: int, V: int, H: int, n: float) -> bool:
     A larger network needs more of them, and a longer text; with a large vocabulary the text says
     less of each character.
     """
-    for_time = 4.5e6 * (H / 320) ** 1.5
+    for_time = 4e6 * (H / 320) ** 1.5
     largest = max(256.0 if V < 200 else 192.0, 512 * (N / 1e6) ** 0.35 * (65 / max(65, V)) ** 0.3)
     return _SIZES[0] >= H or (n >= for_time and largest >= H)
 
@@ -166,12 +166,14 @@ def rules(N: int, V: int, H: int, n: float) -> dict[str, Any]:
         "model.cell": "lstm",
         "model.hidden": H,
         "model.layers": 1,
-        "model.dropout": round(min(0.5, 0.09 * doublings), 2),
-        "model.weight_drop": round(min(0.5, 0.1 + 0.08 * doublings), 2),
+        "model.dropout": round(min(0.5, max(0.0, 0.1 * (doublings - 1))), 2),
+        "model.weight_drop": round(min(0.5, 0.05 + 0.08 * doublings), 2),
         "train.batch": batch,
         "train.seq_len": 64,
         "train.optimizer": "adamw",
         "train.lr": 0.004 if H < 700 else 0.003,
+        "train.beta2": 0.99,
+        "train.clip_norm": 1.0,
         "train.weight_decay": 0.05,
         "train.schedule": "cosine",
         "train.warmup": 100,
