@@ -45,8 +45,11 @@ _MEASURING = 0.02
 _LONGEST = 20.0
 """Most seconds of a measurement."""
 
-_RESERVE = 0.02
+_RESERVE = 0.01
 """Share of the time for previews, checkpoints and slower moments."""
+
+_UPDATES = 4500
+"""Updates of a run, as far as the batch allows."""
 
 _FIRST = 3
 """Updates of a new network, which are slow and not measured."""
@@ -119,7 +122,7 @@ def choose(
     chose, and is kept. Raises `ConfigError` if not even one update fits.
     """
     started = time.perf_counter()
-    reference = config.replace({**rules(1, 1, 256, 1), **given})
+    reference = config.replace({**rules(1, 256, _UPDATES * 64 * 32), **given})
     speed = pace(reference, corpus, threads, _measuring(seconds))
     if "corpus.split" not in given:
         share = held_out(len(corpus.ids), _SCORING * speed * _VALIDATION_SHARE * seconds)
@@ -131,7 +134,7 @@ def choose(
         (H for H in _SIZES if enough(N, V, H, usable * speed * _relative_pace(V, H))), default=_SIZES[0]
     )
     n = usable * speed * _relative_pace(V, hidden)
-    config = config.replace({**rules(N, V, hidden, n), **given})
+    config = config.replace({**rules(N, hidden, n), **given})
     speed = pace(config, corpus, threads, _measuring(seconds))
     left = (1 - _RESERVE) * seconds - (time.perf_counter() - started)
     left -= _VALIDATIONS * _validation_characters(corpus) / (_SCORING * speed)
@@ -151,17 +154,17 @@ def enough(N: int, V: int, H: int, n: float) -> bool:
     A larger network needs more of them, and a longer text; with a large vocabulary the text says
     less of each character.
     """
-    for_time = 4e6 * (H / 320) ** 1.5
+    for_time = 2.9e6 * (H / 320) ** 1.5
     largest = max(256.0 if V < 200 else 192.0, 512 * (N / 1e6) ** 0.35 * (65 / max(65, V)) ** 0.3)
     return _SIZES[0] >= H or (n >= for_time and largest >= H)
 
 
-def rules(N: int, V: int, H: int, n: float) -> dict[str, Any]:
+def rules(N: int, H: int, n: float) -> dict[str, Any]:
     """The settings for a network of `H` that is trained on `n` characters of a text of `N`."""
     epochs = n / N
     doublings = math.log2(max(1.0, epochs / 4))
-    # some 3,500 updates of windows of 64, as far as the batch is neither slow nor wasteful
-    batch = min(64, max(16, 4 * round(n / 3500 / 64 / 4)))
+    # small batches are slow, large ones make few updates
+    batch = min(64, max(20, 4 * round(n / _UPDATES / 64 / 4)))
     return {
         "model.cell": "lstm",
         "model.hidden": H,
