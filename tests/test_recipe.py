@@ -45,7 +45,7 @@ def test_more_time_makes_no_smaller_model(paces: list[Config]) -> None:
     """With more time the network and its regularisation grow, and all of the time is used."""
     corpus = _corpus(200_000)
     found = []
-    for minutes in (0.5, 1, 3, 10, 30, 300):
+    for minutes in (0.1, 0.5, 1, 3, 10, 30, 300):
         config, split = choose(Config(), corpus, 1, 60 * minutes, {})
         speed = 1e10 / (4 * config.model.hidden**2 + config.model.hidden * 20)
         trained = config.train.epochs * split.part("train").targets / speed
@@ -106,6 +106,13 @@ def test_larger_networks_want_more() -> None:
     assert largest(10**5, 65, 1e9) < largest(10**7, 65, 1e9)
     assert largest(10**6, 1500, 1e9) < largest(10**6, 65, 1e9)
     assert largest(100, 65, 10) == recipe._SIZES[0]
+
+
+def test_short_lines_are_read_in_larger_batches() -> None:
+    """An update of short lines holds about as many characters as one of a stream."""
+    assert rules(10**5, 192, 4e6, 7)["train.batch"] == 64
+    assert rules(10**5, 192, 1.2e6, 7)["train.batch"] == 40
+    assert rules(10**5, 192, 1.2e6)["train.batch"] == 20
 
 
 def test_rules_are_keys_with_valid_values() -> None:

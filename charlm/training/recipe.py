@@ -137,7 +137,8 @@ def choose(
         (H for H in _SIZES if enough(N, V, H, usable * speed * _relative_pace(V, H))), default=_SIZES[0]
     )
     n = usable * speed * _relative_pace(V, hidden)
-    config = config.replace({**rules(N, hidden, n), **given})
+    lines = corpus.part("train").lines
+    config = config.replace({**rules(N, hidden, n, _WINDOW if lines is None else N // lines), **given})
     speed = pace(config, corpus, threads, _measuring(seconds))
     left = (1 - _RESERVE) * seconds - (time.perf_counter() - started)
     left -= _VALIDATIONS * _validation_characters(corpus) / (_SCORING * speed)
@@ -162,8 +163,10 @@ def enough(N: int, V: int, H: int, n: float) -> bool:
     return _SIZES[0] >= H or (n >= for_time and largest >= H)
 
 
-def rules(N: int, H: int, n: float) -> dict[str, Any]:
+def rules(N: int, H: int, n: float, steps: int = _WINDOW) -> dict[str, Any]:
     """The settings for a network of `H` that is trained on `n` characters of a text of `N`.
+
+    `steps` are those of a usual window: of lines, their mean length.
 
     The figures come from the runs in configs/README.md. What regularises slows learning, so there
     is none of it with few epochs.
@@ -171,7 +174,7 @@ def rules(N: int, H: int, n: float) -> dict[str, Any]:
     epochs = n / N
     doublings = math.log2(max(1.0, epochs / 4))
     # small batches are slow, large ones make few updates
-    batch = min(64, max(20, 4 * round(n / _UPDATES / _WINDOW / 4)))
+    batch = min(64, max(20, 4 * round(n / _UPDATES / min(steps, _WINDOW) / 4)))
     return {
         "model.cell": "lstm",
         "model.hidden": H,
