@@ -21,7 +21,7 @@ _MINUTES = 5.0
 
 minutes_option = click.option(
     "--minutes",
-    type=Number(min=0.05, max=100_000),
+    type=Number(min=0.01, max=100_000),
     metavar="M",
     help=f"How long the whole command takes.  [default: {_MINUTES:g}; with --config as train.epochs says]",
 )
