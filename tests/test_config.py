@@ -13,7 +13,7 @@ from conftest import ROOT
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from charlm.config.loading import load, parse_overrides
+from charlm.config.loading import from_mapping, load, parse_overrides
 from charlm.config.schema import PATH_KEYS, Config, CorpusConfig, Key, from_nested, keys, plain, reference
 from charlm.errors import ConfigError
 from charlm.optim.optimizers import Hyperparameters
@@ -607,3 +607,19 @@ def test_endless_files_are_refused(tmp_path: Path, contents: str) -> None:
     _refused_or_read(tmp_path / "endless.yaml", contents)
     with pytest.raises(ConfigError):
         load(tmp_path / "endless.yaml")
+
+
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [
+        ("my.txt", "my"),
+        ("books", "books"),
+        ("/texts/*.txt", "texts"),
+        ("-", "text"),
+        ("/*/*", "text"),
+        (["a.txt", "b.txt"], "a"),
+    ],
+)
+def test_a_run_is_called_like_its_text(path: Any, name: str) -> None:
+    """Without a configuration file the directory has the name of the text, which can be typed."""
+    assert from_mapping({"corpus": {"path": path}}).run.dir == str(Path("runs") / name)

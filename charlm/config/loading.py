@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import glob
 import os
 import re
 from collections.abc import Iterable, Mapping
@@ -22,7 +23,7 @@ from charlm.config.schema import (
     text_encoding,
 )
 from charlm.errors import ConfigError, shortened
-from charlm.system.files import anchored, reason
+from charlm.system.files import STANDARD_INPUT, anchored, reason
 
 
 def load(path: Path, given: Mapping[str, Any] | None = None, giver: str = "--set") -> Config:
@@ -71,7 +72,14 @@ def from_mapping(
     path = values.get("corpus.path", "")
     first = path[0] if isinstance(path, tuple) else path
     places = dict.fromkeys(given or {}, giver)
-    return resolve(values, name=Path(first).stem or "model", where=where, places=places)
+    return resolve(values, name=_name_of(first), where=where, places=places)
+
+
+def _name_of(path: str) -> str:
+    """What a run on a text is called: by its file, or by the directory of a pattern."""
+    names = [Path(path).stem, Path(path).parent.name]
+    plain = (name for name in names if name and name != STANDARD_INPUT and not glob.has_magic(name))
+    return next(plain, "text" if path else "model")
 
 
 def _anchored(values: Mapping[str, Any], directory: Path) -> dict[str, Any]:
