@@ -14,7 +14,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from charlm.config.loading import from_mapping, load, parse_overrides
-from charlm.config.schema import PATH_KEYS, Config, CorpusConfig, Key, from_nested, keys, plain, reference
+from charlm.config.schema import PATH_KEYS, Config, CorpusConfig, Key, from_nested, keys, reference
+from charlm.config.values import plain
 from charlm.errors import ConfigError
 from charlm.optim.optimizers import Hyperparameters
 

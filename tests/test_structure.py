@@ -37,6 +37,7 @@ LAYERS = [
     ["data.reader"],
     ["data.corpus"],
     ["data.raw_size"],
+    ["config.values"],
     ["config.schema"],
     ["config.loading"],
     ["config.build", "inference.score", "inference.dynamic", "inference.generate"],

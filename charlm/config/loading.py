@@ -18,10 +18,9 @@ from charlm.config.schema import (
     CorpusConfig,
     checked,
     is_text,
-    nearest,
     resolve,
-    text_encoding,
 )
+from charlm.config.values import nearest, text_encoding
 from charlm.errors import ConfigError, shortened
 from charlm.system.files import STANDARD_INPUT, anchored, reason
 

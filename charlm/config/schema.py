@@ -6,23 +6,19 @@ reader, the checks, the help text and the written file all use that declaration.
 
 from __future__ import annotations
 
-import codecs
 import dataclasses
-import datetime
-import difflib
-import json
 import math
-import os
 import textwrap
-import types
 import typing
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 import yaml
 
+from charlm.config.values import converted as converted_to
+from charlm.config.values import nearest, plain, spoken, text_encoding
 from charlm.errors import ConfigError
 from charlm.nn.cells import CELL_NAMES
 from charlm.system.files import STANDARD_INPUT
@@ -416,15 +412,6 @@ def from_nested(nested: Any, where: str) -> Config:
     return resolve(values, name="model", where=where)
 
 
-def plain(value: Any) -> str:
-    """A value in YAML syntax."""
-    if isinstance(value, tuple):
-        return f"[{', '.join(map(plain, value))}]"
-    if isinstance(value, bool) or (isinstance(value, str) and not value.isprintable()):
-        return json.dumps(value)
-    return str(value)
-
-
 def reference(width: int = 80) -> str:
     """Every key with its default, choices and meaning, one paragraph per section (for `--help`)."""
     lines: list[str] = []
@@ -447,26 +434,6 @@ def reference(width: int = 80) -> str:
     return "\n".join(lines)
 
 
-def text_encoding(name: str) -> str | None:
-    """Python's name for a text encoding; None if it is unknown."""
-    try:
-        "".encode(name)  # raises for codecs that do not encode text
-        found = codecs.lookup(name)
-    except (LookupError, UnicodeError, ValueError):
-        return None
-    # these two encode host names and refuse most texts
-    if found.incrementaldecoder is None or found.name in ("idna", "punycode"):
-        return None
-    # byte-order marks are always removed, and utf-8-sig counts bytes only after the mark
-    return "utf-8" if found.name == "utf-8-sig" else found.name
-
-
-def nearest(word: str, known: Sequence[str]) -> str:
-    """A hint with the known word most similar to `word`; empty if none is similar."""
-    close = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
-    return f"; did you mean {close[0]}?" if close else ""
-
-
 def is_text(dotted: str) -> bool:
     """Whether key `dotted` holds a text; False for an unknown key."""
     return isinstance(Config().flat().get(dotted), str)
@@ -486,76 +453,12 @@ def checked(dotted: str, value: Any, where: str, written: str = "") -> Any:
     try:
         if written and is_text(dotted) and not isinstance(value, str):
             raise ValueError(
-                f"expected a text, but YAML reads {written} as {_spoken(value)}: put it in quotes"
+                f"expected a text, but YAML reads {written} as {spoken(value)}: put it in quotes"
             )
-        converted = _converted(value, hints[field])
+        converted = converted_to(value, hints[field])
     except ValueError as error:
         raise ConfigError(f"{where}: {dotted}: {error}") from error
     complaint = spec.complaint(converted)
     if complaint:
         raise ConfigError(f"{where}: {dotted}: {complaint}")
     return converted
-
-
-_LARGEST = 10**300
-"""Larger integers are refused; all others fit a float."""
-
-
-def _spoken(value: Any) -> str:
-    """A value as YAML would say it, for an error message."""
-    if value is None:
-        return "nothing"
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, datetime.date):
-        return f"the date {value}"
-    if isinstance(value, (list, tuple)):
-        return f"[{', '.join(map(_spoken, value))}]"
-    return repr(value) if isinstance(value, str) else str(value)
-
-
-def _converted(value: Any, wanted: Any) -> Any:
-    """Convert `value` to type `wanted` without loss; raises `ValueError` with the expected form."""
-    if isinstance(wanted, types.UnionType):  # one string, or a list of them
-        if not isinstance(value, (list, tuple)):
-            return _converted(value, str)
-        if not value or "" in value:
-            raise ValueError(f"expected a path, or a list of paths, got {_spoken(value)}")
-        return tuple(_converted(item, str) for item in value)
-    if wanted is bool:
-        if not isinstance(value, bool):
-            raise ValueError(f"expected true or false, got {_spoken(value)}")
-        return value
-    if isinstance(wanted, types.GenericAlias):
-        items = typing.get_args(wanted)
-        if not isinstance(value, (list, tuple)) or len(value) != len(items):
-            raise ValueError(
-                f"expected a list of {len(items)} numbers, such as [0.9, 0.05, 0.05]; got {_spoken(value)}"
-            )
-        return tuple(_converted(item, items[0]) for item in value)
-    if wanted is str:
-        if not isinstance(value, str):
-            raise ValueError(f"expected a text, got {_spoken(value)}")
-        if "\0" in value:
-            raise ValueError("a text must not contain a NUL character")
-        try:
-            os.fsencode(value)
-        except UnicodeEncodeError:
-            raise ValueError("a text must not contain a lone surrogate") from None
-        return value
-    number: Any = value
-    if isinstance(value, str):  # YAML 1.1 reads 1e-3, without a point, as a string
-        try:
-            number = float(value)
-        except ValueError:
-            number = None
-    if number is None or isinstance(number, bool) or not isinstance(number, (int, float)):
-        expected = "a whole number" if wanted is int else "a number"
-        raise ValueError(f"expected {expected}, got {_spoken(value)}")
-    if isinstance(number, int) and abs(number) > _LARGEST:
-        raise ValueError("the number is too large")
-    if wanted is int:
-        if not math.isfinite(number) or number != int(number):
-            raise ValueError(f"expected a whole number, got {_spoken(value)}")
-        return int(number)
-    return float(number)

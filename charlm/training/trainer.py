@@ -15,7 +15,8 @@ import numpy.typing as npt
 
 from charlm.arrays import Array
 from charlm.config.build import build_model, build_optimizer, build_schedule, planned_steps
-from charlm.config.schema import Config, keys, plain
+from charlm.config.schema import Config, keys
+from charlm.config.values import plain
 from charlm.data.corpus import Corpus
 from charlm.errors import CheckpointError, DivergenceError, RunError
 from charlm.inference.score import Score, score
