@@ -58,5 +58,9 @@ class WorkerError(CharlmError):
     """A worker process that failed or was killed."""
 
 
+class ExtraError(CharlmError):
+    """An optional package that is missing."""
+
+
 class DivergenceError(CharlmError):
     """A loss or a gradient that is not a finite number."""

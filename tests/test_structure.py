@@ -18,7 +18,15 @@ from charlm.config.schema import keys
 
 LAYERS = [
     ["errors", "arrays"],
-    ["system.files", "system.blas", "system.closing", "system.version", "system.memory", "runs.npz"],
+    [
+        "system.files",
+        "system.blas",
+        "system.closing",
+        "system.version",
+        "system.memory",
+        "system.extras",
+        "runs.npz",
+    ],
     ["system.workers"],
     ["nn.parameters", "nn.cells", "nn.activations"],
     ["nn.workspace"],
@@ -46,12 +54,13 @@ LAYERS = [
     ["runs.directory", "inference.evaluate", "inference.novelty"],
     ["training.trainer", "training.events"],
     ["training.loop", "training.checking", "training.recipe", "benchmark"],
-    ["training.session"],
+    ["training.session", "export.description"],
+    ["export.weights", "export.graph", "export.page"],
     ["interface"],
     ["cli.show"],
     ["cli.options", "cli.progress", "cli.reading"],
     ["cli.planning"],
-    ["cli.train", "cli.init", "cli.sample", "cli.evaluate", "cli.info", "cli.bench"],
+    ["cli.train", "cli.init", "cli.sample", "cli.evaluate", "cli.export", "cli.info", "cli.bench"],
     ["cli"],
     ["__main__"],
 ]

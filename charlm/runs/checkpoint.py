@@ -72,7 +72,7 @@ def save(path: Path, checkpoint: Checkpoint) -> None:
         "format": FORMAT,
         "charlm": __version__,
         "config": checkpoint.config.nested(),
-        "vocabulary": _listed(checkpoint.vocabulary.codes),
+        "vocabulary": listed(checkpoint.vocabulary.codes),
         "corpus": checkpoint.corpus,
         "progress": checkpoint.progress,
     }
@@ -119,7 +119,7 @@ def _load(archive: Archive, where: str) -> Checkpoint:
         metadata = _MIGRATIONS[older](copy.deepcopy(metadata))
     config = from_nested(metadata["config"], where)
     pipeline = build_pipeline(config.corpus)
-    codes = _codes(metadata["vocabulary"], config.corpus.unit)
+    codes = unlisted(metadata["vocabulary"], config.corpus.unit)
     vocabulary = Vocabulary(codes, pipeline.units, pipeline.min_count > 1)
     if config.model.layers > len(archive.shapes):
         raise CheckpointError(f"lacks parameters: its configuration asks for {config.model.layers} layers")
@@ -201,7 +201,7 @@ _LISTED = 100_000
 """Codes that are listed one by one; more of them, which only most of Unicode is, as ranges."""
 
 
-def _listed(codes: Ids) -> list[Any]:
+def listed(codes: Ids) -> list[Any]:
     """A vocabulary as it is stored: its codes, or `[first, last]` of each unbroken range of them."""
     if len(codes) <= _LISTED:
         return [int(code) for code in codes]
@@ -210,8 +210,8 @@ def _listed(codes: Ids) -> list[Any]:
     return [[int(first), int(last)] for first, last in zip(firsts, lasts, strict=True)]
 
 
-def _codes(values: Any, unit: str) -> Iterable[int]:
-    """The reverse of `_listed`, checked: in ascending order, each a character or a byte."""
+def unlisted(values: Any, unit: str) -> Iterable[int]:
+    """The reverse of `listed`, checked: in ascending order, each a character or a byte."""
     if not isinstance(values, list):
         raise CheckpointError("holds a vocabulary that is not one")
     largest = 0xFF if unit == "byte" else 0x10FFFF
