@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 import termios
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
+from browser import REQUIRED, Browser, Page, find_browser
 from hypothesis import settings
 
 from charlm.arrays import Array, Ids
@@ -254,3 +255,30 @@ def make_trainer(
     config = resolve(settings, name="small")
     corpus = read_corpus([Source(str(text))], build_pipeline(config.corpus), config.corpus.split)
     return Trainer(config, corpus, threads, dtype)
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """Chromium, started once; where it is missing tests are skipped, unless `REQUIRED` forbids it."""
+    program = find_browser()
+    if program is None:
+        if os.environ.get(REQUIRED) == "required":
+            pytest.fail(f"no Chromium was found, and {REQUIRED} is required")
+        pytest.skip("no Chromium was found")
+    with Browser(program) as started:
+        yield started
+
+
+@pytest.fixture(scope="session")
+def tab(browser: Browser) -> Page:
+    """A page that tests use one after the other: a new one takes longer than all of a test."""
+    return browser.page()
+
+
+@pytest.fixture
+def page(tab: Page) -> Iterator[Page]:
+    """A page; at the end of the test it must have reported no error, and loaded nothing but files."""
+    tab.begin()
+    yield tab
+    assert tab.errors == []
+    assert [url for url in tab.requests if not url.startswith(("file:", "data:", "about:"))] == []

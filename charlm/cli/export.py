@@ -27,11 +27,16 @@ _HELP = """Write a trained model to FILE, in the format of its suffix.
 @click.command(help=_HELP, short_help="Write a trained model as safetensors, ONNX or a web page.")
 @click.argument("file", type=FilePath())
 @checkpoint_option
-def export(file: Path, checkpoint_path: Path | None) -> None:
+@click.option(
+    "--float32", is_flag=True, help="Keep every bit of the weights in a page, which is then twice as large."
+)
+def export(file: Path, checkpoint_path: Path | None, float32: bool) -> None:
     """Write a trained model in the format of the suffix."""
     module = FORMATS.get(file.suffix.lower())
     if module is None:
         raise click.UsageError(f"{shown_path(file)}: the suffix must be one of {', '.join(FORMATS)}")
+    if float32 and module != "page":
+        raise click.UsageError("--float32 is for pages: other files hold every bit of the weights anyway.")
     blas.prepare()
     from charlm.runs import checkpoint
     from charlm.runs.directory import find_checkpoint
@@ -40,7 +45,7 @@ def export(file: Path, checkpoint_path: Path | None) -> None:
     loaded = checkpoint.load(found)
     say_which(checkpoint_path, found)
     writer = importlib.import_module(f"charlm.export.{module}")
-    lines = writer.write(file, loaded)
+    lines = writer.write(file, loaded, **({"float32": True} if float32 else {}))
     click.echo(f"{shown_path(file)}: {file.stat().st_size / 1e6:.2f} MB", err=True)
     for line in lines:
         click.echo(line)

@@ -1,0 +1,118 @@
+// From text to text, as in charlm/inference: what the network writes after a prime, and how well it
+// predicts a text. A model is { network, vocabulary }.
+
+const largest = (v) => v.reduce((one, other) => Math.max(one, other), -Infinity);
+
+/** What units are drawn in proportion to, from `logits` [V]; the likeliest has 1. */
+function weights(logits, { temperature, topP }) {
+  const most = largest(logits);
+  const p = Array.from(logits, (logit) => Math.exp((logit - most) / temperature));
+  if (topP < 1) {
+    // only the fewest units whose probabilities sum to topP are left (Holtzman et al. 2020)
+    const likeliestFirst = [...p.keys()].sort((one, other) => p[other] - p[one]);
+    const enough = topP * likeliestFirst.reduce((sum, id) => sum + p[id], 0);
+    let reached = 0;
+    for (const id of likeliestFirst) {
+      if (reached >= enough) p[id] = 0;
+      else reached += p[id];
+    }
+  }
+  return p;
+}
+
+/** The id of the next unit: the likeliest, or one that is drawn. */
+function draw(logits, settings, random) {
+  if (settings.greedy) return logits.indexOf(largest(logits));
+  const p = weights(logits, settings);
+  let sum = 0;
+  const cumulative = p.map((weight) => (sum += weight));
+  const point = random.uniform() * sum;
+  const place = cumulative.findIndex((reached) => reached > point);
+  // a product that rounds up to the whole sum is beyond the last unit that can be drawn
+  return place >= 0 ? place : p.findLastIndex((weight) => weight > 0);
+}
+
+/** Ids without end, each drawn from what the network expects; null for each unit of the prime it reads. */
+function* generate({ network, vocabulary }, codes, settings, random) {
+  const { unknown, lineBreak, ofLines } = vocabulary;
+  let states = network.start();
+  let logits = null;
+  const read = (id) => ({ logits, states } = network.step(id, states));
+
+  // a line begins after a line break, and so does a text without a prime
+  const begins = ofLines || (!codes.length && lineBreak !== null);
+  for (const id of vocabulary.idsOf(begins ? [LINE_BREAK, ...codes] : codes)) {
+    read(id);
+    yield null;
+  }
+  if (logits === null) {
+    const first = random.below(vocabulary.codes.length);
+    yield first;
+    read(first);
+  }
+  if (ofLines && !codes.length) logits[lineBreak] = -Infinity; // no line is empty
+  for (;;) {
+    if (unknown !== null) logits[unknown] = -Infinity; // <unk> is never drawn
+    const id = draw(logits, settings, random);
+    yield id;
+    read(id);
+  }
+}
+
+/**
+ * The text that the model writes after `prime`, in pieces { text, ofPrime, drawn } that are certain: a
+ * text that may be empty, and how many units have been drawn for it, 0 or 1. A line ends before its
+ * line break.
+ */
+function* continued(model, prime, settings, random) {
+  const { vocabulary } = model;
+  const writer = new Writer(vocabulary);
+  const codes = vocabulary.codesOf(vocabulary.prepared(prime));
+  yield { text: codes.map((code) => writer.write(code)).join(""), ofPrime: true, drawn: 0 };
+  let left = settings.length;
+  const ids = left ? generate(model, codes, settings, random) : [];
+  for (const id of ids) {
+    if (id === null) {
+      yield { text: "", ofPrime: true, drawn: 0 };
+      continue;
+    }
+    if (vocabulary.ofLines && id === vocabulary.lineBreak) break;
+    yield { text: writer.write(vocabulary.codes[id]), ofPrime: false, drawn: 1 };
+    left -= 1;
+    if (!left) break;
+  }
+  yield { text: writer.finish(), ofPrime: false, drawn: 0 };
+}
+
+/** -ln p of the unit `id`, in nats, where p = softmax(logits)[id]. */
+function loss(logits, id) {
+  const most = largest(logits);
+  const sum = logits.reduce((total, logit) => total + Math.exp(logit - most), 0);
+  return Math.log(sum) + most - logits[id];
+}
+
+/**
+ * How well the model predicts `text`: nats for each unit but the first, the state carried through; of a
+ * model of lines for each unit of each line, its line break included, each line from a zero state.
+ */
+function score({ network, vocabulary }, text) {
+  const lacking = vocabulary.unknown === null ? vocabulary.lacking(text) : [];
+  if (lacking.length) throw new Error(`the model does not know ${listed(lacking)}`);
+  const prepared = vocabulary.prepared(text);
+  const lines = prepared.split("\n").filter((line) => line);
+  const examples = vocabulary.ofLines ? lines.map((line) => `\n${line}\n`) : [prepared];
+  let nats = 0;
+  let units = 0;
+  for (const example of examples) {
+    const ids = vocabulary.idsOf(vocabulary.codesOf(example));
+    let states = network.start();
+    for (let t = 0; t + 1 < ids.length; t++) {
+      const after = network.step(ids[t], states);
+      nats += loss(after.logits, ids[t + 1]);
+      units += 1;
+      states = after.states;
+    }
+  }
+  if (!units) throw new Error("the text has nothing to predict: it needs a line, or two characters");
+  return nats / units;
+}

@@ -1,0 +1,650 @@
+"""The page that generates text: in a browser it is what the commands are, and it loads nothing."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import re
+import tomllib
+from collections.abc import Callable
+from fnmatch import fnmatch
+from html.parser import HTMLParser
+from itertools import islice, pairwise, product
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import numpy as np
+import pytest
+from browser import Page
+from conftest import FORMS, ROOT, Run
+
+from charlm.config.build import build_model, build_pipeline, build_text
+from charlm.config.schema import resolve
+from charlm.data.corpus import read_corpus
+from charlm.data.sources import Source
+from charlm.data.units import Units
+from charlm.errors import ConfigError
+from charlm.export import page as pages
+from charlm.inference.generate import Sampling, generate
+from charlm.inference.sampling import TextSampler, streams_of
+from charlm.inference.score import score
+from charlm.nn import cells
+from charlm.nn.parameters import Parameters
+from charlm.runs import checkpoint
+from charlm.runs.checkpoint import Checkpoint
+
+TALES, KOREAN = ((ROOT / "data" / name).read_text()[:12_000] for name in ("tales.txt", "tales-ko.txt"))
+WORDS = "\n".join(dict.fromkeys(re.findall("[a-z]+", TALES.lower()))) + "\n"
+
+KINDS: dict[str, tuple[str, dict[str, Any], str]] = {
+    "char": (TALES, {}, "The old man"),
+    "jamo": (KOREAN, {"corpus.normalize": "nfd"}, "할머니는 가"),
+    "byte": (KOREAN, {"corpus.unit": "byte"}, "할머니는 "),
+    "lines": (WORDS, {"corpus.mode": "lines"}, "ma"),
+    # letters in parts and in lowercase, whatever line breaks there are, and rare ones unknown
+    "mixed": (
+        TALES.replace("\n", "\r\n") + "Ünïcödé ﬁnally ΣΊΣΥΦΟΣ.\r" * 4,
+        {
+            "corpus.normalize": "nfkd",
+            "corpus.lowercase": True,
+            "corpus.newlines": "lf",
+            "corpus.min_count": 4,
+        },
+        "ÜBER den ΣΊΣΥΦΟΣ,\nfinal",
+    ),
+}
+"""For each way of reading a text: the text, the settings, and a prime."""
+
+
+def make(
+    directory: Path,
+    form: str = "lstm",
+    kind: str = "char",
+    layers: int = 1,
+    hidden: int = 16,
+    text: str = "",
+    change: Callable[[Parameters], object] = lambda parameters: None,
+    **settings: Any,
+) -> Checkpoint:
+    """A network that has learned nothing, but does not repeat itself at once; its text is a file."""
+    usual_text, own, _ = KINDS[kind]
+    source = directory / "text.txt"
+    source.write_bytes((text or usual_text).encode())
+    cell, _, reset = form.partition(" ")
+    values = {
+        "corpus.path": str(source),
+        "model.cell": cell,
+        "model.gru_reset": reset or "after",
+        "model.layers": layers,
+        "model.hidden": hidden,
+    }
+    values |= own | {name.replace("__", "."): value for name, value in settings.items()}
+    config = resolve(values, name="made")
+    corpus = read_corpus([Source(str(source))], build_pipeline(config.corpus), config.corpus.split)
+    model = build_model(config.model, len(corpus.vocabulary))
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        parameters = model.initialise(rng, "orthogonal")
+        parameters.flat += 0.3 * rng.standard_normal(parameters.flat.size, np.float32)
+        parameters["output.W"][...] *= 3  # so that some units are much likelier than others
+        ids = list(islice(generate(model, parameters, np.zeros(1, int), Sampling(greedy=True), rng), 100))
+        if len(set(pairwise(ids))) > 15:
+            break
+    change(parameters)
+    progress = {"step": 1, "epoch": 1.0, "validation": 1.5, "best": 1.5, "best_step": 1}
+    described = {"digest": corpus.digest, "characters": len(corpus.ids)}
+    return Checkpoint(config, corpus.vocabulary, parameters, described, progress)
+
+
+def export(directory: Path, made: Checkpoint, float32: bool = True) -> Path:
+    """A new page of it."""
+    file = directory / f"page-{len(list(directory.iterdir()))}.html"
+    pages.write(file, made, float32)
+    return file
+
+
+def written(page: Page, file: Path, **settings: object) -> str:
+    """What the page writes with these settings in its fragment, once it has said that it is done."""
+    page.evaluate("document.querySelectorAll('[role]').forEach((element) => element.replaceChildren())")
+    page.open(file, "&".join(f"{name}={quote(str(value))}" for name, value in settings.items()))
+    page.wait_for(
+        "run === null && ['#status:not(:empty)', '#message:not(:empty)', 'input:invalid']"
+        ".some((selector) => document.querySelector(selector))"
+    )
+    return page.text("#output")
+
+
+def scored(page: Page, text: str) -> float:
+    """What `charlm.score` gives in the console."""
+    found: float = page.evaluate(f"charlm.score({json.dumps(text)})")
+    return found
+
+
+def greedy_text(made: Checkpoint, prime: str, length: int) -> str:
+    """What `charlm sample --greedy` prints."""
+    sampler = TextSampler.of(made.config.corpus, made.model, made.parameters, made.vocabulary)
+    codes = sampler.codes(prime)
+    drawn = sampler.draw(codes, length, Sampling(greedy=True), np.random.default_rng())
+    return "".join(sampler.written([*codes, *drawn]))
+
+
+def nats(made: Checkpoint, text: str) -> float:
+    """What `charlm eval perplexity` prints."""
+    encoded = build_text(made.config.corpus, made.vocabulary, text)
+    return score(made.model, made.parameters, encoded).nats_per_char
+
+
+EVERY = list(product(FORMS, KINDS))
+
+
+@pytest.mark.parametrize(("form", "kind"), EVERY)
+def test_it_writes_and_scores_as_charlm_does(page: Page, tmp_path: Path, form: str, kind: str) -> None:
+    """Every cell with every way of reading, one to three layers: equal greedy text, equal loss."""
+    text, _, prime = KINDS[kind]
+    made = make(tmp_path, form, kind, layers=1 + EVERY.index((form, kind)) % 3)
+    found = written(page, export(tmp_path, made), prime=prime, length=150, greedy=1)
+    assert found == greedy_text(made, prime, 150)
+    assert scored(page, text[-1_000:]) == pytest.approx(nats(made, text[-1_000:]), abs=1e-4)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("layers", [1, 2, 3])
+@pytest.mark.parametrize(("form", "kind"), EVERY)
+def test_it_writes_and_scores_as_the_commands_do(
+    page: Page, charlm: Run, tmp_path: Path, form: str, kind: str, layers: int
+) -> None:
+    """The same with the commands, on 10,000 characters, for every number of layers."""
+    text, _, prime = KINDS[kind]
+    made = make(tmp_path, form, kind, layers)
+    checkpoint.save(tmp_path / "made.npz", made)
+    file, of = export(tmp_path, made), ("--checkpoint", "made.npz")
+    greedy = charlm("sample", *of, "--prime", prime, "--greedy").stdout
+    assert written(page, file, prime=prime, greedy=1) + "\n" == greedy
+    text = text[-10_000:]
+    (tmp_path / "scored.txt").write_bytes(text.encode())
+    told = charlm("eval", "perplexity", *of, "--corpus", "scored.txt", "--json").stdout
+    assert scored(page, text) == pytest.approx(json.loads(told)["nats_per_char"], abs=1e-4)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_seed_gives_the_text_of_the_command(page: Page, charlm: Run, tmp_path: Path, kind: str) -> None:
+    """Drawn with the same seed, the text is that of `charlm sample`, with a prime and without."""
+    made = make(tmp_path, "gru after", kind)
+    checkpoint.save(tmp_path / "made.npz", made)
+    file = export(tmp_path, made)
+    for prime, seed in (KINDS[kind][2], 5), ("", 2**70):
+        command = ("sample", "--checkpoint", "made.npz", "--prime", prime, "--length", "100")
+        drawn = charlm(*command, "--seed", str(seed), "--temperature", "0.8", "--top-p", "0.9").stdout
+        settings = {"prime": prime, "length": 100, "seed": seed, "temperature": 0.8, "top_p": 0.9}
+        assert written(page, file, **settings) + "\n" == drawn
+
+
+def test_without_line_breaks_a_text_begins_anywhere(page: Page, charlm: Run, tmp_path: Path) -> None:
+    """A model that knows no line breaks draws its first unit evenly, the one of the command."""
+    made = make(tmp_path, text="one line and no more, " * 20)
+    checkpoint.save(tmp_path / "made.npz", made)
+    for seed in (1, 2):
+        drawn = charlm("sample", "--checkpoint", "made.npz", "--length", "40", "--seed", str(seed)).stdout
+        found = written(page, export(tmp_path, made), length=40, seed=seed, temperature=1)
+        assert found + "\n" == drawn
+
+
+def test_random_numbers_are_those_of_numpy(page: Page, tmp_path: Path) -> None:
+    """Any seed gives the numbers that `charlm sample` draws with, for each of several texts."""
+    page.open(export(tmp_path, make(tmp_path)))
+    for seed in (0, 1, 12_345, 2**32, 2**64 + 7, 2**200 + 3):
+        for number, (rng, below) in enumerate(zip(streams_of(seed, 3), (1, 70, 3 * 2**30), strict=True)):
+            expected = [int(rng.integers(below)), *(float(rng.random()) for _ in range(5))]
+            made = f"new Random({seed}n, {number})"
+            assert expected == page.evaluate(
+                f"((r) => [r.below({below}), ...Array.from({{ length: 5 }}, () => r.uniform())])({made})"
+            )
+
+
+@pytest.mark.parametrize("unit", ["byte", "nfd", "nfkd"])
+def test_units_are_put_together_as_in_the_command(page: Page, tmp_path: Path, unit: str) -> None:
+    """Whatever units follow one another, what is shown is what `charlm sample` shows."""
+    page.open(export(tmp_path, make(tmp_path)))
+    rng = np.random.default_rng(0)
+    if unit == "byte":
+        units, form = Units(unit="byte"), "null"
+        pool = [*b"a\n", *"가é😀\ufeff".encode(), 0x80, 0xC3, 0xE0, 0xED, 0xF4, 0xFF]
+    else:
+        units, form = Units(normalize=unit), f'"{unit.upper()}"'
+        pool = [ord(c) for c in "ae가각각\u0301\u0308\u0323\u0345ै\u0e31ﬁ\u2126\u302e𝅥 \n"]
+    texts = [rng.choice(pool, rng.integers(1, 12)).tolist() for _ in range(400)]
+    for codes in texts:
+        writer = units.writer()
+        assert "".join(map(writer.write, codes)) + writer.finish() == units.text(np.array(codes, np.uint32))
+    found = page.evaluate(
+        f"{json.dumps(texts)}.map((codes) => {{"
+        f"  const writer = new Writer({{ isByte: {json.dumps(unit == 'byte')}, composes: {form} !== null }});"
+        "  return codes.map((code) => writer.write(code)).join('') + writer.finish(); })"
+    )
+    assert found == [units.text(np.array(codes, np.uint32)) for codes in texts]
+
+
+PLANTED = {
+    "a swapped gate": ("lstm", "f[k] * before.c[k] + i[k] * g[k]", "i[k] * before.c[k] + f[k] * g[k]"),
+    "another gate's matrix": ("lstm", "times(before.h, Wh.o)", "times(before.h, Wh.f)"),
+    "no bias in a layer": ("rnn", "plus(product(Wx[gate]), b[gate])", "product(Wx[gate])"),
+    "no bias of the output": ("rnn", "plus(times(signal, W), b)", "times(signal, W)"),
+    "a transposed matrix": ("rnn", "x_i * W[row + o]", "x_i * W[o * x.length + i]"),
+    "no reset after the product": ("gru after", "r[k] * inner[k]", "inner[k]"),
+    "no bias in the reset": ("gru after", "plus(times(before.h, Wh.n), bn)", "times(before.h, Wh.n)"),
+    "no reset before the product": ("gru before", "r[k] * before.h[k]", "before.h[k]"),
+    "z for its complement": ("gru before", "(1 - z[k]) * n[k] + z[k] * b", "z[k] * n[k] + (1 - z[k]) * b"),
+    "the first layer's state for all": ("rnn", "states[l])", "states[0])"),
+}
+"""Errors in `network.js`: the cell, the right text, the wrong one."""
+
+
+@pytest.mark.parametrize("about", PLANTED)
+def test_an_error_in_the_network_would_be_found(
+    page: Page, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, about: str
+) -> None:
+    """Each of them changes the greedy text and the loss."""
+    form, right, wrong = PLANTED[about]
+    made = make(tmp_path, form, layers=2)
+    network = pages._part("network.js")
+    assert right in network
+
+    def part(name: str, true: Callable[[str], str] = pages._part) -> str:
+        return network.replace(right, wrong) if name == "network.js" else true(name)
+
+    monkeypatch.setattr(pages, "_part", part)
+    found = written(page, export(tmp_path, made), prime="The ", length=150, greedy=1)
+    assert found != greedy_text(made, "The ", 150)
+    assert abs(scored(page, TALES[:300]) - nats(made, TALES[:300])) > 1e-3
+
+
+def test_a_click_writes_and_another_stops(page: Page, tmp_path: Path) -> None:
+    """Text appears while it is drawn, the page answers meanwhile, and Stop ends it for good."""
+    page.open(export(tmp_path, make(tmp_path)))
+    assert page.evaluate("document.getElementById('stop').disabled")
+    page.evaluate("document.getElementById('length').value = 100000")
+    page.click("#generate")
+    first = page.wait_for("output.textContent.length")
+    page.wait_for(f"output.textContent.length > {first}")
+    assert page.evaluate("output.ariaBusy") == "true"
+    assert page.text("#status") == "Writing…"
+    page.click("#stop")
+    length = page.evaluate("output.textContent.length")
+    assert page.evaluate("output.ariaBusy") == "false"
+    assert f"Stopped: {length:,} characters in " in page.text("#status")
+    page.evaluate("new Promise((resolve) => setTimeout(resolve, 60))")
+    assert page.evaluate("output.textContent.length") == length < 100_000
+
+
+def test_it_is_used_by_keyboard(page: Page, tmp_path: Path) -> None:
+    """Tab reaches every control; Control and Enter begin, Escape ends, and the focus is never lost."""
+    page.open(export(tmp_path, make(tmp_path)))
+    reached = []
+    for _ in range(8):
+        page.press("Tab")
+        reached.append(page.evaluate("document.activeElement.id"))
+    assert reached == ["prime", "temperature", "top_p", "length", "seed", "greedy", "generate", "copy"]
+    page.evaluate(
+        "document.getElementById('prime').focus(); document.getElementById('length').value = 100000"
+    )
+    page.type("The old")
+    page.press("Enter", control=True)
+    page.wait_for("output.textContent.length > 10")
+    page.press("Tab")
+    page.press("Escape")
+    assert page.text("#status").startswith("Stopped")
+    assert page.text("#output").startswith("The old")
+    assert page.evaluate("document.activeElement.id") == "temperature"
+    page.press("Enter")
+    page.evaluate("document.getElementById('stop').focus()")
+    page.press("Enter")
+    assert page.text("#status").startswith("Stopped")
+    assert page.evaluate("document.activeElement.id") == "generate"
+
+
+def test_every_control_has_a_name(page: Page, tmp_path: Path) -> None:
+    """A screen reader finds a name for every control, a region with the text, and says what changes."""
+    page.open(export(tmp_path, make(tmp_path)))
+    nodes = page.command("Accessibility.getFullAXTree")["nodes"]
+    named = {}
+    for node in nodes:
+        role = node.get("role", {}).get("value")
+        if role in ("textbox", "spinbutton", "checkbox", "button", "region", "heading"):
+            named.setdefault(role, []).append(node["name"]["value"])
+    assert named == {
+        "heading": ["made"],
+        "textbox": ["The text begins with", "Length", "Seed"],
+        "spinbutton": ["Temperature", "Top-p"],
+        "checkbox": ["Always take the likeliest character"],
+        "button": ["Generate", "Stop", "Copy link"],
+        "region": ["Generated text"],
+    }
+    assert page.evaluate("document.getElementById('status').getAttribute('role')") == "status"
+
+
+@pytest.mark.parametrize("kind", ["char", "jamo", "byte", "lines", "mixed"])
+def test_what_the_model_lacks_is_named(page: Page, tmp_path: Path, kind: str) -> None:
+    """A character of the prime that the model does not know is named; only <unk> can stand for it."""
+    file = export(tmp_path, make(tmp_path, kind=kind))
+    text = written(page, file, prime=f"{KINDS[kind][2]}\U0001f600ж", length=20)
+    assert page.text("#message").startswith("The model does not know “\U0001f600” (U+1F600), “ж” (U+0436)")
+    if kind == "mixed":
+        assert "<unk>" in page.text("#message")
+        assert len(text) > 20
+    else:
+        assert text == page.text("#status") == ""
+        assert page.evaluate("document.activeElement.id") == "prime"
+        assert page.evaluate("document.activeElement.ariaInvalid") == "true"
+    assert written(page, file, prime=KINDS[kind][2], length=20)
+    assert page.text("#message") == ""
+
+
+def test_a_line_cannot_hold_a_line_break(page: Page, tmp_path: Path) -> None:
+    """For a model of lines, a prime of two lines is refused in words."""
+    assert written(page, export(tmp_path, make(tmp_path, kind="lines")), prime="a\nb") == ""
+    assert "line break" in page.text("#message")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("temperature", "0"),
+        ("temperature", "x"),
+        ("top_p", "1.5"),
+        ("length", "-1"),
+        ("length", "12345678"),
+        ("seed", "a"),
+    ],
+)
+def test_a_number_out_of_range_begins_nothing(page: Page, tmp_path: Path, name: str, value: str) -> None:
+    """The field is marked as invalid by the browser, whose words are in the reader's language."""
+    assert written(page, export(tmp_path, make(tmp_path)), prime="The", **{name: value}) == ""
+    assert page.evaluate(f"document.getElementById('{name}').matches(':invalid')")
+
+
+def test_a_link_carries_the_settings(page: Page, tmp_path: Path) -> None:
+    """The link that is copied gives the same text elsewhere, its random seed included."""
+    file = export(tmp_path, make(tmp_path, kind="byte"))
+    text = written(page, file, prime="한국 + &=%#\n", temperature=0.5, top_p=0.9, length=30)
+    page.click("#copy")
+    page.wait_for("document.getElementById('status').textContent.includes('link')")
+    fragment = page.evaluate("location.hash.slice(1)")
+    assert (
+        "prime=%ED%95%9C%EA%B5%AD%20%2B%20%26%3D%25%23%0A&length=30&temperature=0.5&top_p=0.9&seed="
+        in fragment
+    )
+    page.open("about:blank")
+    page.open(file, fragment)
+    page.wait_for("run === null")
+    assert page.text("#output") == text
+    assert written(page, file, length=10, greedy=1)
+    page.click("#copy")
+    assert page.evaluate("location.hash") == "#prime=&length=10&greedy=1"
+
+
+def test_names_cannot_become_markup(page: Page, tmp_path: Path) -> None:
+    """Whatever a run, a text or a separator is called, the page shows it and does not run it."""
+    markup = "</title></script><script>document.title='gone'</script><img src=x onerror=a()>"
+    hostile = f"{markup}\u202e\x07\"'&$style"
+    run = "runs/" + hostile.replace("/", "\\")
+    made = make(tmp_path, run__dir=run, corpus__separator=hostile)
+    text = written(page, export(tmp_path, made), prime="The ", length=20, greedy=1)
+    assert text == greedy_text(made, "The ", 20)
+    shown = page.text("h1")
+    assert shown == page.evaluate("document.title")
+    assert "<script>document.title='gone'<" in shown
+    assert "\u202e" not in shown
+    assert "\x07" not in shown
+    assert page.evaluate("document.images.length") == 0
+    assert page.evaluate("described.corpus.separator") == hostile
+
+
+@pytest.mark.parametrize(
+    "attempt",
+    [
+        "((script) => { script.text = 'globalThis.ran = 1'; document.body.append(script); })"
+        "(document.createElement('script'))",
+        "document.body.append(Object.assign(new Image(), { src: 'http://127.0.0.1:9/x.png' }))",
+        "document.body.setAttribute('onclick', 'globalThis.ran = 1'), document.body.click()",
+        "fetch('http://127.0.0.1:9/').catch(() => 0)",
+    ],
+)
+def test_the_policy_forbids_everything_else(page: Page, tmp_path: Path, attempt: str) -> None:
+    """Even a script in the page can load nothing from anywhere, and no other script runs."""
+    page.open(export(tmp_path, make(tmp_path)))
+    page.evaluate(attempt)
+    page.wait_for("new Promise((resolve) => setTimeout(() => resolve(true), 20))")
+    assert page.evaluate("globalThis.ran === undefined")
+    assert any("Content Security Policy" in error for error in page.errors)
+    page.errors.clear()
+    page.requests[:] = [url for url in page.requests if url.startswith("file:")]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_it_can_be_read_in_both_schemes(page: Page, tmp_path: Path, scheme: str) -> None:
+    """The page follows the system; every text has a contrast of 4.5 to 1 at least."""
+    page.prefer(color_scheme=scheme)
+    written(page, export(tmp_path, make(tmp_path)), prime="The ", length=5)
+    paper = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    assert (luminance(paper) > 0.5) == (scheme == "light")
+    for selector in (
+        "h1",
+        "header p",
+        "label",
+        "#prime",
+        "#generate",
+        "#status",
+        "#copy",
+        "#output b",
+        "#output span",
+    ):
+        ink, ground = page.evaluate(
+            "((element) => {"
+            "  const colour = (name) => getComputedStyle(element)[name];"
+            "  const ink = colour('color');"
+            "  while (/, 0\\)/.test(colour('backgroundColor'))) element = element.parentElement;"
+            "  return [ink, colour('backgroundColor')];"
+            f"}})(document.querySelector('{selector}'))"
+        )
+        lighter, darker = sorted([luminance(ink), luminance(ground)], reverse=True)
+        assert (lighter + 0.05) / (darker + 0.05) >= 4.5, selector
+
+
+def luminance(colour: str) -> float:
+    """The relative luminance of `rgb(r, g, b)` (WCAG 2.2)."""
+    parts = np.array([int(part) for part in re.findall(r"\d+", colour)[:3]]) / 255
+    linear = np.where(parts <= 0.04045, parts / 12.92, ((parts + 0.055) / 1.055) ** 2.4)
+    return float(linear @ [0.2126, 0.7152, 0.0722])
+
+
+@pytest.mark.parametrize("width", [320, 390])
+def test_it_fits_a_phone(page: Page, tmp_path: Path, width: int) -> None:
+    """Nothing is wider than the screen, whatever is written, and what is touched is large enough."""
+    page.resize(width, 800, phone=True)
+    written(page, export(tmp_path, make(tmp_path, kind="byte")), prime="한" * 200, length=200, temperature=5)
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    heights = page.evaluate(
+        "[...document.querySelectorAll('button, textarea, input:not(#greedy)')].map((e) => e.offsetHeight)"
+    )
+    assert min(heights) >= 40
+
+
+def test_float16_is_read_exactly(page: Page, tmp_path: Path) -> None:
+    """Every number of 16 bits is read as NumPy reads it, and the greedy text of 500 characters is equal."""
+    made = make(tmp_path, layers=2, change=round_off)
+    file = export(tmp_path, made, float32=False)
+    assert json.loads(data(file, "description"))["parameters"]["type"] == "float16"
+    assert written(page, file, greedy=1) == greedy_text(made, "", 500)
+    every = np.arange(1 << 16, dtype=np.uint16)
+    numbers = every.view(np.float16).astype(float)
+    finite = np.isfinite(numbers)
+    found = page.evaluate(f"{every[finite].tolist()}.map(half)")
+    np.testing.assert_array_equal(found, numbers[finite])
+
+
+@pytest.mark.slow
+def test_a_page_of_the_usual_size_is_quick(page: Page, tmp_path: Path) -> None:
+    """With the network of configs/tales.yaml the form is there within 200 ms; 300 characters a second."""
+    file = export(tmp_path, usual(tmp_path), float32=False)
+    page.open(file)
+    paint = page.wait_for("performance.getEntriesByName('first-contentful-paint')[0]?.startTime")
+    page.open(file, "length=2000&seed=1")
+    page.wait_for("run === null")
+    seconds = float(re.findall(r"2,000 characters in ([0-9.]+) s", page.text("#status"))[0])
+    print(f"{paint:.0f} ms, {2000 / seconds:,.0f} characters a second")
+    assert paint < 200
+    assert 2000 / seconds > 300
+
+
+def usual(directory: Path) -> Checkpoint:
+    """A network of the size of configs/tales.yaml, for 70 characters, which float16 holds exactly."""
+    characters = "".join(map(chr, range(ord("!"), ord("!") + 69)))
+    return make(directory, hidden=320, text=f"{characters}\n" * 2, change=round_off)
+
+
+def round_off(parameters: Parameters) -> None:
+    """Make parameters such that float16 holds them exactly."""
+    parameters.flat[...] = pages.rounded(parameters).flat
+
+
+class _Data(HTMLParser):
+    """The contents of the elements with an id, scripts and styles by their tags, and the attributes."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.found: dict[str, str] = {}
+        self.attributes: list[tuple[str, str, str]] = []
+        self._name = ""
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        self._name = dict(attributes).get("id") or tag
+        self.attributes += [(tag, name, value or "") for name, value in attributes]
+
+    def handle_data(self, data: str) -> None:
+        self.found[self._name] = self.found.get(self._name, "") + data
+
+    def handle_endtag(self, tag: str) -> None:
+        self._name = ""
+
+
+def data(file: Path, name: str) -> str:
+    """What an element of a page holds."""
+    return _Data(file.read_text()).found[name]
+
+
+@pytest.mark.parametrize("float32", [True, False])
+def test_the_file_holds_the_model(tmp_path: Path, float32: bool) -> None:
+    """Parameters, vocabulary and settings can be read from the file; equal models make equal bytes."""
+    made = make(tmp_path, kind="mixed")
+    file, again = export(tmp_path, made, float32), export(tmp_path, make(tmp_path, kind="mixed"), float32)
+    assert file.read_bytes() == again.read_bytes()
+    described = json.loads(data(file, "description"))
+    kept = np.frombuffer(base64.b64decode(data(file, "parameters")), "<f4" if float32 else "<f2")
+    np.testing.assert_array_equal(
+        kept, made.parameters.flat if float32 else pages.rounded(made.parameters).flat
+    )
+    assert described["parameters"]["shapes"] == {n: list(a.shape) for n, a in made.parameters.items()}
+    assert described["vocabulary"] == made.vocabulary.codes.tolist()
+    assert described["corpus"]["normalize"] == "nfkd"
+    assert "text.txt" not in file.read_text()
+
+
+def test_the_page_asks_for_nothing(tmp_path: Path) -> None:
+    """The policy allows this script and this style and nothing else; no attribute names an address."""
+    found = _Data(export(tmp_path, make(tmp_path)).read_text())
+    policy = next(
+        value for tag, name, value in found.attributes if (tag, name) == ("meta", "content") and ";" in value
+    )
+    for directive, kind in (("script-src", "script"), ("style-src", "style")):
+        digest = base64.b64encode(hashlib.sha256(found.found[kind].encode()).digest()).decode()
+        assert f"{directive} 'sha256-{digest}';" in policy
+    assert policy.startswith("default-src 'none';")
+    assert "unsafe" not in policy
+    assert {(n, v) for _, n, v in found.attributes if n in ("src", "href", "action")} == {("href", "data:,")}
+    assert not [name for _, name, _ in found.attributes if name.startswith("on") or name == "style"]
+
+
+def test_a_page_of_the_usual_size_is_small(tmp_path: Path) -> None:
+    """A page of the network of configs/tales.yaml is at most 1.5 MB."""
+    made = usual(tmp_path)
+    assert made.parameters.flat.size == 522_950
+    assert export(tmp_path, made, float32=False).stat().st_size < 1_500_000
+
+
+def test_what_float16_cannot_hold_stays_float32(tmp_path: Path) -> None:
+    """A parameter beyond float16, or a greedy text that rounding would change, is said in one line."""
+
+    def huge(parameters: Parameters) -> None:
+        parameters["output.b"][3] = -70_000
+
+    def close(parameters: Parameters) -> None:
+        # two units that are as likely, but for a difference that rounding removes
+        parameters["output.W"][...] = 0
+        parameters["output.b"][...] = 0
+        parameters["output.b"][[2, 5]] = 1, 1.00001
+
+    file = tmp_path / "page.html"
+    for change, words in (
+        (huge, "a parameter of 70,000 is beyond float16"),
+        (close, "changes from character 1 on"),
+    ):
+        made = make(tmp_path, change=change)
+        first, *rest = pages.write(file, made)
+        assert first.startswith("Written as float32: ")
+        assert words in first
+        kept = base64.b64decode(data(file, "parameters"))
+        assert kept == made.parameters.flat.tobytes()
+        assert pages.write(file, made, float32=True) == rest
+
+
+def test_the_account_of_the_model(tmp_path: Path) -> None:
+    """The page says in a sentence what the model is."""
+    for form, kind, layers, words in (
+        ("lstm", "char", 1, "LSTM, 16 units, "),
+        ("gru before", "byte", 3, "GRU (reset before), 3 layers of 16 units, "),
+    ):
+        made = make(tmp_path, form, kind, layers)
+        account = _Data(export(tmp_path, made).read_text()).found["p"]
+        unit = {"char": "character"}.get(kind, kind)
+        assert account.strip().startswith(
+            f"{words}{made.parameters.flat.size:,} parameters, trained on "
+            f"{made.corpus['characters']:,} {unit}s; 2.16 bits per {unit} on text that was held back."
+        )
+    whole = make(tmp_path, corpus__split=(1.0, 0.0, 0.0))
+    assert "bits" not in _Data(export(tmp_path, whole).read_text()).found["p"]
+
+
+def test_the_command(charlm: Run, tmp_path: Path) -> None:
+    """`charlm export` writes the page, says how large it is, and refuses what cannot be."""
+    checkpoint.save(tmp_path / "made.npz", make(tmp_path))
+    done = charlm("export", "a page.HTML", "--checkpoint", "made.npz")
+    size = (tmp_path / "a page.HTML").stat().st_size
+    assert f"a page.HTML: {size / 1e6:.2f} MB" in done.stderr
+    assert "browser" in done.stdout
+    charlm("export", "larger.html", "--checkpoint", "made.npz", "--float32")
+    assert (tmp_path / "larger.html").stat().st_size > size
+    told = charlm("export", "x.onnx", "--checkpoint", "made.npz", "--float32", status=2).stderr
+    assert "--float32 is for pages" in told
+    told = charlm("export", "none/x.html", "--checkpoint", "made.npz", status=1).stderr
+    assert told == "Error: none/x.html cannot be written: no such file or directory\n"
+
+
+def test_a_cell_of_ones_own_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A cell that the page does not have is an error that names it, and no file is written."""
+    monkeypatch.setitem(cells._REGISTRY, "leaky", {"": "leaky:LeakyRNN"})
+    with pytest.raises(ConfigError, match=r"model\.cell: leaky is not one of rnn, lstm, gru"):
+        pages.write(tmp_path / "page.html", make(tmp_path, "leaky"))
+    assert not (tmp_path / "page.html").exists()
+
+
+def test_an_installation_holds_the_parts_of_the_page() -> None:
+    """Every file in charlm/export/web is among the package's data, and is used."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    patterns = project["tool"]["setuptools"]["package-data"]["charlm"]
+    parts = {file.name for file in (ROOT / "charlm" / "export" / "web").iterdir()}
+    assert all(any(fnmatch(f"export/web/{name}", pattern) for pattern in patterns) for name in parts)
+    assert parts == {"page.html", "page.css", *pages._SCRIPTS}
