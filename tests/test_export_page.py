@@ -191,6 +191,14 @@ def test_without_line_breaks_a_text_begins_anywhere(page: Page, charlm: Run, tmp
         assert found + "\n" == drawn
 
 
+def test_line_breaks_of_a_prime_are_kept(page: Page, tmp_path: Path) -> None:
+    """A model that was trained on carriage returns gets those of the fragment, which no field can hold."""
+    made = make(tmp_path, text=TALES.replace("\n", "\r\n"))
+    for prime in ("The\r\nold", "The\nold"):
+        found = written(page, export(tmp_path, made), prime=prime, length=40, greedy=1)
+        assert found == greedy_text(made, prime, 40)
+
+
 def test_random_numbers_are_those_of_numpy(page: Page, tmp_path: Path) -> None:
     """Any seed gives the numbers that `charlm sample` draws with, for each of several texts."""
     page.open(export(tmp_path, make(tmp_path)))
@@ -209,18 +217,20 @@ def test_units_are_put_together_as_in_the_command(page: Page, tmp_path: Path, un
     page.open(export(tmp_path, make(tmp_path)))
     rng = np.random.default_rng(0)
     if unit == "byte":
-        units, form = Units(unit="byte"), "null"
-        pool = [*b"a\n", *"가é😀\ufeff".encode(), 0x80, 0xC3, 0xE0, 0xED, 0xF4, 0xFF]
+        units = Units(unit="byte")
+        pool = [*b"a\n", *"가é😀".encode(), 0x80, 0xC3, 0xE0, 0xED, 0xF4, 0xFF]
     else:
-        units, form = Units(normalize=unit), f'"{unit.upper()}"'
-        pool = [ord(c) for c in "ae가각각\u0301\u0308\u0323\u0345ै\u0e31ﬁ\u2126\u302e𝅥 \n"]
+        units = Units(normalize=unit)
+        pool = [ord(c) for c in "ae가각\u1100\u1161\u11a8\u0301\u0308\u0323\u0345ै\u0e31ﬁ\u2126\u302e𝅥 \n"]
     texts = [rng.choice(pool, rng.integers(1, 12)).tolist() for _ in range(400)]
+    texts += [units.codes("\ufeffa\ufeff".encode() if units.is_byte else "\ufeffa\ufeff").tolist()]
     for codes in texts:
         writer = units.writer()
         assert "".join(map(writer.write, codes)) + writer.finish() == units.text(np.array(codes, np.uint32))
+    how = json.dumps({"isByte": units.is_byte, "composes": units.composes})
     found = page.evaluate(
         f"{json.dumps(texts)}.map((codes) => {{"
-        f"  const writer = new Writer({{ isByte: {json.dumps(unit == 'byte')}, composes: {form} !== null }});"
+        f"  const writer = new Writer({how});"
         "  return codes.map((code) => writer.write(code)).join('') + writer.finish(); })"
     )
     assert found == [units.text(np.array(codes, np.uint32)) for codes in texts]
@@ -364,6 +374,13 @@ def test_a_number_out_of_range_begins_nothing(page: Page, tmp_path: Path, name: 
     assert page.evaluate(f"document.getElementById('{name}').matches(':invalid')")
 
 
+def test_numbers_between_the_steps_of_the_arrows_are_valid(page: Page, tmp_path: Path) -> None:
+    """Any number in the range will do; what greedy text does not need is not looked at."""
+    file = export(tmp_path, make(tmp_path))
+    assert written(page, file, temperature=0.123, top_p=0.777, length=5)
+    assert written(page, file, temperature=0, top_p=9, greedy=1, length=6)
+
+
 def test_a_link_carries_the_settings(page: Page, tmp_path: Path) -> None:
     """The link that is copied gives the same text elsewhere, its random seed included."""
     file = export(tmp_path, make(tmp_path, kind="byte"))
@@ -380,6 +397,9 @@ def test_a_link_carries_the_settings(page: Page, tmp_path: Path) -> None:
     page.wait_for("run === null")
     assert page.text("#output") == text
     assert written(page, file, length=10, greedy=1)
+    page.click("#copy")
+    assert page.evaluate("location.hash") == "#prime=&length=10&greedy=1"
+    page.evaluate("document.getElementById('length').value = 'many'")
     page.click("#copy")
     assert page.evaluate("location.hash") == "#prime=&length=10&greedy=1"
 
@@ -490,8 +510,7 @@ def test_a_page_of_the_usual_size_is_quick(page: Page, tmp_path: Path) -> None:
     file = export(tmp_path, usual(tmp_path), float32=False)
     page.open(file)
     paint = page.wait_for("performance.getEntriesByName('first-contentful-paint')[0]?.startTime")
-    page.open(file, "length=2000&seed=1")
-    page.wait_for("run === null")
+    written(page, file, length=2_000, seed=1)
     seconds = float(re.findall(r"2,000 characters in ([0-9.]+) s", page.text("#status"))[0])
     print(f"{paint:.0f} ms, {2000 / seconds:,.0f} characters a second")
     assert paint < 200

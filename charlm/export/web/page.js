@@ -65,7 +65,9 @@ function valid() {
   }
   // the steps are those of the arrows, and numbers between them are valid
   const between = (of) => of.stepMismatch && !(of.rangeUnderflow || of.rangeOverflow || of.customError);
-  const wrong = [...element("form").elements].find(({ validity }) => !validity.valid && !between(validity));
+  const wrong = [...element("form").elements].find(
+    ({ willValidate, validity }) => willValidate && !validity.valid && !between(validity),
+  );
   wrong?.reportValidity();
   return !wrong;
 }
@@ -193,7 +195,9 @@ function begin() {
   write();
 }
 
+/** Put a link with the settings on the clipboard, and into the address bar. */
 async function copyLink() {
+  if (!valid()) return;
   history.replaceState(null, "", `#${fragment()}`);
   try {
     await navigator.clipboard.writeText(location.href);
