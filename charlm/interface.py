@@ -31,6 +31,7 @@ from charlm.runs.checkpoint import Checkpoint
 from charlm.runs.directory import RunDirectory, find_checkpoint
 from charlm.system import blas
 from charlm.training import session
+from charlm.training.beginning import Beginning
 from charlm.training.events import Event, Listener, Warned
 
 
@@ -218,6 +219,8 @@ def train(
     resume: bool = False,
     overwrite: bool = False,
     on_event: Listener | None = None,
+    init: str | Path | None = None,
+    extend_vocabulary: bool = False,
 ) -> Run:
     """Train a model, as `charlm train` does.
 
@@ -234,6 +237,9 @@ def train(
     on_event
         Is called with everything that happens (`charlm.training.events`). Without it, what the
         user should know is a `UserWarning`.
+    init, extend_vocabulary
+        A run directory or checkpoint whose weights the run begins with, and whether characters
+        that its vocabulary lacks get fresh weights instead of being an error.
 
     Raises
     ------
@@ -253,7 +259,8 @@ def train(
         made = loading.from_mapping(config, given)
     else:
         made = loading.load(Path(config), given, "settings")
-    return Run(session.train(made, resume, overwrite, on_event or _warn).path)
+    beginning = None if init is None else Beginning.of(Path(init), extend_vocabulary)
+    return Run(session.train(made, resume, overwrite, on_event or _warn, beginning=beginning).path)
 
 
 def _warn(event: Event) -> None:

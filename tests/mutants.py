@@ -2188,6 +2188,34 @@ MUTANTS = (
         "const turn = this.state >> 123n;",
         ("test_export_page.py::test_random_numbers_are_those_of_numpy",),
     ),
+    Mutant(
+        "the weights of another run are not used",
+        "training/beginning.py",
+        "        copy_rows(self.loaded.parameters, trainer.parameters, places)\n",
+        "",
+        ("test_beginning.py::test_a_run_begins_with_the_weights",),
+    ),
+    Mutant(
+        "the running mean does not begin with the weights",
+        "training/beginning.py",
+        "        trainer.mean.flat[...] = trainer.parameters.flat\n",
+        "        trainer.mean.flat[...] = 0.0\n",
+        ("test_beginning.py::test_a_run_begins_with_the_weights",),
+    ),
+    Mutant(
+        "the row of <unk> stays fresh",
+        "training/beginning.py",
+        "places = np.append(places, new.unknown)",
+        "places = np.append(places, 0)",
+        ("test_beginning.py::test_added_units_get_fresh_weights",),
+    ),
+    Mutant(
+        "a resumed run with added units reads its text in another vocabulary",
+        "training/session.py",
+        "elif saved is not None and corpus.digest",
+        "elif saved is None and corpus.digest",
+        ("test_beginning.py::test_it_resumes_exactly_and_on_any_number_of_workers",),
+    ),
 )
 
 

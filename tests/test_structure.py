@@ -53,7 +53,7 @@ LAYERS = [
     ["runs.checkpoint", "training.data_parallel", "training.memory"],
     ["runs.directory", "inference.evaluate", "inference.novelty"],
     ["training.trainer", "training.events"],
-    ["training.loop", "training.checking", "training.recipe", "benchmark"],
+    ["training.loop", "training.checking", "training.recipe", "training.beginning", "benchmark"],
     ["training.session", "export.description"],
     ["export.weights", "export.graph", "export.page"],
     ["interface"],

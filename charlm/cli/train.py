@@ -57,6 +57,18 @@ class _WithKeys(Command):
 @click.option("--resume", is_flag=True, help="Continue the run in its directory exactly where it stopped.")
 @click.option("--overwrite", is_flag=True, help="Start a new run in a directory that already holds one.")
 @click.option(
+    "--init",
+    "init_path",
+    type=FilePath(),
+    metavar="RUN",
+    help="Begin with the weights of this run or checkpoint: its network, its vocabulary, another text.",
+)
+@click.option(
+    "--extend-vocabulary",
+    is_flag=True,
+    help="With --init: characters that the weights lack get fresh ones; otherwise they are an error.",
+)
+@click.option(
     "--max-steps",
     type=click.IntRange(min=1),
     metavar="N",
@@ -70,6 +82,8 @@ def train(
     out: Path | None,
     resume: bool,
     overwrite: bool,
+    init_path: Path | None,
+    extend_vocabulary: bool,
     max_steps: int | None,
 ) -> None:
     """Train a model on a text.
@@ -81,6 +95,8 @@ def train(
     directory. Progress goes to stderr. Ctrl-C ends the update in progress, saves, and prints the
     command that continues; a second one stops at once.
     """
+    if extend_vocabulary and init_path is None:
+        raise click.UsageError("--extend-vocabulary: name the weights that the run begins with, --init RUN")
     begun = time.perf_counter()
     config, plan = (
         to_be_chosen(overrides, corpus, minutes, begun)
@@ -92,8 +108,10 @@ def train(
     blas.prepare(config.run.threads)
     from charlm.cli.progress import Display
     from charlm.training import session
+    from charlm.training.beginning import Beginning
     from charlm.training.events import Started, Stopped
 
+    beginning = None if init_path is None else Beginning.of(init_path, extend_vocabulary)
     display, started, stopped = Display(), [], []
 
     received: list[int] = []
@@ -112,7 +130,15 @@ def train(
             display.show(event)
 
         session.train(
-            config, resume, overwrite, on_event, lambda: bool(received), max_steps, bar.advance, plan
+            config,
+            resume,
+            overwrite,
+            on_event,
+            lambda: bool(received),
+            max_steps,
+            bar.advance,
+            plan,
+            beginning,
         )
     _finish(started[0], stopped[0], received)
 

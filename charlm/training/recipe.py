@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -86,6 +86,10 @@ class Plan:
         if self.given is None:
             return fit_to_time(config, corpus, threads, left), corpus
         return choose(config, corpus, threads, left, self.given)
+
+    def with_given(self, settings: Mapping[str, Any]) -> Plan:
+        """The same with other keys that are given; with a configuration all are."""
+        return self if self.given is None else replace(self, given={**self.given, **settings})
 
     def warnings(self, corpus: Corpus) -> Iterator[str]:
         """What a person who let everything be chosen should know."""

@@ -12,12 +12,14 @@ from pathlib import Path
 from charlm.config.build import build_corpus
 from charlm.config.schema import Config
 from charlm.data.corpus import SPLITS, Corpus, Progress, nothing
-from charlm.errors import ConfigError, EncodingError, RunError
+from charlm.data.vocabulary import Vocabulary
+from charlm.errors import ConfigError, EncodingError, RunError, VocabularyError
 from charlm.runs import checkpoint
 from charlm.runs.directory import RunDirectory
 from charlm.system import blas
 from charlm.system.memory import peak_bytes
 from charlm.training import loop
+from charlm.training.beginning import Beginning
 from charlm.training.events import Listener, Started, Warned
 from charlm.training.recipe import Plan
 from charlm.training.trainer import Trainer, with_shards_of
@@ -42,6 +44,7 @@ def train(
     max_steps: int | None = None,
     progress: Progress = nothing,
     plan: Plan | None = None,
+    beginning: Beginning | None = None,
 ) -> RunDirectory:
     """Train the run that `config` describes, in its directory, until its end or until asked to stop.
 
@@ -59,12 +62,14 @@ def train(
         Called while the text is read (see `build_corpus`), and before the machine is measured.
     plan
         Completes a new run's configuration once the text has been read.
+    beginning
+        The weights that a new run begins with; without it they are drawn.
 
     Raises
     ------
     ConfigError
-        If no text is named, both `resume` and `overwrite` are asked for, or a run that is resumed
-        has a plan.
+        If no text is named, both `resume` and `overwrite` are asked for, a run that is resumed has
+        a plan or a beginning, or the configuration does not fit to the beginning.
     RunError
         If the directory cannot be used so, or the run in it cannot be continued so.
     CharlmError
@@ -72,6 +77,8 @@ def train(
     """
     if resume and overwrite:
         raise ConfigError("--resume and --overwrite exclude each other")
+    if resume and beginning:
+        raise ConfigError("--init is for a new run: one that is resumed goes on with its own weights")
     if resume and plan:
         raise ConfigError(
             "--minutes is for a new run: train.epochs says how long one that is resumed goes on"
@@ -79,7 +86,7 @@ def train(
     if not config.corpus.path:
         raise ConfigError("no text to train on: set corpus.path in the configuration, or name one")
     threads = blas.prepare(config.run.threads)
-    with _opened(config, threads, resume, overwrite, progress, plan) as (trainer, directory):
+    with _opened(config, threads, resume, overwrite, progress, plan, beginning) as (trainer, directory):
         on_event(_started(trainer, directory))
         for message in _warnings(trainer, plan):
             on_event(Warned(message))
@@ -96,7 +103,13 @@ def train(
 
 @contextlib.contextmanager
 def _opened(
-    config: Config, threads: int, resume: bool, overwrite: bool, progress: Progress, plan: Plan | None
+    config: Config,
+    threads: int,
+    resume: bool,
+    overwrite: bool,
+    progress: Progress,
+    plan: Plan | None,
+    beginning: Beginning | None,
 ) -> Iterator[tuple[Trainer, RunDirectory]]:
     """A trainer at its beginning, or where its run stopped, and its directory, locked.
 
@@ -114,7 +127,18 @@ def _opened(
                 "out --resume to start a new run"
             )
         saved = checkpoint.load(directory.last) if resume else None
+        if beginning:
+            settings = beginning.settings(config)
+            config, plan = config.replace(settings), plan and plan.with_given(settings)
         config, corpus = _read(config, progress, plan)
+        if beginning:
+            try:
+                corpus = _in(beginning.vocabulary(corpus.vocabulary), config, corpus, progress)
+            except VocabularyError as error:
+                raise VocabularyError(f"{error}; --extend-vocabulary adds them") from error
+        elif saved is not None and corpus.digest == saved.corpus["digest"]:
+            # a run that began with the weights of another has the vocabulary of that
+            corpus = _in(saved.vocabulary, config, corpus, progress)
         if plan:
             progress(_MEASURING, 0)
             config, corpus = plan.carry_out(config, corpus, threads)
@@ -123,6 +147,8 @@ def _opened(
         trainer = held.enter_context(Trainer(config, corpus, threads))
         text = trainer.config.to_yaml()
         if saved is None:
+            if beginning:
+                beginning.put_into(trainer)
             if not locked:
                 held.enter_context(directory.lock())
                 _refuse_to_overwrite(directory, overwrite)
@@ -164,6 +190,14 @@ def _read(config: Config, progress: Progress, plan: Plan | None) -> tuple[Config
         warning = "the text is not UTF-8: it is learned byte by byte"
         corpus = replace(corpus, warnings=(*corpus.warnings, warning))
     return config, corpus
+
+
+def _in(vocabulary: Vocabulary, config: Config, corpus: Corpus, progress: Progress) -> Corpus:
+    """The text in another vocabulary; raises `VocabularyError` if that lacks a unit and has no `<unk>`."""
+    if corpus.vocabulary == vocabulary:
+        return corpus
+    again, _ = build_corpus(config.corpus, vocabulary, corpus.digest, progress)
+    return replace(again, warnings=corpus.warnings)
 
 
 def _refuse_to_overwrite(directory: RunDirectory, allowed: bool) -> None:

@@ -1,0 +1,157 @@
+"""Runs that begin with the weights of another."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import FORMS, ROOT, Run
+
+import charlm as api
+from charlm.config.schema import Config
+from charlm.nn.parameters import Parameters
+from charlm.runs import checkpoint
+from charlm.training.beginning import copy_rows
+
+TALES = (ROOT / "data/tales.txt").read_text()
+
+SETTINGS: dict[str, Any] = {
+    "model.hidden": 12,
+    "train.batch": 4,
+    "train.seq_len": 10,
+    "train.epochs": 1,
+    "train.shards": 2,
+    "run.sample_every": 0,
+}
+
+
+@pytest.fixture
+def first(tmp_path: Path) -> Path:
+    """A run on the first 3,000 characters of the tales."""
+    (tmp_path / "a.txt").write_text(TALES[:3000])
+    (tmp_path / "b.txt").write_text(TALES[3000:5000].translate(dict.fromkeys(map(ord, "ZVJQKq"), 101)))
+    (tmp_path / "c.txt").write_text(TALES[3000:5000] + "Ωж")
+    settings = {**SETTINGS, "model.cell": "gru", "model.gru_reset": "before", "corpus.lowercase": True}
+    return api.train({}, tmp_path / "a.txt", tmp_path / "a", settings).path
+
+
+def test_a_run_begins_with_the_weights(first: Path, tmp_path: Path) -> None:
+    """With a learning rate of almost zero the new model is the old one: network, units and scores."""
+    still = {**SETTINGS, "train.lr": 1e-30}
+    del still["model.hidden"]
+    run = api.train({}, tmp_path / "b.txt", tmp_path / "b", still, init=first)
+    old, new = api.load(first), run.load()
+    assert new.vocabulary == old.vocabulary
+    assert (new.config.model.cell, new.config.model.hidden) == ("gru", 12)
+    assert new.config.model.gru_reset == "before"
+    assert new.config.corpus.lowercase
+    for name, array in old.parameters.items():
+        assert np.array_equal(new.parameters[name], array), name
+    text = TALES[3000:4000]
+    assert new.score(text).nats_per_char == old.score(text).nats_per_char
+
+
+@pytest.mark.parametrize(("form", "min_count"), zip(FORMS, (1, 2, 1, 2), strict=True))
+def test_added_units_get_fresh_weights(form: str, min_count: int, tmp_path: Path) -> None:
+    """Known units, `<unk>` too, keep their rows under new ids; added ones have those of a new network."""
+    cell, reset = (*form.split(), "after")[:2]
+    own = {"model.cell": cell, "model.gru_reset": reset, "corpus.min_count": min_count}
+    (tmp_path / "a.txt").write_text("bdbdbbd ffd" * 90 + "x")
+    (tmp_path / "c.txt").write_text("aceg bdf" * 90)
+    first = api.train({}, tmp_path / "a.txt", tmp_path / "a", {**SETTINGS, **own})
+    still = {**SETTINGS, "train.lr": 1e-30}
+    run = api.train({}, tmp_path / "c.txt", tmp_path / "c", still, init=first.path, extend_vocabulary=True)
+    fresh = api.train({}, tmp_path / "c.txt", tmp_path / "d", {**still, **own}).load()
+    old, new = first.load(), run.load()
+    units = {"a", "c", "e", "g", *old.vocabulary}
+    assert new.vocabulary == [*sorted(units - {"<unk>"}), *["<unk>"] * (min_count > 1)]
+    places = [new.vocabulary.index(unit) for unit in old.vocabulary]
+    for name, array in old.parameters.items():
+        if "Wx" in name and "layers.0" in name:
+            assert np.array_equal(new.parameters[name][:, places], array)
+        elif name.startswith("output"):
+            assert np.array_equal(new.parameters[name][..., places], array)
+        else:
+            assert np.array_equal(new.parameters[name], array)
+    added = np.delete(new.parameters["layers.0.Wx"], places, axis=1)
+    spread = np.abs(fresh.parameters["layers.0.Wx"]).max()
+    assert 0 < np.abs(added).max() <= 1.5 * spread
+    assert len(np.unique(added)) == added.size
+
+
+def test_rows_follow_their_units() -> None:
+    """An array without a vocabulary axis is copied whole, one with it row by row."""
+    old = Parameters({"Wx": (2, 2, 3), "Wh": (2, 3, 3)})
+    old.flat[...] = np.arange(1, old.flat.size + 1)
+    new = Parameters({"Wx": (2, 4, 3), "Wh": (2, 3, 3)})
+    copy_rows(old, new, np.array([3, 1]))
+    assert np.array_equal(new["Wh"], old["Wh"])
+    assert np.array_equal(new["Wx"][:, [3, 1]], old["Wx"])
+    assert not new["Wx"][:, [0, 2]].any()
+
+
+def test_what_the_weights_lack_is_named(first: Path, tmp_path: Path, charlm: Run) -> None:
+    """Characters that the vocabulary lacks are an error that names them and the option that adds them."""
+    command = ("train", "--corpus", "c.txt", "--init", "a", "--out", "c")
+    done = charlm(*command, *(f"--set={key}={value}" for key, value in SETTINGS.items()), status=1)
+    assert done.stdout == ""
+    assert "'ω' (U+03C9) once, 'ж' (U+0436) once; --extend-vocabulary adds them" in done.stderr
+    assert not (tmp_path / "c").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            ["--set", "model.hidden=13"],
+            "model.hidden: 13 is not that of a, .* leave it out, or set it to 12",
+        ),
+        (["--set", "corpus.unit=byte"], "corpus.unit: byte is not that of .* set it to char"),
+        (["--resume"], "--init is for a new run"),
+    ],
+)
+def test_what_contradicts_the_weights_is_refused(
+    options: list[str], message: str, first: Path, tmp_path: Path, charlm: Run
+) -> None:
+    """A configuration of another network, another way of reading, and resuming are errors in one line."""
+    command = ("train", "--corpus", "b.txt", "--init", "a", "--out", "b", *options)
+    assert re.search(message, charlm(*command, "--minutes", "0.1", status=2).stderr)
+    assert not (tmp_path / "b").exists()
+
+
+def test_extending_needs_weights(charlm: Run, tmp_path: Path) -> None:
+    """`--extend-vocabulary` without `--init` is a usage error."""
+    done = charlm("train", "--corpus", "a.txt", "--extend-vocabulary", status=2)
+    assert "--init RUN" in done.stderr
+
+
+def test_everything_else_is_chosen(first: Path, tmp_path: Path, charlm: Run) -> None:
+    """Without a configuration the network is that of the weights, and the epochs fit into the minutes."""
+    command = ("train", "--corpus", "b.txt", "--init", "a", "--out", "b")
+    charlm(*command, "--minutes", "0.02")
+    made = checkpoint.load(tmp_path / "b/last.npz").config
+    assert (made.model.hidden, made.model.layers) == (12, Config().model.layers)
+    assert made.train.schedule == "cosine"
+
+
+@pytest.mark.parametrize("average", [0.0, 0.9])
+def test_it_resumes_exactly_and_on_any_number_of_workers(average: float, first: Path, tmp_path: Path) -> None:
+    """A run with added units that is stopped and resumed on other workers ends in the same bytes."""
+    settings = {**SETTINGS, "train.epochs": 0.5, "train.average": average, "run.threads": 1}
+    api.train({}, tmp_path / "c.txt", tmp_path / "b", settings, init=first, extend_vocabulary=True)
+    api.train(
+        {},
+        tmp_path / "c.txt",
+        tmp_path / "c",
+        {**settings, "train.epochs": 1.0, "run.threads": 2},
+        init=first,
+        extend_vocabulary=True,
+    )
+    api.train(tmp_path / "b", settings={"train.epochs": 1.0}, resume=True)
+    whole, resumed = (checkpoint.load(tmp_path / name / "last.npz") for name in "cb")
+    assert whole.vocabulary == resumed.vocabulary
+    assert np.array_equal(whole.parameters.flat, resumed.parameters.flat)
+    assert all(np.array_equal(array, resumed.training[name]) for name, array in whole.training.items())
