@@ -54,7 +54,7 @@ def test_a_run_begins_with_the_weights(first: Path, tmp_path: Path) -> None:
     assert new.score(text).nats_per_char == old.score(text).nats_per_char
 
 
-@pytest.mark.parametrize(("form", "min_count"), zip(FORMS, (1, 2, 1, 2), strict=True))
+@pytest.mark.parametrize(("form", "min_count"), list(zip(FORMS, (1, 2, 1, 2), strict=True)))
 def test_added_units_get_fresh_weights(form: str, min_count: int, tmp_path: Path) -> None:
     """Known units, `<unk>` too, keep their rows under new ids; added ones have those of a new network."""
     cell, reset = (*form.split(), "after")[:2]

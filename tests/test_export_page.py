@@ -10,92 +10,25 @@ import tomllib
 from collections.abc import Callable
 from fnmatch import fnmatch
 from html.parser import HTMLParser
-from itertools import islice, pairwise, product
+from itertools import product
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote
 
 import numpy as np
 import pytest
 from browser import Page
 from conftest import FORMS, ROOT, Run
+from exported import KINDS, TALES, make, nats
 
-from charlm.config.build import build_model, build_pipeline, build_text
-from charlm.config.schema import resolve
-from charlm.data.corpus import read_corpus
-from charlm.data.sources import Source
 from charlm.data.units import Units
 from charlm.errors import ConfigError
 from charlm.export import page as pages
-from charlm.inference.generate import Sampling, generate
+from charlm.inference.generate import Sampling
 from charlm.inference.sampling import TextSampler, streams_of
-from charlm.inference.score import score
 from charlm.nn import cells
 from charlm.nn.parameters import Parameters
 from charlm.runs import checkpoint
 from charlm.runs.checkpoint import Checkpoint
-
-TALES, KOREAN = ((ROOT / "data" / name).read_text()[:12_000] for name in ("tales.txt", "tales-ko.txt"))
-WORDS = "\n".join(dict.fromkeys(re.findall("[a-z]+", TALES.lower()))) + "\n"
-
-KINDS: dict[str, tuple[str, dict[str, Any], str]] = {
-    "char": (TALES, {}, "The old man"),
-    "jamo": (KOREAN, {"corpus.normalize": "nfd"}, "할머니는 가"),
-    "byte": (KOREAN, {"corpus.unit": "byte"}, "할머니는 "),
-    "lines": (WORDS, {"corpus.mode": "lines"}, "ma"),
-    # letters in parts and in lowercase, whatever line breaks there are, and rare ones unknown
-    "mixed": (
-        TALES.replace("\n", "\r\n") + "Ünïcödé ﬁnally ΣΊΣΥΦΟΣ.\r" * 4,
-        {
-            "corpus.normalize": "nfkd",
-            "corpus.lowercase": True,
-            "corpus.newlines": "lf",
-            "corpus.min_count": 4,
-        },
-        "ÜBER den ΣΊΣΥΦΟΣ,\nfinal",
-    ),
-}
-"""For each way of reading a text: the text, the settings, and a prime."""
-
-
-def make(
-    directory: Path,
-    form: str = "lstm",
-    kind: str = "char",
-    layers: int = 1,
-    hidden: int = 16,
-    text: str = "",
-    change: Callable[[Parameters], object] = lambda parameters: None,
-    **settings: Any,
-) -> Checkpoint:
-    """A network that has learned nothing, but does not repeat itself at once; its text is a file."""
-    usual_text, own, _ = KINDS[kind]
-    source = directory / "text.txt"
-    source.write_bytes((text or usual_text).encode())
-    cell, _, reset = form.partition(" ")
-    values = {
-        "corpus.path": str(source),
-        "model.cell": cell,
-        "model.gru_reset": reset or "after",
-        "model.layers": layers,
-        "model.hidden": hidden,
-    }
-    values |= own | {name.replace("__", "."): value for name, value in settings.items()}
-    config = resolve(values, name="made")
-    corpus = read_corpus([Source(str(source))], build_pipeline(config.corpus), config.corpus.split)
-    model = build_model(config.model, len(corpus.vocabulary))
-    for seed in range(20):
-        rng = np.random.default_rng(seed)
-        parameters = model.initialise(rng, "orthogonal")
-        parameters.flat += 0.3 * rng.standard_normal(parameters.flat.size, np.float32)
-        parameters["output.W"][...] *= 3  # so that some units are much likelier than others
-        ids = list(islice(generate(model, parameters, np.zeros(1, int), Sampling(greedy=True), rng), 100))
-        if len(set(pairwise(ids))) > 15:
-            break
-    change(parameters)
-    progress = {"step": 1, "epoch": 1.0, "validation": 1.5, "best": 1.5, "best_step": 1}
-    described = {"digest": corpus.digest, "characters": len(corpus.ids)}
-    return Checkpoint(config, corpus.vocabulary, parameters, described, progress)
 
 
 def export(directory: Path, made: Checkpoint, float32: bool = True) -> Path:
@@ -128,12 +61,6 @@ def greedy_text(made: Checkpoint, prime: str, length: int) -> str:
     codes = sampler.codes(prime)
     drawn = sampler.draw(codes, length, Sampling(greedy=True), np.random.default_rng())
     return "".join(sampler.written([*codes, *drawn]))
-
-
-def nats(made: Checkpoint, text: str) -> float:
-    """What `charlm eval perplexity` prints."""
-    encoded = build_text(made.config.corpus, made.vocabulary, text)
-    return score(made.model, made.parameters, encoded).nats_per_char
 
 
 EVERY = list(product(FORMS, KINDS))

@@ -27,7 +27,7 @@ LAYERS = [
         "system.extras",
         "runs.npz",
     ],
-    ["system.workers"],
+    ["system.workers", "runs.tensors"],
     ["nn.parameters", "nn.cells", "nn.activations"],
     ["nn.workspace"],
     ["nn.matmul", "nn.loss"],
@@ -55,12 +55,22 @@ LAYERS = [
     ["training.trainer", "training.events"],
     ["training.loop", "training.checking", "training.recipe", "training.beginning", "benchmark"],
     ["training.session", "export.description"],
-    ["export.weights", "export.graph", "export.page"],
+    ["export.pytorch", "export.graph", "export.page"],
+    ["export.weights", "export.importing"],
     ["interface"],
     ["cli.show"],
     ["cli.options", "cli.progress", "cli.reading"],
     ["cli.planning"],
-    ["cli.train", "cli.init", "cli.sample", "cli.evaluate", "cli.export", "cli.info", "cli.bench"],
+    [
+        "cli.train",
+        "cli.init",
+        "cli.sample",
+        "cli.evaluate",
+        "cli.export",
+        "cli.importing",
+        "cli.info",
+        "cli.bench",
+    ],
     ["cli"],
     ["__main__"],
 ]
@@ -155,12 +165,15 @@ def _commands(group: click.Group, path: str) -> Iterator[tuple[str, click.Comman
 
 @pytest.mark.parametrize(("path", "command"), list(_commands(charlm, "charlm")))
 def test_every_command_and_option_is_documented(path: str, command: click.Command) -> None:
-    """Every command stands in the README and has a help text, and so has every option."""
+    """Every command stands in the README, and its help names its arguments and explains its options."""
     assert path in (ROOT / "README.md").read_text()
     assert command.help
     for option in command.params:
-        assert isinstance(option, click.Option)
-        assert option.help, option.name
+        if isinstance(option, click.Argument):
+            assert option.human_readable_name in command.help
+        else:
+            assert isinstance(option, click.Option)
+            assert option.help, option.name
 
 
 def test_every_key_is_documented() -> None:

@@ -16,6 +16,7 @@ import click
 from charlm.cli.bench import bench
 from charlm.cli.evaluate import evaluate
 from charlm.cli.export import export
+from charlm.cli.importing import import_
 from charlm.cli.info import info
 from charlm.cli.init import init
 from charlm.cli.sample import sample
@@ -40,7 +41,7 @@ def charlm() -> None:
     """Group the commands."""
 
 
-for _command in (train, init, sample, evaluate, export, info, bench):
+for _command in (train, init, sample, evaluate, export, import_, info, bench):
     charlm.add_command(_command)
 
 

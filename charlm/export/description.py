@@ -6,9 +6,13 @@ machine that the model was trained on: no path.
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
+import numpy as np
+
 from charlm.config.schema import PATH_KEYS
+from charlm.data.units import LINE_BREAK
 from charlm.runs.checkpoint import Checkpoint, listed
 from charlm.system.version import __version__
 
@@ -38,3 +42,29 @@ def describe(loaded: Checkpoint) -> dict[str, Any]:
         "vocabulary": listed(loaded.vocabulary.codes),
         "text": loaded.corpus,
     }
+
+
+def described(loaded: Checkpoint) -> str:
+    """The description as JSON text."""
+    return json.dumps(describe(loaded), sort_keys=True)
+
+
+def reading(loaded: Checkpoint) -> list[str]:
+    """Lines of Python that turn a text into `ids`, by the description in a variable `about`."""
+    vocabulary, corpus = loaded.vocabulary, loaded.config.corpus
+    known = vocabulary.codes.tolist()
+    shown = [code for code in known if chr(code).isalnum() and (code < 128 or not vocabulary.units.is_byte)]
+    codes = np.array((shown or known)[:6], np.uint32)
+    start = [LINE_BREAK] if corpus.mode == "lines" else []  # a line begins as after a line break
+    if vocabulary.units.is_byte:
+        lines = [f"codes = {bytes([*start, *codes.tolist()])!r}"]
+    else:
+        text = "".join(map(chr, start)) + vocabulary.units.text(codes)
+        lowered = ".lower()" if corpus.lowercase else ""
+        lines = [f"text = {text!r}{lowered}"]
+        if corpus.normalize != "none":
+            form = corpus.normalize.upper()
+            lines = ["import unicodedata", f'text = unicodedata.normalize("{form}", {text!r}{lowered})']
+        lines.append("codes = [ord(character) for character in text]")
+    ids = 'ids = [about["vocabulary"].index(code) for code in codes]'
+    return [*lines, ids]

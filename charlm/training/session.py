@@ -127,6 +127,11 @@ def _opened(
                 "out --resume to start a new run"
             )
         saved = checkpoint.load(directory.last) if resume else None
+        if saved is not None and not saved.training:
+            raise RunError(
+                f"{directory.path} holds weights that were imported, and no training to continue: "
+                f"--init {directory.path} begins a new run with them"
+            )
         if beginning:
             settings = beginning.settings(config)
             config, plan = config.replace(settings), plan and plan.with_given(settings)

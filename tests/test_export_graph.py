@@ -1,0 +1,219 @@
+"""The ONNX graph: in ONNX Runtime it is what the network is here."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from conftest import ENVIRONMENT, FORMS, Run
+from exported import KINDS, hidden_package, make, nats
+from onnx import numpy_helper
+
+from charlm.arrays import Array, Ids
+from charlm.config.build import build_text
+from charlm.errors import ConfigError
+from charlm.export import graph as graphs
+from charlm.nn import cells
+from charlm.nn.parameters import Parameters
+from charlm.nn.workspace import Workspace
+from charlm.runs import checkpoint
+from charlm.runs.checkpoint import Checkpoint
+
+
+def run_graph(made: Any, ids: Ids, state: Array) -> tuple[Array, Array]:
+    """Logits `[T, B, V]` and the state after `[L, S, B, H]`, by ONNX Runtime."""
+    session = onnxruntime.InferenceSession(made.SerializeToString())
+    names = [value.name for value in session.get_inputs()][1:]
+    befores = {name: np.ascontiguousarray(state[:, s]) for s, name in enumerate(names)}
+    logits, *after = session.run(None, {"ids": ids, **befores})
+    return logits, np.stack(after, axis=1)
+
+
+def difference(made: Any, loaded: Checkpoint, T: int, B: int) -> float:
+    """The largest difference to `Model.forward`, of logits and states."""
+    model, rng = loaded.model, np.random.default_rng(5)
+    ids = rng.integers(0, model.vocab, (T, B))
+    state = rng.standard_normal((model.layers, len(model.cell.states), B, model.hidden)).astype(np.float32)
+    expected, after, _ = model.forward(loaded.parameters, ids, state, Workspace())
+    logits, found = run_graph(made, ids, state)
+    return float(max(np.abs(logits - expected).max(), np.abs(found - after).max()))
+
+
+def _tame(parameters: Parameters) -> None:
+    for name, array in parameters.items():
+        if name.endswith("Wh"):
+            array[...] = 0.5 * array
+
+
+@pytest.mark.parametrize(("form", "layers"), list(product(FORMS, (1, 2, 3))))
+def test_it_computes_what_the_network_does(form: str, layers: int, tmp_path: Path) -> None:
+    """Every cell, one to three layers: single steps and sequences, one stream and several, any state."""
+    # a recurrence that does not multiply the difference of two ways of rounding
+    loaded = make(tmp_path, form, layers=layers, change=_tame)
+    made = graphs.graph(loaded)
+    for T, B in product((1, 40), (1, 3)):
+        assert difference(made, loaded, T, B) < 1e-5
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_steps_are_a_sequence(form: str, tmp_path: Path) -> None:
+    """Forty steps of one unit, the state handed on, give what one sequence of forty gives."""
+    loaded = make(tmp_path, form, layers=2, change=_tame)
+    made, ids = graphs.graph(loaded), np.random.default_rng(1).integers(0, loaded.model.vocab, (40, 2))
+    state = loaded.model.zero_state(2)
+    whole, after = run_graph(made, ids, state)
+    for t in range(40):
+        logits, state = run_graph(made, ids[t : t + 1], state)
+        assert np.abs(logits[0] - whole[t]).max() < 1e-5
+    assert np.abs(state - after).max() < 1e-5
+
+
+def _initializer(made: Any, name: str, change: Callable[[Array], Array]) -> None:
+    tensor = next(tensor for tensor in made.graph.initializer if tensor.name == name)
+    tensor.CopyFrom(
+        numpy_helper.from_array(np.ascontiguousarray(change(numpy_helper.to_array(tensor))), name)
+    )
+
+
+def _swap_gates(made: Any) -> None:
+    _initializer(made, "layers.0.R", lambda R: np.roll(R, R.shape[2], axis=1))
+
+
+def _drop_bias(made: Any) -> None:
+    _initializer(made, "layers.1.B", np.zeros_like)
+
+
+def _drop_inner_bias(made: Any) -> None:
+    _initializer(made, "layers.0.B", lambda B: np.where(np.arange(B.size) < B.size // 2, B, 0))
+
+
+def _transpose(made: Any) -> None:
+    _initializer(
+        made, "layers.1.R", lambda R: R.reshape(-1, *R.shape[2:] * 2).swapaxes(1, 2).reshape(R.shape)
+    )
+
+
+def _reset_elsewhere(made: Any) -> None:
+    for node in made.graph.node:
+        for attribute in node.attribute:
+            if attribute.name == "linear_before_reset":
+                attribute.i = 1 - attribute.i
+
+
+@pytest.mark.parametrize(
+    ("form", "plant"),
+    [
+        ("lstm", _swap_gates),
+        ("gru after", _swap_gates),
+        ("lstm", _drop_bias),
+        ("rnn", _drop_bias),
+        ("gru after", _drop_inner_bias),
+        ("rnn", _transpose),
+        ("gru before", _transpose),
+        ("gru after", _reset_elsewhere),
+        ("gru before", _reset_elsewhere),
+    ],
+)
+def test_planted_errors_are_found(form: str, plant: Callable[[Any], None], tmp_path: Path) -> None:
+    """The comparison above fails for a graph with an error in it."""
+    loaded = make(tmp_path, form, layers=2)
+    made = graphs.graph(loaded)
+    plant(made)
+    assert difference(made, loaded, 5, 2) > 1e-3
+
+
+@pytest.mark.parametrize(("form", "kind"), list(product(FORMS, ("char", "jamo", "byte", "lines"))))
+def test_perplexity(form: str, kind: str, tmp_path: Path) -> None:
+    """ONNX Runtime scores 10,000 characters of a text as charlm does, to 1e-4 nats."""
+    text = KINDS[kind][0][:10_000]
+    for layers in (1, 2, 3):
+        loaded = make(tmp_path, form, kind, layers)
+        encoded = build_text(loaded.config.corpus, loaded.vocabulary, text)
+        losses = []
+        made, model = graphs.graph(loaded), loaded.model
+        starts = np.flatnonzero(encoded.ids == loaded.vocabulary.line_break) if kind == "lines" else [0]
+        pieces = np.split(encoded.ids, starts[1:]) if kind == "lines" else [encoded.ids]
+        if kind == "lines":  # from line break to line break
+            pieces = [np.append(piece, piece[0]) for piece in pieces if len(piece) > 1]
+        for length in {len(piece) for piece in pieces}:  # lines of one length side by side
+            ids = np.stack([piece for piece in pieces if len(piece) == length], axis=1).astype(np.int64)
+            logits, _ = run_graph(made, ids[:-1], model.zero_state(ids.shape[1]))
+            logits = logits.astype(np.float64)
+            chosen = np.take_along_axis(logits, ids[1:, :, None], axis=2)[..., 0]
+            losses.append((np.log(np.exp(logits).sum(axis=2)) - chosen).ravel())
+        assert np.concatenate(losses).mean() == pytest.approx(nats(loaded, text), abs=1e-4)
+
+
+@pytest.mark.parametrize(("form", "kind"), list(zip(FORMS, ("char", "jamo", "byte", "lines"), strict=True)))
+def test_the_printed_lines_compute_logits(form: str, kind: str, tmp_path: Path, charlm: Run) -> None:
+    """What `charlm export` prints is a program that loads the file and gives the network's logits."""
+    loaded = make(tmp_path, form, kind, layers=2)
+    checkpoint.save(tmp_path / "made.npz", loaded)
+    program = charlm("export", "it's.onnx", "--checkpoint", "made.npz").stdout
+    program += "\nprint(json.dumps([ids, logits[:, 0].tolist()]))"
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, env=ENVIRONMENT, check=True, capture_output=True
+    )
+    ids, logits = json.loads(done.stdout)
+    assert len(ids) > 3
+    state = loaded.model.zero_state(1)
+    expected, _, _ = loaded.model.forward(loaded.parameters, np.array(ids)[:, None], state, Workspace())
+    assert np.abs(expected[:, 0] - logits).max() < 1e-5
+
+
+def test_the_file_is_settled(tmp_path: Path, charlm: Run) -> None:
+    """Versions, names and symbolic sizes are those that were agreed on; equal input gives equal bytes."""
+    loaded = make(tmp_path, "lstm", layers=2)
+    checkpoint.save(tmp_path / "made.npz", loaded)
+    files = [tmp_path / "one.onnx", tmp_path / "two.onnx"]
+    for file in files:
+        charlm("export", file.name, "--checkpoint", "made.npz")
+    assert files[0].read_bytes() == files[1].read_bytes()
+    made = onnx.load(files[0])
+    assert (made.opset_import[0].version, made.ir_version) == (17, 8)
+    values = [*made.graph.input, *made.graph.output]
+    sizes = {
+        value.name: [size.dim_param or size.dim_value for size in value.type.tensor_type.shape.dim]
+        for value in values
+    }
+    V, H = loaded.model.vocab, loaded.model.hidden
+    states = {name: [2, "B", H] for name in ("h0", "c0", "hn", "cn")}
+    assert sizes == {"ids": ["T", "B"], "logits": ["T", "B", V], **states}
+    about = json.loads(made.metadata_props[0].value)
+    assert made.metadata_props[0].key == "charlm"
+    assert about["vocabulary"] == loaded.vocabulary.codes.tolist()
+    assert str(tmp_path) not in made.metadata_props[0].value
+
+
+def test_a_cell_that_onnx_lacks_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A cell of one's own is an error that names it."""
+    monkeypatch.setitem(cells._REGISTRY, "own", {"": "charlm.nn.cells.rnn:RNN"})
+    with pytest.raises(ConfigError, match="ONNX has no own"):
+        graphs.graph(make(tmp_path, "own"))
+
+
+def test_too_many_parameters_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """More than a file can hold is an error in one line."""
+    monkeypatch.setattr(graphs, "_LARGEST", 1000)
+    with pytest.raises(ConfigError, match=r"an \.onnx file holds 1,000 at most"):
+        graphs.graph(make(tmp_path, "rnn"))
+
+
+@pytest.mark.parametrize("package", ["onnx", "safetensors"])
+def test_a_missing_package_is_named(package: str, tmp_path: Path) -> None:
+    """Without the extra the error is one line with the command that installs it, and no file is there."""
+    checkpoint.save(tmp_path / "made.npz", make(tmp_path, "rnn"))
+    file = f"made.{package}"
+    done = hidden_package(package, tmp_path, "export", file, "--checkpoint", "made.npz")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == f"Error: the package {package} is missing: pip install 'charlm[export]'\n"
+    assert not (tmp_path / file).exists()

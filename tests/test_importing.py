@@ -1,0 +1,351 @@
+"""Weights from files: those that charlm wrote, and those of PyTorch's models."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+import tracemalloc
+from collections.abc import Callable
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import Run
+from exported import KINDS, TALES, hidden_package, make, nats
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from safetensors.numpy import save_file
+from test_export_weights import HELD, Tensors, pytorch_logits
+
+from charlm.errors import CharlmError
+from charlm.export import importing, weights
+from charlm.nn.workspace import Workspace
+from charlm.runs import checkpoint
+
+
+@pytest.mark.parametrize(("form", "kind"), list(product(HELD, KINDS)))
+def test_what_was_exported_comes_back(form: str, kind: str, tmp_path: Path, charlm: Run) -> None:
+    """Export, import, export: equal parameters, vocabulary and reading, and equal bytes."""
+    loaded = make(tmp_path, form, kind, layers=2)
+    weights.write(tmp_path / "one.safetensors", loaded)
+    charlm("import", "one.safetensors", "--out", "run")
+    again = checkpoint.load(tmp_path / "run/best.npz")
+    assert again.parameters.flat.tobytes() == loaded.parameters.flat.tobytes()
+    assert again.vocabulary == loaded.vocabulary
+    assert again.config.model == loaded.config.model
+    text = KINDS[kind][0][:500]
+    assert nats(again, text) == nats(loaded, text)
+    charlm("export", "two.safetensors", "--checkpoint", "run")
+    assert (tmp_path / "one.safetensors").read_bytes() == (tmp_path / "two.safetensors").read_bytes()
+
+
+def test_an_imported_run_works(tmp_path: Path, charlm: Run) -> None:
+    """It generates, scores, and begins new runs; what it cannot do is one line."""
+    weights.write(tmp_path / "x.safetensors", make(tmp_path, "lstm"))
+    out = charlm("import", "x.safetensors", "--out", "run").stdout
+    assert "charlm sample --checkpoint run" in out
+    (tmp_path / "short.txt").write_text(TALES[:400])
+    assert len(charlm("sample", "--checkpoint", "run", "--length", "20", "--prime", "he").stdout) == 23
+    scored = charlm("eval", "perplexity", "--checkpoint", "run", "--corpus", "short.txt", "--json").stdout
+    assert json.loads(scored)["characters"] == 399
+    charlm("train", "--corpus", "short.txt", "--init", "run", "--minutes", "0.02", "--out", "new")
+    for command, message in (
+        (("eval", "perplexity", "--checkpoint", "run"), "name one with --corpus FILE"),
+        (("train", "--config", "run", "--corpus", "short.txt", "--resume"), "--init run begins a new run"),
+        (("import", "x.safetensors", "--out", "run"), "run already holds a run"),
+    ):
+        done = charlm(*command, status=1)
+        assert message in done.stderr
+        assert done.stderr.count("\n") == 1
+
+
+def _prefixes(names: str) -> list[str]:
+    """What the names of the network, of its output and of its embedding begin with; `-` is nothing."""
+    return [name.replace("-", "") for name in names.split()]
+
+
+def _foreign(form: str, layers: int, V: int, E: int | None, H: int, names: str) -> Tensors:
+    """Weights such as PyTorch's, with names such as `names` gives."""
+    G = {"rnn": 1, "gru after": 3, "lstm": 4}[form]
+    rng = np.random.default_rng(2)
+
+    def some(*shape: int) -> Any:
+        return rng.standard_normal(shape).astype(np.float32) / 2
+
+    rnn, output, embedding = _prefixes(names)
+    tensors = {output + "weight": some(V, H), output + "bias": some(V)}
+    if E:
+        tensors[embedding + "weight"] = some(V, E)
+    for layer in range(layers):
+        tensors[f"{rnn}weight_ih_l{layer}"] = some(G * H, H if layer else E or V)
+        tensors[f"{rnn}weight_hh_l{layer}"] = some(G * H, H)
+        for bias in ("bias_ih", "bias_hh"):
+            tensors[f"{rnn}{bias}_l{layer}"] = some(G * H)
+    return tensors
+
+
+CHARACTERS = "zab\nqé한m"
+
+
+@pytest.mark.parametrize(
+    ("form", "layers", "E", "names"),
+    [
+        ("lstm", 1, None, "rnn. fc. -"),
+        ("lstm", 2, 3, "lstm. decoder. encoder."),
+        ("lstm", 1, 7, "lstm. head. emb."),  # as wide as the network
+        ("gru after", 3, 8, "model.gru. model.linear. model.embedding."),  # as wide as the vocabulary
+        ("gru after", 1, None, "gru. out. -"),
+        ("rnn", 2, 5, "rnn. fc. embed."),
+        ("rnn", 1, None, "- fc. -"),
+    ],
+)
+def test_networks_of_pytorch(
+    form: str, layers: int, E: int | None, names: str, tmp_path: Path, charlm: Run
+) -> None:
+    """Any names, with an embedding and without, ids in any order: PyTorch's equations and ours agree."""
+    tensors = _foreign(form, layers, len(CHARACTERS), E, 7, names)
+    save_file(tensors, tmp_path / "x.safetensors")
+    (tmp_path / "v.json").write_text(json.dumps(list(CHARACTERS)))
+    out = charlm("import", "x.safetensors", "--out", "run", "--vocabulary", "v.json").stdout
+    assert ("tanh" in out) == (form == "rnn")
+    loaded = checkpoint.load(tmp_path / "run/last.npz")
+    rnn, output, embedding = _prefixes(names)
+    plain = {f"rnn.{name.removeprefix(rnn)}": tensor for name, tensor in tensors.items() if "_l" in name}
+    if E:
+        plain["rnn.weight_ih_l0"] = plain["rnn.weight_ih_l0"] @ tensors[embedding + "weight"].T
+    plain |= {f"output.{part}": tensors[output + part] for part in ("weight", "bias")}
+    text = "qz한éab\nmz" * 2
+    theirs = pytorch_logits(plain, form.split()[0], np.array([CHARACTERS.index(c) for c in text]))
+    ids = loaded.vocabulary.encode(loaded.vocabulary.units.of_text(text), "it")
+    ours, _, _ = loaded.model.forward(
+        loaded.parameters, ids[:, None], loaded.model.zero_state(1), Workspace()
+    )
+    order = [CHARACTERS.index(chr(code)) for code in loaded.vocabulary.codes.tolist()]
+    assert np.abs(ours[:, 0] - theirs[:, order]).max() < 1e-4
+
+
+def _without(name: str) -> Callable[[Tensors], object]:
+    return lambda tensors: tensors.pop(name)
+
+
+def _with(name: str, *shape: int, dtype: Any = np.float32) -> Callable[[Tensors], object]:
+    return lambda tensors: tensors.__setitem__(name, np.ones(shape, dtype))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (_with("lstm.weight_ih_l0_reverse", 28, 3), "a bidirectional network cannot generate"),
+        (_with("lstm.weight_hr_l0", 4, 7), "charlm has no projections"),
+        (_with("norm.weight", 7), "charlm has no layer for norm.weight"),
+        (_with("lstm.weight_ci", 7), "lstm.weight_ci|rnn.weight_ci"),
+        (_with("fc2.weight", 8, 7), "one output layer of 8 characters x 7 units .* fc2.weight 8 x 7"),
+        (_with("other.weight_ih_l0", 28, 3), "2 recurrent networks"),
+        (_without("fc.weight"), "one output layer of 8 characters x 7 units"),
+        (_without("lstm.weight_ih_l0"), "no weight_ih_l0 of an nn.RNN"),
+        (_without("lstm.weight_hh_l0"), "lstm.weight_hh_l0 is not the recurrent matrix"),
+        (_with("lstm.weight_hh_l0", 35, 7), "35|5 gates"),
+        (_with("lstm.bias_ih_l0", 27), "bias_ih_l0 is 27, and must be 28"),
+        (_with("fc.bias", 8, dtype=np.int32), "of type I32"),
+        (lambda tensors: tensors["fc.bias"].fill(np.nan), "not finite in fc.bias"),
+        (_with("lstm.weight_ih_l0", 28, 4), "weight_ih_l0|no layer for emb.weight"),
+    ],
+)
+def test_what_cannot_be_converted_says_why(
+    change: Callable[[Tensors], object], message: str, tmp_path: Path, charlm: Run
+) -> None:
+    """Networks that charlm does not have, and files that are none, are one line; nothing is left behind."""
+    tensors = _foreign("lstm", 1, 8, 3, 7, "lstm. fc. emb.")
+    change(tensors)
+    save_file(tensors, tmp_path / "x.safetensors")
+    (tmp_path / "v.json").write_text(json.dumps(list(CHARACTERS)))
+    done = charlm("import", "x.safetensors", "--out", "run", "--vocabulary", "v.json", status=1)
+    assert done.stderr.count("\n") == 1
+    assert re.search(message, done.stderr), done.stderr
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("vocabulary", "message"),
+    [
+        ('["a", "bc"]', "entry 1 of v.json is 'bc', not one character"),
+        ('["a", "a"]', "holds 'a' twice"),
+        ('{"a": 1}', "is not a list of characters"),
+        ("[", "is not JSON"),
+        ("[]", "is not a list"),
+        ("[1]", "entry 0 of v.json is 1"),
+    ],
+)
+def test_vocabularies_are_checked(vocabulary: str, message: str, tmp_path: Path, charlm: Run) -> None:
+    """A list that is not one of single, different characters says which entry is wrong."""
+    save_file(_foreign("lstm", 1, 2, None, 3, "r. o. e."), tmp_path / "x.safetensors")
+    (tmp_path / "v.json").write_text(vocabulary)
+    done = charlm("import", "x.safetensors", "--out", "run", "--vocabulary", "v.json", status=2)
+    assert message in done.stderr
+
+
+def test_the_right_vocabulary_is_asked_for(tmp_path: Path, charlm: Run) -> None:
+    """One is needed for foreign weights, and refused for our own; pickles are never opened."""
+    save_file(_foreign("lstm", 1, 2, None, 3, "r. o. e."), tmp_path / "x.safetensors")
+    assert "add --vocabulary FILE" in charlm("import", "x.safetensors", "--out", "r", status=2).stderr
+    weights.write(tmp_path / "own.safetensors", make(tmp_path, "rnn"))
+    command = ("import", "own.safetensors", "--out", "r", "--vocabulary", "v.json")
+    assert "has its own" in charlm(*command, status=2).stderr
+    done = charlm("import", "never-there.pt", "--out", "r", status=2)
+    assert "safetensors.torch.save_file(model.state_dict()" in done.stderr
+
+
+def test_import_needs_no_extra(tmp_path: Path) -> None:
+    """Weights are read by charlm itself, which checks them first."""
+    weights.write(tmp_path / "x.safetensors", make(tmp_path, "rnn"))
+    done = hidden_package("safetensors", tmp_path, "import", "x.safetensors", "--out", "run")
+    assert done.returncode == 0, done.stderr
+
+
+def test_half_precision(tmp_path: Path) -> None:
+    """Numbers of 16 bits, in both forms, and of 64 become float32."""
+    made = make(tmp_path, "rnn")
+    weights.write(tmp_path / "x.safetensors", made)
+    data = (tmp_path / "x.safetensors").read_bytes()
+    length = int.from_bytes(data[:8], "little")
+    header, numbers = json.loads(data[8 : 8 + length]), np.frombuffer(data[8 + length :], "<f4")
+    halves = (numbers.view("<u4") >> 16).astype("<u2")
+    for kind, size, stored, near in (
+        ("F16", 2, numbers.astype("<f2"), numbers.astype("<f2").astype("<f4")),
+        ("BF16", 2, halves, (halves.astype("<u4") << 16).view("<f4")),
+        ("F64", 8, numbers.astype("<f8"), numbers),
+    ):
+        for name, about in header.items():
+            if name != "__metadata__":
+                about["dtype"] = kind
+        scaled = json.loads(json.dumps(header))
+        for name, about in scaled.items():
+            if name != "__metadata__":
+                about["data_offsets"] = [place * size // 4 for place in about["data_offsets"]]
+        _write(tmp_path / "y.safetensors", scaled, stored.tobytes())
+        found = importing.load(tmp_path / "y.safetensors").parameters.flat
+        assert sorted(found.tolist()) == sorted(_without_inner(near, header))
+
+
+def _without_inner(numbers: Any, header: dict[str, Any]) -> list[float]:
+    """The numbers without those of the second bias, which are zero in an RNN of ours."""
+    first, after = (place // 4 for place in header["rnn.bias_hh_l0"]["data_offsets"])
+    return np.delete(numbers, np.arange(first, after)).tolist()
+
+
+def _write(file: Path, header: Any, numbers: bytes = b"") -> None:
+    text = header if isinstance(header, bytes) else json.dumps(header).encode()
+    file.write_bytes(len(text).to_bytes(8, "little") + text + numbers)
+
+
+def _tensor(first: int, after: int, *shape: int, dtype: Any = "F32") -> dict[str, Any]:
+    return {"dtype": dtype, "shape": list(shape), "data_offsets": [first, after]}
+
+
+HOSTILE: dict[str, tuple[Any, bytes]] = {
+    "a header longer than the file": (b"{}", b""),
+    "a huge tensor": ({"a": _tensor(0, 2**62, 2**60)}, b""),
+    "a product of sizes that overflows": ({"a": _tensor(0, 0, 2**62, 2**62, 0)}, b"1234"),
+    "an overlap": ({"a": _tensor(0, 8, 2), "b": _tensor(4, 12, 2)}, bytes(12)),
+    "a hole": ({"a": _tensor(0, 4, 1), "b": _tensor(8, 12, 1)}, bytes(12)),
+    "more than the header says": ({"a": _tensor(0, 4, 1)}, bytes(8)),
+    "offsets below zero": ({"a": _tensor(-4, 0, 1)}, b""),
+    "offsets that are not numbers": (
+        {"a": {"dtype": "F32", "shape": [1], "data_offsets": ["0", 4]}},
+        bytes(4),
+    ),
+    "true for a size": ({"a": _tensor(0, 4, True)}, bytes(4)),
+    "another type": ({"a": _tensor(0, 4, 1, dtype="I32")}, bytes(4)),
+    "a type that is none": ({"a": _tensor(0, 4, 1, dtype=["F32"])}, bytes(4)),
+    "a name that occurs twice": (b'{"a": {}, "a": {}}', b""),
+    "a list": ([], b""),
+    "deep JSON": (b"[" * 1_000_000, b""),
+    "no text": (b"\xff\xfe", b""),
+    "metadata that are no texts": ({"__metadata__": {"charlm": 1}}, b""),
+    "a description that is a list": ({"__metadata__": {"charlm": "[]"}}, b""),
+    "a description that is deep": ({"__metadata__": {"charlm": "[" * 100_000}}, b""),
+    "a description of nothing": ({"__metadata__": {"charlm": '{"format": 1}'}}, b""),
+    "a description of many layers": (
+        {
+            "__metadata__": {
+                "charlm": json.dumps(
+                    {
+                        "format": 1,
+                        "model": {"layers": 1000, "hidden": 10_000_000},
+                        "corpus": {},
+                        "vocabulary": [97],
+                        "text": {"digest": "", "characters": 1},
+                    }
+                )
+            }
+        },
+        b"",
+    ),
+    "a vocabulary of strings": (
+        {
+            "__metadata__": {
+                "charlm": json.dumps(
+                    {
+                        "format": 1,
+                        "model": {},
+                        "corpus": {},
+                        "vocabulary": ["a"],
+                        "text": {"digest": "", "characters": 1},
+                    }
+                )
+            }
+        },
+        b"",
+    ),
+}
+
+
+@pytest.mark.parametrize("about", HOSTILE)
+def test_hostile_files_are_refused(about: str, tmp_path: Path) -> None:
+    """Files from strangers are one line, within a second and 64 MB."""
+    header, numbers = HOSTILE[about]
+    file = tmp_path / "x.safetensors"
+    _write(file, header, numbers)
+    if about.startswith("a header longer"):
+        file.write_bytes((2**63).to_bytes(8, "little") + b"{}")
+    tracemalloc.start()
+    started = time.process_time()
+    with pytest.raises(CharlmError) as caught:
+        importing.load(file)
+    seconds, (_, peak) = time.process_time() - started, tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert "\n" not in str(caught.value)
+    assert str(file) in str(caught.value)
+    assert len(str(caught.value)) < len(str(file)) + 400
+    assert peak < 64e6
+    assert seconds < 10  # with tracemalloc; one second without
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    edits=st.lists(
+        st.tuples(st.floats(0, 1, exclude_max=True), st.integers(0, 8), st.binary(max_size=8)),
+        min_size=1,
+        max_size=4,
+    )
+)
+def test_edited_files_are_refused_or_read(edits: list[tuple[float, int, bytes]], tmp_path: Path) -> None:
+    """Whatever hypothesis writes into the header of a file is an error in one line, or a model."""
+    file = tmp_path / "x.safetensors"
+    if not file.exists():
+        weights.write(file, make(tmp_path, "rnn"))
+        file.with_suffix(".good").write_bytes(file.read_bytes())
+    data = bytearray(file.with_suffix(".good").read_bytes())
+    for position, length, piece in edits:
+        place = int(position * min(len(data), 3000))
+        data[place : place + length] = piece
+    file.write_bytes(data)
+    message = ""
+    try:
+        importing.load(file)
+    except CharlmError as error:
+        message = str(error)
+    assert "\n" not in message
