@@ -108,7 +108,11 @@ def test_a_gradient_that_is_wrong_by_a_thousandth_is_found(form: str, number: in
 
 @pytest.fixture(params=["one", "several"])
 def pieces(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int:
-    """All places side by side in this process; or a few at a time, in two. The number of processes."""
+    """All places side by side in this process; or a few at a time, in two. The number of processes.
+
+    They are warmed up for 12 units.
+    """
+    monkeypatch.setattr(flows, "WARM_UP", 12)
     if request.param == "one":
         return 1
     monkeypatch.setattr(flows, "_NUMBERS", 2000)
@@ -132,15 +136,15 @@ def _alone(model: Model, params: Parameters, ids: Ids, steps: int) -> list[Array
 
 @pytest.mark.parametrize("form", FORMS)
 def test_the_mean_over_places_of_a_text(form: str, pieces: int) -> None:
-    """The norms are the mean of those of each place alone, read after 50 units of warming up."""
+    """The norms are the mean of those of each place alone, read after the units of warming up."""
     model = make_model(form, 2)
     params = make_window(model)[0]
-    ids = np.random.default_rng(5).integers(0, model.vocab, 200).astype(np.uint8)
+    ids = np.random.default_rng(5).integers(0, model.vocab, 90).astype(np.uint8)
     flow = gradient_flow(model, params, StreamText(ids), steps=9, places=5, threads=pieces)
     _, ends, steps = find_places(StreamText(ids), 9, 5)
     assert (flow.places, steps, flow.norms.shape) == (5, 9, (2, 10))
-    assert ends[0] < 9 + 50, "some places must be near the beginning"
-    alone = [_alone(model, params, ids[max(0, end - 59) : end + 2], 9) for end in ends.tolist()]
+    assert ends[0] < 9 + 12, "some places must be near the beginning"
+    alone = [_alone(model, params, ids[max(0, end - 21) : end + 2], 9) for end in ends.tolist()]
     np.testing.assert_allclose(flow.norms, np.mean(alone, axis=0), rtol=1e-9)
     np.testing.assert_allclose(flow.relative, flow.norms / flow.norms[:, :1])
     assert (flow.relative[:, 0] == 1).all()
@@ -159,7 +163,9 @@ def test_a_line_has_nothing_before_it(form: str, pieces: int) -> None:
     begins, ends, _ = find_places(lines, 10, 200)
     assert flow.places == len(ends) == sum(max(0, length - 10) for length in lengths)
     assert (text[begins] == 0).all()
-    alone = [_alone(model, params, text[b : e + 2], 10) for b, e in zip(begins, ends, strict=True)]
+    alone = [
+        _alone(model, params, text[max(b, e - 22) : e + 2], 10) for b, e in zip(begins, ends, strict=True)
+    ]
     np.testing.assert_allclose(flow.norms, np.mean(alone, axis=0), rtol=1e-9)
 
 
