@@ -8,9 +8,10 @@ event.
 from __future__ import annotations
 
 import json
+import math
 import warnings
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -19,13 +20,15 @@ import numpy as np
 
 from charlm.arrays import Array, Ids
 from charlm.config import loading
-from charlm.config.build import build_text
+from charlm.config.build import build_ids, build_text
 from charlm.config.schema import Config, checked
 from charlm.data.lines import Text
 from charlm.errors import ConfigError, RunError
 from charlm.inference.generate import Sampling
 from charlm.inference.sampling import TextSampler, streams_of
-from charlm.inference.score import Score, score, unit_losses
+from charlm.inference.score import SHOWN, Score, score, unit_losses
+from charlm.inference.shown import shaded
+from charlm.inference.trace import Trace, trace
 from charlm.runs import checkpoint
 from charlm.runs.checkpoint import Checkpoint
 from charlm.runs.directory import RunDirectory, find_checkpoint
@@ -120,15 +123,26 @@ class LanguageModel:
         """How well the model predicts `text`: every unit but the first, the state carried through.
 
         With `window`, in windows of that many units, each from a zero state. A model of lines
-        predicts every line, each from a zero state.
+        predicts every line, each from a zero state. A notebook shows the text, if it is not too
+        long, with each character shaded by its loss.
 
         Raises `CorpusError` if there is nothing to predict, `ConfigError` for windows of lines,
         `VocabularyError` if the text holds what the model does not know.
         """
         if window is not None and (self._sampler.writes_lines or window < 1):
             raise ConfigError("window: a number above 0, and of a model of texts, not of lines")
-        shards = self.config.train.shards
-        return score(self._model, self._loaded.parameters, self._text(text), window, self._threads, shards)
+        read, params, vocabulary = self._text(text), self._loaded.parameters, self._loaded.vocabulary
+        result = score(self._model, params, read, window, self._threads, self.config.train.shards)
+        if read.targets > SHOWN:
+            return result
+
+        def html() -> str:
+            bits = unit_losses(self._model, params, read, window) / math.log(2)
+            if read.lines is None:  # the first unit is not predicted; that of lines is not theirs
+                return shaded(vocabulary, read.ids, np.concatenate([[np.nan], bits]))
+            return shaded(vocabulary, read.ids[1:], bits)
+
+        return replace(result, shaded=html)
 
     def losses(self, text: str) -> Array:
         """The loss in nats of every predicted unit, `[N-1]` of a text of N units.
@@ -137,6 +151,23 @@ class LanguageModel:
         `score` does.
         """
         return unit_losses(self._model, self._loaded.parameters, self._text(text))
+
+    def trace(self, text: str) -> Trace:
+        """Everything that the network computes while it reads `text`: gates, states, logits.
+
+        Row n of every array is what there is after unit n has been read, and predicts unit n+1; see
+        `Trace`. Of a model of lines the units are a line break, then every line that is not empty
+        with its line break: a line break is the first unit that the line after it reads, from a
+        zero state. `trace(text).losses` are `losses(text)`.
+
+        Raises `ConfigError` if there is nothing to read, or the trace does not fit this machine, and
+        `VocabularyError` if the text holds what the model does not know.
+        """
+        ids = build_ids(self.config.corpus, self._loaded.vocabulary, text)
+        begins = np.arange(len(ids)) == 0
+        if self._sampler.writes_lines:
+            begins = ids == self._loaded.vocabulary.line_break
+        return trace(self._model, self._loaded.parameters, ids, begins, self.vocabulary)
 
     def predict(self, prime: str = "", top: int = 5) -> list[tuple[str, float]]:
         """The likeliest units after `prime` with their probabilities, likeliest first.

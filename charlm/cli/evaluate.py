@@ -1,4 +1,4 @@
-"""charlm eval: perplexity and gradients."""
+"""charlm eval: perplexity, gradients, and how far back gradients reach."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ import contextlib
 import json
 import math
 import sys
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -21,17 +22,28 @@ from charlm.cli.options import (
     set_option,
 )
 from charlm.cli.reading import ReadingBar, corpus_option, warn
-from charlm.cli.show import decimal, duration, shown_path, shown_paths
+from charlm.cli.show import bar, counted, decimal, duration, shown_path, shown_paths
 from charlm.config import loading, schema
 from charlm.config.loading import with_encoding, with_path
-from charlm.config.schema import Config
+from charlm.config.schema import Config, CorpusConfig
+from charlm.errors import ConfigError
 from charlm.nn.cells import forms
 from charlm.system import blas
+
+if TYPE_CHECKING:
+    from charlm.inference.held_out import HeldOut
+    from charlm.nn.model import Model
+    from charlm.nn.parameters import Parameters
 
 
 @click.group(name="eval", short_help="Measure a model, and check its gradients.")
 def evaluate() -> None:
-    """Measure a model: how well it predicts, and whether its gradients are right."""
+    """Measure a model: how well it predicts, whether its gradients are right, and how far they reach."""
+
+
+_encoding_option = click.option(
+    "--encoding", metavar="NAME", help="Encoding of the text of --corpus.  [default: the training text's]"
+)
 
 
 @evaluate.command(cls=Command, short_help="Nats and bits per character, and perplexity.")
@@ -53,9 +65,7 @@ def evaluate() -> None:
     is_flag=True,
     help="Let a copy of the model learn from each segment of the text once it is scored, too.",
 )
-@click.option(
-    "--encoding", metavar="NAME", help="Encoding of the text of --corpus.  [default: the training text's]"
-)
+@_encoding_option
 @json_option
 def perplexity(
     checkpoint_path: Path | None,
@@ -80,16 +90,11 @@ def perplexity(
     from charlm.runs import checkpoint
     from charlm.runs.directory import find_checkpoint
 
-    if encoding is not None and corpus is None:
-        warn(["--encoding has no effect without --corpus"])
     file = find_checkpoint(checkpoint_path)
     loaded = checkpoint.load(file)
-    settings = loaded.config.corpus
-    if corpus is not None:
-        alone = replace(settings, validation="", test="")
-        settings = with_encoding(with_path(alone, corpus), encoding)
-    with contextlib.closing(ReadingBar()) as bar:
-        found = evaluated(loaded, settings, corpus is None, split, window, threads, bar.advance, dynamic)
+    settings = _another(loaded.config.corpus, corpus, encoding) or loaded.config.corpus
+    with contextlib.closing(ReadingBar()) as reading:
+        found = evaluated(loaded, settings, corpus is None, split, window, threads, reading.advance, dynamic)
     say_which(checkpoint_path, file)
     warn(found.warnings)
     learned, static = found.dynamic, found.score
@@ -152,6 +157,15 @@ def perplexity(
             f"(static {decimal(static.nats_per_char)}); rate {constants.rate:g}, "
             f"pull-back {constants.pull_back:g}, {chosen}; {duration(learned.seconds)}"
         )
+
+
+def _another(config: CorpusConfig, corpus: str | None, encoding: str | None) -> CorpusConfig | None:
+    """The settings of the text that --corpus and --encoding name; None without --corpus."""
+    if corpus is not None:
+        return with_encoding(with_path(replace(config, validation="", test=""), corpus), encoding)
+    if encoding is not None:
+        warn(["--encoding has no effect without --corpus"])
+    return None
 
 
 @evaluate.command(cls=Command, short_help="Check the hand-written gradients.")
@@ -221,6 +235,141 @@ def gradients(config_path: Path | None, overrides: tuple[str, ...], as_json: boo
             f"all {len(rows)} gradients are right: worst relative error {worst:.1e}, tolerance {TOLERANCE:g}"
         )
     sys.exit(1 if wrong else 0)
+
+
+@dataclass(frozen=True)
+class _Network:
+    """A network to look at, and the text to look at it with."""
+
+    name: str
+    text: CorpusConfig
+    model: Model
+    params: Parameters
+    read: HeldOut
+
+
+_MOST_STEPS = 1000
+"""Steps back at most: each keeps what its backward pass needs."""
+
+
+@evaluate.command("gradient-flow", cls=Command, short_help="How much of the gradient reaches k steps back.")
+@checkpoint_option
+@click.option(
+    "--config",
+    "config_path",
+    type=FilePath(),
+    metavar="FILE",
+    help="Look at the untrained network of this configuration, on its text, instead of a trained one.",
+)
+@set_option
+@corpus_option
+@_encoding_option
+@click.option(
+    "--steps", type=click.IntRange(1, _MOST_STEPS), default=50, metavar="N", help="Steps to look back."
+)
+@json_option
+def gradient_flow(
+    checkpoint_path: Path | None,
+    config_path: Path | None,
+    overrides: tuple[str, ...],
+    corpus: str | None,
+    encoding: str | None,
+    steps: int,
+    as_json: bool,
+) -> None:
+    """How much of the gradient of a loss reaches the hidden state k steps back.
+
+    For each layer: the norm of the gradient of the loss of one character with respect to the hidden
+    state k steps before its prediction, averaged over 200 places of the validation split (or of the
+    text of --corpus), relative to k = 0, the state that the prediction is made from. Where it is
+    small, the network hardly learns from what it read so long ago. The bars are logarithmic.
+    """
+    threads = blas.prepare()
+    from charlm.inference.gradient_flow import gradient_flow as measure
+
+    if config_path is None and overrides:
+        raise ConfigError("--set changes a configuration: name one with --config")
+    if config_path is not None and checkpoint_path is not None:
+        raise ConfigError("--checkpoint and --config exclude each other")
+    if config_path is None:
+        network = _trained(checkpoint_path, corpus, encoding)
+    else:
+        config = loading.load(config_path, loading.parse_overrides(overrides))
+        network = _untrained(config, corpus, encoding)
+    read = network.read
+    flow = measure(network.model, network.params, read.text, steps, threads=threads)
+    warn(read.warnings)
+    norms = flow.relative.tolist()
+    reached = len(norms[0]) - 1
+    if reached < steps:
+        warn([f"too few characters have {steps} before them: {counted(reached, 'step')} back at most"])
+    if as_json:
+        layers = [
+            {"steps_back": list(range(reached + 1)), "gradient_norm": row, "layer": layer}
+            for layer, row in enumerate(norms)
+        ]
+        click.echo(json.dumps({**layers[-1], "layers": layers, "places": flow.places, "split": read.split}))
+        return
+    what = "whole text" if read.split is None else f"{read.split} split"
+    paths = network.text.separate_paths.get(read.split or "", network.text.paths)
+    click.echo(f"{network.name} on {shown_paths(paths)}: {what}, {counted(flow.places, 'place')}")
+    click.echo("norm of the gradient with respect to h, k steps before the prediction (k = 0: 1)")
+    _show_flow(norms)
+
+
+def _trained(path: Path | None, corpus: str | None, encoding: str | None) -> _Network:
+    """A checkpoint, and its own text or another one."""
+    from charlm.inference.held_out import of_checkpoint
+    from charlm.runs import checkpoint
+    from charlm.runs.directory import find_checkpoint
+
+    file = find_checkpoint(path)
+    loaded = checkpoint.load(file)
+    other = _another(loaded.config.corpus, corpus, encoding)
+    with contextlib.closing(ReadingBar()) as reading:
+        read = of_checkpoint(loaded, other, reading.advance)
+    say_which(path, file)
+    config = other or loaded.config.corpus
+    return _Network(shown_path(file), config, loaded.model, loaded.parameters, read)
+
+
+def _untrained(config: Config, corpus: str | None, encoding: str | None) -> _Network:
+    """The network that a configuration describes as its training begins, and its text or another one."""
+    from charlm.config.build import build_model, fresh_parameters
+    from charlm.inference.held_out import of_config
+    from charlm.training.memory import check_memory, needed
+
+    text = _another(config.corpus, corpus, encoding) or config.corpus
+    if not text.path:
+        raise ConfigError("no text to read: set corpus.path in the configuration, or name one with --corpus")
+    with contextlib.closing(ReadingBar()) as reading:
+        read = of_config(text, reading.advance)
+    model = build_model(config.model, len(read.vocabulary), config.run.kernel)
+    check_memory(needed(model, config.train.optimizer, B=1, T=1), config)
+    params = fresh_parameters(model, config.model, config.train.seed)
+    return _Network(f"{_form_name(config)}, untrained,", text, model, params, read)
+
+
+_ROWS = (0, 1, 2, 5, 10, 20, 50, 100, 200, 500)
+"""Steps back that have a row in the table, if there are more."""
+
+_WIDTH = 56
+"""Columns of the longest bar."""
+
+
+def _show_flow(layers: Sequence[Sequence[float]]) -> None:
+    """A table for each layer, all bars on one logarithmic scale between powers of ten."""
+    rows = [*(k for k in _ROWS if k < len(layers[0]) - 1), len(layers[0]) - 1]
+    exponents = [math.log10(norms[k]) for norms in layers for k in rows if norms[k]]
+    low = min(-1, math.floor(min(exponents)))
+    high = max(0, math.ceil(max(exponents)))
+    scale = f"{f'1e{low}':{_WIDTH - 5}}{f'1e{high}' if high else '1':>5}"
+    for layer, norms in enumerate(layers):
+        click.echo(f"\nlayer {layer}\n{'k':>5} {'norm':>8}  {scale}".rstrip())
+        for k in rows:
+            # whatever is there can be seen, if only just
+            part = max(1 / _WIDTH, (math.log10(norms[k]) - low) / (high - low)) if norms[k] else 0.0
+            click.echo(f"{k:5} {norms[k]:8.1e}  {bar(part, _WIDTH)}".rstrip())
 
 
 def _every_form(given: dict[str, Any]) -> list[dict[str, Any]]:

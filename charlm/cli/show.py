@@ -6,11 +6,11 @@ import math
 import os
 import shlex
 import sys
-import unicodedata
 from collections.abc import Sequence
 from itertools import groupby
 from pathlib import Path
 
+from charlm.data.signs import without_effect
 from charlm.system.files import STANDARD_INPUT
 
 
@@ -35,27 +35,18 @@ def counted(count: int, thing: str) -> str:
     return f"{count:,} {thing}{'' if count == 1 else 's'}"
 
 
-_DIRECTIONS = {"\u061c", *map(chr, (*range(0x200E, 0x2010), *range(0x202A, 0x202F), *range(0x2066, 0x206A)))}
-"""Characters that change the direction in which a terminal writes those after them."""
-
-
 def visible(text: str, keep: str = "") -> str:
     """`text` with a visible sign for everything that could steer a terminal, except what is in `keep`.
 
     Control characters become their pictures (ESC: `␛`), the others their code (`<U+0085>`).
     """
-    return text if text.isprintable() else "".join(c if c in keep else _sign(c) for c in text)
+    return text if text.isprintable() else "".join(c if c in keep else without_effect(c) for c in text)
 
 
-def _sign(character: str) -> str:
-    code = ord(character)
-    if code < 0x20:
-        return chr(0x2400 + code)
-    if code == 0x7F:
-        return "\N{SYMBOL FOR DELETE}"
-    if unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") or character in _DIRECTIONS:
-        return f"<U+{code:04X}>"
-    return character
+def bar(part: float, width: int) -> str:
+    """A bar as long as a part, 0 to 1, of `width` columns."""
+    block = "#" if _is_odd("█") else "█"
+    return block * round(part * width)
 
 
 def one_line(message: str) -> str:

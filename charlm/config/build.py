@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from charlm.arrays import Ids
 from charlm.config.schema import CorpusConfig, ModelConfig, TrainConfig
 from charlm.data.cache import user_cache
 from charlm.data.corpus import SPLITS, Corpus, nothing, read_corpus, text_of
@@ -23,6 +24,7 @@ from charlm.data.vocabulary import Vocabulary
 from charlm.errors import CorpusError
 from charlm.nn.cells import make_cell
 from charlm.nn.model import Model
+from charlm.nn.parameters import Parameters
 from charlm.optim.optimizers import OPTIMIZERS, Hyperparameters, Optimizer
 from charlm.optim.schedules import Schedule
 
@@ -58,17 +60,23 @@ def build_corpus(
     return corpus, {name: separate.get(name, sources) for name in SPLITS}
 
 
+def build_ids(config: CorpusConfig, vocabulary: Vocabulary, text: str) -> Ids:
+    """The ids `[N]` of a text that does not come from a file; of lines with a line break before them.
+
+    Raises `VocabularyError` if the vocabulary lacks a unit and has no `<unk>`.
+    """
+    return vocabulary.encode(build_pipeline(config).codes_of_text(text), "the text")
+
+
 def build_text(config: CorpusConfig, vocabulary: Vocabulary, text: str) -> Text:
     """A text that does not come from a file, encoded with this vocabulary.
 
-    Raises `VocabularyError` if the vocabulary lacks a unit and has no `<unk>`, and `CorpusError` if
-    there is nothing to predict.
+    Raises what `build_ids` does, and `CorpusError` if there is nothing to predict.
     """
-    pipeline = build_pipeline(config)
-    ids = vocabulary.encode(pipeline.codes_of_text(text), "the text")
+    ids = build_ids(config, vocabulary, text)
     if len(ids) < 2:
         raise CorpusError("the text has nothing to predict: it needs a line, or two characters")
-    return text_of(ids, pipeline.by_line)
+    return text_of(ids, config.mode == "lines")
 
 
 def build_pipeline(config: CorpusConfig) -> TextPipeline:
@@ -91,6 +99,15 @@ def build_model(config: ModelConfig, vocab: int, kernel: str = "fused") -> Model
         weight_drop=config.weight_drop,
         kernel=kernel,
     )
+
+
+def fresh_parameters(
+    model: Model, config: ModelConfig, seed: int, dtype: npt.DTypeLike = np.float32
+) -> Parameters:
+    """The parameters that a run with this `train.seed` begins with."""
+    # the noise of the run comes from child 1 of the same seed, the order of lines from child 2
+    rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(0,)))
+    return model.initialise(rng, config.init, dtype)
 
 
 def build_optimizer(

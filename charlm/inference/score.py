@@ -7,18 +7,23 @@ Letters: `T` time steps, `B` streams side by side, `H` hidden units.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from charlm.arrays import Array, Ids
 from charlm.data.lines import Text
+from charlm.inference.shown import legend
 from charlm.nn.loss import cross_entropy
 from charlm.nn.model import Model
 from charlm.nn.parameters import Parameters
 from charlm.nn.workspace import Workspace
 from charlm.system.closing import Closing
 from charlm.system.workers import FEWEST, WorkerPool, shared, slices
+
+SHOWN = 5000
+"""Most predicted units of a text that is shown with its score."""
 
 STREAMS = 64
 """Most streams in which a text is scored side by side."""
@@ -50,6 +55,8 @@ class Score:
     nll: float
     """Their negative log-likelihood in nats."""
     characters: int
+    shaded: Callable[[], str] | None = field(default=None, compare=False, repr=False)
+    """Makes the HTML of the text, each character shaded by its loss; None if it is not to be shown."""
 
     @property
     def nats_per_char(self) -> float:
@@ -68,6 +75,21 @@ class Score:
             return math.exp(self.nats_per_char)
         except OverflowError:
             return math.inf
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the figures, and the text if it is not too long."""
+        figures = (
+            f"{self.nats_per_char:.4f} nats/char, {self.bits_per_char:.4f} bits/char, "
+            f"perplexity {self.perplexity:.4f}, {self.characters:,} scored"
+        )
+        text = f"<div>a text of more than {SHOWN:,} units is not shown</div>"
+        if self.shaded is not None:
+            text = self.shaded() + legend()
+        return f"<div><div>{figures}</div>{text}</div>"
+
+    def __reduce__(self) -> tuple[type[Score], tuple[float, int]]:
+        """A copy of it in another process has the figures, without the model and the text."""
+        return Score, (self.nll, self.characters)
 
 
 @np.errstate(over="ignore", invalid="ignore")  # a model that diverged has a score: not finite
@@ -252,13 +274,17 @@ class _Scorer(Closing):
         return nll
 
 
-def unit_losses(model: Model, params: Parameters, text: Text) -> Array:
+def unit_losses(model: Model, params: Parameters, text: Text, window: int | None = None) -> Array:
     """The loss in nats of every unit of a text that is predicted, in their order.
 
-    Of a text `[N]` all but the first: `[N-1]`, with the state carried through. Of lines all, each
-    line from a zero state. One stream at a time, so that it is slower than `score`.
+    Of a text `[N]` all but the first: `[N-1]`, with the state carried through, or in windows as
+    `score` has them. Of lines all, each line from a zero state. One stream at a time, so that it is
+    slower than `score`.
     """
     starts, lengths = text.examples()
+    if window is not None:
+        starts = np.arange(0, text.targets, window)
+        lengths = np.minimum(window, text.targets - starts)
     losses: list[Array] = [np.zeros(0)]
     with _Scorer(model, params, text.ids) as scorer:
         for start, length in zip(starts.tolist(), lengths.tolist(), strict=True):

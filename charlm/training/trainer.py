@@ -14,7 +14,13 @@ import numpy as np
 import numpy.typing as npt
 
 from charlm.arrays import Array
-from charlm.config.build import build_model, build_optimizer, build_schedule, planned_steps
+from charlm.config.build import (
+    build_model,
+    build_optimizer,
+    build_schedule,
+    fresh_parameters,
+    planned_steps,
+)
 from charlm.config.schema import Config, keys
 from charlm.config.values import plain
 from charlm.data.corpus import Corpus
@@ -172,8 +178,7 @@ class Trainer(Closing):
             config.train.average > 0,
         )
         check_memory(self.needed, config)
-        starting, dropping = np.random.SeedSequence(config.train.seed).spawn(2)
-        params = self.model.initialise(np.random.default_rng(starting), config.model.init, dtype)
+        params = fresh_parameters(self.model, config.model, config.train.seed, dtype)
         self.threads = threads
         self.optimizer = build_optimizer(config.train, params.flat.size, dtype, shared)
         train = config.train
@@ -190,6 +195,7 @@ class Trainer(Closing):
         )
         self.parameters, self.state = self.data_parallel.params, self.data_parallel.state
         self.mean = self.data_parallel.mean
+        _, dropping = np.random.SeedSequence(config.train.seed).spawn(2)
         self.rng = np.random.Generator(np.random.PCG64(dropping))
         self.steps_per_epoch = self.streams.windows
         self.planned_steps = planned_steps(config.train, self.steps_per_epoch)

@@ -11,6 +11,7 @@ activations alike: each gate has a matrix of its own, as in the textbook.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import ClassVar
 
 import numpy as np
@@ -76,6 +77,13 @@ class Cell(ABC):
         recurrent parameters. Returns the gradients with respect to `a`, `[G, B, H]`, and to the
         state before the step.
         """
+
+    def activations(self, saved: Saved) -> Sequence[Array]:
+        """The gates of a step `[B, H]`, after their nonlinearities, in the order of `gates`.
+
+        They are looked at, and needed for nothing else. A cell that does not say has none to look at.
+        """
+        return ()
 
 
 def orthogonal(size: int, rng: np.random.Generator) -> Array:

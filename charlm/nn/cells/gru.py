@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from charlm.arrays import Array, Shape
@@ -59,6 +61,11 @@ class GRUAfter(Cell):
         dh_before = dh_before + (du @ params["Wh"].swapaxes(1, 2)).sum(axis=0)
         return np.stack([da_r, da_z, da_n]), (dh_before,)
 
+    def activations(self, saved: Saved) -> Sequence[Array]:
+        """See `Cell.activations`."""
+        _, r, z, n, _ = saved
+        return r, z, n
+
 
 class GRUBefore(Cell):
     """A GRU whose reset gate acts before the recurrent product.
@@ -105,3 +112,8 @@ class GRUBefore(Cell):
         dWh_z += h_before.T @ da_z
         dh_before = dh_before + da_r @ Wh_r.T + da_z @ Wh_z.T
         return np.stack([da_r, da_z, da_n]), (dh_before,)
+
+    def activations(self, saved: Saved) -> Sequence[Array]:
+        """See `Cell.activations`."""
+        _, r, z, n, _ = saved
+        return r, z, n

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from charlm.arrays import Array
@@ -57,3 +59,8 @@ class LSTM(Cell):
         grads["Wh"][...] += h_before.T @ da
         dh_before = (da @ params["Wh"].swapaxes(1, 2)).sum(axis=0)
         return da, (dh_before, dc_before)
+
+    def activations(self, saved: Saved) -> Sequence[Array]:
+        """See `Cell.activations`."""
+        _, _, i, f, o, g, _ = saved
+        return i, f, o, g

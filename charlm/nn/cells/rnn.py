@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from charlm.arrays import Array
@@ -32,3 +34,8 @@ class RNN(Cell):
         # forward was … = a_t + h_{t-1} Wh
         dWh += h_before.T @ da
         return da[None], (da @ Wh.T,)
+
+    def activations(self, saved: Saved) -> Sequence[Array]:
+        """See `Cell.activations`."""
+        _, h = saved
+        return (h,)

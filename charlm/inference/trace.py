@@ -1,0 +1,158 @@
+"""Everything that a network computes while it reads a text, by name.
+
+Row n of every array belongs to unit n of the text: it is what the network has once it has read
+units 0 to n, and from which it predicts unit n+1.
+
+Letters: `N` units of a text, `T` of a window, `V` vocabulary, `H` hidden units, `S` states of a cell.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+import numpy.typing as npt
+
+from charlm.arrays import Array, Ids, Signal
+from charlm.errors import ConfigError
+from charlm.nn.cells.cell import Cell
+from charlm.nn.kernels.textbook import Textbook
+from charlm.nn.layers.recurrent import Recurrent
+from charlm.nn.loss import cross_entropy
+from charlm.nn.model import Model
+from charlm.nn.parameters import Parameters
+from charlm.nn.workspace import Workspace
+from charlm.system.memory import machine_bytes
+
+STEPS = 100
+"""Steps of a window."""
+
+_SHARE = 0.5
+"""Part of the machine's memory that a trace may take."""
+
+ByLayer = Mapping[str, Mapping[str, Array]]
+"""Arrays `[N, H]` by the name of the layer, as in the parameters (`layers.0`), and their own."""
+
+
+@dataclass(frozen=True, eq=False)
+class Trace:
+    """The activations of a network along a text of `N` units.
+
+    Row n is what there is after unit n has been read: `states["layers.0"]["h"][n]` is the hidden
+    state that has read units 0 to n, `gates["layers.0"]["f"][n]` the gate with which unit n was
+    read, and `probabilities[n]` what the model expects as unit n+1. The last row predicts what
+    follows the text.
+    """
+
+    units: Sequence[str]
+    """The name of each unit, as in the vocabulary."""
+    ids: Ids
+    """The id of each unit, `[N]`."""
+    begins: npt.NDArray[np.bool]
+    """Which units are read from a zero state, `[N]`: the first; of lines every line break."""
+    gates: ByLayer
+    """After their nonlinearities, by the names of the cell; none of a cell without `activations`."""
+    states: ByLayer
+    """By the names of the cell: `h`, and of an LSTM `c`."""
+    logits: Array
+    """`[N, V]`."""
+
+    @property
+    def probabilities(self) -> Array:
+        """`softmax(logits)`, `[N, V]`: row n is what the model expects as unit n+1."""
+        exponentials = np.exp(self.logits - self.logits.max(axis=1, keepdims=True))
+        probabilities: Array = exponentials / exponentials.sum(axis=1, keepdims=True)
+        return probabilities
+
+    @property
+    def losses(self) -> Array:
+        """`-ln probabilities[n, ids[n+1]]` in nats, `[N-1]`: how much unit n+1 surprises the model."""
+        # what follows the text is not known: any unit stands in for it, and its loss is left out
+        return cross_entropy(self.logits.copy(), np.append(self.ids[1:], 0))[:-1]
+
+
+def trace(
+    model: Model,
+    params: Parameters,
+    ids: Ids,
+    begins: npt.NDArray[np.bool],
+    names: Sequence[str],
+) -> Trace:
+    """Read a text `[N]` through the cells as their equations are written, and keep everything.
+
+    `begins [N]` says which units are read from a zero state, the first among them; `names [V]` are
+    those of the vocabulary. Raises `ConfigError` if the text is empty, or if its trace would take
+    more than half of this machine's memory.
+    """
+    N, H, dtype = len(ids), model.hidden, params.flat.dtype
+    if not N:
+        raise ConfigError("the text has nothing to trace: it needs a character")
+    _check_memory(model, N, dtype.itemsize)
+    layers = [name for name, layer in model.stack if layer.states]
+
+    def arrays(named: Sequence[str]) -> dict[str, dict[str, Array]]:
+        return {layer: {name: np.empty((N, H), dtype) for name in named} for layer in layers}
+
+    says = type(model.cell).activations is not Cell.activations
+    states, gates = arrays(model.cell.states), arrays(model.cell.gates if says else ())
+    logits = np.empty((N, model.vocab), dtype)
+    workspace = Workspace()
+    for begin, end in pairwise([*np.flatnonzero(begins).tolist(), N]):
+        before = model.zero_state(1, dtype)
+        for start in range(begin, end, STEPS):
+            rows = slice(start, min(start + STEPS, end))
+            logits[rows] = _window(model, params, ids[rows], before, rows, states, gates, workspace)
+    units = [names[unit] for unit in ids.tolist()]
+    return Trace(units, ids, begins, gates, states, logits)
+
+
+def _window(
+    model: Model,
+    params: Parameters,
+    ids: Ids,
+    state: Array,
+    rows: slice,
+    states: dict[str, dict[str, Array]],
+    gates: dict[str, dict[str, Array]],
+    workspace: Workspace,
+) -> Array:
+    """Read `ids [T]`, write what the layers compute to `rows`, and return the logits `[T, V]`.
+
+    `state [L, S, 1, H]` is that before the window, and advanced in place.
+    """
+    T, depth = len(ids), 0
+    workspace.begin()
+    signal: Signal = ids[:, None]
+    for name, layer in model.stack:
+        own, space = params.under(name), workspace.within(name)
+        if not isinstance(layer, Recurrent):
+            signal, _, _ = layer.run(own, signal, np.empty(0), {}, space)
+            continue
+        a, _ = layer.inputs.project(own, signal, space)
+        within = space.array("states", (len(layer.states), T + 1, 1, model.hidden), a.dtype)
+        within[:, 0] = state[depth]
+        with space.scratch() as scratch:
+            tape, step = Textbook(layer.cell).prepare(own, a, within, space, scratch)
+            for t in range(T):
+                step(t)
+        state[depth] = within[:, -1]
+        for kept, values in zip(states[name].values(), within, strict=True):
+            kept[rows] = values[1:, 0]
+        for row, saved in zip(range(rows.start, rows.stop), tape.saved.values(), strict=True):
+            for kept, value in zip(gates[name].values(), layer.cell.activations(saved), strict=True):
+                kept[row] = value[0]
+        signal, depth = within[0, 1:], depth + 1
+    logits: Array = signal[:, 0]
+    return logits
+
+
+def _check_memory(model: Model, N: int, itemsize: int) -> None:
+    per_unit = model.layers * (len(model.cell.gates) + len(model.cell.states)) * model.hidden + model.vocab
+    needed, machine = N * per_unit * itemsize, machine_bytes()
+    if machine is not None and needed > _SHARE * machine:
+        raise ConfigError(
+            f"the trace of {N:,} units takes about {needed / 1e9:,.1f} GB, and this machine has "
+            f"{machine / 1e9:,.1f} GB: trace a shorter text"
+        )

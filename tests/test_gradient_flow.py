@@ -1,0 +1,420 @@
+"""How far back gradients reach: the numbers against central differences, the places, the command."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import FORMS, TEXT, Geometry, Run, make_model, make_window
+
+from charlm.arrays import Array, Ids
+from charlm.cli.evaluate import _show_flow
+from charlm.data.lines import Lines, StreamText
+from charlm.errors import CorpusError, DivergenceError
+from charlm.inference import gradient_flow as flows
+from charlm.inference.gradient_flow import find_places, gradient_flow, state_gradients
+from charlm.nn.gradcheck import Check, check
+from charlm.nn.model import Model, Tape
+from charlm.nn.parameters import Parameters
+from charlm.nn.workspace import Workspace
+
+
+def _twin(
+    model: Model, params: Parameters, x: Ids, y: Ids, state: Array, moved: dict[tuple[int, int], Array]
+) -> float:
+    """The mean loss of the streams after the last step, by the textbook steps of the cell alone.
+
+    `moved` is added to h of a layer right after a step of the window, for all that follows: the
+    layers above at this step, and the steps after it.
+    """
+    states = [tuple(layer) for layer in state]
+    for t, ids in enumerate(x):
+        signal = np.eye(model.vocab)[ids]
+        for layer in range(model.layers):
+            own = params.under(f"layers.{layer}")
+            h, *others = model.cell.step(own, signal @ own["Wx"] + own["b"][:, None], states[layer])[0]
+            signal = h + moved.get((layer, t), 0.0)
+            states[layer] = (signal, *others)
+    logits = signal @ params["output.W"] + params["output.b"]
+    chosen = logits[np.arange(len(y)), y]
+    return float((np.log(np.exp(logits).sum(axis=1)) - chosen).mean())
+
+
+def _checks(model: Model, T: int, B: int, entries: int, back: list[int]) -> list[Check]:
+    """The gradients of h of every layer, some steps back, against central differences."""
+    params, x, targets, state = make_window(model, T, B)
+    params.flat *= min(1.0, 2 * model.hidden**-0.5)
+    y = targets[-1]
+    found = state_gradients(model, params, x, y, state, [Workspace() for _ in range(T)])
+    assert found.shape == (T, model.layers, B, model.hidden)
+    moved = {(layer, T - 1 - k): np.zeros((B, model.hidden)) for layer in range(model.layers) for k in back}
+    return check(
+        lambda: _twin(model, params, x, y, state, moved),
+        {f"layers.{layer}, {T - 1 - t} back": array for (layer, t), array in moved.items()},
+        {f"layers.{layer}, {T - 1 - t} back": found[T - 1 - t, layer] / B for layer, t in moved},
+        np.random.default_rng(3),
+        entries,
+    )
+
+
+@pytest.mark.parametrize("kernel", ["fused", "textbook"])
+@pytest.mark.parametrize("layers", [1, 2])
+@pytest.mark.parametrize("form", FORMS)
+def test_every_entry_agrees_with_central_differences(form: str, layers: int, kernel: str) -> None:
+    """The gradient with respect to every h of every layer, 0 to 4 steps back, is right to 1e-6."""
+    model = make_model(form, layers, kernel=kernel)
+    checks = _checks(model, T=5, B=3, entries=10**9, back=[0, 1, 4])
+    assert len(checks) == 3 * layers
+    assert [f"{one.name}: {one.worst:.1e}" for one in checks if not one.right] == []
+
+
+@pytest.mark.parametrize("layers", [1, 2])
+@pytest.mark.parametrize("form", FORMS)
+def test_gradients_are_right_where_limits_are_crossed(form: str, layers: int, geometry: Geometry) -> None:
+    """The same at the sizes of training, and across the limits of blocks, tiles and chunks."""
+    model = make_model(form, layers, geometry.vocab, geometry.H)
+    checks = _checks(model, geometry.T, geometry.B, entries=1, back=[0, geometry.T - 1])
+    assert [f"{one.name}: {one.worst:.1e}" for one in checks if not one.right] == []
+
+
+@dataclass(frozen=True)
+class _Broken(Model):
+    """A model that hands back a gradient of one state that is wrong by 0.1 %."""
+
+    number: int = 0
+
+    def backward(self, grads: Parameters, tape: Tape, dlogits: Array, dstate: Array | None = None) -> Array:
+        """See `Model.backward`."""
+        before = super().backward(grads, tape, dlogits, dstate)
+        before[:, self.number] *= 1.001
+        return before
+
+
+@pytest.mark.parametrize(("form", "number"), [*((form, 0) for form in FORMS), ("lstm", 1)])
+def test_a_gradient_that_is_wrong_by_a_thousandth_is_found(form: str, number: int) -> None:
+    """An error in the gradient of h, or of c, that is handed on shows in the steps before, not at k = 0."""
+    right = make_model(form)
+    model = _Broken(right.cell, right.vocab, right.hidden, right.layers, number=number)
+    wrong = [one.name for one in _checks(model, 6, 3, 10**9, [0, 1, 2]) if not one.right]
+    # the gradient of c reaches h only a step further back
+    first = 1 + number
+    assert {int(name.split()[1]) for name in wrong} == set(range(first, 3))
+
+
+@pytest.fixture(params=["one", "several"])
+def pieces(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int:
+    """All places side by side in this process; or a few at a time, in two. The number of processes.
+
+    They are warmed up for 12 units.
+    """
+    monkeypatch.setattr(flows, "WARM_UP", 12)
+    if request.param == "one":
+        return 1
+    monkeypatch.setattr(flows, "_NUMBERS", 2000)
+    return 2
+
+
+def _alone(model: Model, params: Parameters, ids: Ids, steps: int) -> list[Array]:
+    """Norms `[L, K+1]` at the last place but one of a text, read alone from its first unit."""
+    T = len(ids) - 1
+    dh = state_gradients(
+        model,
+        params,
+        ids[:-1, None],
+        ids[-1:],
+        model.zero_state(1, np.float64),
+        [Workspace() for _ in range(T)],
+    )
+    norms: list[Array] = np.sqrt((dh[: steps + 1, :, 0] ** 2).sum(axis=-1)).T
+    return norms
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_the_mean_over_places_of_a_text(form: str, pieces: int) -> None:
+    """The norms are the mean of those of each place alone, read after the units of warming up."""
+    model = make_model(form, 2)
+    params = make_window(model)[0]
+    ids = np.random.default_rng(5).integers(0, model.vocab, 90).astype(np.uint8)
+    flow = gradient_flow(model, params, StreamText(ids), steps=9, places=5, threads=pieces)
+    _, ends, steps = find_places(StreamText(ids), 9, 5)
+    assert (flow.places, steps, flow.norms.shape) == (5, 9, (2, 10))
+    assert ends[0] < 9 + 12, "some places must be near the beginning"
+    alone = [_alone(model, params, ids[max(0, end - 21) : end + 2], 9) for end in ends.tolist()]
+    np.testing.assert_allclose(flow.norms, np.mean(alone, axis=0), rtol=1e-9)
+    np.testing.assert_allclose(flow.relative, flow.norms / flow.norms[:, :1])
+    assert (flow.relative[:, 0] == 1).all()
+
+
+@pytest.mark.parametrize("form", ["lstm", "gru before"])
+def test_a_line_has_nothing_before_it(form: str, pieces: int) -> None:
+    """Each line begins from zero, and gradients reach no further back than its first unit."""
+    lengths = [3, 12, 2, 30, 7, 19, 11]
+    text = np.random.default_rng(2).integers(1, 7, 1 + sum(lengths)).astype(np.uint8)
+    text[np.cumsum([0, *lengths])] = 0
+    lines = Lines.of(text, 0)
+    model = make_model(form)
+    params = make_window(model)[0]
+    flow = gradient_flow(model, params, lines, steps=10, threads=pieces)
+    begins, ends, _ = find_places(lines, 10, 200)
+    assert flow.places == len(ends) == sum(max(0, length - 10) for length in lengths)
+    assert (text[begins] == 0).all()
+    alone = [
+        _alone(model, params, text[max(b, e - 22) : e + 2], 10) for b, e in zip(begins, ends, strict=True)
+    ]
+    np.testing.assert_allclose(flow.norms, np.mean(alone, axis=0), rtol=1e-9)
+
+
+def test_a_single_unit_by_its_formula() -> None:
+    """In a vanilla network of one unit the gradient is a product of the weight and the slopes, by hand."""
+    model = make_model("rnn", vocab=3, hidden=1)
+    params = make_window(model)[0]
+    weights, (w, b) = (
+        params["layers.0.Wx"][0, :, 0],
+        (params[f"layers.0.{name}"].item() for name in ("Wh", "b")),
+    )
+    ids = np.random.default_rng(1).integers(0, 3, 8)
+    h, states = 0.0, []
+    for unit in ids.tolist():
+        h = math.tanh(weights[unit] + h * w + b)
+        states.append(h)
+    flow = gradient_flow(model, params, StreamText(ids), steps=3, places=1)
+    _, (end,), _ = find_places(StreamText(ids), 3, 1)
+    expected = [1.0]
+    for k in range(3):  # one step back: times Wh, and the slope at the state that it leads to
+        expected.append(expected[-1] * abs(w) * (1 - states[end - k] ** 2))
+    assert flow.relative[0].tolist() == pytest.approx(expected, rel=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("size", "steps", "reached", "count"),
+    [
+        (1000, 50, 50, 200),
+        (100, 50, 50, 49),
+        (60, 50, 39, 20),
+        (10, 50, 4, 5),
+        (3, 50, 1, 1),
+        (2, 50, 0, 1),
+    ],
+)
+def test_places_of_a_text(size: int, steps: int, reached: int, count: int) -> None:
+    """Every place has all the steps before it; they are spread over the text; a short text has fewer."""
+    begins, ends, found = find_places(StreamText(np.zeros(size, np.uint8)), steps, 200)
+    assert (found, len(ends)) == (reached, count)
+    assert (begins == 0).all()
+    assert ends.min() >= reached
+    assert ends.max() <= size - 2
+    assert len(set(ends.tolist())) == count
+    if size == 1000:
+        assert ends.min() < 55
+        assert ends.max() > 993
+
+
+def test_places_of_lines_whose_lengths_have_a_small_type() -> None:
+    """Lines are found right where their lengths are kept in one byte, and most are too short."""
+    text = np.zeros(1 + 100 * 3 + 100, np.uint8)
+    text[np.r_[1:3, 301:400]] = 1
+    for line in range(100):
+        text[1 + 3 * line : 3 + 3 * line] = 1
+    begins, ends, steps = find_places(Lines.of(text, 0), 120, 200)
+    assert steps == 80
+    assert (begins == 300).all()
+    assert ends.tolist() == list(range(380, 400))
+
+
+def test_small_gradients_are_not_lost() -> None:
+    """The network runs in float64: a gradient of 1e-60 is one, though its weights are in float32."""
+    model = make_model("rnn", hidden=4)
+    params = model.initialise(np.random.default_rng(1), "orthogonal")
+    params["layers.0.Wh"][...] *= np.float32(1e-3)
+    ids = np.random.default_rng(1).integers(0, 7, 300)
+    assert 0 < gradient_flow(model, params, StreamText(ids), steps=20).relative[0, 20] < 1e-55
+
+
+def test_nothing_is_changed() -> None:
+    """Parameters and text are only read."""
+    model = make_model("lstm", 2)
+    params = make_window(model)[0]
+    ids = np.random.default_rng(1).integers(0, 7, 300)
+    before, text = params.flat.copy(), ids.copy()
+    gradient_flow(model, params, StreamText(ids), steps=5)
+    assert (params.flat == before).all()
+    assert (ids == text).all()
+
+
+def test_what_has_no_gradient_is_said() -> None:
+    """A vocabulary of one has no gradient, and weights beyond all bounds none that is finite."""
+    model = make_model("gru after", vocab=1)
+    with pytest.raises(CorpusError, match="certainty"):
+        gradient_flow(model, make_window(model)[0], StreamText(np.zeros(50, np.uint8)), 5)
+    model = make_model("rnn")
+    params = make_window(model)[0]
+    params["output.W"][...] = 1e308
+    with pytest.raises(DivergenceError, match="not a finite number"):
+        gradient_flow(model, params, StreamText(np.arange(50) % 7), 5)
+
+
+SMALL = """\
+corpus: {path: text.txt, split: [0.6, 0.3, 0.1]}
+model: {cell: lstm, hidden: 8, layers: 2}
+train: {batch: 4, seq_len: 8, epochs: 1}
+run: {log_every: 4, threads: 1}
+"""
+
+COMMAND = ("eval", "gradient-flow")
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Path:
+    """A directory with a text, `text.txt`, and a configuration for it, `small.yaml`."""
+    (tmp_path / "text.txt").write_text(TEXT)
+    (tmp_path / "small.yaml").write_text(SMALL)
+    return tmp_path
+
+
+def _table(shown: str) -> dict[int, list[tuple[int, float, str]]]:
+    """Of each layer the rows of the table: steps back, norm, bar."""
+    tables: dict[int, list[tuple[int, float, str]]] = {}
+    for line in shown.splitlines():
+        if line.startswith("layer "):
+            rows = tables[int(line.removeprefix("layer "))] = []
+        elif row := re.fullmatch(r" *(\d+) +(\d\.\de[-+]\d+) *(█*)", line):
+            rows.append((int(row[1]), float(row[2]), row[3]))
+    return tables
+
+
+def test_the_command_before_and_after_training(charlm: Run, small: Path) -> None:
+    """A trained network is not the untrained one; a table and JSON say the same; both are repeatable."""
+    fresh = json.loads(charlm(*COMMAND, "--config", "small.yaml", "--json").stdout)
+    charlm("train", "--config", "small.yaml")
+    trained = json.loads(charlm(*COMMAND, "--json").stdout)
+    assert charlm(*COMMAND, "--checkpoint", "runs/small", "--json").stdout == json.dumps(trained) + "\n"
+    # the configuration of a run describes its network as it was before the first update
+    assert json.loads(charlm(*COMMAND, "--config", "runs/small", "--json").stdout) == fresh
+    for values in (fresh, trained):
+        assert values["split"] == "validation"
+        assert values["places"] == int(0.9 * len(TEXT)) - int(0.6 * len(TEXT)) - 1 - 50
+        assert [layer["layer"] for layer in values["layers"]] == [0, 1]
+        top = values["layers"][1]
+        assert all(values[key] == top[key] for key in ("steps_back", "gradient_norm", "layer"))
+        for layer in values["layers"]:
+            assert layer["steps_back"] == list(range(51))
+            assert layer["gradient_norm"][0] == 1.0
+            assert 0 < layer["gradient_norm"][50] < layer["gradient_norm"][10] < 1
+    assert fresh["gradient_norm"] != trained["gradient_norm"]
+
+    shown = charlm(*COMMAND).stdout
+    assert max(map(len, shown.splitlines())) <= 80
+    assert "runs/small/best.npz on text.txt: validation split" in shown
+    tables = _table(shown)
+    for layer, rows in tables.items():
+        norms = trained["layers"][layer]["gradient_norm"]
+        assert [k for k, _, _ in rows] == [0, 1, 2, 5, 10, 20, 50]
+        assert [norm for _, norm, _ in rows] == pytest.approx([norms[k] for k, _, _ in rows], rel=0.05)
+        by_norm = sorted(rows, key=lambda row: row[1])
+        assert [len(bar) for _, _, bar in by_norm] == sorted(len(bar) for _, _, bar in rows)
+        assert min(len(bar) for _, _, bar in rows) >= 1
+    assert len(tables) == 2
+    assert "1 x 9 gru (reset before), untrained, on text.txt" in charlm(
+        *COMMAND, "--config", "small.yaml", "--set", "model.cell=gru", "--set", "model.layers=1",
+        "--set", "model.hidden=9", "--set", "model.gru_reset=before",
+    ).stdout  # fmt: skip
+
+
+def test_the_network_is_the_one_that_training_begins_with(charlm: Run, small: Path) -> None:
+    """With a learning rate of next to nothing, training leaves the untrained network as it is."""
+    arguments = ("--set", "train.lr=1e-12", "--set", "train.seed=5")
+    fresh = json.loads(charlm(*COMMAND, "--config", "small.yaml", *arguments, "--json").stdout)
+    charlm("train", "--config", "small.yaml", *arguments)
+    trained = json.loads(charlm(*COMMAND, "--json").stdout)
+    assert trained["gradient_norm"] == pytest.approx(fresh["gradient_norm"], rel=1e-5)
+
+
+def test_other_texts_and_steps(charlm: Run, small: Path) -> None:
+    """--corpus is looked at as a whole, --steps says how far back, a short text is looked at less far."""
+    charlm("train", "--config", "small.yaml")
+    (small / "other.txt").write_bytes(("the quick brown fox. " * 4).encode("utf-16"))
+    done = charlm(*COMMAND, "--corpus", "other.txt", "--encoding", "utf-16", "--steps", "7")
+    assert "other.txt: whole text, 76 places" in done.stdout
+    assert [k for k, _, _ in _table(done.stdout)[0]] == [0, 1, 2, 5, 7]
+    done = charlm(*COMMAND, "--corpus", "-", "--json", input="the quick brown fox.")
+    assert json.loads(done.stdout)["steps_back"] == list(range(10))
+    assert "9 steps back at most" in done.stderr
+    assert charlm(*COMMAND, "--corpus", "-", input="th").stdout.endswith(f"{'█' * 56}\n")
+    done = charlm(*COMMAND, "--config", "small.yaml", "--corpus", "-", "--steps", "3", input="ab" * 40)
+    assert "standard input: validation split" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("corpus", "text"),
+    [
+        ({"mode": "lines"}, "anna\nberis\ncora\n" * 30),
+        ({"unit": "byte"}, "나룻배가 강을 건너왔다.\n" * 12),
+        ({"normalize": "nfd"}, "나룻배가 강을 건너왔다.\n" * 12),
+        ({"min_count": 3}, TEXT + "§"),
+    ],
+)
+def test_every_kind_of_model(charlm: Run, small: Path, corpus: dict[str, object], text: str) -> None:
+    """Lines, bytes, jamo and texts with unknown characters are looked at, before and after training."""
+    (small / "text.txt").write_text(text)
+    settings = [part for key, value in corpus.items() for part in ("--set", f"corpus.{key}={value}")]
+    fresh = charlm(*COMMAND, "--config", "small.yaml", *settings, "--json")
+    charlm("train", "--config", "small.yaml", *settings)
+    trained = charlm(*COMMAND, "--json")
+    back = 4 if "mode" in corpus else 50
+    for done in (fresh, trained):
+        assert json.loads(done.stdout)["steps_back"] == list(range(back + 1))
+        assert ("steps back at most" in done.stderr) == (back < 50)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "words"),
+    [
+        (["--set", "model.hidden=5"], 2, ["--set", "--config"]),
+        (["--config", "small.yaml", "--checkpoint", "runs/small"], 2, ["--checkpoint and --config exclude"]),
+        (["--config", "empty.yaml"], 2, ["corpus.path", "--corpus"]),
+        (["--config", "nowhere.yaml"], 2, ["nowhere.yaml"]),
+        (["--config", "small.yaml", "--set", "model.hidden=100000000"], 2, ["model.hidden"]),
+        (["--config", "small.yaml", "--set", "model.layers=1000000"], 2, ["model.layers"]),
+        (["--steps", "0"], 2, ["--steps"]),
+        (["--steps", "1001"], 2, ["--steps"]),
+        (["runs/small"], 2, ["runs/small", "--config"]),
+        (["--corpus", "nowhere.txt"], 1, ["nowhere.txt"]),
+        (["--corpus", "odd.txt"], 1, ["odd.txt", "'§'"]),
+        (["--checkpoint", "nowhere.npz"], 1, ["nowhere.npz"]),
+    ],
+)
+def test_mistakes_are_one_line(
+    charlm: Run, small: Path, arguments: list[str], status: int, words: list[str]
+) -> None:
+    """What cannot be is one line that says what would be right."""
+    (small / "odd.txt").write_text("the § fox")
+    (small / "empty.yaml").write_text("model: {layers: 1}\n")
+    if status == 1:
+        charlm("train", "--config", "small.yaml", "--max-steps", "1")
+    done = charlm(*COMMAND, *arguments, status=status)
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("Error: ")
+    assert [word for word in words if word not in line] == []
+    assert done.stdout == ""
+
+
+def test_a_text_that_is_gone_or_has_changed(charlm: Run, small: Path) -> None:
+    """Where the model's own text is not as it was, the error says how to give one."""
+    charlm("train", "--config", "small.yaml")
+    (small / "text.txt").write_text(TEXT[:-1])
+    assert "has changed" in (changed := charlm(*COMMAND, status=1).stderr)
+    (small / "text.txt").unlink()
+    assert "cannot be read" in (gone := charlm(*COMMAND, status=1).stderr)
+    assert all("--corpus" in error and error.count("\n") == 1 for error in (changed, gone))
+
+
+def test_a_gradient_that_explodes_has_a_bar_of_its_own(capsys: pytest.CaptureFixture[str]) -> None:
+    """The scale reaches beyond 1 if a norm does; nothing at all has no bar."""
+    _show_flow([[1.0, 30.0, 0.0]])
+    rows = _table(capsys.readouterr().out)[0]
+    assert [len(bar) for _, _, bar in rows] == [19, 46, 0]
