@@ -2306,6 +2306,8 @@ MUTANTS = (
         'inner[gates.index("n")] = params[own + "bn"]',
         "pass",
         ("test_export_graph.py",),
+    ),
+    Mutant(
         "only the steps that follow, not the layers above",
         "inference/gradient_flow.py",
         "np.add(dy[0], dstate[0], dh)",

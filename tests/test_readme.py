@@ -10,6 +10,10 @@ from pathlib import Path
 
 import pytest
 from conftest import ROOT
+from exported import make
+
+from charlm.config import loading
+from charlm.export import graph
 
 README = (ROOT / "README.md").read_text()
 
@@ -49,9 +53,11 @@ def test_the_readme_shows_the_python_interface() -> None:
 
 @pytest.mark.parametrize("example", EXAMPLES)
 def test_the_examples_of_the_python_interface_run(example: str, tmp_path: Path) -> None:
-    """Every Python example of the README runs, beside `configs/` and `data/`, without a warning."""
+    """Every Python example of the README runs, beside `configs/`, `data/` and a model, without a warning."""
     for directory in ("configs", "data"):
         (tmp_path / directory).symlink_to(ROOT / directory)
+    model = loading.load(ROOT / "configs/tales.yaml").model
+    graph.write(tmp_path / "tales.onnx", make(tmp_path, model.cell, layers=model.layers, hidden=model.hidden))
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", example],
         cwd=tmp_path,
