@@ -447,7 +447,7 @@ def test_a_page_of_the_usual_size_is_quick(page: Page, tmp_path: Path) -> None:
 def usual(directory: Path) -> Checkpoint:
     """A network of the size of configs/tales.yaml, for 70 characters, which float16 holds exactly."""
     characters = "".join(map(chr, range(ord("!"), ord("!") + 69)))
-    return make(directory, hidden=320, text=f"{characters}\n" * 2, change=round_off)
+    return make(directory, hidden=192, layers=2, text=f"{characters}\n" * 2, change=round_off)
 
 
 def round_off(parameters: Parameters) -> None:

@@ -21,8 +21,17 @@ from charlm.errors import ConfigError
 from charlm.nn.cells import make_cell
 from charlm.training.trainer import Trainer
 
-_SIZES = (64, 96, 128, 192, 256, 320, 384, 448, 512, 640, 768, 896, 1024, 1280, 1536)
-"""Hidden units that are considered."""
+_SIZES = (48, 64, 96, 128, 160, 192, 224, 256, 320, 384, 448, 512, 640, 768, 896, 1024)
+"""Hidden units of a layer that are considered."""
+
+_LAYERS = 2
+"""Recurrent layers: two learn more in the same time than one of as many operations, and than three."""
+
+_USUAL = 192
+"""Hidden units of the network whose pace is measured first, if there is time for it."""
+
+_BRIEF = 10.0
+"""Seconds below which that network is the smallest."""
 
 _VALIDATIONS = 8
 """Validations of a run."""
@@ -129,7 +138,8 @@ def choose(
     chose, and is kept. Raises `ConfigError` if not even one update fits.
     """
     started = time.perf_counter()
-    reference = config.replace({**rules(1, 256, _UPDATES * _WINDOW * 32), **given})
+    measured = _USUAL if seconds > _BRIEF else _SIZES[0]
+    reference = config.replace({**rules(1, measured, _UPDATES * _WINDOW * 20), **given})
     speed = pace(reference, corpus, threads, _measuring(seconds))
     if "corpus.split" not in given:
         share = held_out(len(corpus.ids), _SCORING * speed * _VALIDATION_SHARE * seconds)
@@ -138,9 +148,10 @@ def choose(
     N, V = corpus.part("train").targets, len(corpus.vocabulary)
     usable = (1 - _RESERVE - 2 * _MEASURING - _VALIDATIONS * _VALIDATION_SHARE) * seconds
     hidden = given.get("model.hidden") or max(
-        (H for H in _SIZES if enough(N, V, H, usable * speed * _relative_pace(V, H))), default=_SIZES[0]
+        (H for H in _SIZES if enough(N, V, H, usable * speed * _relative_pace(V, H, measured))),
+        default=_SIZES[0],
     )
-    n = usable * speed * _relative_pace(V, hidden)
+    n = usable * speed * _relative_pace(V, hidden, measured)
     lines = corpus.part("train").lines
     config = config.replace({**rules(N, hidden, n, _WINDOW if lines is None else N // lines), **given})
     speed = pace(config, corpus, threads, _measuring(seconds))
@@ -162,8 +173,8 @@ def enough(N: int, V: int, H: int, n: float) -> bool:
     A larger network needs more of them, and a longer text; with a large vocabulary the text says
     less of each character.
     """
-    for_time = 2.9e6 * (H / 320) ** 1.5
-    largest = max(256.0 if V < 200 else 192.0, 512 * (N / 1e6) ** 0.35 * (65 / max(65, V)) ** 0.3)
+    for_time = 2.5e6 * (H / 192) ** 1.5
+    largest = max(128.0, 320 * (N / 1e6) ** 0.35 * (65 / max(65, V)) ** 0.3)
     return _SIZES[0] >= H or (n >= for_time and largest >= H)
 
 
@@ -175,20 +186,21 @@ def rules(N: int, H: int, n: float, steps: int = _WINDOW) -> dict[str, Any]:
     The figures come from the runs in configs/README.md. What regularises slows learning, so there
     is none of it with few epochs.
     """
-    epochs = n / N
-    doublings = math.log2(max(1.0, epochs / 4))
-    # small batches are slow, large ones make few updates
-    batch = min(64, max(20, 4 * round(n / _UPDATES / min(steps, _WINDOW) / 4)))
+    doublings = math.log2(max(1.0, n / N))  # of the epochs
+    # small batches are slow, large ones make few updates; windows of short lines are short
+    batch = 4 * round(n / _UPDATES / min(steps, _WINDOW) / 4)
+    batch = min(max(20, batch), 32 if steps >= _WINDOW else 64)
     return {
         "model.cell": "lstm",
         "model.hidden": H,
-        "model.layers": 1,
-        "model.dropout": round(min(0.5, max(0.0, 0.1 * (doublings - 1))), 2),
-        "model.weight_drop": round(min(0.5, max(0.0, 0.13 * (doublings - 0.6))), 2),
+        "model.layers": _LAYERS,
+        "model.dropout": round(min(0.5, max(0.0, 0.13 * (doublings - 2.9))), 2),
+        "model.weight_drop": round(min(0.5, max(0.0, 0.1 * (doublings - 1.3))), 2),
         "train.batch": batch,
         "train.seq_len": _WINDOW,
         "train.optimizer": "adamw",
-        "train.lr": 0.005 if H <= 384 else 0.004 if H <= 640 else 0.003,
+        # the largest that a network bears falls with its width
+        "train.lr": _digits(min(0.015, 2.6 / H)),
         "train.beta2": 0.99,
         "train.clip_norm": 1.0,
         "train.weight_decay": 0.05,
@@ -229,15 +241,16 @@ def looks_like_lines(corpus: Corpus) -> bool:
     return len(lengths) >= 50 and lengths.min() > 0 and lengths.mean() <= 30 and lengths.max() <= 80
 
 
-def _relative_pace(V: int, H: int) -> float:
-    """The pace of a network, relative to that of one with 256 hidden units."""
+def _relative_pace(V: int, H: int, measured: int) -> float:
+    """The pace of a network, relative to that of one with `measured` hidden units."""
 
     def cost(hidden: int) -> float:
         gates = len(make_cell("lstm", "after").gates)
-        # elementwise work and calls weigh more in small networks
-        return hidden * (gates * hidden + V) * (1 + 60 / hidden)
+        # products: recurrent ones, those between layers, the output; elementwise work and calls weigh
+        # more in small networks
+        return hidden * (gates * hidden * (2 * _LAYERS - 1) + V) * (1 + 60 / hidden)
 
-    return cost(256) / cost(H)
+    return cost(measured) / cost(H)
 
 
 def _validation_characters(corpus: Corpus) -> int:
