@@ -7,7 +7,6 @@ event.
 
 from __future__ import annotations
 
-import json
 import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -28,7 +27,7 @@ from charlm.inference.sampling import TextSampler, streams_of
 from charlm.inference.score import Score, score, unit_losses
 from charlm.runs import checkpoint
 from charlm.runs.checkpoint import Checkpoint
-from charlm.runs.directory import RunDirectory, find_checkpoint
+from charlm.runs.directory import RunDirectory, find_checkpoint, read_objects
 from charlm.system import blas
 from charlm.training import session
 from charlm.training.events import Event, Listener, Warned
@@ -186,12 +185,7 @@ class Run:
     @property
     def metrics(self) -> list[dict[str, Any]]:
         """The log as it is now: one object for each line, with losses in nats per character."""
-        try:
-            # what follows the last line break is still being written
-            *lines, _ = RunDirectory(self.path).metrics.read_text().split("\n")
-            return [json.loads(line) for line in lines]
-        except (OSError, ValueError) as error:
-            raise RunError(f"{self.path / 'metrics.jsonl'} cannot be read: {error}") from error
+        return [line for line, _ in read_objects(RunDirectory(self.path).metrics)]
 
     def load(self) -> LanguageModel:
         """The best model of the run so far."""

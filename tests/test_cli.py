@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import ROOT, TEXT, Run, on_terminal
+from conftest import MEASURED, ROOT, TEXT, Run, on_terminal
 
 from charlm.cli import progress
 
@@ -49,7 +49,7 @@ def small(tmp_path: Path) -> Path:
 
 def _log(run: Path) -> list[dict[str, Any]]:
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-    return [{name: value for name, value in line.items() if name != "chars_per_s"} for line in lines]
+    return [{name: value for name, value in line.items() if name not in MEASURED} for line in lines]
 
 
 def _arrays(file: Path) -> dict[str, bytes]:

@@ -148,7 +148,7 @@ def test_a_resumed_run_drops_what_was_logged_after_its_checkpoint(tmp_path: Path
     assert length == len('{"step": 1}\n')
     directory.log({"step": 2})
     for _ in range(2):
-        directory.continue_from("second: 2\n", length)
+        directory.continue_from("second: 2\n", length, 1)
         assert directory.metrics.read_text() == '{"step": 1}\n'
     assert directory.config.read_text() == "second: 2\n"
 

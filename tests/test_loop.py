@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import make_trainer
+from conftest import MEASURED, make_trainer
 
 from charlm.inference.score import Score
 from charlm.runs import checkpoint
@@ -26,7 +26,7 @@ def _begin(path: Path, trainer: Trainer) -> RunDirectory:
 def _log(directory: RunDirectory) -> list[dict[str, Any]]:
     """The log without measured speeds."""
     lines = [json.loads(line) for line in directory.metrics.read_text().splitlines()]
-    return [{name: value for name, value in line.items() if name != "chars_per_s"} for line in lines]
+    return [{name: value for name, value in line.items() if name not in MEASURED} for line in lines]
 
 
 def _kinds(events: list[Event]) -> list[type]:
@@ -113,7 +113,7 @@ def test_stopping_and_resuming_leaves_no_trace(tmp_path: Path, stop: int) -> Non
         log.write('{"step": 99}\n{"st')
     second = make_trainer(tmp_path, **values)
     second.restore(checkpoint.load(directory.last), "run")
-    directory.continue_from(second.config.to_yaml(), second.progress.log_bytes)
+    directory.continue_from(second.config.to_yaml(), second.progress.log_bytes, second.progress.step)
     list(run(second, directory))
 
     assert _log(directory) == _log(whole_directory)

@@ -53,14 +53,25 @@ LAYERS = [
     ["runs.checkpoint", "training.data_parallel", "training.memory"],
     ["runs.directory", "inference.evaluate", "inference.novelty"],
     ["training.trainer", "training.events"],
-    ["training.loop", "training.checking", "training.recipe", "benchmark"],
+    ["training.loop", "training.checking", "training.recipe", "training.tensorboard", "benchmark"],
     ["training.session", "export.description"],
     ["export.weights", "export.graph", "export.page"],
+    ["report.history", "report.fonts"],
+    ["report.curves"],
     ["interface"],
     ["cli.show"],
-    ["cli.options", "cli.progress", "cli.reading"],
+    ["cli.options", "cli.progress", "cli.reading", "cli.curve"],
     ["cli.planning"],
-    ["cli.train", "cli.init", "cli.sample", "cli.evaluate", "cli.export", "cli.info", "cli.bench"],
+    [
+        "cli.train",
+        "cli.init",
+        "cli.sample",
+        "cli.evaluate",
+        "cli.plot",
+        "cli.export",
+        "cli.info",
+        "cli.bench",
+    ],
     ["cli"],
     ["__main__"],
 ]
@@ -159,8 +170,10 @@ def test_every_command_and_option_is_documented(path: str, command: click.Comman
     assert path in (ROOT / "README.md").read_text()
     assert command.help
     for option in command.params:
-        assert isinstance(option, click.Option)
-        assert option.help, option.name
+        if isinstance(option, click.Option):
+            assert option.help, option.name
+        else:  # an argument
+            assert option.human_readable_name.rstrip(".") in command.help, option.name
 
 
 def test_every_key_is_documented() -> None:

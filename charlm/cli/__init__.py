@@ -18,6 +18,7 @@ from charlm.cli.evaluate import evaluate
 from charlm.cli.export import export
 from charlm.cli.info import info
 from charlm.cli.init import init
+from charlm.cli.plot import plot
 from charlm.cli.sample import sample
 from charlm.cli.show import one_line
 from charlm.cli.train import train
@@ -40,7 +41,7 @@ def charlm() -> None:
     """Group the commands."""
 
 
-for _command in (train, init, sample, evaluate, export, info, bench):
+for _command in (train, init, sample, evaluate, plot, export, info, bench):
     charlm.add_command(_command)
 
 
