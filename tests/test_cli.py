@@ -72,12 +72,13 @@ def test_train_writes_a_run(charlm: Run, small: Path) -> None:
         "config.yaml",
         "last.npz",
         "metrics.jsonl",
+        "previews.jsonl",
     ]
     assert "charlm sample --checkpoint runs/small" in done.stdout
     assert "charlm eval perplexity --checkpoint runs/small" in done.stdout
     assert "best validation loss" in done.stdout
     line = _log(run)[-1]
-    assert set(line) == {"step", "epoch", "train_loss", "validation_loss", "lr", "grad_norm"}
+    assert set(line) == {"step", "epoch", "train_loss", "validation_loss", "lr", "grad_norm", "clipped"}
     assert "hidden: 16" in (run / "config.yaml").read_text()
 
 

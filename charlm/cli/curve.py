@@ -13,6 +13,9 @@ _FEWEST = 3
 _WIDTH, _HEIGHT = 60, 5
 """Most characters of a line, and lines of the curve itself."""
 
+_NARROWEST = 20
+"""Characters of the curve itself below which there is none."""
+
 _Bits = tuple[tuple[int, ...], ...]
 
 _BRAILLE: _Bits = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))
@@ -34,7 +37,7 @@ def validation_curve(points: Sequence[tuple[float, float]], encoding: str, colum
     labels = [decimal(max(losses)), *[""] * (_HEIGHT - 2), decimal(losses[best])]
     margin = max(map(len, labels))
     width = min(_WIDTH, columns - 1) - margin - 1
-    if width < _HEIGHT:
+    if width < _NARROWEST:
         return []
     first, last = f"epoch {short(epochs[0])}", short(epochs[-1])
     return [

@@ -204,7 +204,7 @@ def _validations(run: Path) -> list[tuple[float, float]]:
         lines = [line for line, _ in read_objects(RunDirectory(run).metrics)]
     except CharlmError:  # no curve is no reason to fail after all is done
         return []
-    return [(line["epoch"], line["validation_loss"]) for line in lines if line["validation_loss"] is not None]
+    return [(line["epoch"], line["validation_loss"]) for line in lines if line.get("validation_loss")]
 
 
 def _epochs(epochs: float) -> str:

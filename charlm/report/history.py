@@ -112,9 +112,10 @@ def names(histories: Sequence[History]) -> list[str]:
     `hidden=256`, or `model.hidden=256` if another section has such a key among them. Where
     runs end, how they are logged and how they are divided over workers is no difference.
     """
-    directories = [os.path.basename(os.path.abspath(history.path)) for history in histories]
+    places = [Path(os.path.abspath(history.path)) for history in histories]
+    directories = [place.name for place in places]
     if len(set(directories)) < len(directories):
-        directories = [str(history.path) for history in histories]
+        directories = [str(Path(*place.parts[-2:])) for place in places]
     flat = [_told(history.config) for history in histories]
     differing = [key for key in flat[0] if any(one.get(key) != flat[0][key] for one in flat)]
     if len(differing) > _KEYS_IN_A_NAME or not all(flat):
