@@ -242,7 +242,7 @@ def test_equal_logs_give_equal_bytes(tmp_path: Path, history: History) -> None:
         assert (tmp_path / f"one{suffix}").read_bytes() == (tmp_path / f"two{suffix}").read_bytes(), suffix
     svg = (tmp_path / "one.svg").read_text()
     assert ">loss (nats/char)</text>" in svg
-    assert set(re.findall(r"font-family: ([^;]*);", svg)) == {"'DejaVu Sans', sans-serif"}
+    assert set(re.findall(r"font(?:-family: |: [\d.]+px )([^;]*);", svg)) == {"'DejaVu Sans', sans-serif"}
 
 
 @given(st.lists(st.floats(-5, 5) | st.just(math.nan), min_size=1, max_size=30), st.integers(1, 400))

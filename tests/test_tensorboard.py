@@ -283,9 +283,13 @@ def test_a_disk_that_fails_for_a_while(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr(RecordWriter, "write", failing)
     monkeypatch.setattr(RecordWriter, "flush", failing)
     warnings: list[str] = []
-    run = _train(
-        tmp_path, lambda event: warnings.append(event.message) if isinstance(event, Warned) else None
-    )
+
+    def look(event: Event) -> None:
+        if isinstance(event, Warned):
+            warnings.append(event.message)
+            assert not list((tmp_path / "run").glob("events*"))  # it takes no space from checkpoints
+
+    run = _train(tmp_path, look)
     assert len(warnings) > 2
     assert set(warnings) == {f"{run}: no event file for TensorBoard can be written: no space left on device"}
     check_against_files(run)

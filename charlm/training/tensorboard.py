@@ -64,6 +64,8 @@ class EventFiles(Closing):
             self._follow()
         except (OSError, RunError, KeyError, TypeError, ValueError) as error:
             self.close()
+            with contextlib.suppress(OSError):  # the space may be needed for a checkpoint
+                self._directory.remove_events()
             what = reason(error) if isinstance(error, OSError) else error
             self._warn(
                 Warned(f"{self._directory.path}: no event file for TensorBoard can be written: {what}")
