@@ -7,7 +7,6 @@ event.
 
 from __future__ import annotations
 
-import json
 import math
 import warnings
 from collections.abc import Iterator, Mapping
@@ -31,7 +30,7 @@ from charlm.inference.shown import shaded
 from charlm.inference.trace import Trace, trace
 from charlm.runs import checkpoint
 from charlm.runs.checkpoint import Checkpoint
-from charlm.runs.directory import RunDirectory, find_checkpoint
+from charlm.runs.directory import RunDirectory, find_checkpoint, read_objects
 from charlm.system import blas
 from charlm.training import session
 from charlm.training.beginning import Beginning
@@ -218,12 +217,7 @@ class Run:
     @property
     def metrics(self) -> list[dict[str, Any]]:
         """The log as it is now: one object for each line, with losses in nats per character."""
-        try:
-            # what follows the last line break is still being written
-            *lines, _ = RunDirectory(self.path).metrics.read_text().split("\n")
-            return [json.loads(line) for line in lines]
-        except (OSError, ValueError) as error:
-            raise RunError(f"{self.path / 'metrics.jsonl'} cannot be read: {error}") from error
+        return [line for line, _ in read_objects(RunDirectory(self.path).metrics)]
 
     def load(self) -> LanguageModel:
         """The best model of the run so far."""

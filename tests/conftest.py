@@ -232,6 +232,9 @@ def charlm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     return run
 
 
+MEASURED = ("chars_per_s", "seconds")
+"""Keys of a log line that two equal runs do not have in common."""
+
 TEXT = "the quick brown fox jumps over the lazy dog. " * 6 + "pack my box with five dozen jugs! " * 4
 
 

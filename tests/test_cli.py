@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import ROOT, TEXT, Run, on_terminal
+from conftest import MEASURED, ROOT, TEXT, Run, on_terminal
 
 from charlm.cli import progress
 
@@ -49,7 +49,7 @@ def small(tmp_path: Path) -> Path:
 
 def _log(run: Path) -> list[dict[str, Any]]:
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-    return [{name: value for name, value in line.items() if name != "chars_per_s"} for line in lines]
+    return [{name: value for name, value in line.items() if name not in MEASURED} for line in lines]
 
 
 def _arrays(file: Path) -> dict[str, bytes]:
@@ -72,12 +72,13 @@ def test_train_writes_a_run(charlm: Run, small: Path) -> None:
         "config.yaml",
         "last.npz",
         "metrics.jsonl",
+        "previews.jsonl",
     ]
     assert "charlm sample --checkpoint runs/small" in done.stdout
     assert "charlm eval perplexity --checkpoint runs/small" in done.stdout
     assert "best validation loss" in done.stdout
     line = _log(run)[-1]
-    assert set(line) == {"step", "epoch", "train_loss", "validation_loss", "lr", "grad_norm"}
+    assert set(line) == {"step", "epoch", "train_loss", "validation_loss", "lr", "grad_norm", "clipped"}
     assert "hidden: 16" in (run / "config.yaml").read_text()
 
 

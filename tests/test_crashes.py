@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import ROOT, make_trainer
+from conftest import MEASURED, ROOT, make_trainer
 from faults import Disk, kill_at_system_call
 
 from charlm.errors import CharlmError, CheckpointError, RunError
@@ -37,7 +37,7 @@ def _trainer(directory: Path, **values: Any) -> Trainer:
 
 def _log(directory: RunDirectory) -> list[dict[str, Any]]:
     lines = [json.loads(line) for line in directory.metrics.read_text().splitlines()]
-    return [{name: value for name, value in line.items() if name != "chars_per_s"} for line in lines]
+    return [{name: value for name, value in line.items() if name not in MEASURED} for line in lines]
 
 
 every_so_often = pytest.mark.parametrize("often", [3, pytest.param(1, marks=pytest.mark.slow)])
@@ -62,7 +62,7 @@ def test_killed_at_any_system_call_of_a_save(tmp_path: Path, often: int) -> None
     assert steps == sorted(steps)
     assert {0, 1} == set(steps)
     assert number > 20
-    directory.continue_from("", 0)
+    directory.continue_from("", 0, 1)
     assert sorted(file.name for file in directory.path.iterdir()) == [
         "config.yaml",
         "last.npz",
@@ -73,7 +73,7 @@ def test_killed_at_any_system_call_of_a_save(tmp_path: Path, often: int) -> None
 def _operations(directory: RunDirectory, trainer: Trainer) -> dict[str, tuple[Path, Callable[[], object]]]:
     return {
         "checkpoint": (directory.last, lambda: checkpoint.save(directory.last, trainer.snapshot())),
-        "configuration": (directory.config, lambda: directory.continue_from("new: 1\n", 10**6)),
+        "configuration": (directory.config, lambda: directory.continue_from("new: 1\n", 10**6, 1)),
         "log": (directory.metrics, lambda: directory.log({"step": 2})),
     }
 
@@ -188,7 +188,7 @@ def test_a_disk_that_stays_broken_ends_a_run_that_can_go_on(
         if directory.last.exists():
             resumed.restore(checkpoint.load(directory.last), "the run")
         directory = RunDirectory(directory.path)
-        directory.continue_from("", resumed.progress.log_bytes)
+        directory.continue_from("", resumed.progress.log_bytes, resumed.progress.step)
         list(run(resumed, directory))
         assert (_log(directory), resumed.parameters.flat.tobytes()) == unharmed
 

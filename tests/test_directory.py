@@ -16,7 +16,7 @@ from conftest import ROOT
 from faults import kill_at_system_call
 
 from charlm.errors import CheckpointError, RunError
-from charlm.runs.directory import RunDirectory, find_checkpoint
+from charlm.runs.directory import EVENT_FILES, RunDirectory, find_checkpoint, find_run, read_objects
 
 
 def _touch(file: Path, time: int) -> Path:
@@ -63,6 +63,8 @@ def _run(directory: RunDirectory, name: str, best: bool = True) -> dict[str, str
     directory.metrics.write_text(f"log of {name}")
     for file in (directory.best, directory.last) if best else (directory.last,):
         file.write_text(f"checkpoint of {name}")
+    if best:
+        directory.previews.write_text(f"previews of {name}")
     files = _contents(directory.config.parent)
     directory.publish()
     return files
@@ -104,7 +106,11 @@ def test_killed_at_any_system_call_of_a_replacement(tmp_path: Path, best: bool) 
         directory = RunDirectory(tmp_path / "run")
         shutil.rmtree(directory.path, ignore_errors=True)
         old = _run(directory, "old")
-        new = {name: text.replace("old", "new") for name, text in old.items() if best or name != "best.npz"}
+        optional = ("best.npz", "previews.jsonl")
+        new = {name: text.replace("old", "new") for name, text in old.items() if best or name not in optional}
+        event_file = directory.path / EVENT_FILES.replace("*", "1.host")
+        event_file.write_text("events of old")
+        old[event_file.name] = "events of old"
         if not kill_at_system_call(number, replace):
             break
         assert find_checkpoint(directory.path).read_text() in ("checkpoint of old", "checkpoint of new")
@@ -148,9 +154,60 @@ def test_a_resumed_run_drops_what_was_logged_after_its_checkpoint(tmp_path: Path
     assert length == len('{"step": 1}\n')
     directory.log({"step": 2})
     for _ in range(2):
-        directory.continue_from("second: 2\n", length)
+        directory.continue_from("second: 2\n", length, 1)
         assert directory.metrics.read_text() == '{"step": 1}\n'
     assert directory.config.read_text() == "second: 2\n"
+
+
+@pytest.mark.parametrize("step", [0, 1, 2, 3, 9])
+@pytest.mark.parametrize("torn", ["", '{"step": 4, "ep', "\0\0\n", '{"step": "x"}\n', "{}\n"])
+def test_a_resumed_run_drops_previews_of_later_updates(tmp_path: Path, step: int, torn: str) -> None:
+    """Those up to the checkpoint's update are kept, whatever a kill or a power cut left behind them."""
+    directory = RunDirectory(tmp_path)
+    directory.create("")
+    for number in (1, 2, 3):
+        directory.log_preview(number, number / 2, f"text {number}\n")
+    with directory.previews.open("a") as previews:
+        previews.write(torn)
+    for _ in range(2):
+        directory.continue_from("", 0, step)
+        kept = [preview for preview, _ in read_objects(directory.previews)]
+        assert kept == [{"step": n, "epoch": n / 2, "text": f"text {n}\n"} for n in (1, 2, 3) if n <= step]
+        assert directory.previews.read_text().count("\n") == len(kept)
+
+
+def test_objects_are_read_from_any_line_on(tmp_path: Path) -> None:
+    """Each comes with the byte where it ends, from which reading goes on; a line that grows is left out."""
+    file = tmp_path / "log"
+    lines = [b'{"step": 1}\n', b'{"step": 22, "name": "\xed\x95\x9c"}\n', b'{"step": 3}']
+    file.write_bytes(b"".join(lines))
+    found = list(read_objects(file))
+    assert found == [({"step": 1}, 12), ({"step": 22, "name": "한"}, 12 + len(lines[1]))]
+    assert list(read_objects(file, found[0][1])) == found[1:]
+    assert list(read_objects(file, found[1][1])) == []
+    with file.open("ab") as log:
+        log.write(b"\n")
+    assert list(read_objects(file, found[1][1])) == [({"step": 3}, file.stat().st_size)]
+    with pytest.raises(RunError, match="nothing cannot be read: no such file"):
+        list(read_objects(tmp_path / "nothing"))
+
+
+def test_a_run_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By its directory, also before its first checkpoint, by a file in it, or as the newest of several."""
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(RunError, match=r"no run under ./runs: train one"):
+        find_run(None)
+    for name, time in (("old", 100), ("new", 300)):
+        _touch(Path("runs", name, "last.npz"), time)
+    started = _touch(Path("elsewhere/metrics.jsonl"), 1).parent
+    assert find_run(None) == Path("runs/new")
+    assert find_run(Path("runs")) == Path("runs/new")
+    assert find_run(Path("runs/old")) == Path("runs/old")
+    assert find_run(Path("runs/old/last.npz")) == Path("runs/old")
+    assert find_run(started) == started
+    for nothing in ("none", "runs/old/none.npz", "n" * 300):
+        with pytest.raises(RunError, match="holds no run"):
+            find_run(Path(nothing))
 
 
 @pytest.mark.parametrize("flush", [False, True])

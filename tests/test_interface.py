@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from conftest import ROOT, TEXT
+from conftest import MEASURED, ROOT, TEXT
 
 import charlm
 from charlm.cli import charlm as command_line
@@ -335,7 +335,7 @@ def _contents(directory: Path) -> dict[str, Any]:
             del metadata["progress"][means]["seconds"]
         contents[name] = arrays, metadata
     lines = [json.loads(line) for line in (directory / "metrics.jsonl").read_text().splitlines()]
-    contents["log"] = [{key: value for key, value in line.items() if key != "chars_per_s"} for line in lines]
+    contents["log"] = [{key: value for key, value in line.items() if key not in MEASURED} for line in lines]
     return contents
 
 

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import make_trainer
+from conftest import MEASURED, make_trainer
 
 from charlm.inference.score import Score
 from charlm.runs import checkpoint
-from charlm.runs.directory import RunDirectory
-from charlm.training.events import Event, Logged, Previewed, Stopped, Updated, Validated
+from charlm.runs.directory import LOG_KEYS, RunDirectory
+from charlm.training.events import Event, Logged, Previewed, Stopped, Updated, Validated, Warned
 from charlm.training.loop import run
 from charlm.training.trainer import Trainer
 
@@ -26,7 +26,7 @@ def _begin(path: Path, trainer: Trainer) -> RunDirectory:
 def _log(directory: RunDirectory) -> list[dict[str, Any]]:
     """The log without measured speeds."""
     lines = [json.loads(line) for line in directory.metrics.read_text().splitlines()]
-    return [{name: value for name, value in line.items() if name != "chars_per_s"} for line in lines]
+    return [{name: value for name, value in line.items() if name not in MEASURED} for line in lines]
 
 
 def _kinds(events: list[Event]) -> list[type]:
@@ -64,6 +64,7 @@ def test_log_lines(tmp_path: Path) -> None:
         sum(update.loss * update.characters for update in updates) / characters
     )
     assert line["grad_norm"] == pytest.approx(sum(update.norm for update in updates) / 4)
+    assert line["clipped"] == 0.0
     assert line["lr"] == 0.002
     assert (line["step"], line["epoch"], line["validation_loss"]) == (4, 4 / 12, None)
 
@@ -95,6 +96,32 @@ def test_without_validation_best_goes_by_training_loss(tmp_path: Path) -> None:
     assert checkpoint.load(directory.best).progress["best"] == min(event.train_loss for event in validated)
 
 
+def test_a_line_has_every_key(tmp_path: Path) -> None:
+    """The keys are those that readers rely on, in their order; seconds are all those of training so far."""
+    trainer = make_trainer(tmp_path, train__epochs=1.0, run__log_every=4)
+    directory = _begin(tmp_path / "run", trainer)
+    list(run(trainer, directory))
+    lines = [json.loads(line) for line in directory.metrics.read_text().splitlines()]
+    assert {tuple(line) for line in lines} == {LOG_KEYS}
+    seconds = [line["seconds"] for line in lines]
+    assert seconds == sorted(seconds)
+    assert seconds[-1] == pytest.approx(trainer.progress.total.seconds, abs=0.001)
+
+
+def test_the_share_of_clipped_updates_is_logged(tmp_path: Path) -> None:
+    """It is that of the updates since the line before: here of some whose norm is above the limit."""
+    still = {"train__optimizer": "sgd", "train__lr": 1e-30}  # clipping does not change what follows
+    twin = make_trainer(tmp_path, train__clip_norm=0.0, **still)
+    norms = [twin.update().norm for _ in range(8)]
+    limit = sum(sorted(norms[:4])[1:3]) / 2  # two of the first four are above it
+    trainer = make_trainer(tmp_path, train__clip_norm=limit, run__log_every=4, **still)
+    directory = _begin(tmp_path / "run", trainer)
+    list(run(trainer, directory, max_steps=8))
+    shares = [line["clipped"] for line in _log(directory)]
+    assert shares == [sum(norm > limit for norm in norms[i : i + 4]) / 4 for i in (0, 4)]
+    assert shares[0] == 0.5
+
+
 @pytest.mark.parametrize("stop", [1, 5, 9, 12, 24, 31])
 def test_stopping_and_resuming_leaves_no_trace(tmp_path: Path, stop: int) -> None:
     """A run stopped behind any update and resumed writes the log and the model of one that was not."""
@@ -109,14 +136,16 @@ def test_stopping_and_resuming_leaves_no_trace(tmp_path: Path, stop: int) -> Non
     assert isinstance(events[-1], Stopped)
     assert not events[-1].finished
     # what a crash may leave in the log behind the checkpoint
-    with directory.metrics.open("a") as log:
-        log.write('{"step": 99}\n{"st')
+    for file in (directory.metrics, directory.previews):
+        with file.open("a") as left:
+            left.write('{"step": 99}\n{"st')
     second = make_trainer(tmp_path, **values)
     second.restore(checkpoint.load(directory.last), "run")
-    directory.continue_from(second.config.to_yaml(), second.progress.log_bytes)
+    directory.continue_from(second.config.to_yaml(), second.progress.log_bytes, second.progress.step)
     list(run(second, directory))
 
     assert _log(directory) == _log(whole_directory)
+    assert directory.previews.read_text() == whole_directory.previews.read_text()
     assert (second.parameters.flat == whole.parameters.flat).all()
     assert (
         checkpoint.load(directory.best).progress["best"]
@@ -151,6 +180,27 @@ def test_a_request_to_stop_is_heeded_after_the_update(tmp_path: Path) -> None:
         seen.append(event)
     assert _kinds(seen) == [Stopped]
     assert checkpoint.load(directory.last).progress["step"] == 3
+
+
+def test_previews_are_kept(tmp_path: Path) -> None:
+    """Each text that is shown is in previews.jsonl, with its update and epoch, and no other."""
+    trainer = make_trainer(tmp_path, train__epochs=1.0, run__sample_every=0.25, run__sample_length=9)
+    directory = _begin(tmp_path / "run", trainer)
+    shown = [event.text for event in run(trainer, directory) if isinstance(event, Previewed)]
+    kept = [json.loads(line) for line in directory.previews.read_text().splitlines()]
+    assert [preview["text"] for preview in kept] == shown
+    assert [(preview["step"], preview["epoch"]) for preview in kept] == [(n, n / 12) for n in (3, 6, 9, 12)]
+
+
+def test_a_preview_that_cannot_be_kept_is_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A disk that is full for a moment costs a warning."""
+    trainer = make_trainer(tmp_path, train__epochs=1.0)
+    directory = _begin(tmp_path / "run", trainer)
+    directory.previews.mkdir()
+    events = list(run(trainer, directory))
+    (warning,) = (event.message for event in events if isinstance(event, Warned))
+    assert "previews.jsonl cannot be written: is a directory" in warning
+    assert sum(isinstance(event, Previewed) for event in events) == 1
 
 
 def test_preview_is_reproducible(tmp_path: Path) -> None:

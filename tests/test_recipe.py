@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
-from conftest import TEXT, Run
+from conftest import MEASURED, TEXT, Run
 
 from charlm.config.schema import Config
 from charlm.data.corpus import Corpus
@@ -148,7 +148,7 @@ def _epochs(run: Path) -> float:
 
 def _without_times(run: Path) -> list[dict[str, Any]]:
     rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-    return [{name: value for name, value in row.items() if name != "chars_per_s"} for row in rows]
+    return [{name: value for name, value in row.items() if name not in MEASURED} for row in rows]
 
 
 def test_train_needs_nothing_but_a_text(charlm: Run, tmp_path: Path) -> None:

@@ -60,19 +60,29 @@ LAYERS = [
     ["runs.checkpoint", "training.data_parallel", "training.memory"],
     ["runs.directory", "inference.evaluate", "inference.held_out", "inference.novelty"],
     ["training.trainer", "training.events"],
-    ["training.loop", "training.checking", "training.recipe", "training.beginning", "benchmark"],
+    [
+        "training.loop",
+        "training.checking",
+        "training.recipe",
+        "training.beginning",
+        "training.tensorboard",
+        "benchmark",
+    ],
     ["training.session", "export.description"],
     ["export.pytorch", "export.graph", "export.page"],
     ["export.weights", "export.importing"],
+    ["report.history", "report.fonts"],
+    ["report.curves"],
     ["interface"],
     ["cli.show"],
-    ["cli.options", "cli.progress", "cli.reading"],
+    ["cli.options", "cli.progress", "cli.reading", "cli.curve"],
     ["cli.planning"],
     [
         "cli.train",
         "cli.init",
         "cli.sample",
         "cli.evaluate",
+        "cli.plot",
         "cli.export",
         "cli.importing",
         "cli.info",
@@ -176,11 +186,10 @@ def test_every_command_and_option_is_documented(path: str, command: click.Comman
     assert path in (ROOT / "README.md").read_text()
     assert command.help
     for option in command.params:
-        if isinstance(option, click.Argument):
-            assert option.human_readable_name in command.help
-        else:
-            assert isinstance(option, click.Option)
+        if isinstance(option, click.Option):
             assert option.help, option.name
+        else:  # an argument
+            assert option.human_readable_name.rstrip(".") in command.help, option.name
 
 
 def test_every_key_is_documented() -> None:

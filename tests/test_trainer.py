@@ -621,8 +621,21 @@ def test_the_best_step_is_that_of_the_validated_parameters(tmp_path: Path) -> No
 
 
 def test_a_mean_loss_is_that_of_characters() -> None:
-    """A window counts by its characters in the mean loss, and once in the mean norm."""
+    """A window counts by its characters in the mean loss, and once in the mean norm and the share."""
     means = Means()
-    means.add(Update(loss=2.0, norm=3.0, lr=0.1, characters=10), seconds=1.0)
+    assert (means.loss, means.norm, means.clipped_share) == (None, None, None)
+    means.add(Update(loss=2.0, norm=3.0, lr=0.1, characters=10, clipped=True), seconds=1.0)
     means.add(Update(loss=1.0, norm=1.0, lr=0.1, characters=30), seconds=3.0)
-    assert (means.loss, means.norm, means.chars_per_s) == (1.25, 2.0, 10.0)
+    assert (means.loss, means.norm, means.clipped_share, means.chars_per_s) == (1.25, 2.0, 0.5, 10.0)
+
+
+@pytest.mark.parametrize(
+    ("clip_norm", "clip_value", "clipped"),
+    [(0.0, 0.0, False), (1e6, 1e6, False), (1e-3, 0.0, True), (0.0, 1e-4, True), (1e6, 1e-4, True)],
+)
+def test_an_update_says_whether_it_was_clipped(
+    tmp_path: Path, clip_norm: float, clip_value: float, clipped: bool
+) -> None:
+    """It was if its norm or any of its values was above the limit; 0 is none."""
+    trainer = make_trainer(tmp_path, train__clip_norm=clip_norm, train__clip_value=clip_value)
+    assert trainer.update().clipped is clipped

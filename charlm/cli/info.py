@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 from dataclasses import asdict
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import click
 
-from charlm.cli.options import Command, checkpoint_option, json_option
+from charlm.cli.options import Command, checkpoint_option, json_option, say_which
 from charlm.cli.show import counted, losses, shown_path, shown_paths, visible
 from charlm.config.values import plain
 from charlm.errors import CorpusError
@@ -17,19 +20,39 @@ from charlm.system import blas
 from charlm.system.files import reason
 
 
-@click.command(cls=Command, short_help="Show what a checkpoint holds, or what is cached.")
+@click.command(cls=Command, short_help="Show what a checkpoint holds, the log of a run, or what is cached.")
 @checkpoint_option
+@click.option("--metrics", "show_metrics", is_flag=True, help="Print the log of the run instead, as a table.")
+@click.option("--csv", "as_csv", is_flag=True, help="With --metrics: as comma-separated values.")
 @click.option("--cache", "show_cache", is_flag=True, help="List the encoded texts that are kept instead.")
 @click.option("--clear-cache", is_flag=True, help="Remove the encoded texts that are kept.")
 @json_option
-def info(checkpoint_path: Path | None, show_cache: bool, clear_cache: bool, as_json: bool) -> None:
+def info(
+    checkpoint_path: Path | None,
+    show_metrics: bool,
+    as_csv: bool,
+    show_cache: bool,
+    clear_cache: bool,
+    as_json: bool,
+) -> None:
     """What a checkpoint holds: configuration, vocabulary, sizes, progress and scores.
 
-    With --cache, which encoded texts are kept so that they need not be read again.
+    With --metrics, the log of the run: rounded in a table, in full with --csv (for spreadsheets)
+    and --json (one list). With --cache, which encoded texts are kept so that they need not be read
+    again.
     """
     blas.prepare()
     if sum((show_cache, clear_cache, checkpoint_path is not None)) > 1:
         raise click.UsageError("--checkpoint, --cache and --clear-cache exclude each other.")
+    if show_metrics and (show_cache or clear_cache):
+        raise click.UsageError("--metrics excludes --cache and --clear-cache.")
+    if as_csv and not show_metrics:
+        raise click.UsageError("--csv is for the log: add --metrics.")
+    if as_csv and as_json:
+        raise click.UsageError("--csv and --json exclude each other.")
+    if show_metrics:
+        _metrics(checkpoint_path, as_csv, as_json)
+        return
     if show_cache or clear_cache:
         _cache(clear_cache, as_json)
         return
@@ -80,6 +103,52 @@ def info(checkpoint_path: Path | None, show_cache: bool, clear_cache: bool, as_j
     click.echo("configuration:")
     for dotted, value in loaded.config.flat().items():
         click.echo(f"  {dotted}: {visible(plain(value))}")
+
+
+_COLUMNS = {
+    "step": ("update", 9, "d"),
+    "epoch": ("epoch", 8, ".2f"),
+    "train_loss": ("train", 9, ".4f"),
+    "validation_loss": ("validation", 12, ".4f"),
+    "lr": ("lr", 10, ".3g"),
+    "grad_norm": ("grad norm", 11, ".3g"),
+    "clipped": ("clipped", 9, ".0%"),
+    "chars_per_s": ("chars/s", 10, ",.0f"),
+    "seconds": ("seconds", 10, ",.0f"),
+}
+"""Heading, width and format of each key of the log in a table."""
+
+
+def _metrics(path: Path | None, as_csv: bool, as_json: bool) -> None:
+    """Print the log of a run."""
+    from charlm.runs.directory import LOG_KEYS, RunDirectory, find_run, read_objects
+
+    run = find_run(path)
+    say_which(path, run / "metrics.jsonl")
+    lines = [line for line, _ in read_objects(RunDirectory(run).metrics)]
+    if as_json:
+        click.echo(json.dumps(lines))
+    elif as_csv:
+        # newer versions may log more
+        keys = list(dict.fromkeys((*LOG_KEYS, *chain.from_iterable(lines))))
+        text = io.StringIO(newline="")
+        writer = csv.DictWriter(text, keys)
+        writer.writeheader()
+        writer.writerows(lines)
+        click.echo(text.getvalue().encode(), nl=False)  # bytes: no line ends are converted
+    else:
+        click.echo("losses in nats per character")
+        click.echo("".join(f"{heading:>{width}}" for heading, width, _ in _COLUMNS.values()))
+        for line in lines:
+            click.echo(
+                "".join(_cell(line.get(key), width, form) for key, (_, width, form) in _COLUMNS.items())
+            )
+
+
+def _cell(value: Any, width: int, form: str) -> str:
+    """A number in its column; whatever else a log may hold is not shown."""
+    is_number = isinstance(value, int if form == "d" else (int, float))
+    return f"{format(value, form) if is_number else '':>{width}}"
 
 
 def _cache(clear: bool, as_json: bool) -> None:

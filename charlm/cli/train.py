@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import signal
 import sys
 import time
@@ -14,12 +15,14 @@ from typing import TYPE_CHECKING
 
 import click
 
+from charlm.cli.curve import validation_curve
 from charlm.cli.options import Command, FilePath, set_option
 from charlm.cli.planning import from_file, minutes_option, to_be_chosen
 from charlm.cli.reading import ReadingBar, corpus_option
 from charlm.cli.show import counted, duration, losses, shell, short
 from charlm.config import schema
 from charlm.config.schema import Config
+from charlm.errors import CharlmError
 from charlm.system import blas
 from charlm.system.files import STANDARD_INPUT
 
@@ -32,6 +35,10 @@ _SIGNALS: dict[int, int] = {signal.SIGINT: 130, signal.SIGTERM: 143}
 
 if hasattr(signal, "SIGHUP"):
     _SIGNALS[signal.SIGHUP] = _SIGNALS[signal.SIGTERM]
+
+
+_PICTURE = (("plot",), ("--out", "curves.png"))
+"""The command that shows a run in a picture: what stands before its directory, and after it."""
 
 
 class _WithKeys(Command):
@@ -199,12 +206,31 @@ def _finish(started: Started, stopped: Stopped, received: list[int]) -> None:
         click.echo(f"{dropped} dropped: the loss or gradient was not a finite number")
     if stopped.best is not None:
         click.echo(f"best {stopped.best_of} loss {losses(stopped.best)}, at update {stopped.best_step:,}")
+    on_terminal = sys.stdout.isatty()
+    if on_terminal:
+        columns = shutil.get_terminal_size().columns
+        for row in validation_curve(_validations(path), sys.stdout.encoding, columns):
+            click.echo(row)
     prime = ("--prime", started.first_word) if started.first_word else ()
     click.echo(
         "next:\n"
         f"  {shell('charlm', 'sample', '--checkpoint', path, *prime)}\n"
         f"  {shell('charlm', 'eval', 'perplexity', '--checkpoint', path)}{_again(config)}"
     )
+    if on_terminal:
+        before, after = _PICTURE
+        click.echo(f"see it: {shell('charlm', *before, path, *after)}")
+
+
+def _validations(run: Path) -> list[tuple[float, float]]:
+    """The validations in the log of a run: epochs, and losses in nats per character."""
+    from charlm.runs.directory import RunDirectory, read_objects
+
+    try:
+        lines = [line for line, _ in read_objects(RunDirectory(run).metrics)]
+    except CharlmError:  # no curve is no reason to fail after all is done
+        return []
+    return [(line["epoch"], line["validation_loss"]) for line in lines if line.get("validation_loss")]
 
 
 def _epochs(epochs: float) -> str:

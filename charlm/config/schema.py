@@ -272,6 +272,9 @@ class RunConfig:
         choices=("fused", "textbook"),
     )
     log_every: int = key(100, "updates between lines of metrics.jsonl; 0: only validations", at_least=0)
+    tensorboard: bool = key(
+        False, "write the log and the previews for TensorBoard too, into the run's directory (tensorboardX)"
+    )
 
 
 @dataclass(frozen=True)

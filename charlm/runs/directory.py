@@ -7,18 +7,34 @@ import json
 import os
 import shutil
 import weakref
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from charlm.errors import CheckpointError, RunError
+from charlm.errors import CheckpointError, RunError, shortened
 from charlm.system.files import append_whole, flush, move, reason, remove_leftovers, write_whole
 
 RUNS = Path("runs")
 """Where runs go by default, below the current directory."""
 
+
+LOG_KEYS = (
+    "step",
+    "epoch",
+    "train_loss",
+    "validation_loss",
+    "lr",
+    "grad_norm",
+    "clipped",
+    "chars_per_s",
+    "seconds",
+)
+"""Keys of a line of the log, in their order; lines of older versions lack some."""
+
+EVENT_FILES = "events.out.tfevents.*.charlm"
+"""Pattern of the files that TensorBoard reads."""
 
 _NEW = ".new"
 """Directory, within that of a run, of the run that is to replace it."""
@@ -51,6 +67,11 @@ class RunDirectory:
         return self._files / "metrics.jsonl"
 
     @property
+    def previews(self) -> Path:
+        """The previews: one JSON object a line, with the keys `step`, `epoch` and `text`."""
+        return self._files / "previews.jsonl"
+
+    @property
     def last(self) -> Path:
         """The newest checkpoint."""
         return self._files / "last.npz"
@@ -59,6 +80,11 @@ class RunDirectory:
     def best(self) -> Path:
         """The checkpoint with the lowest validation loss."""
         return self._files / "best.npz"
+
+    @property
+    def replaces(self) -> bool:
+        """Whether the run that is written has yet to take the place of an earlier one (`publish`)."""
+        return self._replaces
 
     @property
     def _files(self) -> Path:
@@ -111,6 +137,8 @@ class RunDirectory:
                 self._files.mkdir()
             else:  # before the configuration: a log makes it that of a run
                 self.metrics.write_bytes(b"")
+                self.previews.unlink(missing_ok=True)
+                self.remove_events()
             write_whole(self.config, lambda stream: stream.write(config.encode("utf-8")))
             self.metrics.touch()
         except OSError as error:
@@ -140,10 +168,13 @@ class RunDirectory:
         new = self.path / _NEW
         if os.path.exists(new / "config.yaml"):
             move(new / "config.yaml", self.path / "config.yaml")
-        # as long as last.npz has not been moved, a missing best.npz means that there is none
-        if os.path.exists(new / "last.npz") and not os.path.exists(new / "best.npz"):
-            (self.path / "best.npz").unlink(missing_ok=True)
-        for name in ("metrics.jsonl", "last.npz", "best.npz"):
+        # as long as last.npz has not been moved, a file that is missing is one that there is none of
+        if os.path.exists(new / "last.npz"):
+            for name in ("best.npz", "previews.jsonl"):
+                if not os.path.exists(new / name):
+                    (self.path / name).unlink(missing_ok=True)
+            self.remove_events()
+        for name in ("metrics.jsonl", "last.npz", "best.npz", "previews.jsonl"):
             if os.path.exists(new / name):
                 move(new / name, self.path / name)
         shutil.rmtree(new, ignore_errors=True)
@@ -156,10 +187,16 @@ class RunDirectory:
         elif os.path.isdir(new):
             self._replace()
 
-    def continue_from(self, config: str, log_bytes: int) -> None:
+    def remove_events(self) -> None:
+        """Remove the files that TensorBoard reads; raises `OSError`."""
+        for file in self.path.glob(EVENT_FILES):
+            file.unlink(missing_ok=True)
+
+    def continue_from(self, config: str, log_bytes: int, step: int) -> None:
         """Continue a run: rewrite `config`, and remove what was logged after its checkpoint.
 
-        Raises `RunError` naming the file and the cause.
+        The checkpoint is that of update `step`; previews of later ones are removed too. Raises
+        `RunError` naming the file and the cause.
         """
         try:
             remove_leftovers(self.path)
@@ -167,8 +204,20 @@ class RunDirectory:
             self.metrics.touch()
             if self.metrics.stat().st_size > log_bytes:
                 os.truncate(self.metrics, log_bytes)
+            if os.path.exists(self.previews):
+                os.truncate(self.previews, self._previews_until(step))
         except OSError as error:
             raise _failure(error, self.path) from error
+
+    def _previews_until(self, step: int) -> int:
+        """The length of the previews up to that update; from one on that is damaged they are dropped."""
+        length = 0
+        with contextlib.suppress(RunError, KeyError, TypeError):
+            for preview, end in read_objects(self.previews):
+                if preview["step"] > step:
+                    break
+                length = end
+        return length
 
     def log(self, values: Mapping[str, Any]) -> int:
         """Append one object to the log; returns the log's new length in bytes.
@@ -183,6 +232,14 @@ class RunDirectory:
         self._unlogged.clear()
         return length
 
+    def log_preview(self, step: int, epoch: float, text: str) -> None:
+        """Append a preview to those of the run; raises `RunError` if it cannot be written."""
+        line = json.dumps({"step": step, "epoch": epoch, "text": text}) + "\n"
+        try:
+            append_whole(self.previews, line.encode("ascii"))
+        except OSError as error:
+            raise _failure(error, self.previews) from error
+
     def flush_log(self) -> int:
         """Flush the log to the disk, with what could not be written before; returns its length.
 
@@ -195,6 +252,29 @@ class RunDirectory:
         except OSError as error:
             raise _failure(error, self.metrics) from error
         return length
+
+
+def read_objects(file: Path, start: int = 0) -> Iterator[tuple[dict[str, Any], int]]:
+    """Each line of `file` from byte `start` on as the object that it is, and the byte where it ends.
+
+    What follows the last line break is still being written, and left out. Raises `RunError` naming
+    the file and the cause.
+    """
+    try:
+        with file.open("rb") as stream:
+            end = stream.seek(start)
+            for line in stream:
+                if not line.endswith(b"\n"):
+                    return
+                end += len(line)
+                found = json.loads(line)
+                if not isinstance(found, dict):
+                    raise ValueError(f"{shortened(line.decode().strip())} is not a JSON object")
+                yield found, end
+    except OSError as error:
+        raise RunError(f"{file} cannot be read: {reason(error)}") from error
+    except (ValueError, RecursionError) as error:
+        raise RunError(f"{file} cannot be read: {error}") from error
 
 
 class DirectoryLock:
@@ -285,6 +365,26 @@ def find_checkpoint(path: Path | None) -> Path:
             if os.path.exists(file):
                 return file
     raise CheckpointError(f"directory {path} contains no checkpoint yet")
+
+
+def find_run(path: Path | None) -> Path:
+    """The run directory at `path`, or that of a checkpoint file at it.
+
+    Of a directory of runs it is the newest run; None is `./runs`. Raises `RunError` if there is
+    none.
+    """
+    if path is None:
+        newest = _newest_run(RUNS)
+        if newest is None:
+            raise RunError(f"no run under ./{RUNS}: train one (charlm train --config FILE), or name a run")
+        return newest
+    directory = path.parent if os.path.isfile(path) else path
+    if RunDirectory(directory).holds_run():
+        return directory
+    newest = _newest_run(path) if os.path.isdir(path) else None
+    if newest is None:
+        raise RunError(f"{path} holds no run")
+    return newest
 
 
 def _newest_run(runs: Path) -> Path | None:

@@ -108,15 +108,15 @@ class DataParallel(Closing):
         losses = self._pool.map(self._backpropagate, len(self._shards), step)
         return math.fsum(losses)
 
-    def clip(self) -> float:
-        """Sum and clip the gradients; returns their global norm before any clipping.
+    def clip(self) -> tuple[float, bool]:
+        """Sum and clip the gradients; returns their global norm before any clipping, and if there was any.
 
-        If it is not finite, nothing is clipped, and `update` must not follow.
+        If the norm is not finite, nothing is clipped, and `update` must not follow.
         """
         squares = self._pool.map(self._reduce, len(self._spans))
         before, after = (math.fsum(column) for column in zip(*squares, strict=True))
         self._factor = clip_factor(math.sqrt(after), self.clip_norm)
-        return math.sqrt(before)
+        return math.sqrt(before), self._factor < 1 or after < before
 
     def update(self, lr: float) -> None:
         """Update the parameters by the clipped gradients."""

@@ -54,7 +54,7 @@ def run(
         elif settings.log_every and progress.step % settings.log_every == 0:
             yield from _log(trainer, directory, update, None)
         if settings.sample_every and (is_last or _falls_due(trainer, settings.sample_every)):
-            yield Previewed(preview(trainer, should_stop))
+            yield from _preview(trainer, directory, should_stop)
     if saved != progress.step:
         yield from _save(trainer, directory)
     yield Stopped(
@@ -113,13 +113,25 @@ def _log(
         "validation_loss": validation_loss,
         "lr": update.lr,
         "grad_norm": means.norm,
+        "clipped": means.clipped_share,
         "chars_per_s": round(means.chars_per_s, 1),
+        "seconds": round(progress.total.seconds, 3),
     }
     try:
         progress.log_bytes = directory.log(values)
     except RunError as error:
         yield Warned(f"{error}; training continues, and the line is written with the next one")
     yield Logged(progress.step, trainer.epoch, means.loss, means.chars_per_s)
+
+
+def _preview(trainer: Trainer, directory: RunDirectory, should_stop: Callable[[], bool]) -> Iterator[Event]:
+    """Generate a preview and keep it."""
+    text = preview(trainer, should_stop)
+    try:
+        directory.log_preview(trainer.progress.step, trainer.epoch, text)
+    except RunError as error:
+        yield Warned(f"{error}; training continues without this preview")
+    yield Previewed(text)
 
 
 def _save(trainer: Trainer, directory: RunDirectory, best: bool = False) -> Iterator[Event]:

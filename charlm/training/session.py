@@ -18,9 +18,9 @@ from charlm.runs import checkpoint
 from charlm.runs.directory import RunDirectory
 from charlm.system import blas
 from charlm.system.memory import peak_bytes
-from charlm.training import loop
+from charlm.training import loop, tensorboard
 from charlm.training.beginning import Beginning
-from charlm.training.events import Listener, Started, Warned
+from charlm.training.events import Event, Listener, Started, Warned
 from charlm.training.recipe import Plan
 from charlm.training.trainer import Trainer, with_shards_of
 
@@ -72,6 +72,8 @@ def train(
         a plan or a beginning, or the configuration does not fit to the beginning.
     RunError
         If the directory cannot be used so, or the run in it cannot be continued so.
+    ExtraError
+        If `run.tensorboard` is set and its package is missing.
     CharlmError
         What reading the text and training raise.
     """
@@ -86,7 +88,15 @@ def train(
     if not config.corpus.path:
         raise ConfigError("no text to train on: set corpus.path in the configuration, or name one")
     threads = blas.prepare(config.run.threads)
-    with _opened(config, threads, resume, overwrite, progress, plan, beginning) as (trainer, directory):
+    if config.run.tensorboard:
+        tensorboard.check()
+    with contextlib.ExitStack() as held:
+        trainer, directory = held.enter_context(
+            _opened(config, threads, resume, overwrite, progress, plan, beginning)
+        )
+        if config.run.tensorboard:
+            files = held.enter_context(tensorboard.EventFiles(directory, on_event))
+            on_event = _both(on_event, files)
         on_event(_started(trainer, directory))
         for message in _warnings(trainer, plan):
             on_event(Warned(message))
@@ -166,8 +176,16 @@ def _opened(
                     f"{trainer.progress.step:,}, which run {directory.path} has reached: "
                     f"it must be {math.ceil(100 * trainer.epoch) / 100:g} at least"
                 )
-            directory.continue_from(text, trainer.progress.log_bytes)
+            directory.continue_from(text, trainer.progress.log_bytes, trainer.progress.step)
         yield trainer, directory
+
+
+def _both(first: Listener, second: Listener) -> Listener:
+    def listen(event: Event) -> None:
+        first(event)
+        second(event)
+
+    return listen
 
 
 def planned(config: Config, plan: Plan, progress: Progress = nothing) -> tuple[Config, list[str]]:

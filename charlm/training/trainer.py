@@ -43,6 +43,7 @@ class Means:
     norms: float = 0.0
     updates: int = 0
     seconds: float = 0.0
+    clipped: int = 0
 
     @property
     def loss(self) -> float | None:
@@ -55,6 +56,11 @@ class Means:
         return self.norms / self.updates if self.updates else None
 
     @property
+    def clipped_share(self) -> float | None:
+        """Share of the updates whose gradient was clipped; likewise."""
+        return self.clipped / self.updates if self.updates else None
+
+    @property
     def chars_per_s(self) -> float:
         """Characters trained on a second of training (validation and saving not counted)."""
         return self.characters / self.seconds if self.seconds else 0.0
@@ -65,6 +71,7 @@ class Means:
         self.characters += report.characters
         self.norms += report.norm
         self.updates += 1
+        self.clipped += report.clipped
         self.seconds += seconds
 
 
@@ -118,6 +125,8 @@ class Update:
     """Global norm of the gradient before clipping."""
     lr: float
     characters: int
+    clipped: bool = False
+    """Whether the gradient was clipped, by its norm or in some of its values."""
     dropped: str | None = None
     """What was not finite, if the update was dropped for it."""
 
@@ -231,7 +240,7 @@ class Trainer(Closing):
             resets = self.rng.random(self.streams.batch) < self.config.train.reset_state
             self.state[:, :, resets] = 0.0
         loss = self.data_parallel.backpropagate(step, self.rng)
-        norm = self.data_parallel.clip()
+        norm, clipped = self.data_parallel.clip()
         lr = self.config.train.lr * self.schedule.factor(step, self.progress.plateau)
         dropped = None
         is_finite = loss < _LARGEST_LOSS
@@ -242,7 +251,7 @@ class Trainer(Closing):
             dropped = f"gradient of {self.data_parallel.first_not_finite()}" if is_finite else "loss"
             self._drop(step + 1, dropped)
         self.progress.step += 1
-        return Update(loss, norm, lr, self.streams.characters(step), dropped)
+        return Update(loss, norm, lr, self.streams.characters(step), clipped, dropped)
 
     def _drop(self, step: int, what: str) -> None:
         """Drop an update, or raise `DivergenceError`."""

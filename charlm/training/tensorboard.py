@@ -1,0 +1,137 @@
+"""Event files for TensorBoard: what the log of a run and its previews hold, once more.
+
+The run's own files are what counts, and an event file is made from them: anew from the first line
+when the run is begun or resumed, so that every update is in it once, and line by line from then on.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from charlm.errors import RunError
+from charlm.runs.directory import EVENT_FILES, RunDirectory, read_objects
+from charlm.system.closing import Closing
+from charlm.system.extras import extra
+from charlm.system.files import reason
+from charlm.training.events import Event, Listener, Updated, Warned
+
+_TAGS = {
+    "train_loss": "loss/train",
+    "validation_loss": "loss/validation",
+    "lr": "lr",
+    "grad_norm": "grad_norm",
+    "clipped": "clipped",
+    "chars_per_s": "chars_per_s",
+}
+"""What TensorBoard calls the values of a line of the log; losses in nats per character."""
+
+_BITS = {"train_loss": "bits/train", "validation_loss": "bits/validation"}
+"""Losses that are written in bits per character besides."""
+
+
+def check() -> None:
+    """Raise `ExtraError` if the package that writes event files is missing."""
+    extra("tensorboardX", "tensorboard")
+
+
+class EventFiles(Closing):
+    """Listens to a run, and writes what its log and its previews gain to an event file beside them.
+
+    Nothing is written as long as the directory still holds an earlier run.
+    """
+
+    def __init__(self, directory: RunDirectory, warn: Listener) -> None:
+        """`warn` is told if something cannot be written. Raises `ExtraError` as `check` does."""
+        # not its SummaryWriter, whose thread would be there when workers are forked
+        self._events = extra("tensorboardX.event_file_writer", "tensorboard")
+        self._summary = extra("tensorboardX.summary", "tensorboard")
+        self._directory, self._warn = directory, warn
+        self._writer: Any = None
+        self._read: dict[Path, int] = {}
+        """How many bytes of each file of the run are in the event file."""
+
+    def __call__(self, event: Event) -> None:
+        """Write what is new. If that fails there is a warning, and with the next line all is written anew."""
+        if isinstance(event, (Updated, Warned)) or self._directory.replaces:
+            return
+        try:
+            self._follow()
+        except (OSError, RunError, KeyError, TypeError, ValueError) as error:
+            self.close()
+            with contextlib.suppress(OSError):  # the space may be needed for a checkpoint
+                self._directory.remove_events()
+            what = reason(error) if isinstance(error, OSError) else error
+            self._warn(
+                Warned(f"{self._directory.path}: no event file for TensorBoard can be written: {what}")
+            )
+
+    def close(self) -> None:
+        """Close the event file; harmless if there is none."""
+        writer, self._writer = self._writer, None
+        if writer is not None:
+            with contextlib.suppress(OSError):
+                writer.close()
+
+    def _follow(self) -> None:
+        """Write the lines that are new, in the order of their updates."""
+        if self._writer is None:
+            self._begin()
+        lines, previews = self._new(self._directory.metrics), self._new(self._directory.previews)
+        now, trained = time.time(), max((line.get("seconds", 0.0) for line in lines), default=0.0)
+        records = [
+            (line["step"], now - trained + line.get("seconds", trained), self._scalars(line))
+            for line in lines
+        ]
+        records += [(preview["step"], now, self._text(preview["text"])) for preview in previews]
+        for step, wall_time, summary in sorted(records, key=lambda record: record[0]):
+            self._write(step=step, wall_time=wall_time, summary=summary)
+        self._writer.flush()
+
+    def _begin(self) -> None:
+        """Begin a file in the place of those that there are."""
+        self._directory.remove_events()
+        self._read = {}
+        # absolute: tensorboardX takes a path such as s3:... for a place elsewhere
+        prefix = os.path.join(os.path.abspath(self._directory.path), "events")
+        self._writer = self._events.EventsWriter(prefix, EVENT_FILES.rpartition("*")[2])
+        # a TensorBoard that is running forgets what it has read of the files that were removed
+        session = self._events.event_pb2.SessionLog(status="START")
+        self._write(step=0, wall_time=time.time(), session_log=session)
+
+    def _write(self, **contents: Any) -> None:
+        self._writer.write_event(self._events.event_pb2.Event(**contents))
+
+    def _new(self, file: Path) -> list[dict[str, Any]]:
+        """The lines of a file of the run that have not been read."""
+        if not os.path.exists(file):
+            return []
+        found = []
+        for line, end in read_objects(file, self._read.get(file, 0)):
+            found.append(line)
+            self._read[file] = end
+        return found
+
+    def _scalars(self, line: Mapping[str, Any]) -> Any:
+        """The values of a line of the log."""
+        values = {tag: line.get(key) for key, tag in _TAGS.items()}
+        for key, tag in _BITS.items():
+            nats = line.get(key)
+            values[tag] = None if nats is None else nats / math.log(2)
+        Summary = self._summary.Summary
+        return Summary(
+            value=[
+                Summary.Value(tag=tag, simple_value=value)
+                for tag, value in values.items()
+                if value is not None
+            ]
+        )
+
+    def _text(self, text: str) -> Any:
+        """A preview, indented so that TensorBoard shows it as it is and not as Markdown."""
+        return self._summary.text("preview", "".join(f"    {line}\n" for line in text.split("\n")))
