@@ -245,15 +245,15 @@ def test_equal_logs_give_equal_bytes(tmp_path: Path, history: History) -> None:
     assert set(re.findall(r"font(?:-family: |: [\d.]+px )([^;]*);", svg)) == {"'DejaVu Sans', sans-serif"}
 
 
-@given(st.lists(st.floats(-5, 5) | st.just(math.nan), min_size=1, max_size=30), st.integers(1, 400))
-def test_thinned_lines_keep_their_extremes(values: list[float], repeats: int) -> None:
+@given(st.integers(1, 9000), st.floats(0, 0.9), st.integers(0, 1000))
+def test_thinned_lines_keep_their_extremes(points: int, absent: float, seed: int) -> None:
     """Few points are all there; of many there are 2,000 at most, in their order, with every extreme."""
-    y = np.array(values * repeats)
+    rng = np.random.default_rng(seed)
+    y = np.where(rng.random(points) < absent, np.nan, rng.standard_normal(points))
     x = np.arange(len(y), dtype=float)
     told = ~np.isnan(y)
     few_x, few_y = curves.thinned(x, y)
     assert len(few_x) <= 2000
-    assert not np.isnan(few_y).any()
     np.testing.assert_array_equal(few_y, y[few_x.astype(int)])
     assert (np.diff(few_x) > 0).all()
     if told.sum() <= 2000:
@@ -263,7 +263,7 @@ def test_thinned_lines_keep_their_extremes(values: list[float], repeats: int) ->
         assert (few_x[0], few_x[-1]) == (x[told][0], x[told][-1])
 
 
-def test_a_single_peak_is_not_lost(tmp_path: Path) -> None:
+def test_a_single_peak_is_not_lost() -> None:
     """One value among 100,000 that differs is seen."""
     y = np.ones(100_000)
     y[31_415] = 7
