@@ -178,6 +178,15 @@ def test_several_runs_are_in_one_picture(tmp_path: Path) -> None:
     assert "thin: training; thick, with marks: validation; star: best" in svg
 
 
+def test_a_long_name_has_a_line_of_its_own(tmp_path: Path) -> None:
+    """Nothing of the legend is cut off at the edge: each of its lines ends within the picture."""
+    runs = [read(write_run(tmp_path / name, LINES)) for name in ("W" * 72, "short")]
+    svg = curves.inline_svg(runs)
+    assert f">{'W' * 72}</text>" in svg
+    assert ">best 3.8750 nats, 5.5904 bits, at update 160; 25 % of updates clipped</text>" in svg
+    assert ">short; best" in svg
+
+
 def test_runs_are_told_apart_in_black_and_white() -> None:
     """The first five runs have line styles of their own, and 35 a style and a mark that no other has."""
     looks = [curves._Look.of(number) for number in range(35)]
