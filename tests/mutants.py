@@ -2592,8 +2592,8 @@ MUTANTS = (
     Mutant(
         "events of before a resume are kept beside the new ones",
         "training/tensorboard.py",
-        "        self._directory.remove_events()\n",
-        "",
+        "        self._directory.remove_events()\n        self._read = {}\n",
+        "        self._read = {}\n",
         ("test_tensorboard.py::test_a_resumed_run_is_one_line",),
     ),
     Mutant(

@@ -23,7 +23,7 @@ import numpy as np
 from charlm.arrays import Array
 from charlm.errors import RunError
 from charlm.report.fonts import DEFAULT, families
-from charlm.report.history import History, names
+from charlm.report.history import History, columns, names
 from charlm.system.extras import extra
 from charlm.system.files import reason, write_whole
 
@@ -57,6 +57,9 @@ _MARKED = 12
 
 _POINTS = 2000
 """Points of a line at most."""
+
+_WIDEST_ROW = 100
+"""Columns of a line of the legend."""
 
 _SETTINGS: dict[str, Any] = {
     "font.size": 9.5,
@@ -155,9 +158,7 @@ def _settings(fonts: Sequence[str], ink: str) -> Iterator[None]:
 def _draw(histories: Sequence[History], called: Sequence[str], axis: str, ink: str) -> Any:
     """The figure of some runs, and what they are called."""
     several = len(histories) > 1
-    figure = extra("matplotlib.figure", "plot").Figure(
-        figsize=(8, 7.6 + 0.2 * (len(histories) if several else 1)), layout="constrained"
-    )
+    figure = extra("matplotlib.figure", "plot").Figure(figsize=(8, 7.8), layout="constrained")
     losses, norms, rates, speeds = figure.subplots(4, 1, sharex=True, height_ratios=(3.4, 1.4, 1, 1))
     legend = []
     for number, history in enumerate(histories):
@@ -167,8 +168,9 @@ def _draw(histories: Sequence[History], called: Sequence[str], axis: str, ink: s
         line = _plot(losses, x, values["validation_loss"], look, linewidth=1.7, marked=number)
         best = _mark_best(losses, x, history, look, ink)
         if several:
-            parts = [called[number], _best_in_words(history), _clipped_in_words(history)]
-            legend.append((line if history.best is not None else trained, "; ".join(filter(None, parts))))
+            words = "; ".join(filter(None, (_best_in_words(history), _clipped_in_words(history))))
+            row = _row(called[number], words)
+            legend.append((line if history.best is not None else trained, row))
         else:
             legend = (
                 [(line, "validation"), (best, _best_in_words(history))] if history.best is not None else []
@@ -178,6 +180,8 @@ def _draw(histories: Sequence[History], called: Sequence[str], axis: str, ink: s
         _plot(rates, x, values["lr"], look)
         _plot(speeds, x, values["chars_per_s"], look)
     _add_legend(figure, legend, "" if several else called[0])
+    lines = sum(1 + words.count("\n") for _, words in legend) if several else 1
+    figure.set_figheight(7.6 + 0.2 * lines)
     units = {history.config.corpus.unit if history.config else "char" for history in histories}
     unit = units.pop() if len(units) == 1 else "unit"
     losses.set_ylabel(f"loss (nats/{unit})")
@@ -255,6 +259,13 @@ def _mark_best(axes: Any, x: Array, history: History, look: _Look, ink: str) -> 
         zorder=3,
     )
     return star
+
+
+def _row(name: str, words: str) -> str:
+    """What the legend says of one of several runs; in two lines if they would be too long for one."""
+    if not words:
+        return name
+    return f"{name}{'; ' if columns(name) + len(words) < _WIDEST_ROW else chr(10)}{words}"
 
 
 def _best_in_words(history: History) -> str:

@@ -24,7 +24,8 @@ from charlm.runs.directory import LOG_KEYS, RunDirectory, read_objects
 AXES = ("updates", "epochs", "minutes")
 """What curves can be drawn over; minutes are those of training, validation and saving not counted."""
 
-_LONGEST_NAME = 60
+_LONGEST_NAME = 72
+"""Columns of a name at most."""
 
 _KEYS_IN_A_NAME = 3
 """Runs that differ in more keys are named by their directories."""
@@ -158,4 +159,13 @@ def _shown(name: str) -> str:
     """A name that can be drawn in a line: composed, without what is not printed, not too long."""
     composed = unicodedata.normalize("NFC", name)
     printable = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in composed)
-    return printable if len(printable) <= _LONGEST_NAME else printable[: _LONGEST_NAME - 1] + "…"
+    if columns(printable) <= _LONGEST_NAME:
+        return printable
+    while columns(printable) >= _LONGEST_NAME:
+        printable = printable[:-1]
+    return printable + "…"
+
+
+def columns(text: str) -> int:
+    """The width of a text in characters; those of East Asian scripts are two wide."""
+    return sum(2 if unicodedata.east_asian_width(character) in "WF" else 1 for character in text)
