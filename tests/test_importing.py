@@ -51,7 +51,7 @@ def test_an_imported_run_works(tmp_path: Path, charlm: Run) -> None:
     assert len(charlm("sample", "--checkpoint", "run", "--length", "20", "--prime", "he").stdout) == 23
     scored = charlm("eval", "perplexity", "--checkpoint", "run", "--corpus", "short.txt", "--json").stdout
     assert json.loads(scored)["characters"] == 399
-    charlm("train", "--corpus", "short.txt", "--init", "run", "--minutes", "0.02", "--out", "new")
+    charlm("train", "--corpus", "short.txt", "--init", "run", "--minutes", "0.04", "--out", "new")
     for command, message in (
         (("eval", "perplexity", "--checkpoint", "run"), "name one with --corpus FILE"),
         (("train", "--config", "run", "--corpus", "short.txt", "--resume"), "--init run begins a new run"),

@@ -154,7 +154,7 @@ def _without_times(run: Path) -> list[dict[str, Any]]:
 def test_train_needs_nothing_but_a_text(charlm: Run, tmp_path: Path) -> None:
     """The command chooses, says where the configuration is, and what was stopped goes on as if it had not."""
     (tmp_path / "my.txt").write_text(TEXT * 5)
-    train = ("train", "--corpus", "my.txt", "--minutes", "0.02", "--set", "run.threads=1")
+    train = ("train", "--corpus", "my.txt", "--minutes", "0.04", "--set", "run.threads=1")
     started = time.monotonic()
     charlm(*train)
     assert time.monotonic() - started < 15
@@ -176,7 +176,7 @@ def test_init_prints_what_train_would_use(charlm: Run, tmp_path: Path) -> None:
     """The output is a configuration file with every key and its meaning; nothing is written."""
     (tmp_path / "my.txt").write_text(TEXT * 5)
     before = sorted(tmp_path.iterdir())
-    printed = charlm("init", "--corpus", "my.txt", "--minutes", "0.02", "--set", "model.hidden=48").stdout
+    printed = charlm("init", "--corpus", "my.txt", "--minutes", "0.04", "--set", "model.hidden=48").stdout
     assert sorted(tmp_path.iterdir()) == before
     assert "  # hidden units of each layer\n  hidden: 48\n" in printed
     assert r'separator: "\n"' in printed
@@ -191,7 +191,7 @@ def test_init_prints_what_train_would_use(charlm: Run, tmp_path: Path) -> None:
 def test_odd_texts_are_chosen_for(charlm: Run, tmp_path: Path) -> None:
     """Bytes that are no text, a text without room for a split, and a list of names need nothing else."""
     (tmp_path / "bytes.txt").write_bytes(bytes(range(256)) * 40)
-    quick = ("--minutes", "0.02")
+    quick = ("--minutes", "0.04")
     assert "learned byte by byte" in charlm("train", "--corpus", "bytes.txt", *quick).stderr
     assert "unit: byte" in (tmp_path / "runs/bytes/config.yaml").read_text()
     (tmp_path / "tiny.txt").write_text("a tiny text")
