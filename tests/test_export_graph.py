@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -64,17 +66,17 @@ def test_it_computes_what_the_network_does(form: str, layers: int, tmp_path: Pat
         assert difference(made, loaded, T, B) < 1e-5
 
 
-@pytest.mark.parametrize("form", FORMS)
-def test_steps_are_a_sequence(form: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("form", "layers"), list(product(FORMS, (1, 2, 3))))
+def test_steps_are_a_sequence(form: str, layers: int, tmp_path: Path) -> None:
     """Forty steps of one unit, the state handed on, give what one sequence of forty gives."""
-    loaded = make(tmp_path, form, layers=2, change=_tame)
-    made, ids = graphs.graph(loaded), np.random.default_rng(1).integers(0, loaded.model.vocab, (40, 2))
-    state = loaded.model.zero_state(2)
+    loaded, rng = make(tmp_path, form, layers=layers, change=_tame), np.random.default_rng(1)
+    made, ids = graphs.graph(loaded), rng.integers(0, loaded.model.vocab, (40, 3))
+    state = rng.standard_normal(loaded.model.zero_state(3).shape).astype(np.float32)
     whole, after = run_graph(made, ids, state)
     for t in range(40):
         logits, state = run_graph(made, ids[t : t + 1], state)
-        assert np.abs(logits[0] - whole[t]).max() < 1e-5
-    assert np.abs(state - after).max() < 1e-5
+        assert np.abs(logits[0] - whole[t]).max() < 1e-6
+    assert np.abs(state - after).max() < 1e-6
 
 
 def _initializer(made: Any, name: str, change: Callable[[Array], Array]) -> None:
@@ -109,6 +111,15 @@ def _reset_elsewhere(made: Any) -> None:
                 attribute.i = 1 - attribute.i
 
 
+def _drop_output_bias(made: Any) -> None:
+    _initializer(made, "output.b", np.zeros_like)
+
+
+def _reverse_states(made: Any) -> None:
+    split = next(node for node in made.graph.node if node.op_type == "Split")
+    split.output[:] = list(split.output)[::-1]
+
+
 @pytest.mark.parametrize(
     ("form", "plant"),
     [
@@ -116,25 +127,30 @@ def _reset_elsewhere(made: Any) -> None:
         ("gru after", _swap_gates),
         ("lstm", _drop_bias),
         ("rnn", _drop_bias),
+        ("lstm", _drop_output_bias),
         ("gru after", _drop_inner_bias),
         ("rnn", _transpose),
         ("gru before", _transpose),
         ("gru after", _reset_elsewhere),
         ("gru before", _reset_elsewhere),
+        ("lstm", _reverse_states),
+        ("rnn", _reverse_states),
     ],
 )
 def test_planted_errors_are_found(form: str, plant: Callable[[Any], None], tmp_path: Path) -> None:
     """The comparison above fails for a graph with an error in it."""
-    loaded = make(tmp_path, form, layers=2)
+    loaded = make(tmp_path, form, layers=2, change=_tame)
     made = graphs.graph(loaded)
     plant(made)
-    assert difference(made, loaded, 5, 2) > 1e-3
+    for T, B in product((1, 40), (1, 3)):
+        assert difference(made, loaded, T, B) > 1e-3
 
 
 @pytest.mark.parametrize(("form", "kind"), list(product(FORMS, ("char", "jamo", "byte", "lines"))))
 def test_perplexity(form: str, kind: str, tmp_path: Path) -> None:
     """ONNX Runtime scores 10,000 characters of a text as charlm does, to 1e-4 nats."""
-    text = KINDS[kind][0][:10_000]
+    text = (KINDS[kind][0] * 3)[:10_000]
+    assert len(text) == 10_000
     for layers in (1, 2, 3):
         loaded = make(tmp_path, form, kind, layers)
         encoded = build_text(loaded.config.corpus, loaded.vocabulary, text)
@@ -153,7 +169,9 @@ def test_perplexity(form: str, kind: str, tmp_path: Path) -> None:
         assert np.concatenate(losses).mean() == pytest.approx(nats(loaded, text), abs=1e-4)
 
 
-@pytest.mark.parametrize(("form", "kind"), list(zip(FORMS, ("char", "jamo", "byte", "lines"), strict=True)))
+@pytest.mark.parametrize(
+    ("form", "kind"), [*zip(FORMS, ("char", "jamo", "byte", "lines"), strict=True), ("lstm", "mixed")]
+)
 def test_the_printed_lines_compute_logits(form: str, kind: str, tmp_path: Path, charlm: Run) -> None:
     """What `charlm export` prints is a program that loads the file and gives the network's logits."""
     loaded = make(tmp_path, form, kind, layers=2)
@@ -161,7 +179,11 @@ def test_the_printed_lines_compute_logits(form: str, kind: str, tmp_path: Path, 
     program = charlm("export", "it's.onnx", "--checkpoint", "made.npz").stdout
     program += "\nprint(json.dumps([ids, logits[:, 0].tolist()]))"
     done = subprocess.run(
-        [sys.executable, "-c", program], cwd=tmp_path, env=ENVIRONMENT, check=True, capture_output=True
+        [sys.executable, "-W", "error", "-c", program],
+        cwd=tmp_path,
+        env=ENVIRONMENT,
+        check=True,
+        capture_output=True,
     )
     ids, logits = json.loads(done.stdout)
     assert len(ids) > 3
@@ -194,11 +216,37 @@ def test_the_file_is_settled(tmp_path: Path, charlm: Run) -> None:
     assert str(tmp_path) not in made.metadata_props[0].value
 
 
-def test_a_cell_that_onnx_lacks_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A cell of one's own is an error that names it."""
-    monkeypatch.setitem(cells._REGISTRY, "own", {"": "charlm.nn.cells.rnn:RNN"})
-    with pytest.raises(ConfigError, match="ONNX has no own"):
-        graphs.graph(make(tmp_path, "own"))
+def test_a_failed_write_leaves_the_old_file(
+    tmp_path: Path, charlm: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A full disk is one line that names the file; what was there before is there, and nothing else."""
+    checkpoint.save(tmp_path / "made.npz", make(tmp_path, "rnn"))
+    (tmp_path / "made.onnx").write_bytes(b"old")
+    before = sorted(tmp_path.iterdir())
+
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    done = charlm("export", "made.onnx", "--checkpoint", "made.npz", status=1)
+    assert (done.stdout, done.stderr) == (
+        "",
+        "Error: made.onnx cannot be written: no space left on device\n",
+    )
+    assert (tmp_path / "made.onnx").read_bytes() == b"old"
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_a_cell_that_onnx_lacks_is_refused(
+    tmp_path: Path, charlm: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A cell of one's own is one line that names it and those that there are; no file is written."""
+    monkeypatch.setitem(cells._REGISTRY, "leaky", {"": "leaky:LeakyRNN"})
+    checkpoint.save(tmp_path / "made.npz", make(tmp_path, "leaky"))
+    done = charlm("export", "made.onnx", "--checkpoint", "made.npz", status=2)
+    refusal = "Error: model.cell: ONNX has no leaky: .onnx holds rnn, lstm, gru\n"
+    assert (done.stdout, done.stderr) == ("", refusal)
+    assert not (tmp_path / "made.onnx").exists()
 
 
 def test_too_many_parameters_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -139,7 +139,7 @@ def _loading(path: Path, loaded: Checkpoint) -> list[str]:
         f"session = onnxruntime.InferenceSession({str(path)!r})",
         f'about = json.loads(session.get_modelmeta().custom_metadata_map["{KEY}"])',
         *reading(loaded),
-        "x = numpy.array(ids)[:, None]  # [T, B], here of one stream",
+        "x = numpy.array(ids, numpy.int64)[:, None]  # [T, B], here of one stream",
         f"zero = numpy.zeros(({model.layers}, 1, {model.hidden}), numpy.float32)  # [L, B, H]",
         f'logits, *states = session.run(None, {{"ids": x{befores}}})  # [T, B, V], and what to continue from',
     ]
