@@ -22,16 +22,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from charlm.runs.npz import Archive
+from charlm.arrays import Array, Ids
 from charlm.config.build import build_model, build_pipeline
 from charlm.config.schema import Config, from_nested
-from charlm.errors import CharlmError, CheckpointError, shortened
-from charlm.system.version import __version__
-from charlm.system.files import reason, write_whole
-from charlm.nn.model import Model
-from charlm.arrays import Array, Ids
-from charlm.nn.parameters import Parameters
 from charlm.data.vocabulary import Vocabulary
+from charlm.errors import CharlmError, CheckpointError, shortened
+from charlm.nn.model import Model
+from charlm.nn.parameters import Parameters
+from charlm.runs.npz import Archive
+from charlm.system.files import reason, write_whole
+from charlm.system.version import __version__
 
 FORMAT = 3
 """Version of the file format that is written."""

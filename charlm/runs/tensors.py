@@ -88,7 +88,9 @@ def _span(name: str, about: Any) -> tuple[int, int]:
     if not isinstance(shape, list) or any(type(n) is not int or n < 0 for n in [*shape, first, after]):
         raise ValueError(f"the shape or place of {shortened(name)}")
     if len(shape) > 8 or after - first != math.prod(shape) * np.dtype(_TYPES[dtype]).itemsize:
-        raise CheckpointError(f"holds {shortened(name)} in {after - first:,} bytes, which its shape contradicts")
+        raise CheckpointError(
+            f"holds {shortened(name)} in {after - first:,} bytes, which its shape contradicts"
+        )
     return first, after
 
 
