@@ -66,5 +66,10 @@ def reading(loaded: Checkpoint) -> list[str]:
             form = corpus.normalize.upper()
             lines = ["import unicodedata", f'text = unicodedata.normalize("{form}", {text!r}{lowered})']
         lines.append("codes = [ord(character) for character in text]")
-    ids = 'ids = [about["vocabulary"].index(code) for code in codes]'
-    return [*lines, ids]
+    listing = 'about["vocabulary"]'
+    if isinstance(listed(vocabulary.codes)[0], list):  # ranges
+        listing = f"code for first, last in {listing} for code in range(first, last + 1)"
+        listing = f"({listing})"
+    known_ids = f"known = {{code: id for id, code in enumerate({listing})}}"
+    found = "known.get(code, len(known))" if vocabulary.has_unknown else "known[code]"
+    return [*lines, known_ids, f"ids = [{found} for code in codes]"]
