@@ -138,6 +138,8 @@ def _from_description(tensors: Tensors) -> Checkpoint:
     """A model that charlm wrote."""
     try:
         about = json.loads(tensors.metadata[KEY])
+        if not isinstance(about, dict):
+            raise CheckpointError("it is not an object")
         if about["format"] != FORMAT:
             raise CheckpointError(f"format {shortened(about['format'])}; this charlm reads {FORMAT}")
         own = {f"corpus.{key}" for key in about["corpus"]}.intersection(PATH_KEYS)
@@ -152,8 +154,10 @@ def _from_description(tensors: Tensors) -> Checkpoint:
         text = about["text"]
         digest, characters = text["digest"], text["characters"]
         if not isinstance(digest, str) or type(characters) is not int or not 0 <= characters < 2**63:
-            raise CheckpointError("digest or number of characters of the text")
-    except (KeyError, TypeError, ValueError, RecursionError, CharlmError) as error:
+            raise CheckpointError("the digest or the length of its text")
+    except KeyError as error:
+        raise CheckpointError(f"its description of a model lacks {error}") from error
+    except (TypeError, ValueError, RecursionError, CharlmError) as error:
         raise CheckpointError(f"its description of a model is invalid: {shortened(error)}") from error
     model = config.model
     if model.cell not in CLASSES or (model.cell == "gru" and model.gru_reset == "before"):

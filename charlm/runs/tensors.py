@@ -23,6 +23,9 @@ _HEADER_BYTES = 1_500_000
 _NAME = 200
 """Longest name of a tensor, in characters."""
 
+_SIZES = 8
+"""Longest shape of a tensor."""
+
 _TYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2"}
 """NumPy's types of the numbers that a network may have; BF16 is the first half of an F32."""
 
@@ -55,7 +58,7 @@ class Tensors:
         self._places: dict[str, tuple[int, int, str]] = {}
         try:
             self._describe(json.loads(stream.read(length).decode("utf-8"), object_pairs_hook=_unique))
-        except (KeyError, TypeError, ValueError, RecursionError) as error:
+        except (ValueError, RecursionError) as error:
             raise CheckpointError(f"it is not a safetensors file: {shortened(error)}") from error
         end = 0
         for first, after, name in sorted((*place[:2], name) for name, place in self._places.items()):
@@ -90,14 +93,18 @@ class Tensors:
         self.metadata = metadata
         for name, about in header.items():
             if len(name) > _NAME or not name.isprintable():
-                raise ValueError(f"{shortened(repr(name))} is not a name")
-            dtype, shape, (first, after) = about["dtype"], about["shape"], about["data_offsets"]
+                raise ValueError(f"no tensor can be called {shortened(repr(name))}")
+            match about:
+                case {"dtype": str(dtype), "shape": list(shape), "data_offsets": [first, after]}:
+                    pass
+                case _:
+                    raise ValueError(f"what it says of {name} is not dtype, shape and data_offsets")
             if dtype not in _TYPES:
                 raise CheckpointError(
                     f"{name} is of type {shortened(dtype)}, and weights are {', '.join(_TYPES)}"
                 )
-            if not isinstance(shape, list) or len(shape) > 8:
-                raise ValueError(f"the shape of {name} is {shortened(shape)}")
+            if len(shape) > _SIZES:
+                raise ValueError(f"the shape of {name} has {len(shape):,} sizes")
             if any(type(number) is not int or number < 0 for number in (*shape, first, after)):
                 raise ValueError(f"the shape or place of {name} is not of whole numbers")
             if after - first != math.prod(shape) * np.dtype(_TYPES[dtype]).itemsize:
