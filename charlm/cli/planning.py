@@ -28,16 +28,22 @@ minutes_option = click.option(
 
 
 def from_file(
-    path: Path, overrides: Sequence[str], corpus: str | None, minutes: float | None, begun: float
+    path: Path,
+    overrides: Sequence[str],
+    corpus: str | None,
+    minutes: float | None,
+    begun: float,
+    resume: bool = False,
 ) -> tuple[Config, Plan | None]:
     """The configuration in a file, and what is fitted to the minutes once the text has been read.
 
-    `begun` is when the command began, by `time.perf_counter`.
+    `begun` is when the command began, by `time.perf_counter`. A run that is resumed may have come
+    without a text, which is then not what is missing.
     """
     config = loading.load(path, loading.parse_overrides(overrides))
     if corpus is not None:
         config = replace(config, corpus=loading.with_path(config.corpus, corpus))
-    if not config.corpus.path:
+    if not config.corpus.path and not resume:
         raise click.UsageError(f"no text to train on: set corpus.path in {path}, or give --corpus FILE.")
     return config, None if minutes is None else _plan(config, minutes, begun, None)
 

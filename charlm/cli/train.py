@@ -108,7 +108,7 @@ def train(
     config, plan = (
         to_be_chosen(overrides, corpus, minutes, begun)
         if config_path is None
-        else from_file(config_path, overrides, corpus, minutes, begun)
+        else from_file(config_path, overrides, corpus, minutes, begun, resume)
     )
     if out is not None:
         config = config.replace({"run.dir": str(out)})

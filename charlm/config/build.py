@@ -46,7 +46,7 @@ def build_corpus(
         return find(paths, lambda what: progress(what, 0))
 
     if not config.paths:
-        raise CorpusError("the model knows no text of its own: name one with --corpus FILE")
+        raise CorpusError("corpus.path names no text")
     sources = found(config.paths)
     separate = {name: found(paths) for name, paths in config.separate_paths.items()}
     progress("total", sum(source.stamp()[0] for source in chain(sources, *separate.values())))

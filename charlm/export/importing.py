@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Mapping
+import os
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from charlm.arrays import Array, Ids
+from charlm.arrays import Ids, Shape
 from charlm.config.build import build_model, build_pipeline
-from charlm.config.schema import Config, from_nested
+from charlm.config.schema import PATH_KEYS, Config, from_nested
 from charlm.data.vocabulary import Vocabulary
 from charlm.errors import CharlmError, CheckpointError, ConfigError, RunError, shortened
 from charlm.export.description import FORMAT, KEY
 from charlm.export.pytorch import CLASSES, GATES, from_pytorch
 from charlm.nn.parameters import Parameters
-from charlm.runs import checkpoint, tensors
+from charlm.runs import checkpoint
 from charlm.runs.checkpoint import Checkpoint, unlisted
 from charlm.runs.directory import RunDirectory
+from charlm.runs.tensors import Tensors
 from charlm.system.files import reason
 
 _PICKLED = (".pt", ".pth", ".bin", ".ckpt", ".pkl")
@@ -31,191 +37,285 @@ _VOCABULARY_BYTES = 10_000_000
 _NOT_TRAINED = {"step": 0, "epoch": 0.0, "validation": None, "best": None, "best_step": 0}
 """The progress of a model that comes from elsewhere."""
 
+_RECURRENT = re.compile(r"(weight|bias)_(ih|hh)_l(0|[1-9][0-9]{0,5})")
+"""Names of the tensors of an nn.RNN, nn.LSTM or nn.GRU, which end in the number of the layer."""
+
+_OTHER_NETWORKS = {
+    r"(weight|bias)_(ih|hh|hr)_l[0-9]+_reverse$": "a bidirectional network cannot generate",
+    r"weight_hr_l[0-9]+$": "charlm has no projections (proj_size)",
+}
+"""Names of tensors of recurrent networks that charlm does not have, as patterns, and why."""
+
+_OTHER_LAYERS = {
+    r"(^|[._])(w|weight)_c[ifo]\b|peep": "charlm has no peepholes",
+    r"norm|(^|[._])ln[._0-9]": "charlm does not normalise layers",
+}
+"""The same for tensors that have no place beside the network."""
+
 
 def load(path: Path, vocabulary: Path | None = None) -> Checkpoint:
     """The model in a file; one of PyTorch's needs the file of its `vocabulary`.
 
-    Raises `CheckpointError` if the file is missing, damaged, or cannot be converted, and
-    `ConfigError` if it is of another kind, or the vocabulary is missing or superfluous.
+    Nothing in the file is trusted: names and shapes are checked before any numbers are read. Raises
+    `CheckpointError` if the file is missing, damaged, or cannot be converted, and `ConfigError` if
+    it is of another kind, or the vocabulary is missing, superfluous or wrong.
     """
     if path.suffix.lower() in _PICKLED:
         raise ConfigError(
             f"{path} is never opened: such files can run code. In PyTorch, write the weights with "
             'safetensors.torch.save_file(model.state_dict(), "weights.safetensors")'
         )
-    found, metadata = tensors.read(path)
-    own = KEY in metadata
-    if own and vocabulary is not None:
-        raise ConfigError(f"--vocabulary: {path} has its own")
-    if not own and vocabulary is None:
-        raise ConfigError(
-            f"{path} does not say which characters its ids are: add --vocabulary FILE, a JSON list of the "
-            "characters in the order of their ids"
-        )
+    if os.path.exists(path) and not os.path.isfile(path):
+        raise CheckpointError(f"{path} cannot be read: it is not a regular file")
     try:
-        if vocabulary is not None:
-            return _from_pytorch(found, _characters(vocabulary))
-        return _from_description(found, json.loads(metadata[KEY]))
-    except ConfigError:
-        raise
-    except CharlmError as error:
+        with path.open("rb") as stream:
+            tensors = Tensors(stream)
+            if KEY in tensors.metadata:
+                if vocabulary is not None:
+                    raise ConfigError(f"--vocabulary: {path} has its own")
+                return _from_description(tensors)
+            if vocabulary is None:
+                raise ConfigError(
+                    f"{path} does not say which characters its ids are: add --vocabulary FILE, a JSON list "
+                    "of the characters in the order of their ids"
+                )
+            return _from_pytorch(tensors, _characters(vocabulary))
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be read: {reason(error)}") from error
+    except CheckpointError as error:
         raise CheckpointError(f"{path}: {error}") from error
-    except (KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
-        raise CheckpointError(f"{path} does not describe a model of charlm: {shortened(error)}") from error
 
 
 def save(loaded: Checkpoint, directory: RunDirectory) -> None:
-    """Make a run of a model in a directory that holds none; raises `RunError` or `CheckpointError`."""
+    """Make a run of a model, whole or not at all, in a directory that holds none.
+
+    Raises `RunError` or `CheckpointError`.
+    """
+    there = os.path.isdir(directory.path)
     with directory.lock():
         if directory.holds_run():
             raise RunError(f"{directory.path} already holds a run: --out DIR goes elsewhere")
-        directory.create(loaded.config.to_yaml())
-        for file in (directory.best, directory.last):
-            checkpoint.save(file, loaded)
+        files = (directory.best, directory.last, directory.metrics, directory.config)
+        new = [file for file in files if not os.path.lexists(file)]
+        try:
+            directory.create(loaded.config.to_yaml())
+            for file in (directory.best, directory.last):
+                checkpoint.save(file, loaded)
+        except BaseException:
+            for file in new:
+                file.unlink(missing_ok=True)
+            if not there:
+                with contextlib.suppress(OSError):
+                    directory.path.rmdir()
+            raise
 
 
-def _from_description(found: Mapping[str, Array], about: Any) -> Checkpoint:
+@dataclass(frozen=True)
+class _Network:
+    """A network of PyTorch's, and what its tensors are called in a file."""
+
+    cell: str
+    layers: int
+    hidden: int
+    inputs: int
+    """Width of what the first layer reads."""
+    names: Mapping[str, str]
+    """Names in the file by those that `to_pytorch` gives."""
+    embedding: str | None = None
+
+    def shapes(self, V: int) -> dict[str, Shape]:
+        """The shape of every tensor, by the names that `to_pytorch` gives."""
+        H, rows = self.hidden, len(GATES[self.cell]) * self.hidden
+        shapes: dict[str, Shape] = {}
+        for layer in range(self.layers):
+            shapes[f"rnn.weight_ih_l{layer}"] = (rows, H if layer else self.inputs)
+            shapes[f"rnn.weight_hh_l{layer}"] = (rows, H)
+            shapes[f"rnn.bias_ih_l{layer}"] = shapes[f"rnn.bias_hh_l{layer}"] = (rows,)
+        return shapes | {"output.weight": (V, H), "output.bias": (V,)}
+
+
+def _from_description(tensors: Tensors) -> Checkpoint:
     """A model that charlm wrote."""
-    if about["format"] != FORMAT:
-        raise CheckpointError(
-            f"format {shortened(about['format'])} of its description; this charlm reads {FORMAT}"
-        )
-    config = from_nested({"model": about["model"], "corpus": about["corpus"]}, "its description")
-    pipeline = build_pipeline(config.corpus)
-    codes = unlisted(about["vocabulary"], config.corpus.unit)
-    vocabulary = Vocabulary(codes, pipeline.units, pipeline.min_count > 1)
-    text = {"digest": str(about["text"]["digest"]), "characters": int(about["text"]["characters"])}
-    return _made(config, vocabulary, found, np.arange(len(vocabulary)), text)
+    try:
+        about = json.loads(tensors.metadata[KEY])
+        if not isinstance(about, dict):
+            raise CheckpointError("it is not an object")
+        if about["format"] != FORMAT:
+            raise CheckpointError(f"format {shortened(about['format'])}; this charlm reads {FORMAT}")
+        own = {f"corpus.{key}" for key in about["corpus"]}.intersection(PATH_KEYS)
+        if own:
+            raise CheckpointError(f"{min(own)} names a text of another machine")
+        config = from_nested({"model": about["model"], "corpus": about["corpus"]}, "configuration")
+        pipeline = build_pipeline(config.corpus)
+        codes = unlisted(about["vocabulary"], config.corpus.unit)
+        vocabulary = Vocabulary(codes, pipeline.units, pipeline.min_count > 1)
+        if not len(vocabulary.codes):
+            raise CheckpointError("the vocabulary is empty")
+        text = about["text"]
+        digest, characters = text["digest"], text["characters"]
+        if not isinstance(digest, str) or type(characters) is not int or not 0 <= characters < 2**63:
+            raise CheckpointError("the digest or the length of its text")
+    except KeyError as error:
+        raise CheckpointError(f"its description of a model lacks {error}") from error
+    except (TypeError, ValueError, RecursionError, CharlmError) as error:
+        raise CheckpointError(f"its description of a model is invalid: {shortened(error)}") from error
+    model = config.model
+    if model.cell not in CLASSES or (model.cell == "gru" and model.gru_reset == "before"):
+        raise CheckpointError(f"its cell cannot be {model.cell}, reset {model.gru_reset}")
+    if model.layers > len(tensors.shapes):
+        raise CheckpointError(f"tensors are missing: its configuration asks for {model.layers} layers")
+    names = {name: name for name in tensors.shapes}
+    network = _Network(model.cell, model.layers, model.hidden, len(vocabulary), names)
+    order = np.arange(len(vocabulary))
+    return _made(tensors, network, config, vocabulary, order, {"digest": digest, "characters": characters})
 
 
-def _from_pytorch(found: Mapping[str, Array], codes: Ids) -> Checkpoint:
+def _from_pytorch(tensors: Tensors, codes: Ids) -> Checkpoint:
     """A model of PyTorch's whose unit with the id k is the character `codes[k]`."""
-    named, cell = _named(found, len(codes))
-    H = named["rnn.weight_hh_l0"].shape[1]
-    layers = sum(name.startswith("rnn.weight_hh_l") for name in named)
-    values = {"model.cell": cell, "model.hidden": H, "model.layers": layers, "model.gru_reset": "after"}
-    config = Config().replace(values)
+    network = _found(tensors.shapes, len(codes))
+    model = {"cell": network.cell, "hidden": network.hidden, "layers": network.layers, "gru_reset": "after"}
+    try:
+        config = from_nested({"model": model}, "the network")
+    except ConfigError as error:
+        raise CheckpointError(str(error)) from error
     vocabulary = Vocabulary(codes.tolist(), build_pipeline(config.corpus).units)
     text = {"digest": "", "characters": 0}
-    return _made(config, vocabulary, named, np.argsort(codes), text)
+    return _made(tensors, network, config, vocabulary, np.argsort(codes), text)
 
 
 def _made(
-    config: Config, vocabulary: Vocabulary, found: Mapping[str, Array], order: Ids, text: dict[str, Any]
+    tensors: Tensors,
+    network: _Network,
+    config: Config,
+    vocabulary: Vocabulary,
+    order: Ids,
+    text: dict[str, Any],
 ) -> Checkpoint:
-    """A checkpoint from tensors by PyTorch's names; the unit with our id k has the id `order[k]` there."""
+    """The checkpoint of a network, whose unit with our id k has the id `order[k]` in the file.
+
+    With an embedding E `[V, D]` the input of the first layer is `E[x]`, and `E[x] W_ih^T` is a row of
+    `E W_ih^T`: the two matrices are one. Tensors that PyTorch leaves out are biases of zero.
+    """
+    _check_shapes(tensors.shapes, network, len(vocabulary))
+    arrays = {
+        name: tensors.array(network.names[name]) if name in network.names else np.zeros(shape, np.float32)
+        for name, shape in network.shapes(len(vocabulary)).items()
+    }
+    if network.embedding:
+        E = tensors.array(network.embedding)
+        wide = arrays["rnn.weight_ih_l0"].astype(np.float64) @ E.astype(np.float64).T
+        with np.errstate(over="ignore"):  # what is beyond float32 becomes infinite
+            arrays["rnn.weight_ih_l0"] = wide.astype(np.float32)
     model = build_model(config.model, len(vocabulary))
-    cell = config.model.cell
-    if cell not in CLASSES:
-        raise CheckpointError(f"cell {shortened(cell)}: it can be {', '.join(CLASSES)}")
-    _expect(found, cell, model.layers, model.vocab, model.vocab, model.hidden)
-    arrays = from_pytorch(found, cell, model.cell.gates, model.layers)
-    arrays["layers.0.Wx"] = arrays["layers.0.Wx"][:, order]
-    arrays["output.W"] = arrays["output.W"][:, order]
-    arrays["output.b"] = arrays["output.b"][order]
+    with np.errstate(over="ignore"):
+        ours = from_pytorch(arrays, network.cell, model.cell.gates, model.layers)
+    ours["layers.0.Wx"] = ours["layers.0.Wx"][:, order]
+    ours["output.W"] = ours["output.W"][:, order]
+    ours["output.b"] = ours["output.b"][order]
     parameters = Parameters(model.shapes())
     for name, view in parameters.items():
-        view[...] = arrays[name]
+        view[...] = ours[name]
+    if not np.isfinite(parameters.flat).all():
+        raise CheckpointError("a product or sum of its numbers is beyond float32")
     return Checkpoint(config, vocabulary, parameters, text, dict(_NOT_TRAINED))
 
 
-def _expect(found: Mapping[str, Array], cell: str, layers: int, inputs: int, V: int, H: int) -> None:
-    """Raise `CheckpointError` unless the tensors are those of such a network, and no others."""
-    G = len(GATES[cell])
-    expected: dict[str, tuple[int, ...]] = {"output.weight": (V, H), "output.bias": (V,)}
-    if layers > len(found):
-        raise CheckpointError(f"its configuration asks for {layers} layers")
-    for layer in range(layers):
-        expected[f"rnn.weight_ih_l{layer}"] = (G * H, H if layer else inputs)
-        expected[f"rnn.weight_hh_l{layer}"] = (G * H, H)
-        expected[f"rnn.bias_ih_l{layer}"] = expected[f"rnn.bias_hh_l{layer}"] = (G * H,)
-    for name, shape in expected.items():
-        if name not in found:
+def _check_shapes(shapes: Mapping[str, Shape], network: _Network, V: int) -> None:
+    """Raise `CheckpointError` unless the tensors are those of this network, and no others.
+
+    The output may have no bias, and the recurrent layers none at all.
+    """
+    left_out = {name for name in ("output.bias",) if name not in network.names}
+    if not any(name.startswith("rnn.bias") for name in network.names):
+        left_out |= {name for name in network.shapes(V) if name.startswith("rnn.bias")}
+    for name, shape in network.shapes(V).items():
+        called = network.names.get(name)
+        if called is None and name in left_out:
+            continue
+        if called is None:
             raise CheckpointError(f"{name} is missing")
-        if found[name].shape != shape:
-            raise CheckpointError(f"{name} is {_by(found[name].shape)}, and must be {_by(shape)}")
-    others = sorted(found.keys() - expected.keys())
+        if shapes[called] != shape:
+            raise CheckpointError(f"{called} is {_by(shapes[called])}, and must be {_by(shape)}")
+    others = sorted(network.names[name] for name in network.names.keys() - network.shapes(V).keys())
     if others:
         raise CheckpointError(f"{shortened(', '.join(others))} does not belong to such a network")
 
 
-def _named(found: Mapping[str, Array], V: int) -> tuple[dict[str, Array], str]:
-    """A network of PyTorch's by the names that `to_pytorch` gives, its embedding folded in; and its cell.
-
-    With an embedding E `[V, E]` the input of the first layer is `E[x]`, and `E[x] W_ih^T` is a row of
-    `E W_ih^T`: the two matrices are one.
-    """
-    first = [name for name in found if name.endswith("weight_ih_l0")]
+def _found(shapes: Mapping[str, Shape], V: int) -> _Network:
+    """The network of PyTorch's that a file holds, under any names, for a vocabulary of `V` characters."""
+    first = [name for name in shapes if name.endswith("weight_ih_l0")]
     if len(first) != 1:
-        there = shortened(", ".join(sorted(found)) or "nothing")
-        many = "no weight_ih_l0" if not first else f"{len(first)} recurrent networks"
+        there = shortened(", ".join(sorted(shapes)) or "nothing")
+        many = f"{len(first)} recurrent networks" if first else "no weight_ih_l0"
         raise CheckpointError(f"{many} of an nn.RNN, nn.LSTM or nn.GRU; it holds {there}")
+    _refuse(shapes, _OTHER_NETWORKS)
     prefix = first[0].removesuffix("weight_ih_l0")
-    own = {name.removeprefix(prefix): array for name, array in found.items() if name.startswith(prefix)}
-    recurrent = {name: array for name, array in own.items() if name[:7] in ("weight_", "bias_ih", "bias_hh")}
-    for name in recurrent:
-        if name.endswith("_reverse"):
-            raise CheckpointError(f"{prefix}{name}: a bidirectional network cannot generate")
-        if "_hr_" in name:
-            raise CheckpointError(f"{prefix}{name}: charlm has no projections (proj_size)")
-    matrix = recurrent.get("weight_hh_l0")
-    if matrix is None or matrix.ndim != 2 or not matrix.shape[1] or matrix.shape[0] % matrix.shape[1]:
+    names = {
+        f"rnn.{name.removeprefix(prefix)}": name
+        for name in shapes
+        if name.startswith(prefix) and _RECURRENT.fullmatch(name.removeprefix(prefix))
+    }
+    matrix = shapes.get(f"{prefix}weight_hh_l0", ())
+    if len(matrix) != 2 or not matrix[1] or matrix[0] % matrix[1]:
         raise CheckpointError(f"{prefix}weight_hh_l0 is not the recurrent matrix of a network")
-    gates, H = matrix.shape[0] // matrix.shape[1], matrix.shape[1]
+    gates, H = matrix[0] // matrix[1], matrix[1]
     cell = next((name for name, order in GATES.items() if len(order) == gates), None)
     if cell is None:
         raise CheckpointError(f"{prefix}weight_hh_l0 is of {gates} gates; an RNN has 1, a GRU 3, an LSTM 4")
-    others = {name: array for name, array in found.items() if name.removeprefix(prefix) not in recurrent}
-    inputs = recurrent["weight_ih_l0"].shape[-1]
+    if len(shapes[first[0]]) != 2:
+        raise CheckpointError(f"{first[0]} is {_by(shapes[first[0]])}, and must be a matrix")
+    inputs = shapes[first[0]][1]
+    others = {name: shape for name, shape in shapes.items() if name not in names.values()}
     output, embedding = _output_and_embedding(others, V, H, inputs)
-    named = {f"rnn.{name}": array for name, array in recurrent.items()}
-    for layer in range(sum(name.startswith("weight_hh_l") for name in recurrent)):
-        for bias in (f"rnn.bias_ih_l{layer}", f"rnn.bias_hh_l{layer}"):
-            named.setdefault(bias, np.zeros(gates * H, np.float32))
-    named["output.weight"] = found[f"{output}weight"]
-    named["output.bias"] = found.get(f"{output}bias", np.zeros(V, np.float32))
-    _expect(named, cell, sum(name.startswith("weight_hh_l") for name in recurrent), inputs, V, H)
-    if embedding:
-        wide = named["rnn.weight_ih_l0"].astype(np.float64) @ found[embedding].astype(np.float64).T
-        named["rnn.weight_ih_l0"] = wide.astype(np.float32)
-    elif inputs != V:
+    if embedding is None and inputs != V:
         raise CheckpointError(
-            f"{prefix}weight_ih_l0 takes {inputs} inputs; without an nn.Embedding it must take the {V} "
-            "characters of the vocabulary, one-hot"
+            f"{first[0]} takes {inputs} inputs; without an nn.Embedding it must take the {V} characters of "
+            "the vocabulary, one-hot"
         )
-    return named, cell
+    names["output.weight"] = f"{output}weight"
+    if f"{output}bias" in shapes:
+        names["output.bias"] = f"{output}bias"
+    layers = sum(name.startswith("rnn.weight_hh_l") for name in names)
+    return _Network(cell, layers, H, inputs, names, embedding)
 
 
-def _output_and_embedding(others: Mapping[str, Array], V: int, H: int, inputs: int) -> tuple[str, str | None]:
+def _output_and_embedding(others: Mapping[str, Shape], V: int, H: int, inputs: int) -> tuple[str, str | None]:
     """The prefix of the output layer's names, and the name of the embedding, if there is one."""
-    matrices = [name for name, array in others.items() if name.endswith("weight") and array.ndim == 2]
-    biased = {name.removesuffix("bias") for name in others if name.endswith("bias")}
-    outputs = [name for name in matrices if others[name].shape == (V, H)]
+    matrices = [name for name, shape in others.items() if name.endswith("weight") and len(shape) == 2]
+    outputs = [name for name in matrices if others[name] == (V, H)]
     embeddings = [
         name
         for name in matrices
-        if others[name].shape == (V, inputs) and name.removesuffix("weight") not in biased
+        if others[name] == (V, inputs) and f"{name.removesuffix('weight')}bias" not in others
     ]
     if len(outputs) > 1:  # an embedding as wide as the network looks like an output, but has no bias
         outputs = [name for name in outputs if name not in embeddings] or [
             name for name in outputs if "emb" not in name
         ]
     if len(outputs) != 1:
-        shapes = ", ".join(f"{name} {_by(others[name].shape)}" for name in sorted(matrices)) or "nothing"
+        there = ", ".join(f"{name} {_by(others[name])}" for name in sorted(matrices)) or "nothing"
         raise CheckpointError(
             f"one output layer of {V} characters x {H} units must be there beside the network; there is "
-            f"{shortened(shapes)}"
+            f"{shortened(there)}"
         )
     output = outputs[0].removesuffix("weight")
     embeddings = [name for name in embeddings if name != outputs[0]]
-    used = {f"{output}weight", f"{output}bias", *embeddings[:1]}
-    unused = sorted(others.keys() - used)
+    unused = sorted(others.keys() - {f"{output}weight", f"{output}bias", *embeddings[:1]})
+    _refuse(unused, _OTHER_LAYERS)
     if unused:
         raise CheckpointError(
             f"charlm has no layer for {shortened(', '.join(unused))}: only an nn.Embedding, one nn.RNN, "
             "nn.LSTM or nn.GRU, and an nn.Linear can be converted"
         )
     return output, embeddings[0] if embeddings else None
+
+
+def _refuse(names: Iterable[str], patterns: Mapping[str, str]) -> None:
+    """Raise `CheckpointError` for the first name that has one of the patterns, with the reason."""
+    for name in names:
+        for pattern, why in patterns.items():
+            if re.search(pattern, name):
+                raise CheckpointError(f"{name}: {why}")
 
 
 def _characters(path: Path) -> Ids:
@@ -233,15 +333,17 @@ def _characters(path: Path) -> Ids:
     if not isinstance(listed, list) or not listed:
         raise ConfigError(f"--vocabulary: {path} is not a list of characters")
     for place, unit in enumerate(listed):
-        if not isinstance(unit, str) or len(unit) != 1:
+        if not isinstance(unit, str) or len(unit) != 1 or 0xD800 <= ord(unit) < 0xE000:
             raise ConfigError(
                 f"--vocabulary: entry {place} of {path} is {shortened(repr(unit))}, not one character"
             )
-    if len(set(listed)) != len(listed):
-        twice = next(unit for place, unit in enumerate(listed) if unit in listed[:place])
-        raise ConfigError(f"--vocabulary: {path} holds {twice!r} twice")
+    (most, times), *_ = Counter(listed).most_common(1)
+    if times > 1:
+        raise ConfigError(
+            f"--vocabulary: {path} holds {most!r} {'twice' if times == 2 else f'{times} times'}"
+        )
     return np.array([ord(unit) for unit in listed], np.uint32)
 
 
-def _by(shape: tuple[int, ...]) -> str:
+def _by(shape: Shape) -> str:
     return " x ".join(map(str, shape)) or "a number"

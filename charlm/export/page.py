@@ -133,11 +133,10 @@ def _account(loaded: Checkpoint, cell: str) -> str:
     """What the model is, in a sentence."""
     model, unit = loaded.config.model, _unit(loaded)
     layers = f"{model.layers} layers of " if model.layers > 1 else ""
+    account = f"{_CELLS[cell]}, {layers}{model.hidden:,} units, {loaded.parameters.flat.size:,} parameters"
     characters = loaded.corpus["characters"]
-    account = (
-        f"{_CELLS[cell]}, {layers}{model.hidden:,} units, {loaded.parameters.flat.size:,} parameters, "
-        f"trained on {characters:,} {unit}s"
-    )
+    if characters:  # of a text that is known
+        account += f", trained on {characters:,} {unit}s"
     nats, corpus = loaded.progress.get("validation"), loaded.config.corpus
     if nats is None or not (corpus.split[1] or corpus.validation):
         return account

@@ -102,6 +102,10 @@ def evaluate(
     if window is not None and dynamically:
         raise ConfigError("--dynamic carries the state through: it cannot be combined with --window")
     vocabulary = checkpoint.vocabulary
+    if own and not config.paths:
+        raise CorpusError(
+            "the model came without the text that it was trained on: name one with --corpus FILE"
+        )
     try:
         expected = checkpoint.corpus["digest"] if own else None
         corpus, files = build_corpus(config, vocabulary, expected, progress)

@@ -7,91 +7,109 @@ anything of that size is read: the tensors must fill the rest of the file, witho
 
 from __future__ import annotations
 
+import io
 import json
 import math
-import os
-from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 
-from charlm.arrays import Array
+from charlm.arrays import Array, Shape
 from charlm.errors import CheckpointError, shortened
-from charlm.system.files import reason
 
-_HEADER_BYTES = 2_000_000
-"""Longest header: parsed, hostile JSON takes up to 30 times the space."""
+_HEADER_BYTES = 1_500_000
+"""Longest header: parsed, hostile JSON takes up to 30 times the space; ours has a million at most."""
+
+_NAME = 200
+"""Longest name of a tensor, in characters."""
+
+_SIZES = 8
+"""Longest shape of a tensor."""
 
 _TYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2"}
 """NumPy's types of the numbers that a network may have; BF16 is the first half of an F32."""
 
 
-def read(path: Path) -> tuple[dict[str, Array], dict[str, str]]:
-    """The tensors of a file as float32, by name, and its metadata.
+class Tensors:
+    """The tensors of an open `.safetensors` file.
 
-    Raises `CheckpointError` if it is missing, damaged, or holds what no weights are.
+    Attributes
+    ----------
+    shapes
+        Shape of every tensor by name.
+    metadata
+        Texts by name.
+
+    Raises `CheckpointError` if the file is invalid; its message follows the name of the file.
     """
-    try:
-        if os.path.exists(path) and not os.path.isfile(path):
-            raise CheckpointError(f"{path} cannot be read: it is not a regular file")
-        with path.open("rb") as stream:
-            return _read(stream)
-    except OSError as error:
-        raise CheckpointError(f"{path} cannot be read: {reason(error)}") from error
-    except CheckpointError as error:
-        raise CheckpointError(f"{path} {error}".replace(f"{path} {path}", str(path))) from error
-    except (KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
-        raise CheckpointError(f"{path} is not a safetensors file: {shortened(error)}") from error
 
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+        size = stream.seek(0, io.SEEK_END)
+        stream.seek(0)
+        length = int.from_bytes(stream.read(8), "little")
+        self._begin = 8 + length
+        if size < self._begin:
+            raise CheckpointError("it is not a safetensors file, or is truncated")
+        if length > _HEADER_BYTES:
+            raise CheckpointError(f"its header of {length:,} bytes is longer than {_HEADER_BYTES:,}")
+        self.metadata: dict[str, str] = {}
+        self.shapes: dict[str, Shape] = {}
+        self._places: dict[str, tuple[int, int, str]] = {}
+        try:
+            self._describe(json.loads(stream.read(length).decode("utf-8"), object_pairs_hook=_unique))
+        except (ValueError, RecursionError) as error:
+            raise CheckpointError(f"it is not a safetensors file: {shortened(error)}") from error
+        end = 0
+        for first, after, name in sorted((*place[:2], name) for name, place in self._places.items()):
+            if first != end:
+                raise CheckpointError(f"{name} does not begin where the tensor before it ends")
+            end = after
+        if end != size - self._begin:
+            raise CheckpointError(
+                f"it holds {size - self._begin:,} bytes of tensors, and its header says {end:,}"
+            )
 
-def _read(stream: BinaryIO) -> tuple[dict[str, Array], dict[str, str]]:
-    size = os.fstat(stream.fileno()).st_size
-    length = int.from_bytes(stream.read(8), "little")
-    if size < 8 or length > size - 8:
-        raise CheckpointError("is not a safetensors file, or is truncated")
-    if length > _HEADER_BYTES:
-        raise CheckpointError(f"has a header of {length:,} bytes; weights have {_HEADER_BYTES:,} at most")
-    header = json.loads(stream.read(length).decode("utf-8"), object_pairs_hook=_unique)
-    if not isinstance(header, dict):
-        raise ValueError("its header is not an object")
-    metadata = header.pop("__metadata__", {})
-    if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
-        raise ValueError("its metadata are not texts")
-    spans = sorted((_span(name, about), name) for name, about in header.items())
-    end = 0
-    for (first, after), name in spans:
-        if first != end:
-            raise CheckpointError(f"does not hold {name} where the tensor before it ends")
-        end = after
-    if end != size - 8 - length:
-        raise CheckpointError(f"holds {size - 8 - length:,} bytes of tensors; its header says {end:,}")
-    tensors = {}
-    for (first, after), name in spans:
-        dtype, shape = header[name]["dtype"], header[name]["shape"]
-        numbers = np.frombuffer(stream.read(after - first), _TYPES[dtype])
+    def array(self, name: str) -> Array:
+        """The numbers of a tensor as float32; raises `CheckpointError` if one is not finite."""
+        first, after, dtype = self._places[name]
+        self._stream.seek(self._begin + first)
+        numbers = np.frombuffer(self._stream.read(after - first), _TYPES[dtype])
         if dtype == "BF16":
             numbers = (numbers.astype("<u4") << 16).view("<f4")
-        tensor = numbers.astype(np.float32).reshape(shape)
-        if not np.isfinite(tensor).all():
-            raise CheckpointError(f"holds numbers that are not finite in {name}")
-        tensors[name] = tensor
-    return tensors, metadata
+        with np.errstate(over="ignore"):  # what is beyond float32 becomes infinite
+            array: Array = numbers.astype(np.float32).reshape(self.shapes[name])
+        if not np.isfinite(array).all():
+            raise CheckpointError(f"{name} holds numbers that are not finite")
+        return array
 
-
-def _span(name: str, about: Any) -> tuple[int, int]:
-    """Begin and end of a tensor's numbers, which its type and shape agree with."""
-    dtype, shape, (first, after) = about["dtype"], about["shape"], about["data_offsets"]
-    if dtype not in _TYPES:
-        raise CheckpointError(
-            f"holds {shortened(name)} of type {shortened(dtype)}; weights are {', '.join(_TYPES)}"
-        )
-    if not isinstance(shape, list) or any(type(n) is not int or n < 0 for n in [*shape, first, after]):
-        raise ValueError(f"the shape or place of {shortened(name)}")
-    if len(shape) > 8 or after - first != math.prod(shape) * np.dtype(_TYPES[dtype]).itemsize:
-        raise CheckpointError(
-            f"holds {shortened(name)} in {after - first:,} bytes, which its shape contradicts"
-        )
-    return first, after
+    def _describe(self, header: Any) -> None:
+        """Check what the header says, and record it; raises what it finds of `__init__`'s errors."""
+        if not isinstance(header, dict):
+            raise ValueError("its header is not an object")
+        metadata = header.pop("__metadata__", {})
+        if not isinstance(metadata, dict) or not all(isinstance(text, str) for text in metadata.values()):
+            raise ValueError("its metadata are not texts")
+        self.metadata = metadata
+        for name, about in header.items():
+            if len(name) > _NAME or not name.isprintable():
+                raise ValueError(f"no tensor can be called {shortened(repr(name))}")
+            match about:
+                case {"dtype": str(dtype), "shape": list(shape), "data_offsets": [first, after]}:
+                    pass
+                case _:
+                    raise ValueError(f"what it says of {name} is not dtype, shape and data_offsets")
+            if dtype not in _TYPES:
+                raise CheckpointError(
+                    f"{name} is of type {shortened(dtype)}, and weights are {', '.join(_TYPES)}"
+                )
+            if len(shape) > _SIZES:
+                raise ValueError(f"the shape of {name} has {len(shape):,} sizes")
+            if any(type(number) is not int or number < 0 for number in (*shape, first, after)):
+                raise ValueError(f"the shape or place of {name} is not of whole numbers")
+            if after - first != math.prod(shape) * np.dtype(_TYPES[dtype]).itemsize:
+                raise CheckpointError(f"{name} has {after - first:,} bytes, which its shape contradicts")
+            self.shapes[name], self._places[name] = tuple(shape), (first, after, dtype)
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

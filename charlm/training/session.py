@@ -85,8 +85,6 @@ def train(
         raise ConfigError(
             "--minutes is for a new run: train.epochs says how long one that is resumed goes on"
         )
-    if not config.corpus.path:
-        raise ConfigError("no text to train on: set corpus.path in the configuration, or name one")
     threads = blas.prepare(config.run.threads)
     if config.run.tensorboard:
         tensorboard.check()
@@ -142,6 +140,8 @@ def _opened(
                 f"{directory.path} holds weights that were imported, and no training to continue: "
                 f"--init {directory.path} begins a new run with them"
             )
+        if not config.corpus.path:
+            raise ConfigError("no text to train on: set corpus.path in the configuration, or name one")
         if beginning:
             settings = beginning.settings(config)
             config, plan = config.replace(settings), plan and plan.with_given(settings)
