@@ -532,3 +532,35 @@ def test_edited_files_are_refused_or_read(edits: list[tuple[float, int, bytes]],
     except CharlmError as error:
         message = str(error)
     assert "\n" not in message
+
+
+_PARTS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_hr")
+
+_NAMES = st.sampled_from(
+    [f"{prefix}{name}_l{layer}" for prefix in ("", "r.") for name in _PARTS for layer in ("0", "1", "01")]
+    + [f"{prefix}{part}" for prefix in ("", "o.", "e.", "r.") for part in ("weight", "bias", "norm.weight")]
+)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    shapes=st.dictionaries(_NAMES, st.lists(st.integers(0, 4), max_size=3), max_size=8),
+    regular=st.integers(0, 2),
+    V=st.integers(1, 3),
+)
+def test_tensors_of_any_shape_are_refused_or_read(
+    shapes: dict[str, list[int]], regular: int, V: int, tmp_path: Path
+) -> None:
+    """Whatever tensors a file holds beside those of a network, or instead, is an error or a model."""
+    tensors = _foreign("rnn", regular, V, None, 2, "r. o. e.") if regular else {}
+    tensors |= {name: np.ones(shape, np.float32) for name, shape in shapes.items()}
+    save_file(tensors, tmp_path / "x.safetensors")
+    (tmp_path / "v.json").write_text(json.dumps(list("abc"[:V])))
+    message = ""
+    try:
+        assert np.isfinite(
+            importing.load(tmp_path / "x.safetensors", tmp_path / "v.json").parameters.flat
+        ).all()
+    except CharlmError as error:
+        message = str(error)
+    assert "\n" not in message
