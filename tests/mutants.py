@@ -2064,14 +2064,14 @@ MUTANTS = (
     ),
     Mutant(
         "text of a checkpoint as it is in the page's markup",
-        "export/page.py",
+        "export/assembly.py",
         '.replace("<", "\\\\u003c")',
         "",
         ("test_export_page.py::test_names_cannot_become_markup",),
     ),
     Mutant(
         "a name as it is in the page's markup",
-        "export/page.py",
+        "export/assembly.py",
         'html.escape("".join(',
         'str("".join(',
         ("test_export_page.py::test_names_cannot_become_markup",),
