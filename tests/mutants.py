@@ -2064,14 +2064,14 @@ MUTANTS = (
     ),
     Mutant(
         "text of a checkpoint as it is in the page's markup",
-        "export/page.py",
+        "export/assembly.py",
         '.replace("<", "\\\\u003c")',
         "",
         ("test_export_page.py::test_names_cannot_become_markup",),
     ),
     Mutant(
         "a name as it is in the page's markup",
-        "export/page.py",
+        "export/assembly.py",
         'html.escape("".join(',
         'str("".join(',
         ("test_export_page.py::test_names_cannot_become_markup",),
@@ -2623,13 +2623,6 @@ MUTANTS = (
         "report/curves.py",
         'rf"\\1{prefix}", svg',
         'r"\\1curves-", svg',
-        ("test_curves.py::test_an_inline_figure_fits_any_page",),
-    ),
-    Mutant(
-        "the style of a figure is that of the whole page",
-        "report/curves.py",
-        "#{prefix}figure *{{",
-        "*{{",
         ("test_curves.py::test_an_inline_figure_fits_any_page",),
     ),
     Mutant(

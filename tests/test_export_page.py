@@ -593,4 +593,4 @@ def test_an_installation_holds_the_parts_of_the_page() -> None:
     patterns = project["tool"]["setuptools"]["package-data"]["charlm"]
     parts = {file.name for file in (ROOT / "charlm" / "export" / "web").iterdir()}
     assert all(any(fnmatch(f"export/web/{name}", pattern) for pattern in patterns) for name in parts)
-    assert parts == {"page.html", "page.css", *pages._SCRIPTS}
+    assert parts == {"page.html", "base.css", "page.css", *pages._SCRIPTS}

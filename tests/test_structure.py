@@ -68,11 +68,12 @@ LAYERS = [
         "training.tensorboard",
         "benchmark",
     ],
-    ["training.session", "export.description"],
+    ["training.session", "export.description", "export.assembly"],
     ["export.pytorch", "export.graph", "export.page"],
     ["export.weights", "export.importing"],
-    ["report.history", "report.fonts"],
-    ["report.curves"],
+    ["report.history", "report.fonts", "report.stretch", "report.properties", "report.drawing"],
+    ["report.curves", "report.characters", "report.neurons", "report.surprise"],
+    ["report.page"],
     ["interface"],
     ["cli.show"],
     ["cli.options", "cli.progress", "cli.reading", "cli.curve"],
@@ -83,6 +84,7 @@ LAYERS = [
         "cli.sample",
         "cli.evaluate",
         "cli.plot",
+        "cli.report",
         "cli.export",
         "cli.importing",
         "cli.info",
@@ -189,7 +191,7 @@ def test_every_command_and_option_is_documented(path: str, command: click.Comman
         if isinstance(option, click.Option):
             assert option.help, option.name
         else:  # an argument
-            assert option.human_readable_name.rstrip(".") in command.help, option.name
+            assert option.human_readable_name.strip("[].") in command.help, option.name
 
 
 def test_every_key_is_documented() -> None:

@@ -20,6 +20,7 @@ from charlm.cli.importing import import_
 from charlm.cli.info import info
 from charlm.cli.init import init
 from charlm.cli.plot import plot
+from charlm.cli.report import report
 from charlm.cli.sample import sample
 from charlm.cli.show import one_line
 from charlm.cli.train import train
@@ -42,7 +43,7 @@ def charlm() -> None:
     """Group the commands."""
 
 
-for _command in (train, init, sample, evaluate, plot, export, import_, info, bench):
+for _command in (train, init, sample, evaluate, plot, report, export, import_, info, bench):
     charlm.add_command(_command)
 
 

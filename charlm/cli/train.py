@@ -37,7 +37,7 @@ if hasattr(signal, "SIGHUP"):
     _SIGNALS[signal.SIGHUP] = _SIGNALS[signal.SIGTERM]
 
 
-_PICTURE = (("plot",), ("--out", "curves.png"))
+_PICTURE = (("report",), ())
 """The command that shows a run in a picture: what stands before its directory, and after it."""
 
 

@@ -8,41 +8,25 @@ network (`network.js`), and what leads from text to network and back (`text.js`,
 from __future__ import annotations
 
 import base64
-import hashlib
-import html
-import json
-import math
-from importlib import resources
 from itertools import islice
 from pathlib import Path
-from string import Template
 
 import numpy as np
 
 from charlm.arrays import Ids
-from charlm.errors import CharlmError, ConfigError
+from charlm.errors import ConfigError
+from charlm.export import assembly
 from charlm.export.description import describe
 from charlm.inference.generate import Sampling, generate
 from charlm.inference.sampling import TextSampler
 from charlm.nn.parameters import Parameters
 from charlm.runs.checkpoint import Checkpoint
-from charlm.system.files import reason, write_whole
-from charlm.system.version import __version__
 
 CHECKED = 500
 """Units of the greedy text that must stay as it is when the parameters are rounded to float16."""
 
-_CELLS = {"rnn": "RNN", "lstm": "LSTM", "gru after": "GRU", "gru before": "GRU (reset before)"}
-"""The cells that `network.js` has, and what readers call them."""
-
 _SCRIPTS = ("network.js", "text.js", "random.js", "sampling.js", "page.js")
 """In the order in which they are read."""
-
-_POLICY = (
-    "default-src 'none'; script-src {script}; style-src {style}; img-src data:; "
-    "base-uri 'none'; form-action 'none'"
-)
-"""The Content-Security-Policy: nothing is loaded, and nothing runs but what is written here."""
 
 
 def write(path: Path, loaded: Checkpoint, float32: bool = False) -> list[str]:
@@ -56,11 +40,7 @@ def write(path: Path, loaded: Checkpoint, float32: bool = False) -> list[str]:
     """
     cell = _cell(loaded)
     objection = "" if float32 else _against_float16(loaded)
-    page = _page(loaded, cell, rounds=not float32 and not objection).encode()
-    try:
-        write_whole(path, lambda stream: stream.write(page))
-    except OSError as error:
-        raise CharlmError(f"{path} cannot be written: {reason(error)}") from error
+    assembly.write(path, _page(loaded, cell, rounds=not float32 and not objection))
     said = [f"Written as float32: {objection}."] if objection else []
     return [*said, "Open it in a browser. It needs no network."]
 
@@ -73,9 +53,8 @@ def rounded(parameters: Parameters) -> Parameters:
 
 def _cell(loaded: Checkpoint) -> str:
     """The name of the cell in `network.js`."""
-    model = loaded.config.model
-    cell = f"{model.cell} {model.gru_reset}" if model.cell == "gru" else model.cell
-    if cell not in _CELLS:
+    cell = assembly.cell(loaded)
+    if cell not in assembly.CELLS:
         raise ConfigError(f"model.cell: {cell} is not one of rnn, lstm, gru, which a page can hold")
     return cell
 
@@ -110,54 +89,21 @@ def _page(loaded: Checkpoint, cell: str, rounds: bool) -> str:
         "cell": cell,
         "gates": model.cell.gates,
         "states": model.cell.states,
-        "unit": _unit(loaded),
+        "unit": assembly.unit(loaded),
         "parameters": {"type": "float16" if rounds else "float32", "shapes": parameters.shapes},
     }
-    style, script = _part("page.css"), "\n".join(map(_part, _SCRIPTS))
-    return Template(_part("page.html")).substitute(
-        policy=_POLICY.format(script=_hash(script), style=_hash(style)),
-        version=__version__,
-        name=_shown(Path(loaded.config.run.dir).name or "charlm"),
-        account=_account(loaded, cell),
-        unit=_unit(loaded),
+    return assembly.page(
+        _part("page.html"),
+        loaded,
+        style=_part("base.css") + _part("page.css"),
+        script="\n".join(map(_part, _SCRIPTS)),
+        account=assembly.account(loaded),
+        unit=assembly.unit(loaded),
         what="line" if loaded.config.corpus.mode == "lines" else "text",
-        style=style,
-        script=script,
-        # a text can hold </script>
-        description=json.dumps(description).replace("<", "\\u003c"),
+        description=assembly.as_json(description),
         parameters=base64.b64encode(flat.tobytes()).decode("ascii"),
     )
 
 
-def _account(loaded: Checkpoint, cell: str) -> str:
-    """What the model is, in a sentence."""
-    model, unit = loaded.config.model, _unit(loaded)
-    layers = f"{model.layers} layers of " if model.layers > 1 else ""
-    account = f"{_CELLS[cell]}, {layers}{model.hidden:,} units, {loaded.parameters.flat.size:,} parameters"
-    characters = loaded.corpus["characters"]
-    if characters:  # of a text that is known
-        account += f", trained on {characters:,} {unit}s"
-    nats, corpus = loaded.progress.get("validation"), loaded.config.corpus
-    if nats is None or not (corpus.split[1] or corpus.validation):
-        return account
-    return f"{account}; {nats / math.log(2):.2f} bits per {unit} on text that was held back"
-
-
-def _unit(loaded: Checkpoint) -> str:
-    """What a unit is called; of characters in their parts, such as jamo, there is no one word."""
-    units = loaded.vocabulary.units
-    return "byte" if units.is_byte else "unit" if units.composes else "character"
-
-
-def _shown(name: str) -> str:
-    """A name as HTML: marked up by nothing, and steering nothing."""
-    return html.escape("".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in name))
-
-
 def _part(name: str) -> str:
-    return (resources.files("charlm.export") / "web" / name).read_text("utf-8")
-
-
-def _hash(text: str) -> str:
-    """What a Content-Security-Policy calls a script or a style."""
-    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+    return assembly.part("charlm.export", name)

@@ -34,9 +34,14 @@ def of_config(config: CorpusConfig, progress: Progress = nothing) -> HeldOut:
 
 
 def of_checkpoint(
-    checkpoint: Checkpoint, another: CorpusConfig | None = None, progress: Progress = nothing
+    checkpoint: Checkpoint,
+    another: CorpusConfig | None = None,
+    progress: Progress = nothing,
+    option: str = "--corpus",
 ) -> HeldOut:
     """The same of the text that a model was trained on, or the whole of another one.
+
+    Messages name the `option` with which the user names another one.
 
     Raises `CorpusError` if the text cannot be read or, being its own, has changed; and
     `VocabularyError` if another one holds what the model does not know.
@@ -49,9 +54,9 @@ def of_checkpoint(
     try:
         return _held_out(build_corpus(checkpoint.config.corpus, vocabulary, digest, progress)[0])
     except ChangedError as error:
-        raise CorpusError(f"{error}; to use it as it is now, name it with --corpus") from error
+        raise CorpusError(f"{error}; to use it as it is now, name it with {option}") from error
     except CorpusError as error:
-        raise CorpusError(f"the model's own text: {error}; --corpus names another one") from error
+        raise CorpusError(f"the model's own text: {error}; {option} names another one") from error
 
 
 def _held_out(corpus: Corpus) -> HeldOut:

@@ -51,12 +51,12 @@ def characters(vocabulary: Vocabulary, ids: Ids) -> Iterator[Shown]:
     """
     codes, start = _codes(vocabulary, ids), 0
     while start < len(codes):
-        sign, size = _first(vocabulary.units, codes[start : start + _LONGEST])
+        sign, size = _first(vocabulary.units, codes[start : start + MOST_UNITS])
         yield Shown(sign, slice(start, start + size), codes[start] == LINE_BREAK)
         start += size
 
 
-_LONGEST = 8
+MOST_UNITS = 8
 """Units of a character at most: 4 bytes, 3 jamo, or a letter with its accents."""
 
 

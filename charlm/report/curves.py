@@ -118,7 +118,8 @@ def inline_svg(histories: Sequence[History], axis: str = "updates", prefix: str 
     """The figure as an SVG element for an HTML page.
 
     Its text and axes have the colour of the page's text, its background is that of the page, and
-    every id begins with `prefix`. Raises what `write` does.
+    every id begins with `prefix`. It has no styles, which a Content-Security-Policy may forbid.
+    Raises what `write` does.
     """
     called = names(histories)
     stream = io.StringIO()
@@ -131,11 +132,17 @@ def inline_svg(histories: Sequence[History], axis: str = "updates", prefix: str 
     _, _, svg = svg.partition(">")
     svg = svg.replace("xlink:href", "href").replace(_PAGES, "currentColor")
     svg = re.sub(r'(\bid="|\bhref="#|url\(#)', rf"\1{prefix}", svg)
-    # the style of the figure is not that of the page
-    svg = svg.replace('<style type="text/css">*{', f'<style type="text/css">#{prefix}figure *{{')
+    svg = re.sub(r"<style.*?</style>", "", svg, flags=re.DOTALL)  # said of the whole figure below
+    svg = re.sub(r'style="([^"]*)"', _as_attributes, svg)
     label = escape(f"Curves of {', '.join(called)}: losses, gradient norm, learning rate and speed")
-    head = f'<svg id="{prefix}figure" role="img" aria-label="{label}" {box[0] if box else ""}'
-    return f'{head} style="width: 100%; height: auto">{svg}'
+    head = f'<svg id="{prefix}figure" role="img" aria-label="{label}" {box[0] if box else ""} width="100%"'
+    return f'{head} stroke-linejoin="round" stroke-linecap="butt">{svg}'
+
+
+def _as_attributes(style: re.Match[str]) -> str:
+    """What a style says, as attributes of the element."""
+    pairs = (one.split(":") for one in style[1].split(";") if one.strip())
+    return " ".join(f'{name.strip()}="{value.strip()}"' for name, value in pairs)
 
 
 @contextlib.contextmanager

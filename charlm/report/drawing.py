@@ -1,0 +1,172 @@
+"""Small pictures as SVG for a page whose style sheet gives them their colours."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from html import escape
+
+import numpy as np
+
+from charlm.arrays import Array
+
+
+def figure(width: float, height: float, label: str, parts: Sequence[str], kind: str) -> str:
+    """An SVG element; `label` is what is read out in its place, `kind` its class."""
+    return (
+        f'<svg class="{kind}" role="img" aria-label="{escape(label)}" '
+        f'viewBox="0 0 {width:g} {height:g}">{"".join(parts)}</svg>'
+    )
+
+
+def text(x: float, y: float, words: str, kind: str = "", anchor: str = "middle") -> str:
+    """A text whose baseline is at `(x, y)`."""
+    named = f' class="{kind}"' if kind else ""
+    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}"{named}>{escape(words)}</text>'
+
+
+def line(x1: float, y1: float, x2: float, y2: float, kind: str = "rule") -> str:
+    """A straight line."""
+    return f'<line x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}" class="{kind}"/>'
+
+
+def bars(labels: Sequence[str], values: Sequence[float], titles: Sequence[str], label: str) -> str:
+    """Upright bars from zero, each with its value above it, and a title where the mouse is."""
+    width, high, foot, head = 58.0, 110.0, 20.0, 18.0
+    largest = max(values) or 1.0
+    parts = []
+    for k, (name, value, title) in enumerate(zip(labels, values, titles, strict=True)):
+        x, tall = k * width, high * value / largest
+        top = head + high - tall
+        parts.append(
+            f"<g><title>{escape(title)}</title>"
+            f'<rect x="{x + 12:.1f}" y="{top:.1f}" width="{width - 24:.1f}" height="{tall:.1f}" class="bar"/>'
+            f"{text(x + width / 2, top - 5, f'{value:.2f}')}"
+            f"{text(x + width / 2, head + high + 15, name, 'quiet')}</g>"
+        )
+    parts.append(line(0, head + high, width * len(values), head + high))
+    return figure(width * len(values), head + high + foot, label, parts, "bars")
+
+
+def flow(layers: Array, label: str) -> str:
+    """A line for each layer `[L, K+1]` over k, on a logarithmic scale; each named at its end."""
+    width, high, left, right, head, foot = 640.0, 240.0, 52.0, 76.0, 12.0, 40.0
+    K = int(layers.shape[1]) - 1
+    positive = layers[layers > 0]
+    low = min(-1, math.floor(math.log10(float(positive.min()))))
+    top = max(0, math.ceil(math.log10(float(positive.max()))))
+    low = max(low, top - 24)  # beyond that a line at the bottom says enough
+
+    def x(k: float) -> float:
+        return left + (width - left - right) * k / max(1, K)
+
+    def y(value: float) -> float:
+        exponent = max(float(low), math.log10(value)) if value > 0 else float(low)
+        place: float = head + (high - head - foot) * (top - exponent) / (top - low)
+        return place
+
+    parts = []
+    for exponent in range(low, top + 1, max(1, math.ceil((top - low) / 6))):
+        height = y(10.0**exponent)
+        parts.append(line(left, height, width - right, height))
+        parts.append(text(left - 8, height + 4, f"1e{exponent}" if exponent else "1", "quiet", "end"))
+    for k in sorted({round(K * part / 5) for part in range(6)}):
+        parts.append(text(x(k), high - foot + 18, str(k), "quiet"))
+    parts.append(text((left + width - right) / 2, high - 4, "steps back", "quiet"))
+    ends: list[float] = []
+    for number, norms in enumerate(layers.tolist()):
+        points = " ".join(f"{x(k):.1f},{y(norm):.1f}" for k, norm in enumerate(norms))
+        parts.append(f'<polyline points="{points}" class="line layer{number % 4}"/>')
+        # names do not lie on each other
+        end = y(norms[-1]) + 4
+        while any(abs(end - other) < 14 for other in ends):
+            end -= 14 if end > high / 2 else -14
+        ends.append(end)
+        parts.append(text(width - right + 8, end, f"layer {number}", f"name{number % 4}", "start"))
+    return figure(width, high, label, parts, "flow")
+
+
+def scatter(x: Array, y: Array, label: str) -> str:
+    """Points of the unit square, those in one place drawn once."""
+    size, edge = 120.0, 6.0
+    inner = size - 2 * edge
+    places = np.unique(np.stack([x, 1 - y], axis=1).round(2), axis=0) * inner + edge
+    dots = [f'<circle cx="{a:.1f}" cy="{b:.1f}" r="2"/>' for a, b in places.tolist()]
+    frame = f'<rect x="{edge}" y="{edge}" width="{inner}" height="{inner}" class="frame"/>'
+    diagonal = line(edge, edge, size - edge, size - edge)
+    return figure(size, size, label, [frame, diagonal, *dots], "scatter")
+
+
+MARKS = {
+    "vowel": (0, 0.0),
+    "consonant": (4, 45.0),
+    "final consonant": (5, -90.0),
+    "letter": (8, 22.5),
+    "digit": (4, 0.0),
+    "punctuation": (3, -90.0),
+    "first byte": (6, 0.0),
+    "following byte": (3, 90.0),
+    "other": (-1, 0.0),
+}
+"""Around each kind of unit, a polygon: its corners and where the first is; 0 a circle, -1 nothing."""
+
+
+def mark(what: str, x: float, y: float, radius: float) -> str:
+    """What is drawn around a unit of a kind."""
+    corners, turn = MARKS[what]
+    kind = what.replace(" ", "-")
+    if corners < 0:
+        return ""
+    if not corners:
+        return f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{radius:g}" class="mark {kind}"/>'
+    # polygons with few corners are larger, so that a letter fits in
+    wide = radius * (1.45 if corners == 3 else 1.2)
+    angles = np.radians(turn + 360 / corners * np.arange(corners))
+    points = " ".join(f"{x + wide * np.cos(a):.1f},{y + wide * np.sin(a):.1f}" for a in angles)
+    return f'<polygon points="{points}" class="mark {kind}"/>'
+
+
+def constellation(places: Array, signs: Sequence[str], kinds: Sequence[str], shares: Array) -> str:
+    """Signs at their places `[V, 2]`, one unit of length for both axes, each in the mark of its kind."""
+    width, margin = 860.0, 34.0
+    low, high = places.min(axis=0), places.max(axis=0)
+    spread = np.maximum(high - low, 1e-9)
+    scale = (width - 2 * margin) / max(spread[0], spread[1] * 1.25)
+    height = spread[1] * scale + 2 * margin + 20
+    left = (width - spread[0] * scale) / 2
+    zero_x, zero_y = left - low[0] * scale, margin + high[1] * scale
+    parts = [line(8, zero_y, width - 8, zero_y), line(zero_x, 8, zero_x, height - 26)]
+    points = apart(np.array([zero_x, zero_y]) + places * [scale, -scale], 21.0)
+    for (x, y), sign, what in zip(points.tolist(), signs, kinds, strict=True):
+        size = "" if len(sign) <= 2 else "small" if len(sign) <= 5 else "tiny"
+        drawn = mark(what, x, y, 10) + text(x, y + 4.5, sign, size)
+        parts.append(f"<g><title>{escape(sign)}: {what}</title>{drawn}</g>")
+    across = f"across: {100 * shares[0]:.0f} % of the variance; up: {100 * shares[1]:.0f} %"
+    parts.append(text(width - 8, height - 8, across, "quiet", "end"))
+    label = f"{len(signs)} characters by two principal components of their input rows; {across}"
+    return figure(width, height, label, parts, "constellation")
+
+
+def apart(points: Array, distance: float) -> Array:
+    """Points `[V, 2]` moved from each other until few are nearer than `distance`."""
+    points = points.copy()
+    for _ in range(80):
+        between = points[:, None] - points[None]  # [V, V, 2]
+        lengths = np.linalg.norm(between, axis=-1)
+        # those in one place part along the order in which they come
+        between[..., 0] += np.where(
+            lengths < 1e-9, np.sign(np.subtract.outer(*[np.arange(len(points))] * 2)), 0
+        )
+        lengths = np.maximum(lengths, 1.0)
+        push = np.clip(distance - lengths, 0, None)
+        np.fill_diagonal(push, 0)
+        if not push.any():
+            break
+        points += 0.25 * (between * (push / lengths)[..., None]).sum(axis=1)
+    return points
+
+
+def key(what: str) -> str:
+    """The mark of a kind, for a legend; empty if it has none."""
+    shape = mark(what, 14, 14, 8)
+    return f'<svg class="key" viewBox="0 0 28 28" aria-hidden="true">{shape}</svg>' if shape else ""

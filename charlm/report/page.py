@@ -1,0 +1,325 @@
+"""The report: one page of pictures of a trained model, in a file that loads nothing.
+
+Its parts are the files in `charlm/report/web`; what the network computed is put into them here. What
+moves with the mouse and the keys is drawn by `report.js` from the data in the page, everything else
+is written into the page.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from charlm.data.signs import without_effect
+from charlm.errors import CorpusError, DivergenceError, ExtraError, RunError
+from charlm.export import assembly
+from charlm.inference.gradient_flow import PLACES, gradient_flow
+from charlm.inference.held_out import HeldOut
+from charlm.inference.shown import MOST_BITS, signs
+from charlm.inference.trace import trace
+from charlm.report import curves, drawing, history
+from charlm.report.characters import KINDS, components, input_rows, kinds
+from charlm.report.neurons import HIGH, LOW, Neurons, Saturation, neurons, ranked, saturation
+from charlm.report.stretch import Stretch
+from charlm.report.surprise import (
+    Mean,
+    Surprise,
+    by_position_in_line,
+    by_position_in_word,
+    hardest_words,
+    surprise,
+)
+from charlm.runs.checkpoint import Checkpoint
+from charlm.runs.directory import RunDirectory, read_objects
+
+LENGTH = 5_000
+"""Characters of the text that is shown."""
+
+STEPS = 50
+"""Steps back to which the gradient is followed."""
+
+_LARGE, _FEW_PLACES = 300_000, 50
+"""Parameters from which on the gradient is measured at fewer places."""
+
+_LISTED = 24
+"""Units that are listed for each property."""
+
+_PREVIEWS = 8
+"""Previews that are shown, evenly spread over the run."""
+
+_PREVIEW = 400
+"""Characters of a preview that are shown."""
+
+_MOST_SIGNS = 300
+"""Characters that are drawn by their input rows: those that occur most often in the text."""
+
+_LONGEST_WORD = 30
+"""Characters of a word that are shown."""
+
+
+@dataclass(frozen=True)
+class Report:
+    """The page, and what the user should know of it."""
+
+    html: str
+    remarks: tuple[str, ...]
+
+
+def report(
+    loaded: Checkpoint, run: Path | None, read: HeldOut, source: str, length: int = LENGTH, threads: int = 1
+) -> Report:
+    """The page about a model: the same for the same input, byte for byte.
+
+    Parameters
+    ----------
+    run
+        The directory whose log belongs to the model; None if there is none.
+    read
+        The text to look at, of which the first `length` characters are shown.
+    source
+        What this text is, in words.
+
+    Raises
+    ------
+    CorpusError
+        If there is nothing in the text to predict.
+    DivergenceError
+        If what the network computes is not finite.
+    """
+    if not read.text.targets:
+        raise CorpusError("the text has nothing to predict: it needs a line, or two characters")
+    model, params, vocabulary = loaded.model, loaded.parameters, loaded.vocabulary
+    stretch = Stretch.of(read.text, vocabulary, length)
+    traced = trace(model, params, stretch.ids, stretch.begins, vocabulary.names())
+    held, told = neurons(traced, stretch), surprise(traced.logits, stretch.ids)
+    curve, remarks = _curves(run)
+    data = {
+        "text": _text(stretch),
+        "losses": _losses(told),
+        "neurons": _neurons(held),
+        "names": signs(vocabulary, np.arange(len(vocabulary))),
+        "most": MOST_BITS,
+    }
+    styles = assembly.part("charlm.export", "base.css") + assembly.part("charlm.report", "report.css")
+    html = assembly.page(
+        assembly.part("charlm.report", "report.html"),
+        loaded,
+        style=styles,
+        script=assembly.part("charlm.report", "report.js"),
+        account=assembly.account(loaded),
+        what=_counted(len(stretch.shown), source),
+        curves=curve,
+        previews=_previews(run),
+        flow=_flow(loaded, read, threads),
+        mean=_mean_bits(told, stretch, assembly.unit(loaded)),
+        hardest=_hardest(stretch, told),
+        positions=_positions(stretch, told),
+        neurons_note=_neurons_note(held, stretch),
+        saturation=_saturations(saturation(traced)),
+        characters=_characters(loaded, stretch),
+        data=assembly.as_json(data),
+    )
+    return Report(html, remarks)
+
+
+def _counted(count: int, source: str) -> str:
+    what = "The first " if count > 1 else "The first"
+    return escape(f"{what}{count:,} characters of {source}" if count > 1 else f"{what} character of {source}")
+
+
+def _packed(array: npt.NDArray[Any], kind: str) -> str:
+    """The bytes of an array, little-endian, as text."""
+    return base64.b64encode(np.ascontiguousarray(array).astype(kind).tobytes()).decode("ascii")
+
+
+def _text(stretch: Stretch) -> dict[str, Any]:
+    """The characters: their signs, those that end a line, and the units that each is made of."""
+    return {
+        "signs": [one.sign for one in stretch.shown],
+        "breaks": [k for k, one in enumerate(stretch.shown) if one.ends_line],
+        "starts": [one.units.start for one in stretch.shown] + [stretch.shown[-1].units.stop],
+        "ids": stretch.ids.tolist(),
+    }
+
+
+def _losses(told: Surprise) -> dict[str, Any]:
+    """What there is for every unit: bits of one that is not predicted are below 0."""
+    return {
+        "expected": told.expected.shape[1],
+        "bits": _packed(np.nan_to_num(told.bits, nan=-1.0), "<f4"),
+        "ranks": _packed(told.ranks, "<u4"),
+        "likeliest": _packed(told.expected, "<u4"),
+        "probabilities": _packed(told.probabilities, "<f4"),
+    }
+
+
+def _neurons(held: Neurons) -> dict[str, Any]:
+    """The values of every unit, and the lists that rank them."""
+    return {
+        "groups": [{"layer": layer, "state": state} for layer, state in held.groups],
+        "hidden": len(held.values) // len(held.groups),
+        "length": held.values.shape[1],
+        "scales": [float(f"{scale:.3g}") for scale in held.scales.tolist()],
+        "values": _packed(held.values, "i1"),
+        "properties": [
+            {
+                "name": about,
+                "r": np.rint(found * 1000).astype(int).tolist(),
+                "best": ranked(found, _LISTED),
+            }
+            for about, found in held.correlations.items()
+        ],
+    }
+
+
+def _curves(run: Path | None) -> tuple[str, tuple[str, ...]]:
+    """The curves of a run, or why there are none; and the same for the user."""
+    if run is None or not RunDirectory(run).metrics.exists():
+        return "<p>There is no log beside this checkpoint.</p>", ()
+    try:
+        return curves.inline_svg([history.read(run)]), ()
+    except (ExtraError, RunError) as error:
+        return f"<p>No curves: {assembly.as_html(str(error))}</p>", (f"no curves: {error}",)
+
+
+def _previews(run: Path | None) -> str:
+    """What the model wrote while it was trained, beside the epoch."""
+    if run is None or not RunDirectory(run).previews.exists():
+        return ""
+    try:
+        every = [one for one, _ in read_objects(RunDirectory(run).previews)]
+        kept = [
+            every[k]
+            for k in np.unique(np.linspace(0, len(every) - 1, min(_PREVIEWS, len(every))).astype(int))
+        ]
+        items = [
+            f"<li><b>epoch {float(one['epoch']):.4g}</b>"
+            f'<p lang="" dir="auto">{_visible(str(one["text"])[:_PREVIEW])}</p></li>'
+            for one in kept
+        ]
+    except (RunError, KeyError, TypeError, ValueError) as error:
+        return f"<p>No previews: {assembly.as_html(str(error))}</p>"
+    return f"<h3>What it wrote while it learned</h3><ol>{''.join(items)}</ol>" if items else ""
+
+
+def _visible(text: str) -> str:
+    """A text as HTML, its line breaks kept."""
+    return escape("".join(c if c == "\n" else without_effect(c) for c in text))
+
+
+def _flow(loaded: Checkpoint, read: HeldOut, threads: int) -> str:
+    """The gradient with respect to earlier states, or why it cannot be measured."""
+    params = loaded.parameters
+    places = _FEW_PLACES if params.flat.size >= _LARGE else PLACES
+    try:
+        found = gradient_flow(loaded.model, params, read.text, STEPS, places, threads)
+    except (CorpusError, DivergenceError) as error:
+        return f"<p>Not measured: {assembly.as_html(str(error))}</p>"
+    K = found.relative.shape[1] - 1
+    last = [f"layer {layer}: {norms[-1]:.1e}" for layer, norms in enumerate(found.relative.tolist())]
+    words = f"At {K} steps back, relative to none: {'; '.join(last)}."
+    label = f"Norm of the gradient over steps back, logarithmic, mean of {found.places} places. {words}"
+    return f"{drawing.flow(found.relative, label)}<p>{words} Mean of {found.places} places.</p>"
+
+
+def _mean_bits(told: Surprise, stretch: Stretch, unit: str) -> str:
+    """The figure for the whole stretch."""
+    bits = told.bits[~np.isnan(told.bits)]
+    if not len(bits):
+        return ""
+    return f"{bits.mean():.3f} bits per {unit} on these."
+
+
+def _hardest(stretch: Stretch, told: Surprise) -> str:
+    """The hardest words as buttons that lead to their places."""
+    bits = stretch.sums(told.bits)
+    items = []
+    for word in hardest_words(stretch, bits):
+        signs_ = [one.sign for one in stretch.shown[word]]
+        shown = "".join(signs_[:_LONGEST_WORD]) + ("…" if len(signs_) > _LONGEST_WORD else "")
+        items.append(
+            f'<li><button type="button" data-place="{word.start}"><b lang="">{escape(shown)}</b> '
+            f"<span>{bits[word].sum():.1f} bits</span></button></li>"
+        )
+    return f"<ol>{''.join(items)}</ol>" if items else "<p>There are no words.</p>"
+
+
+def _positions(stretch: Stretch, told: Surprise) -> str:
+    """Mean bits by position in line and word."""
+    bits = stretch.sums(told.bits)
+    found = []
+    for about, means in (
+        ("position in the line", by_position_in_line(stretch, bits)),
+        ("position in the word", by_position_in_word(stretch, bits)),
+    ):
+        if means:
+            found.append(
+                f"<figure><figcaption>Mean bits by {about}</figcaption>{_bars(means, about)}</figure>"
+            )
+    return "".join(found)
+
+
+def _bars(means: Sequence[Mean], about: str) -> str:
+    words = "; ".join(f"{one.label}: {one.bits:.2f}" for one in means)
+    titles = [f"{one.label}: {one.bits:.3f} bits, mean of {one.count:,}" for one in means]
+    label = f"Mean bits by {about}. {words}"
+    return drawing.bars([one.label for one in means], [one.bits for one in means], titles, label)
+
+
+def _neurons_note(held: Neurons, stretch: Stretch) -> str:
+    """How much of the text is coloured, if not all of it is."""
+    length, whole = held.values.shape[1], len(stretch.shown)
+    of_c = "Of c it is tanh(c). " if any(state == "c" for _, state in held.groups) else ""
+    if length == whole:
+        return of_c
+    return of_c + (
+        f"Of so many units, the values at the first {length:,} characters are in this page; the correlations "
+        f"are those of all {whole:,}."
+    )
+
+
+def _saturations(gates: Sequence[Saturation]) -> str:
+    """A picture for each gate, with its figures."""
+    layers: dict[int, list[str]] = {}
+    for one in gates:
+        low, high = 100 * one.low.mean(), 100 * one.high.mean()
+        name = f"layer {one.layer}, gate {one.gate}"
+        words = [f"below {LOW:g}: {low:.0f} %", f"above {HIGH:g}: {high:.0f} %"]
+        label = (
+            f"{name}, a dot for each unit: across the share of the time below {LOW:g}, up above {HIGH:g}. "
+            + ", ".join(words)
+        )
+        layers.setdefault(one.layer, []).append(
+            f"<figure>{drawing.scatter(one.low, one.high, label)}"
+            f"<figcaption><b>{escape(name)}</b><br>{'<br>'.join(words)}</figcaption></figure>"
+        )
+    rows = (f'<div class="gates">{"".join(figures)}</div>' for figures in layers.values())
+    return "".join(rows) or "<p>This cell has no gates between 0 and 1.</p>"
+
+
+def _characters(loaded: Checkpoint, stretch: Stretch) -> str:
+    """The units by their input rows, and what the marks mean."""
+    vocabulary = loaded.vocabulary
+    rows = input_rows(loaded.parameters["layers.0.Wx"])
+    if not np.isfinite(rows).all():
+        raise DivergenceError("a weight is not a finite number")
+    found, every, names = components(rows), kinds(vocabulary), signs(vocabulary, np.arange(len(vocabulary)))
+    counts = np.bincount(stretch.ids, minlength=len(names))
+    chosen = np.sort(np.argsort(-counts, kind="stable")[:_MOST_SIGNS])
+    shown = ["␣" if names[k] == " " else names[k] for k in chosen]
+    kept = [every[k] for k in chosen]
+    picture = drawing.constellation(found.places[chosen], shown, kept, found.shares)
+    items = [
+        f"<li>{drawing.key(what)}{what}</li>" if drawing.key(what) else f"<li>{what}: no mark</li>"
+        for what in KINDS
+        if what in kept
+    ]
+    few = f"<p>The {len(chosen)} that occur most often in the text.</p>" if len(chosen) < len(names) else ""
+    return f'<ul class="kinds">{"".join(items)}</ul>{picture}{few}'
