@@ -109,7 +109,7 @@ def test_a_run_ends_with_its_curve_on_a_terminal(tiny: list[str], tmp_path: Path
     assert f"first {losses[0]:.4f}, best {min(losses):.4f} (epoch " in shown
     assert f"last {losses[-1]:.4f}" in shown
     assert any(0x2800 < ord(character) < 0x2900 for character in shown)
-    assert shown.rstrip().endswith("see it: charlm plot runs/tiny --out curves.png")
+    assert shown.rstrip().endswith("see it: charlm report runs/tiny")
 
 
 def test_no_curve_in_a_pipe(tiny: list[str], charlm: Run) -> None:
