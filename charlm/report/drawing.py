@@ -51,7 +51,7 @@ def bars(labels: Sequence[str], values: Sequence[float], titles: Sequence[str], 
 def flow(layers: Array, label: str) -> str:
     """A line for each layer `[L, K+1]` over k, on a logarithmic scale; each named at its end."""
     width, high, left, right, head, foot = 640.0, 240.0, 52.0, 76.0, 12.0, 40.0
-    K = layers.shape[1] - 1
+    K = int(layers.shape[1]) - 1
     positive = layers[layers > 0]
     low = min(-1, math.floor(math.log10(float(positive.min()))))
     top = max(0, math.ceil(math.log10(float(positive.max()))))
@@ -62,8 +62,7 @@ def flow(layers: Array, label: str) -> str:
 
     def y(value: float) -> float:
         exponent = max(float(low), math.log10(value)) if value > 0 else float(low)
-        place: float = head + (high - head - foot) * (top - exponent) / (top - low)
-        return place
+        return head + (high - head - foot) * (top - exponent) / (top - low)
 
     parts = []
     for exponent in range(low, top + 1, max(1, math.ceil((top - low) / 6))):
