@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from charlm.cli.options import FilePath
+from charlm.cli.options import FilePath, say_which
 from charlm.cli.reading import ReadingBar, warn
 from charlm.cli.show import shown_path, visible
 from charlm.system import blas
@@ -30,7 +30,7 @@ charlm report runs/tales --text letter.txt --out letter.html
 
 
 @click.command(help=_HELP, short_help="Make a web page that shows what a model learned.")
-@click.argument("run", required=False, type=FilePath(), metavar="[RUN]")
+@click.argument("run", required=False, type=FilePath())
 @click.option(
     "--text",
     metavar="FILE",
@@ -56,12 +56,11 @@ def report(run: Path | None, text: str | None, length: int, out: Path | None) ->
 
     file = find_checkpoint(find_run(None) if run is None else run)
     loaded = checkpoint.load(file)
-    if run not in (file, file.parent):
-        click.echo(f"using {shown_path(file)}", err=True)
     corpus = loaded.config.corpus
     another = None if text is None else with_path(replace(corpus, validation="", test=""), text)
     with contextlib.closing(ReadingBar()) as reading:
         read = of_checkpoint(loaded, another, reading.advance, "--text")
+    say_which(run, file)
     warn(read.warnings)
     source = f"the {read.split} split" if read.split else "the text" if text in (None, "-") else visible(text)
     made = page.report(loaded, file.parent, read, source, length, threads)

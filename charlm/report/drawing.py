@@ -62,8 +62,7 @@ def flow(layers: Array, label: str) -> str:
 
     def y(value: float) -> float:
         exponent = max(float(low), math.log10(value)) if value > 0 else float(low)
-        place: float = head + (high - head - foot) * (top - exponent) / (top - low)
-        return place
+        return head + (high - head - foot) * (top - exponent) / (top - low)
 
     parts = []
     for exponent in range(low, top + 1, max(1, math.ceil((top - low) / 6))):

@@ -32,9 +32,14 @@ class TextBox {
     this.spans = text.signs.map((sign, k) => made("span", ends.has(k) ? `${sign}\n` : sign));
     this.numbers = new Map(this.spans.map((span, k) => [span, k]));
     box.append(...this.spans);
-    for (const kind of ["pointerover", "click"]) {
-      box.addEventListener(kind, ({ target }) => {
-        if (this.numbers.has(target)) this.show(this.numbers.get(target));
+    let last = ""; // where the mouse was: a text that the keys move below it is not pointed at
+    for (const kind of ["pointermove", "click"]) {
+      box.addEventListener(kind, ({ target, clientX, clientY }) => {
+        const place = `${clientX} ${clientY}`;
+        if (kind === "click" || place !== last) {
+          if (this.numbers.has(target)) this.show(this.numbers.get(target));
+        }
+        last = place;
       });
     }
     box.addEventListener("keydown", (event) => this.key(event));

@@ -1,0 +1,639 @@
+"""The report: what it computes against naive twins, what it shows in a browser, and the command."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import tomllib
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from browser import Page
+from conftest import ROOT, Run
+from exported import KINDS, hidden_package, make
+from test_export_page import luminance
+from test_history import log_line
+
+from charlm.config.build import build_text
+from charlm.data.units import Units
+from charlm.errors import CorpusError, DivergenceError
+from charlm.inference.held_out import HeldOut
+from charlm.inference.score import unit_losses
+from charlm.inference.trace import Trace, trace
+from charlm.nn import cells
+from charlm.report import page as pages
+from charlm.report.characters import components, input_rows, kind
+from charlm.report.drawing import apart
+from charlm.report.neurons import HIGH, LOW, correlation, neurons, ranked, saturation
+from charlm.report.properties import PROPERTIES
+from charlm.report.stretch import Stretch
+from charlm.report.surprise import (
+    by_position_in_line,
+    by_position_in_word,
+    hardest_words,
+    surprise,
+)
+from charlm.runs import checkpoint
+from charlm.runs.checkpoint import Checkpoint
+
+FORMS = {"char": "lstm", "jamo": "gru", "byte": "rnn", "lines": "lstm", "mixed": "gru before"}
+"""For each way of reading a text, the cell that is looked at."""
+
+NASTY = (
+    "He said </script><script>alert(1)</script> \"yes\" & 'no' <b>\u2028\u200f\u0301\u0300x\n"
+    "\x1b[31mred\x00 (a [b] c) “in” “side”\n\nEND <!-- ]]> $policy ${data}\n"
+) * 4
+
+
+def stretch_of(made: Checkpoint, text: str, length: int = 100_000) -> Stretch:
+    """The beginning of a text as the model reads it."""
+    return Stretch.of(build_text(made.config.corpus, made.vocabulary, text), made.vocabulary, length)
+
+
+def traced(made: Checkpoint, stretch: Stretch) -> Trace:
+    """What the model computes along it."""
+    names = made.vocabulary.names()
+    return trace(made.model, made.parameters, stretch.ids, stretch.begins, names)
+
+
+def written(made: Checkpoint, directory: Path, text: str, run: Path | None = None, length: int = 300) -> Path:
+    """The page about a text."""
+    read = HeldOut(build_text(made.config.corpus, made.vocabulary, text), made.vocabulary, None, ())
+    file = directory / f"report-{len(list(directory.iterdir()))}.html"
+    file.write_text(pages.report(made, run, read, "a text", length).html)
+    return file
+
+
+def data(file: Path) -> Any:
+    """The data in a page."""
+    found = re.search(
+        r'<script type="application/json" id="data">(.*?)</script>', file.read_text(), re.DOTALL
+    )
+    assert found is not None
+    return json.loads(found[1])
+
+
+MARKED = {
+    "inside quotes": [
+        ('a "b c" d', "  1111   "),
+        ('"a," b "c"', "111    11 "),
+        ('a" b "c', "     11"),  # what closes and was never opened is no quotation
+        ('-"a" ("b")', " 11   11  "),
+        ('"a\nb" c', "1111   "),  # over a line break
+        ('"a\n\nb c', "111    "),  # but not over an empty line
+        ("“a” «b» 「c」", "11  11  11 "),
+        ('5" by 6"', "        "),
+    ],
+    "inside brackets": [
+        ("a (b) c", "  11   "),
+        ("((a)b) c", "11111   "),
+        ("a (b c", "      "),  # never closed
+        ("a) [b]", "   11 "),
+        ("[a) b] c", "11111   "),
+        ("1 < 2\n3 > 2", "           "),
+        ("<b> x", "11   "),
+    ],
+    "position in the line": [("ab\ncd", "01012"), ("\n\na", "001")],
+    "after a line break": [("ab\nc\n", "  1 1")],
+    "capital letters": [("Ab ÉC1", "1  11 ")],
+    "length of the word so far": [("ab c1é, d", "120123001")],
+}
+"""For each property texts, and below each character its value."""
+
+
+@pytest.mark.parametrize("about", PROPERTIES)
+def test_properties_of_a_text(about: str) -> None:
+    """Each property is what a reader would write below the characters."""
+    for text, values in MARKED[about]:
+        found = PROPERTIES[about](list(text))
+        assert "".join(f"{value:.0f}" for value in found) == values.replace(" ", "0"), text
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_stretch_is_the_beginning_of_the_text(tmp_path: Path, kind: str) -> None:
+    """Its characters are those of the text, each with its units, and as many as were asked for."""
+    made, text = make(tmp_path, FORMS[kind], kind), KINDS[kind][0]
+    whole, units = stretch_of(made, text[:700]), made.vocabulary
+    joined = "".join(whole.letters)
+    assert joined == units.text(whole.ids[whole.shown[0].units.start :])
+    assert [one.units.stop for one in whole.shown[:-1]] == [one.units.start for one in whole.shown[1:]]
+    assert whole.shown[-1].units.stop == len(whole.ids) == len(whole.begins)
+    assert [letter == "\n" for letter in whole.letters] == [one.ends_line for one in whole.shown]
+    if kind == "lines":
+        assert joined.split() == text[:700].split()
+        np.testing.assert_array_equal(whole.begins, whole.ids == units.line_break)
+    else:
+        assert whole.begins.tolist() == [True] + [False] * (len(whole.ids) - 1)
+    part = stretch_of(made, text[:700], 50)
+    assert part.letters == whole.letters[:50]
+    np.testing.assert_array_equal(part.ids, whole.ids[: len(part.ids)])
+
+
+def test_words_hold_what_is_inside_them(tmp_path: Path) -> None:
+    """An apostrophe or a hyphen between letters belongs to the word, one beside it does not."""
+    text = "It's 'odd' - well-known, isn’t it? 3rd-"
+    stretch = stretch_of(make(tmp_path, text=text * 10), text)
+    words = ["".join(stretch.letters[word]) for word in stretch.words()]
+    assert words == ["It's", "odd", "well-known", "isn’t", "it", "3rd"]
+
+
+def test_the_correlation_is_pearsons() -> None:
+    """That of NumPy's own, 0 where something never changes, and the best first by its size."""
+    rng = np.random.default_rng(0)
+    states, values = rng.standard_normal((40, 300)), rng.standard_normal(300)
+    states[3] = 0.1  # never changes, but for what rounding leaves
+    states[7] = -5 * values + 2
+    found = correlation(states, values)
+    for u in range(40):
+        expected = 0.0 if u == 3 else np.corrcoef(states[u], values)[0, 1]
+        assert found[u] == pytest.approx(expected, abs=1e-12)
+    assert found[7] == pytest.approx(-1)
+    order = ranked(found, 40)
+    assert order[0] == 7
+    assert order == sorted(range(40), key=lambda u: (-abs(found[u]), u))
+    assert ranked(found, 5) == order[:5]
+    assert correlation(states, np.ones(300)).tolist() == [0.0] * 40
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_neurons_hold_what_there_is_after_each_character(tmp_path: Path, kind: str) -> None:
+    """Layer by layer, state by state: the value after the last unit of the character, and its correlation."""
+    made = make(tmp_path, FORMS[kind], kind, layers=2)
+    stretch = stretch_of(made, KINDS[kind][0], 400)
+    states = traced(made, stretch).states
+    held = neurons(traced(made, stretch), stretch, most=10**9)
+    assert held.groups == [(layer, name) for layer in (0, 1) for name in made.model.cell.states]
+    H = made.model.hidden
+    rows = list(map(int, np.cumsum([one.units.stop - one.units.start for one in stretch.shown])))
+    before = stretch.shown[0].units.start
+    for number, (layer, name) in enumerate(held.groups):
+        for unit in (0, H - 1):
+            u = number * H + unit
+            own = states[f"layers.{layer}"][name][[before + row - 1 for row in rows], unit]
+            own = np.tanh(own) if name == "c" else own
+            np.testing.assert_allclose(held.values[u] / 127 * held.scales[u], own, atol=held.scales[u] / 250)
+            for about, found in held.correlations.items():
+                with np.errstate(invalid="ignore"):
+                    expected = np.corrcoef(own.astype(float), PROPERTIES[about](stretch.letters))[0, 1]
+                assert found[u] == pytest.approx(expected, abs=1e-6), about
+    assert "position in the line" in held.correlations
+    assert ("capital letters" in held.correlations) == any(letter.isupper() for letter in stretch.letters)
+    fewer = neurons(traced(made, stretch), stretch, most=len(held.values) * 30 + 5)
+    np.testing.assert_array_equal(fewer.values, held.values[:, :30])
+    np.testing.assert_array_equal(
+        fewer.correlations["position in the line"], held.correlations["position in the line"]
+    )
+
+
+def test_a_network_that_is_not_finite_is_refused(tmp_path: Path) -> None:
+    """Weights that make states infinite or NaN are one line, not a page of nothing."""
+    made = make(tmp_path, change=lambda parameters: parameters.flat.fill(np.nan))
+    with pytest.raises(DivergenceError, match="not a finite number"):
+        written(made, tmp_path, KINDS["char"][0][:200])
+
+
+@pytest.mark.parametrize("form", ["lstm", "gru", "rnn"])
+def test_saturation_counts_the_ends(tmp_path: Path, form: str) -> None:
+    """Of each gate between 0 and 1, and of no candidate, the share of the text at either end."""
+    made = make(tmp_path, form, layers=2)
+    found = traced(made, stretch_of(made, KINDS["char"][0], 200))
+    gates = {"lstm": "ifo", "gru": "rz", "rnn": ""}[form]
+    shares = saturation(found)
+    assert [(one.layer, one.gate) for one in shares] == [(layer, gate) for layer in (0, 1) for gate in gates]
+    for one in shares:
+        values = found.gates[f"layers.{one.layer}"][one.gate]
+        low = [sum(1 for value in column if value < LOW) / len(column) for column in values.T.tolist()]
+        high = [sum(1 for value in column if value > HIGH) / len(column) for column in values.T.tolist()]
+        np.testing.assert_allclose(one.low, low)
+        np.testing.assert_allclose(one.high, high)
+        assert one.low.shape == (made.model.hidden,)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_surprise_is_that_of_the_score(tmp_path: Path, kind: str) -> None:
+    """Bits are those of `charlm eval perplexity`; expected units and ranks are those of a naive sort."""
+    made = make(tmp_path, FORMS[kind], kind)
+    text = KINDS[kind][0][:1500]
+    stretch = stretch_of(made, text)
+    logits = traced(made, stretch).logits
+    found = surprise(logits, stretch.ids)
+    losses = unit_losses(made.model, made.parameters, build_text(made.config.corpus, made.vocabulary, text))
+    assert math.isnan(found.bits[0])
+    assert found.ranks[0] == 0
+    np.testing.assert_allclose(found.bits[1:], losses / math.log(2), atol=1e-4)
+    for n in range(1, len(stretch.ids), 37):
+        p = np.exp(logits[n - 1].astype(float)) / np.exp(logits[n - 1].astype(float)).sum()
+        order = sorted(range(len(p)), key=lambda unit: (-p[unit], unit))
+        assert found.expected[n].tolist() == order[:5]
+        np.testing.assert_allclose(found.probabilities[n], p[order[:5]], rtol=1e-5)
+        assert found.ranks[n] == 1 + order.index(stretch.ids[n])
+
+
+def test_a_vocabulary_may_be_small() -> None:
+    """Fewer units than are usually named are all named."""
+    found = surprise(np.array([[0.0, 1.0], [1.0, 0.0]]), np.array([0, 1]))
+    assert found.expected[1].tolist() == [1, 0]
+    assert found.ranks[1] == 1
+
+
+def test_hardest_words_and_positions(tmp_path: Path) -> None:
+    """Each word once where it is hardest; means over the characters at each place, against a naive count."""
+    text = "one two one three\ntwo 'four' five-six\n" * 3
+    stretch = stretch_of(make(tmp_path, text=text * 5), text)
+    bits = np.random.default_rng(1).random(len(text)) * 8
+    bits[0] = np.nan
+    words: dict[str, float] = {}
+    for match in re.finditer(r"[a-z]+(?:-[a-z]+)*", text):
+        total = bits[match.start() : match.end()].sum()
+        if not math.isnan(total):
+            words[match[0]] = max(words.get(match[0], 0), total)
+    expected = sorted(words, key=lambda word: -words[word])
+    found = hardest_words(stretch, bits, 4)
+    assert ["".join(stretch.letters[word]) for word in found] == expected[:4]
+    assert [bits[word].sum() for word in found] == [words[word] for word in expected[:4]]
+    by_line: dict[str, list[float]] = {}
+    by_word: dict[str, list[float]] = {}
+    column = within = 0
+    for character, value in zip(text, bits.tolist(), strict=True):
+        column, within = column + 1, within + 1 if character.isalnum() else 0
+        place = next(f"{a}–{b}" if a < b else f"{a}" for a, b in LINE_PLACES if column <= b)
+        by_line.setdefault(place, []).append(value)
+        by_word.setdefault(str(within) if within else "other", []).append(value)
+        column = 0 if character == "\n" else column
+    for means, naive in (
+        (by_position_in_line(stretch, bits), by_line),
+        (by_position_in_word(stretch, bits), by_word),
+    ):
+        assert {one.label for one in means} == set(naive)
+        for one in means:
+            values = [value for value in naive[one.label] if not math.isnan(value)]
+            assert (one.count, one.bits) == (len(values), pytest.approx(sum(values) / len(values)))
+
+
+LINE_PLACES = [(1, 1), (2, 2), (3, 3), (4, 5), (6, 10), (11, 20), (21, 40)]
+
+
+def test_components_are_those_of_the_covariance() -> None:
+    """Places and shares are those of its eigenvectors; the largest coordinate of each is positive."""
+    rng = np.random.default_rng(2)
+    Wx = rng.standard_normal((4, 30, 6)) * [1, 2, 3, 4, 5, 6]
+    rows = input_rows(Wx)
+    for v in (0, 29):
+        np.testing.assert_array_equal(rows[v], np.concatenate([Wx[g, v] for g in range(4)]))
+    found = components(rows)
+    values, vectors = np.linalg.eigh(np.cov(rows.T))
+    np.testing.assert_allclose(found.shares, values[::-1][:2] / values.sum())
+    for axis in (0, 1):
+        expected = (rows - rows.mean(axis=0)) @ vectors[:, -1 - axis]
+        sign = 1 if expected[np.abs(expected).argmax()] > 0 else -1
+        np.testing.assert_allclose(found.places[:, axis], sign * expected, atol=1e-9)
+    assert components(np.ones((3, 4))).shares.tolist() == [0, 0]
+    assert components(np.ones((1, 4))).places.tolist() == [[0, 0]]
+
+
+@pytest.mark.parametrize(
+    ("units", "expected"),
+    [
+        (
+            Units(),
+            {
+                "vowel": "aEéωы",
+                "consonant": "bÇyβщ",
+                "letter": "가漢あ",
+                "digit": "07½",
+                "punctuation": ".\"'-「",
+                "other": " \n+\u0301€\ue000",
+            },
+        ),
+        (
+            Units(normalize="nfd"),
+            {"consonant": "\u1100\u1112", "vowel": "\u1161", "final consonant": "\u11a8\u11ab"},
+        ),
+        (
+            Units("byte"),
+            {"vowel": "a", "digit": "1", "first byte": "\xc3\xea\xf0\xff", "following byte": "\x80\xbf"},
+        ),
+    ],
+)
+def test_kinds_of_units(units: Units, expected: dict[str, str]) -> None:
+    """Every unit is of the kind that a reader would say."""
+    for what, characters in expected.items():
+        assert {c: kind(ord(c), units) for c in characters} == dict.fromkeys(characters, what)
+
+
+def test_marks_are_moved_apart() -> None:
+    """Points that lie on each other are parted, others stay where they are."""
+    points = np.array([[0, 0], [0, 0], [3, 0], [200, 100]], float)
+    moved = apart(points, 20.0)
+    for a, b in ((0, 1), (0, 2), (1, 2)):
+        assert np.linalg.norm(moved[a] - moved[b]) > 15
+    assert moved[3].tolist() == [200, 100]
+
+
+def test_a_text_cannot_become_markup(page: Page, tmp_path: Path) -> None:
+    """Whatever a text holds, it is text: in the data, in the words, in the titles and in the pictures."""
+    made = make(tmp_path, text=NASTY, run__dir="<script>alert(2)")
+    run = tmp_path / "run"
+    run.mkdir()
+    log = json.dumps(log_line(1)) + "\n"
+    (run / "metrics.jsonl").write_text(log)
+    preview = {"step": 1, "epoch": 0.5, "text": NASTY}
+    (run / "previews.jsonl").write_text(json.dumps(preview) + "\n")
+    file = written(made, tmp_path, NASTY, run)
+    source = file.read_text()
+    assert source.count("<script") == 2
+    assert "<script>alert" not in source
+    assert "\u2028" not in source
+    assert "\u200f" not in source
+    assert "\x1b" not in source
+    page.open(file)
+    shown = page.evaluate("document.getElementById('losses-text').textContent")
+    assert shown.startswith("He said </script><script>alert(1)</script>")
+    assert "<U+2028><U+200F>◌́◌̀x↵\n␛[31m" in shown
+    assert page.evaluate("document.querySelectorAll('script').length") == 2
+    assert "␛[31mred␀" in page.text("#previews p")
+    assert "$policy ${data}" in shown
+    assert "<script>alert(2)" in page.evaluate("document.title")
+
+
+def test_the_page_asks_for_nothing(tmp_path: Path) -> None:
+    """It holds no address, no style of an element and no handler that its policy would forbid."""
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "metrics.jsonl").write_text("".join(json.dumps(log_line(n)) + "\n" for n in (1, 2, 3)))
+    source = written(make(tmp_path), tmp_path, KINDS["char"][0], run).read_text()
+    assert "http:" not in source
+    assert "https:" not in source
+    markup = re.sub(r"<(script|style).*?</\1>", "", source, flags=re.DOTALL)
+    assert not re.search(r'\s(style|src|on\w+)="', markup)
+    assert "default-src 'none'; script-src 'sha256-" in source
+    assert "curves-figure" in source
+
+
+def test_equal_input_gives_equal_bytes(tmp_path: Path) -> None:
+    """The same model and text give the same page; another text another one."""
+    made, text = make(tmp_path, "gru"), KINDS["char"][0]
+    files = [written(made, tmp_path, one) for one in (text, text, text[1:])]
+    first, second, third = (file.read_bytes() for file in files)
+    assert first == second != third
+
+
+def test_a_text_with_nothing_to_predict_is_refused(tmp_path: Path) -> None:
+    """A text of one character is one line."""
+    made = make(tmp_path)
+    text = build_text(made.config.corpus, made.vocabulary, "ab").between(0, 1)
+    with pytest.raises(CorpusError, match="nothing to predict"):
+        pages.report(made, None, HeldOut(text, made.vocabulary, None, ()), "a text")
+    assert "not predicted" not in written(make(tmp_path), tmp_path, "ab").read_text().split("<script")[0]
+
+
+SECTIONS = ("curves", "gradient-flow", "losses", "neurons", "characters")
+
+
+@pytest.mark.parametrize("kind", ["char", "jamo", "byte", "lines"])
+def test_it_is_looked_at(page: Page, tmp_path: Path, kind: str) -> None:
+    """In a browser every section is there; the mouse and the keys tell what the model computed."""
+    made, text = make(tmp_path, FORMS[kind], kind, layers=2), KINDS[kind][0]
+    page.open(written(made, tmp_path, text))
+    assert page.evaluate("[...document.querySelectorAll('section')].map((s) => s.id)") == list(SECTIONS)
+    for section in SECTIONS:
+        assert page.evaluate(f"document.getElementById('{section}').getBoundingClientRect().height") > 100
+    stretch = stretch_of(made, text, 300)
+    found, held = surprise(traced(made, stretch).logits, stretch.ids), neurons(traced(made, stretch), stretch)
+    shown = "".join(one.sign + "\n" * one.ends_line for one in stretch.shown)
+    assert page.evaluate("document.getElementById('losses-text').textContent") == shown
+    # the mouse
+    k = next(k for k, one in enumerate(stretch.shown) if k > 10 and not one.sign.isspace())
+    page.hover(f"#losses-text span:nth-child({k + 1})")
+    told = page.text("#expected")
+    units = range(stretch.shown[k].units.start, stretch.shown[k].units.stop)
+    for n in units:
+        assert f"{found.bits[n]:.2f} bits, rank {found.ranks[n]}" in told
+    tables = page.evaluate(
+        "[...document.querySelectorAll('#expected table')].map((table) => [...table.rows].map((row) => "
+        "[row.cells[0].textContent, row.cells[3].textContent, row.className]))"
+    )
+    names = page.evaluate("names.map(visible)")
+    assert len(tables) == len(units)
+    for n, rows in zip(units, tables, strict=True):
+        assert [name for name, _, _ in rows[:5]] == [names[unit] for unit in found.expected[n]]
+        for (_, percent, _), p in zip(rows, found.probabilities[n], strict=False):
+            assert float(percent.strip("<% ")) == pytest.approx(100 * p, abs=0.51 if p >= 0.0995 else 0.1)
+        assert [name for name, _, mark in rows if mark == "true"] == [names[stretch.ids[n]]]
+        assert len(rows) == 5 + (found.ranks[n] > 5)
+    shade = page.evaluate(f"Number(lossBox.spans[{k}].style.getPropertyValue('--share'))")
+    assert shade == pytest.approx(0.6 * min(1, found.bits[units].sum() / 8), abs=1e-3)
+    # the keys
+    page.evaluate("document.getElementById('losses-text').focus()")
+    for key, place in (
+        ("ArrowRight", k + 1),
+        ("ArrowRight", k + 2),
+        ("ArrowLeft", k + 1),
+        ("End", 299),
+        ("Home", 0),
+    ):
+        page.press(key)
+        assert page.evaluate(
+            "[...lossBox.box.querySelectorAll('.here')].map((s) => lossBox.numbers.get(s))"
+        ) == [place]
+        assert page.text("#losses-told")
+    page.press("ArrowDown")
+    assert page.evaluate("lossBox.spans[lossBox.here].offsetTop > lossBox.spans[0].offsetTop")
+    page.press("ArrowUp")
+    assert page.evaluate("lossBox.here") == 0
+    _check_neurons(page, held)
+
+
+def _check_neurons(page: Page, held: Any) -> None:
+    """The list, its keys and the fields choose a unit, and the text has its values."""
+    H = len(held.values) // len(held.groups)
+
+    def chosen() -> int:
+        layer, state, unit = re.fullmatch(r"layer (\d+), (\w+) (\d+)", page.text("#chosen")).groups()  # type: ignore[union-attr]
+        assert page.evaluate(
+            "[Number(document.getElementById('unit').value), document.getElementById('group').selectedIndex]"
+        ) == [
+            int(unit),
+            held.groups.index((int(layer), state)),
+        ]
+        return held.groups.index((int(layer), state)) * H + int(unit)  # type: ignore[no-any-return]
+
+    def check(u: int) -> None:
+        assert chosen() == u
+        shades = page.evaluate(
+            "valueBox.spans.map((s) => Number(s.style.getPropertyValue('--share'))"
+            " * (s.className.includes('minus') ? -1 : 1))"
+        )
+        np.testing.assert_allclose(shades, held.values[u] / 127 * 0.6, atol=1e-3)
+
+    about, best = next((about, ranked(r, 24)) for about, r in held.correlations.items())
+    assert page.text("#property option") == about
+    check(best[0])
+    rows = page.evaluate(
+        "[...document.querySelectorAll('#ranking li')].map((li) => li.lastChild.textContent)"
+    )
+    r = [float(row.replace("−", "-")) for row in rows]
+    np.testing.assert_allclose(r, held.correlations[about][best], atol=0.0056)
+    page.click("#ranking li:nth-child(3)")
+    check(best[2])
+    page.evaluate("document.getElementById('ranking').focus()")
+    for key, u in (("ArrowDown", best[3]), ("ArrowUp", best[2]), ("End", best[-1]), ("Home", best[0])):
+        page.press(key)
+        check(u)
+    active = page.evaluate(
+        "document.getElementById(document.getElementById('ranking').getAttribute('aria-activedescendant')).getAttribute('aria-selected')"
+    )
+    assert active == "true"
+    page.press("ArrowRight" if best[0] < len(held.values) - 1 else "ArrowLeft")
+    assert abs(chosen() - best[0]) == 1
+    page.evaluate(
+        "(() => { for (const [id, value] of [['group', 1], ['unit', 3]]) {"
+        " const e = document.getElementById(id); e.value = value;"
+        " e.dispatchEvent(new Event('change')); } })()"
+    )
+    check(H + 3)
+    page.hover("#neurons-text span:nth-child(6)")
+    value = held.values[H + 3][5] / 127 * held.scales[H + 3]
+    assert page.text("#held").replace("−", "-").endswith(f": {value:.2f}")
+
+
+def test_hardest_words_lead_to_their_places(page: Page, tmp_path: Path) -> None:
+    """A click on a word points at its first character in the text."""
+    made = make(tmp_path)
+    page.open(written(made, tmp_path, KINDS["char"][0]))
+    word = page.text("#hardest b")
+    page.click("#hardest button")
+    assert page.evaluate("document.activeElement.id") == "losses-text"
+    place = page.evaluate("lossBox.here")
+    assert page.evaluate(f"text.signs.slice({place}, {place + len(word)}).join('')") == word
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [390, 1280])
+def test_it_can_be_read_everywhere(page: Page, tmp_path: Path, scheme: str, width: int) -> None:
+    """Nothing is wider than the screen, and texts have a contrast of 4.5 to 1, shaded or not."""
+    page.resize(width, 800, phone=width < 500)
+    page.prefer(color_scheme=scheme)
+    page.open(written(make(tmp_path), tmp_path, KINDS["char"][0]))
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    paper = luminance(page.evaluate("getComputedStyle(document.body).backgroundColor"))
+    field = luminance(
+        page.evaluate("getComputedStyle(document.getElementById('losses-text')).backgroundColor")
+    )
+    assert (paper > 0.5) == (scheme == "light")
+    for selector in (
+        "h1",
+        "header p",
+        "a",
+        "h2",
+        "section > p",
+        "label",
+        "#hardest b",
+        "#losses-text",
+        "#follows dt",
+    ):
+        ink = luminance(page.evaluate(f"getComputedStyle(document.querySelector('{selector}')).color"))
+        for ground in (paper, field):
+            lighter, darker = sorted([ink, ground], reverse=True)
+            assert (lighter + 0.05) / (darker + 0.05) >= 4.5, selector
+    ink, ground = (
+        np.array([int(part) for part in re.findall(r"\d+", page.evaluate(f"getComputedStyle({what}"))[:3]])
+        for what in ("document.body).color", "document.getElementById('losses-text')).backgroundColor")
+    )
+    for hue in ("surprise", "high", "low"):
+        colour = page.evaluate(f"getComputedStyle(document.documentElement).getPropertyValue('--{hue}')")
+        shade = 0.6 * np.array([int(part) for part in colour.split()]) + 0.4 * ground
+        values = [luminance(f"rgb({', '.join(str(int(part)) for part in one)})") for one in (ink, shade)]
+        assert (max(values) + 0.05) / (min(values) + 0.05) >= 4.5, hue
+
+
+def test_everything_has_a_name(page: Page, tmp_path: Path) -> None:
+    """Every control, picture and region has a name that is read out."""
+    page.open(written(make(tmp_path), tmp_path, KINDS["char"][0]))
+    nameless = page.evaluate(
+        "[...document.querySelectorAll('select, input, button, section, aside, svg[role], [tabindex]')]"
+        ".filter((e) => !(e.getAttribute('aria-label') || e.getAttribute('aria-labelledby')"
+        " || e.labels?.length || e.textContent.trim()))"
+        ".map((e) => e.outerHTML.slice(0, 80))"
+    )
+    assert nameless == []
+
+
+def test_the_command(charlm: Run, tmp_path: Path) -> None:
+    """`charlm report` looks at the newest run, writes into its directory, and says where and how large."""
+    run = tmp_path / "runs" / "small"
+    (tmp_path / "text.txt").write_text(KINDS["char"][0])
+    settings = ("--set", "model.hidden=8", "--set", "train.epochs=1", "--set", "run.sample_length=20")
+    (tmp_path / "small.yaml").write_text("corpus:\n  path: text.txt\n")
+    charlm("train", "--config", "small.yaml", "--out", str(run), *settings)
+    done = charlm("report", "--length", "400")
+    file = run / "report.html"
+    assert done.stderr == (
+        f"using runs/small/best.npz\nruns/small/report.html: {file.stat().st_size / 1e6:.2f} MB\n"
+    )
+    assert "browser" in done.stdout
+    source = file.read_text()
+    assert "The first 400 characters of the validation split" in source
+    assert "curves-figure" in source
+    assert "What it wrote while it learned" in source
+    assert len(data(file)["text"]["signs"]) == 400
+    first = file.read_bytes()
+    charlm("report", "runs/small", "--length", "400")
+    assert file.read_bytes() == first
+    (tmp_path / "other.txt").write_text("The old man and the old woman.\n" * 3)
+    done = charlm("report", "runs/small/last.npz", "--text", "other.txt", "--out", "a page.html")
+    assert done.stderr.startswith("a page.html: ")
+    assert "The first 93 characters of other.txt" in (tmp_path / "a page.html").read_text()
+    done_without = hidden_package(
+        "matplotlib", tmp_path, "report", "runs/small", "--out", "plain.html", "--length", "300"
+    )
+    assert done_without.returncode == 0
+    assert "pip install 'charlm[plot]'" in done_without.stderr
+    assert "pip install &#x27;charlm[plot]&#x27;" in (tmp_path / "plain.html").read_text()
+    told = charlm("report", "--out", "x.pdf", status=2).stderr
+    assert "x.pdf: the suffix must be .html" in told
+    (tmp_path / "odd.txt").write_text("漢字")
+    told = charlm("report", "--text", "odd.txt", status=1).stderr
+    assert told.startswith("Error: text ")
+    assert "lacks" in told
+    (tmp_path / "text.txt").unlink()
+    told = charlm("report", status=1).stderr
+    assert told.count("\n") == 1
+    assert "--text names another one" in told
+    assert not list(tmp_path.glob("x.*"))
+
+
+def test_without_a_run_there_is_one_line(charlm: Run) -> None:
+    """Where there is no run, the error says how to make one."""
+    told = charlm("report", status=1).stderr
+    assert told.startswith("Error: no run under ./runs: train one")
+
+
+def test_a_checkpoint_alone_has_no_curves(charlm: Run, tmp_path: Path) -> None:
+    """A checkpoint without a log beside it has a page; a cell of one's own too."""
+    checkpoint.save(tmp_path / "made.npz", make(tmp_path))
+    charlm("report", "made.npz", "--length", "300")
+    assert "There is no log beside this checkpoint" in (tmp_path / "report.html").read_text()
+
+
+def test_a_cell_of_ones_own_is_shown(page: Page, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A cell that is not of the package, and names no gates, has every section."""
+    monkeypatch.setitem(cells._REGISTRY, "leaky", {"": "leaky:LeakyRNN"})
+    file = written(make(tmp_path, "leaky"), tmp_path, KINDS["char"][0])
+    page.open(file)
+    assert page.text("#chosen").startswith("layer 0, ")
+    assert "leaky" in page.text("header p")
+
+
+def test_an_installation_holds_the_parts_of_the_page() -> None:
+    """Every file in charlm/report/web is among the package's data."""
+    patterns = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"][
+        "charlm"
+    ]
+    parts = [file.name for file in (ROOT / "charlm" / "report" / "web").iterdir()]
+    assert sorted(parts) == ["report.css", "report.html", "report.js"]
+    assert all(any(fnmatch(f"report/web/{name}", pattern) for pattern in patterns) for name in parts)
