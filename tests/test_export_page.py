@@ -40,7 +40,12 @@ def export(directory: Path, made: Checkpoint, float32: bool = True) -> Path:
 
 def written(page: Page, file: Path, **settings: object) -> str:
     """What the page writes with these settings in its fragment, once it has said that it is done."""
-    page.evaluate("document.querySelectorAll('[role]').forEach((element) => element.replaceChildren())")
+    # nothing of the text before may look like the end of this one
+    page.evaluate(
+        "document.querySelectorAll('[role]').forEach((element) => element.replaceChildren());"
+        "document.querySelectorAll('input').forEach((input) => input.setCustomValidity(''));"
+        "document.querySelector('form')?.reset()"
+    )
     page.open(file, "&".join(f"{name}={quote(str(value))}" for name, value in settings.items()))
     page.wait_for(
         "run === null && ['#status:not(:empty)', '#message:not(:empty)', 'input:invalid']"
