@@ -29,8 +29,9 @@ from charlm.config.schema import resolve
 from charlm.data.corpus import read_corpus
 from charlm.data.sources import Source
 from charlm.nn import loss, matmul
+from charlm.nn.activations import sigmoid_by_exp_into, sigmoid_by_tanh_into, sigmoid_form
 from charlm.nn.cells import make_cell
-from charlm.nn.kernels import kernel
+from charlm.nn.kernels import gru, kernel, lstm
 from charlm.nn.layers import one_hot_linear
 from charlm.nn.model import Model
 from charlm.nn.parameters import Parameters
@@ -132,7 +133,13 @@ def geometry(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) ->
 
 
 def narrow(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Make blocks, tiles and chunks so small that small networks cross the limits of all."""
+    """Make blocks, tiles and chunks so small that small networks cross the limits of all.
+
+    Its sigmoid is of the form that this processor does not use.
+    """
+    other = {"exp": sigmoid_by_tanh_into, "tanh": sigmoid_by_exp_into}[sigmoid_form()]
+    monkeypatch.setattr(lstm, "sigmoid_into", other)
+    monkeypatch.setattr(gru, "sigmoid_into", other)
     monkeypatch.setattr(matmul, "_VECTOR", 2)
     monkeypatch.setattr(matmul, "_WIDEST", 4)
     monkeypatch.setattr(matmul, "_SMALL", 250)

@@ -48,6 +48,34 @@ class Mutant:
 
 MUTANTS = (
     Mutant(
+        "a sigmoid made of exp falls instead of rising",
+        "nn/activations.py",
+        "    np.negative(a, a)\n",
+        "",
+        ("test_activations.py", "test_cells.py"),
+    ),
+    Mutant(
+        "a sigmoid made of exp overflows",
+        "nn/activations.py",
+        "_LARGEST = 88.0",
+        "_LARGEST = 89.0",
+        ("test_activations.py",),
+    ),
+    Mutant(
+        "a sigmoid is too coarse for float32",
+        "nn/activations.py",
+        "np.add(a, 1.0, a)",
+        "np.add(a, 1.000001, a)",
+        ("test_activations.py", "test_cells.py"),
+    ),
+    Mutant(
+        "the slower form of the sigmoid is used",
+        "nn/activations.py",
+        'return "exp" if any',
+        'return "exp" if not any',
+        ("test_activations.py",),
+    ),
+    Mutant(
         "slopes of the first step in every block but the last",
         "nn/kernels/lstm.py",
         "n = t - block.start",

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from conftest import narrow
 
-from charlm.nn.activations import sigmoid, sigmoid_into
 from charlm.nn.layers import one_hot_linear
 from charlm.nn.layers.dropout import Dropout
 from charlm.nn.layers.layer import Noise
@@ -16,16 +15,6 @@ from charlm.nn.workspace import Workspace
 
 RNG = np.random.default_rng(0)
 STATELESS = np.empty(0)
-
-
-def test_sigmoid_is_the_logistic_function() -> None:
-    """σ(a) = 1 / (1 + exp(-a)), in both forms, and it neither overflows nor leaves [0, 1]."""
-    a = np.linspace(-30, 30, 601)
-    expected = 1 / (1 + np.exp(-a))
-    np.testing.assert_allclose(sigmoid(a), expected, rtol=0, atol=1e-15)
-    np.testing.assert_allclose(sigmoid_into(a.copy(), np.empty(601)), expected, rtol=0, atol=1e-15)
-    extreme = np.array([-1e30, 1e30], np.float32)
-    np.testing.assert_array_equal(sigmoid(extreme), [0, 1])
 
 
 @pytest.mark.parametrize("forced", [False, True])

@@ -59,6 +59,7 @@ def bench(
         config = schema.resolve(loading.parse_overrides(overrides), name="bench")
     used = blas.prepare(threads or config.run.threads)
     from charlm.benchmark import measure
+    from charlm.nn.activations import sigmoid_form
     from charlm.training.checking import USUAL_VOCAB, text_size
 
     characters, units = text_size(config) or (None, USUAL_VOCAB)
@@ -76,6 +77,7 @@ def bench(
         "parameters": speed.parameters,
         "threads": used,
         "blas": blas.blas(),
+        "sigmoid": sigmoid_form(),
         "train_chars_per_s": speed.train_chars_per_s,
         "sample_chars_per_s": speed.sample_chars_per_s,
         "eval_chars_per_s": speed.eval_chars_per_s,
@@ -97,7 +99,7 @@ def bench(
     click.echo(
         f"{model.layers} x {model.hidden} {model.cell}, {speed.parameters:,} parameters, "
         f"vocabulary {vocab:,}; batch {train.batch} x {train.seq_len}; "
-        f"{values['threads']} threads; {values['blas']}"
+        f"{values['threads']} threads; {values['blas']}; sigmoid by {values['sigmoid']}"
     )
     click.echo(f"training    {speed.train_chars_per_s:12,.0f} chars/s")
     click.echo(f"generating  {speed.sample_chars_per_s:12,.0f} chars/s")
