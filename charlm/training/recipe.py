@@ -57,8 +57,11 @@ _LONGEST = 20.0
 _RESERVE = 0.01
 """Share of the time for previews, checkpoints and slower moments."""
 
-_UPDATES = 4500
+_UPDATES = 3000
 """Updates of a run, as far as the batch allows."""
+
+_ROWS = 8
+"""The batch is a multiple of it: AVX2 multiplies rows four at a time, and there are often two workers."""
 
 _WINDOW = 50
 """Steps of a window."""
@@ -188,8 +191,8 @@ def rules(N: int, H: int, n: float, steps: int = _WINDOW) -> dict[str, Any]:
     """
     doublings = math.log2(max(1.0, n / N))  # of the epochs
     # small batches are slow, large ones make few updates; windows of short lines are short
-    batch = 4 * round(n / _UPDATES / min(steps, _WINDOW) / 4)
-    batch = min(max(20, batch), 32 if steps >= _WINDOW else 64)
+    batch = _ROWS * round(n / _UPDATES / min(steps, _WINDOW) / _ROWS)
+    batch = min(max(16, batch), 32 if steps >= _WINDOW else 64)
     return {
         "model.cell": "lstm",
         "model.hidden": H,
