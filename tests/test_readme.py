@@ -47,7 +47,7 @@ EXAMPLES = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 def test_the_readme_shows_the_python_interface() -> None:
     """The examples use all that `charlm` offers: train, load, and what a model can do."""
     shown = "".join(EXAMPLES)
-    for name in ("charlm.train(", "charlm.load(", ".metrics", ".sample(", ".score(", ".predict("):
+    for name in ("charlm.train(", "charlm.load(", ".metrics", ".sample(", ".score(", ".predict(", ".trace("):
         assert name in shown
 
 

@@ -56,7 +56,7 @@ _BARS = 10
 
 def flow(layers: Array, label: str) -> str:
     """A line for each layer `[L, K+1]` over k, on a logarithmic scale; each named at its end."""
-    width, high, left, right, head, foot = 640.0, 246.0, 52.0, 76.0, 12.0, 46.0
+    width, high, left, right, head, foot = 640.0, 246.0, 66.0, 76.0, 12.0, 46.0
     K = int(layers.shape[1]) - 1
     positive = layers[layers > 0]
     low = min(-1, math.floor(math.log10(float(positive.min()))))

@@ -211,8 +211,10 @@ def _previews(run: Path | None) -> str:
 
 def _beginning(text: str) -> str:
     """What is shown of a preview."""
-    shown = "\n".join(text[:_PREVIEW].split("\n")[:_PREVIEW_LINES])
-    return shown if shown == text else shown + "…"
+    lines = text[:_PREVIEW].split("\n")
+    if len(lines) > _PREVIEW_LINES:
+        return "\n".join([*lines[:_PREVIEW_LINES], "…"])
+    return text if len(text) <= _PREVIEW else text[:_PREVIEW] + "…"
 
 
 def _visible(text: str) -> str:
