@@ -16,8 +16,6 @@ import numpy as np
 import pytest
 from conftest import ENVIRONMENT, TEXT, Run
 from faults import Disk
-from hypothesis import given
-from hypothesis import strategies as st
 from test_history import log_line, write_run
 
 from charlm.arrays import Array
@@ -254,10 +252,11 @@ def test_equal_logs_give_equal_bytes(tmp_path: Path, history: History) -> None:
     assert set(re.findall(r"font(?:-family: |: [\d.]+px )([^;]*);", svg)) == {"'DejaVu Sans', sans-serif"}
 
 
-@given(st.integers(1, 9000), st.floats(0, 0.9), st.integers(0, 1000))
-def test_thinned_lines_keep_their_extremes(points: int, absent: float, seed: int) -> None:
+@pytest.mark.parametrize("points", [1, 2000, 2001, 5000, 9000])
+@pytest.mark.parametrize("absent", [0, 0.5, 0.9])
+def test_thinned_lines_keep_their_extremes(points: int, absent: float) -> None:
     """Few points are all there; of many there are 2,000 at most, in their order, with every extreme."""
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(points)
     y = np.where(rng.random(points) < absent, np.nan, rng.standard_normal(points))
     x = np.arange(len(y), dtype=float)
     told = ~np.isnan(y)

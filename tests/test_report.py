@@ -451,6 +451,13 @@ def test_it_is_looked_at(page: Page, tmp_path: Path, kind: str) -> None:
     assert page.evaluate("lossBox.spans[lossBox.here].offsetTop > lossBox.spans[0].offsetTop")
     page.press("ArrowUp")
     assert page.evaluate("lossBox.here") == 0
+    # a text that moves below the mouse, which itself does not, is not pointed at
+    for place in (5, 6):
+        page.evaluate(
+            f"lossBox.spans[{place}].dispatchEvent("
+            "new PointerEvent('pointermove', { bubbles: true, clientX: 1, clientY: 1 }))"
+        )
+    assert page.evaluate("lossBox.here") == 5
     _check_neurons(page, held)
     # on a phone what is told stands above the text, which stays where it is
     page.resize(390, 800, phone=True)
