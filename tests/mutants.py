@@ -2740,8 +2740,22 @@ MUTANTS = (
     Mutant(
         "a text that keys move below the mouse is pointed at",
         "report/web/report.js",
-        '["pointermove", "click"]',
-        '["pointerover", "click"]',
+        "place !== last",
+        "true",
+        ("test_report.py::test_it_is_looked_at",),
+    ),
+    Mutant(
+        "syllables are shaded as if they had the bits of a letter",
+        "report/page.py",
+        "np.quantile(bits, 0.75) > MOST_BITS",
+        "np.quantile(bits, 0.75) > np.inf",
+        ("test_report.py::test_it_is_looked_at",),
+    ),
+    Mutant(
+        "on a phone a text moves with what is told above it",
+        "report/web/report.css",
+        "    height: 13.5rem;",
+        "    min-height: 13.5rem; max-height: none;",
         ("test_report.py::test_it_is_looked_at",),
     ),
     Mutant(

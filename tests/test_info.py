@@ -57,6 +57,7 @@ def test_the_table_is_for_people(charlm: Run, run: Path) -> None:
     assert first == "losses in nats per character"
     assert heading.split()[:4] == ["update", "epoch", "train", "validation"]
     assert {len(row) for row in rows} == {len(heading)}
+    assert len(heading) < 80, "or a terminal breaks the lines"
     assert rows[1].split() == ["200", "4.00", "1.1000", "2.2500", "1e-05", "0.505", "25%", "1,200", "600"]
     assert rows[2].split() == ["300", "6.00", "6.67e-06", "25%", "1,300", "900"]
 

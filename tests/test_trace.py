@@ -151,6 +151,7 @@ def test_a_text_is_traced_unit_by_unit(models: dict[str, charlm.LanguageModel], 
     assert found.begins.tolist() == [
         n == 0 or (kind == "lines" and unit == "\n") for n, unit in enumerate(found.units)
     ]
+    assert repr(found).startswith(f"<Trace of {N} units: layers.0 "), "in a line"
     # the last row is what follows the text, that of a shorter text is a row of the longer
     if kind != "lines":
         likeliest = model.vocabulary[int(found.probabilities[-1].argmax())]

@@ -106,17 +106,17 @@ def info(
 
 
 _COLUMNS = {
-    "step": ("update", 9, "d"),
-    "epoch": ("epoch", 8, ".2f"),
-    "train_loss": ("train", 9, ".4f"),
-    "validation_loss": ("validation", 12, ".4f"),
-    "lr": ("lr", 10, ".3g"),
-    "grad_norm": ("grad norm", 11, ".3g"),
-    "clipped": ("clipped", 9, ".0%"),
+    "step": ("update", 8, "d"),
+    "epoch": ("epoch", 7, ".2f"),
+    "train_loss": ("train", 8, ".4f"),
+    "validation_loss": ("validation", 11, ".4f"),
+    "lr": ("lr", 9, ".3g"),
+    "grad_norm": ("grad norm", 10, ".3g"),
+    "clipped": ("clipped", 8, ".0%"),
     "chars_per_s": ("chars/s", 10, ",.0f"),
-    "seconds": ("seconds", 10, ",.0f"),
+    "seconds": ("seconds", 8, ",.0f"),
 }
-"""Heading, width and format of each key of the log in a table."""
+"""Heading, width and format of each key of the log in a table, which fits a terminal of 80 columns."""
 
 
 def _metrics(path: Path | None, as_csv: bool, as_json: bool) -> None:

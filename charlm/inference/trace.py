@@ -36,7 +36,7 @@ ByLayer = Mapping[str, Mapping[str, Array]]
 """Arrays `[N, H]` by the name of the layer, as in the parameters (`layers.0`), and their own."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Trace:
     """The activations of a network along a text of `N` units.
 
@@ -58,6 +58,14 @@ class Trace:
     """By the names of the cell: `h`, and of an LSTM `c`."""
     logits: Array
     """`[N, V]`."""
+
+    def __repr__(self) -> str:
+        """What there is, in a line: a notebook shows it."""
+        kept = "; ".join(
+            f"{layer} {', '.join(dict.fromkeys((*self.gates[layer], *states)))}"
+            for layer, states in self.states.items()
+        )
+        return f"<Trace of {len(self.units):,} units: {kept}; logits [N, {self.logits.shape[1]}]>"
 
     @property
     def probabilities(self) -> Array:

@@ -134,7 +134,11 @@ def inline_svg(histories: Sequence[History], axis: str = "updates", prefix: str 
     svg = re.sub(r'(\bid="|\bhref="#|url\(#)', rf"\1{prefix}", svg)
     svg = re.sub(r"<style.*?</style>", "", svg, flags=re.DOTALL)  # said of the whole figure below
     svg = re.sub(r'style="([^"]*)"', _as_attributes, svg)
-    label = escape(f"Curves of {', '.join(called)}: losses, gradient norm, learning rate and speed")
+    told = (
+        "; ".join(filter(None, (name, _best_in_words(one), _clipped_in_words(one))))
+        for name, one in zip(called, histories, strict=True)
+    )
+    label = escape(f"Losses, gradient norm, learning rate and speed of {'. '.join(told)}")
     head = f'<svg id="{prefix}figure" role="img" aria-label="{label}" {box[0] if box else ""} width="100%"'
     return f'{head} stroke-linejoin="round" stroke-linecap="butt">{svg}'
 
@@ -204,8 +208,7 @@ def _draw(histories: Sequence[History], called: Sequence[str], axis: str, ink: s
     speeds.set_ylabel(f"{unit}s/s")
     speeds.set_xlabel({"updates": "update", "epochs": "epoch", "minutes": "minutes of training"}[axis])
     for axes in (rates, speeds):
-        axes.margins(y=0.1)
-        axes.set_ylim(bottom=0)
+        axes.set_ylim(0, 1.15 * top if (top := axes.dataLim.y1) > 0 else None)
     speeds.set_xlim(left=0)
     for place in (losses.yaxis, bits.yaxis, norms.yaxis, rates.yaxis, speeds.yaxis, speeds.xaxis):
         place.set_major_formatter(_number)

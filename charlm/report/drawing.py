@@ -31,7 +31,10 @@ def line(x1: float, y1: float, x2: float, y2: float, kind: str = "rule") -> str:
 
 
 def bars(labels: Sequence[str], values: Sequence[float], titles: Sequence[str], label: str) -> str:
-    """Upright bars from zero, each with its value above it, and a title where the mouse is."""
+    """Upright bars from zero, each with its value above it, and a title where the mouse is.
+
+    They are as wide as if there were `_BARS`: pictures of few bars and of many are read side by side.
+    """
     width, high, foot, head = 58.0, 110.0, 20.0, 18.0
     largest = max(values) or 1.0
     parts = []
@@ -45,12 +48,15 @@ def bars(labels: Sequence[str], values: Sequence[float], titles: Sequence[str], 
             f"{text(x + width / 2, head + high + 15, name, 'quiet')}</g>"
         )
     parts.append(line(0, head + high, width * len(values), head + high))
-    return figure(width * len(values), head + high + foot, label, parts, "bars")
+    return figure(width * max(_BARS, len(values)), head + high + foot, label, parts, "bars")
+
+
+_BARS = 10
 
 
 def flow(layers: Array, label: str) -> str:
     """A line for each layer `[L, K+1]` over k, on a logarithmic scale; each named at its end."""
-    width, high, left, right, head, foot = 640.0, 240.0, 52.0, 76.0, 12.0, 40.0
+    width, high, left, right, head, foot = 640.0, 246.0, 66.0, 76.0, 12.0, 46.0
     K = int(layers.shape[1]) - 1
     positive = layers[layers > 0]
     low = min(-1, math.floor(math.log10(float(positive.min()))))
@@ -78,22 +84,24 @@ def flow(layers: Array, label: str) -> str:
         parts.append(f'<polyline points="{points}" class="line layer{number % 4}"/>')
         # names do not lie on each other
         end = y(norms[-1]) + 4
-        while any(abs(end - other) < 14 for other in ends):
-            end -= 14 if end > high / 2 else -14
+        while any(abs(end - other) < 18 for other in ends):
+            end -= 18 if end > high / 2 else -18
         ends.append(end)
         parts.append(text(width - right + 8, end, f"layer {number}", f"name{number % 4}", "start"))
     return figure(width, high, label, parts, "flow")
 
 
-def scatter(x: Array, y: Array, label: str) -> str:
-    """Points of the unit square, those in one place drawn once."""
-    size, edge = 120.0, 6.0
-    inner = size - 2 * edge
-    places = np.unique(np.stack([x, 1 - y], axis=1).round(2), axis=0) * inner + edge
+def scatter(x: Array, y: Array, across: str, up: str, label: str) -> str:
+    """Points of the unit square, those in one place drawn once; `across` and `up` name its axes."""
+    size, left, top = 108.0, 20.0, 4.0
+    places = np.unique(np.stack([x, 1 - y], axis=1).round(2), axis=0) * size + [left, top]
     dots = [f'<circle cx="{a:.1f}" cy="{b:.1f}" r="2"/>' for a, b in places.tolist()]
-    frame = f'<rect x="{edge}" y="{edge}" width="{inner}" height="{inner}" class="frame"/>'
-    diagonal = line(edge, edge, size - edge, size - edge)
-    return figure(size, size, label, [frame, diagonal, *dots], "scatter")
+    frame = f'<rect x="{left}" y="{top}" width="{size}" height="{size}" class="frame"/>'
+    diagonal = line(left, top, left + size, top + size)
+    named = text(left + size / 2, top + size + 15, f"{across} →", "quiet")
+    turned = f'<g transform="rotate(-90)">{text(-top - size / 2, 13, f"{up} →", "quiet")}</g>'
+    parts = [frame, diagonal, *dots, named, turned]
+    return figure(left + size + top, top + size + 20, label, parts, "scatter")
 
 
 MARKS = {
@@ -104,7 +112,7 @@ MARKS = {
     "digit": (4, 0.0),
     "punctuation": (3, -90.0),
     "first byte": (6, 0.0),
-    "following byte": (3, 90.0),
+    "following byte": (5, 90.0),
     "other": (-1, 0.0),
 }
 """Around each kind of unit, a polygon: its corners and where the first is; 0 a circle, -1 nothing."""
@@ -137,8 +145,9 @@ def constellation(places: Array, signs: Sequence[str], kinds: Sequence[str], sha
     parts = [line(8, zero_y, width - 8, zero_y), line(zero_x, 8, zero_x, height - 26)]
     points = apart(np.array([zero_x, zero_y]) + places * [scale, -scale], 21.0)
     for (x, y), sign, what in zip(points.tolist(), signs, kinds, strict=True):
-        size = "" if len(sign) <= 2 else "small" if len(sign) <= 5 else "tiny"
-        drawn = mark(what, x, y, 10) + text(x, y + 4.5, sign, size)
+        short = sign.removeprefix("0x")  # of a byte: its mark and its title say that it is one
+        size = "" if len(short) <= 2 else "small" if len(short) <= 5 else "tiny"
+        drawn = mark(what, x, y, 10) + text(x, y + 4.5, short, size)
         parts.append(f"<g><title>{escape(sign)}: {what}</title>{drawn}</g>")
     across = f"across: {100 * shares[0]:.0f} % of the variance; up: {100 * shares[1]:.0f} %"
     parts.append(text(width - 8, height - 8, across, "quiet", "end"))

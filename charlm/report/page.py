@@ -54,8 +54,8 @@ _LISTED = 24
 _PREVIEWS = 8
 """Previews that are shown, evenly spread over the run."""
 
-_PREVIEW = 400
-"""Characters of a preview that are shown."""
+_PREVIEW, _PREVIEW_LINES = 400, 8
+"""Characters of a preview that are shown, and lines."""
 
 _MOST_SIGNS = 300
 """Characters that are drawn by their input rows: those that occur most often in the text."""
@@ -105,7 +105,7 @@ def report(
         "losses": _losses(told),
         "neurons": _neurons(held),
         "names": signs(vocabulary, np.arange(len(vocabulary))),
-        "most": MOST_BITS,
+        "most": _most_bits(told, stretch),
     }
     styles = assembly.part("charlm.export", "base.css") + assembly.part("charlm.report", "report.css")
     html = assembly.page(
@@ -201,12 +201,20 @@ def _previews(run: Path | None) -> str:
         ]
         items = [
             f"<li><b>epoch {float(one['epoch']):.4g}</b>"
-            f'<p lang="" dir="auto">{_visible(str(one["text"])[:_PREVIEW])}</p></li>'
+            f'<p lang="" dir="auto">{_visible(_beginning(str(one["text"])))}</p></li>'
             for one in kept
         ]
     except (RunError, KeyError, TypeError, ValueError) as error:
         return f"<p>No previews: {assembly.as_html(str(error))}</p>"
     return f"<h3>What it wrote while it learned</h3><ol>{''.join(items)}</ol>" if items else ""
+
+
+def _beginning(text: str) -> str:
+    """What is shown of a preview."""
+    lines = text[:_PREVIEW].split("\n")
+    if len(lines) > _PREVIEW_LINES:
+        return "\n".join([*lines[:_PREVIEW_LINES], "…"])
+    return text if len(text) <= _PREVIEW else text[:_PREVIEW] + "…"
 
 
 def _visible(text: str) -> str:
@@ -224,9 +232,20 @@ def _flow(loaded: Checkpoint, read: HeldOut, threads: int) -> str:
         return f"<p>Not measured: {assembly.as_html(str(error))}</p>"
     K = found.relative.shape[1] - 1
     last = [f"layer {layer}: {norms[-1]:.1e}" for layer, norms in enumerate(found.relative.tolist())]
-    words = f"At {K} steps back, relative to none: {'; '.join(last)}."
-    label = f"Norm of the gradient over steps back, logarithmic, mean of {found.places} places. {words}"
-    return f"{drawing.flow(found.relative, label)}<p>{words} Mean of {found.places} places.</p>"
+    words = f"At {K} steps back, relative to none:"
+    label = f"Norm of the gradient over steps back, logarithmic, mean of {found.places} places. {words} "
+    figures = "; ".join(f"<span>{one}</span>" for one in last)
+    return (
+        f"{drawing.flow(found.relative, label + '; '.join(last))}"
+        f"<p>{words} {figures}. Mean of {found.places} places.</p>"
+    )
+
+
+def _most_bits(told: Surprise, stretch: Stretch) -> float:
+    """Bits of the darkest shade: more where a quarter of the characters, of several units, would have it."""
+    bits = stretch.sums(told.bits)
+    bits = bits[~np.isnan(bits)]
+    return 2 * MOST_BITS if len(bits) and np.quantile(bits, 0.75) > MOST_BITS else MOST_BITS
 
 
 def _mean_bits(told: Surprise, stretch: Stretch, unit: str) -> str:
@@ -297,7 +316,7 @@ def _saturations(gates: Sequence[Saturation]) -> str:
             + ", ".join(words)
         )
         layers.setdefault(one.layer, []).append(
-            f"<figure>{drawing.scatter(one.low, one.high, label)}"
+            f"<figure>{drawing.scatter(one.low, one.high, f'below {LOW:g}', f'above {HIGH:g}', label)}"
             f"<figcaption><b>{escape(name)}</b><br>{'<br>'.join(words)}</figcaption></figure>"
         )
     rows = (f'<div class="gates">{"".join(figures)}</div>' for figures in layers.values())

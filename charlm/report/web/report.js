@@ -180,6 +180,7 @@ function tellLoss(k) {
     parts.unshift(made("p", made("b", `${sign}: ${total.toFixed(2)} bits`)));
   }
   element("expected").replaceChildren(...parts);
+  element("expected").scrollTop = 0;
   return parts
     .map((part) =>
       part.localName === "table"
@@ -193,7 +194,7 @@ const lossBox = new TextBox(element("losses-text"), element("losses-told"), tell
 lossBox.paint((k) => Math.min(1, Math.max(0, surprise(k)) / most));
 lossBox.show(Math.min(1, count - 1));
 
-for (let step = 0; step <= most; step += 2) {
+for (let step = 0; step <= most; step += most / 4) {
   const one = made("b", step < most ? step : `${step}+`);
   one.style.setProperty("--share", ((0.6 * step) / most).toFixed(3));
   element("losses-scale").append(one);
