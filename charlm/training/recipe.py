@@ -66,6 +66,9 @@ _ROWS = 8
 _WINDOW = 50
 """Steps of a window."""
 
+_MANY_EPOCHS = 8
+"""Epochs from which the weight decay is whole."""
+
 _FIRST = 5
 """Updates of a new network, which are slow and not measured."""
 
@@ -203,10 +206,10 @@ def rules(N: int, H: int, n: float, steps: int = _WINDOW) -> dict[str, Any]:
         "train.seq_len": _WINDOW,
         "train.optimizer": "adamw",
         # the largest that a network bears falls with its width
-        "train.lr": _digits(min(0.015, 2.6 / H)),
+        "train.lr": _digits(min(0.025, 5 / H)),
         "train.beta2": 0.99,
         "train.clip_norm": 1.0,
-        "train.weight_decay": 0.05,
+        "train.weight_decay": round(0.05 * min(1.0, n / N / _MANY_EPOCHS), 4),
         "train.schedule": "cosine",
         "train.warmup": 100,
     }
