@@ -1841,7 +1841,7 @@ MUTANTS = (
     Mutant(
         "one shard's gradients are forgotten in the memory",
         "training/memory.py",
-        "kept = 1 + average + shards + len",
+        "kept = 1 + average + whole + len",
         "kept = 2 + average + len",
         ("test_memory.py",),
     ),
@@ -1941,8 +1941,8 @@ MUTANTS = (
     Mutant(
         "validation scores the trained parameters",
         "training/trainer.py",
-        "self.model, self.mean, text, threads",
-        "self.model, self.parameters, text, threads",
+        "            self.mean,\n            text,",
+        "            self.parameters,\n            text,",
         ("test_trainer.py",),
     ),
     Mutant(
@@ -1976,8 +1976,8 @@ MUTANTS = (
     Mutant(
         "time before the measurement is not counted",
         "training/recipe.py",
-        "left = self.seconds - (time.perf_counter() - self.begun)",
-        "left = self.seconds",
+        "ranks.first(lambda: self.seconds - (time.perf_counter() - self.begun))",
+        "self.seconds",
         ("test_recipe.py",),
     ),
     Mutant(
