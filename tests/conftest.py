@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import math
 import os
 import pty
@@ -258,6 +259,27 @@ def make_trainer(
     config = resolve(settings, name="small")
     corpus = read_corpus([Source(str(text))], build_pipeline(config.corpus), config.corpus.split)
     return Trainer(config, corpus, threads, dtype)
+
+
+def _without_times(value: Any) -> Any:
+    """JSON without what is measured, and without the number of workers and the directory."""
+    measured = ("seconds", "chars_per_s", "log_bytes", "threads", "dir", "sha256")
+    if isinstance(value, dict):
+        return {name: _without_times(item) for name, item in value.items() if name not in measured}
+    return value
+
+
+def contents(run: Path) -> dict[str, Any]:
+    """Both checkpoints and the log, to the last bit, times apart."""
+    found: dict[str, Any] = {
+        "log": [_without_times(json.loads(line)) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    }
+    for name in ("best.npz", "last.npz"):
+        with np.load(run / name, allow_pickle=False) as arrays:
+            for key, array in arrays.items():
+                value = array.tobytes()
+                found[f"{name} {key}"] = _without_times(json.loads(value)) if key == "metadata" else value
+    return found
 
 
 @pytest.fixture(scope="session")

@@ -144,22 +144,26 @@ class _Lanes:
         ranks: Ranks,
     ) -> None:
         self.model, self.params, self.ids = model, params, ids
-        self.ranks = ranks
         self.starts = shared((B,), np.int64)
-        self.nll = shared((STEPS, B), np.float64)
-        self.state = shared(model.zero_state(B).shape, params.flat.dtype)
         self.shards = slices(B, shards, FEWEST)
+        widths = [shard.stop - shard.start for shard in self.shards]
+        self.nll = [shared((STEPS, b), np.float64) for b in widths]
+        self.state = [shared(model.zero_state(b).shape, params.flat.dtype) for b in widths]
         self.workspaces = [Workspace() for _ in self.shards]
-        self.own = ranks.divide(len(self.shards))[ranks.rank]
+        parts = ranks.divide(len(self.shards))
+        self.own = parts[ranks.rank]
+        of_ranks = [[*self.nll[own.start : own.stop], *self.state[own.start : own.stop]] for own in parts]
+        self.share = ranks.exchange([of_ranks[ranks.rank]] * ranks.size, of_ranks)
         self.pool = WorkerPool(min(threads, len(self.own)), self._advance)
 
-    def advance(self, steps: int) -> None:
-        """Score `steps` characters of every stream, from `starts` and `state`, into `nll`."""
+    def advance(self, starts: Ids, steps: int, state: Array) -> tuple[Array, Array]:
+        """Score `steps` characters of every stream: loss of each `[T, B]`, and the state after."""
+        self.starts[...] = starts
+        for number in self.own:
+            self.state[number][...] = state[:, :, self.shards[number]]
         self.pool.map(self._advance, self.own, steps)
-        own = [self.shards[number] for number in self.own]
-        for told in self.ranks.gather([(s, self.nll[:steps, s], self.state[:, :, s]) for s in own]):
-            for shard, nll, state in told:
-                self.nll[:steps, shard], self.state[:, :, shard] = nll, state
+        self.share()
+        return np.concatenate([nll[:steps] for nll in self.nll], axis=1), np.concatenate(self.state, axis=2)
 
     @np.errstate(over="ignore", invalid="ignore")  # a model that diverged has a score: not finite
     def _advance(self, number: int, steps: int) -> None:
@@ -169,11 +173,11 @@ class _Lanes:
         # losses there are not used
         index = np.minimum(index, len(self.ids) - 2)
         logits, after, _ = self.model.forward(
-            self.params, self.ids[index], self.state[:, :, shard], self.workspaces[number]
+            self.params, self.ids[index], self.state[number], self.workspaces[number]
         )
         rows = cross_entropy(logits.reshape(index.size, -1), self.ids[index + 1].reshape(-1))
-        self.nll[:steps, shard] = rows.reshape(index.shape)
-        self.state[:, :, shard] = after
+        self.nll[number][:steps] = rows.reshape(index.shape)
+        self.state[number][...] = after
 
 
 class _Scorer(Closing):
@@ -215,10 +219,7 @@ class _Scorer(Closing):
             self.lanes[B] = _Lanes(
                 self.model, self.params, self.ids, B, self.threads, self.shards, self.ranks
             )
-        lanes = self.lanes[B]
-        lanes.starts[...], lanes.state[...] = starts, state
-        lanes.advance(steps)
-        return lanes.nll[:steps].copy(), lanes.state.copy()
+        return self.lanes[B].advance(starts, steps, state)
 
     def single(self) -> float:
         """The whole text as one stream."""

@@ -180,9 +180,11 @@ def connect(command: Sequence[str] = ()) -> Ranks:
     Raises `ExtraError` if mpi4py is missing, and `RankError` if MPI does not see what the launcher
     started, or the ranks were not given the same `command`.
     """
+    started = place()
+    if started.size == 1:
+        return ALONE
     if not _connected:
-        started = place()
-        _connected.append(ALONE if started.size == 1 else _MpiRanks(started))
+        _connected.append(_MpiRanks(started))
         told = connected().gather(list(command))
         if any(other != told[0] for other in told):
             raise RankError(
@@ -261,13 +263,16 @@ class _MpiRanks(Ranks):
         data = pickle.dumps(value, 5)
         sizes = array("q", bytes(8 * self.size))
         self._wait([self._comm.Iallgather(array("q", [len(data)]), sizes)])
-        received = bytearray(sum(sizes))
-        self._wait([self._comm.Iallgatherv(data, [received, list(sizes), self._mpi.BYTE])])
-        answers, start = [], 0
-        for size in sizes:
-            answers.append(pickle.loads(received[start : start + size]))  # noqa: S301 (likewise)
-            start += size
-        return answers
+        told = [bytearray(size) for size in sizes]
+        others = [rank for rank in range(self.size) if rank != self.rank]
+        self._wait(
+            [
+                *(self._comm.Irecv([told[rank], self._mpi.BYTE], rank) for rank in others),
+                *(self._comm.Isend([data, self._mpi.BYTE], rank) for rank in others),
+            ]
+        )
+        told[self.rank][:] = data
+        return [pickle.loads(one) for one in told]  # noqa: S301 (likewise)
 
     def share(self, values: Buffer | None) -> Buffer:
         import numpy as np
