@@ -37,6 +37,7 @@ from charlm.nn.model import Model
 from charlm.nn.parameters import Parameters
 from charlm.optim.clipping import clip_factor, clip_values
 from charlm.system import blas
+from charlm.system.ranks import ALONE, Ranks
 from charlm.training.trainer import Trainer
 
 # a shell's & and nohup make a process ignore signals, which its children would go on to ignore
@@ -240,7 +241,11 @@ TEXT = "the quick brown fox jumps over the lazy dog. " * 6 + "pack my box with f
 
 
 def make_trainer(
-    directory: Path, threads: int = 1, dtype: npt.DTypeLike = np.float32, **values: Any
+    directory: Path,
+    threads: int = 1,
+    dtype: npt.DTypeLike = np.float32,
+    ranks: Ranks = ALONE,
+    **values: Any,
 ) -> Trainer:
     """A small trainer on `TEXT`; `values` are keys with `__` for the dot, such as model__cell."""
     text = directory / "text.txt"
@@ -258,7 +263,7 @@ def make_trainer(
     settings |= {name.replace("__", "."): value for name, value in values.items()}
     config = resolve(settings, name="small")
     corpus = read_corpus([Source(str(text))], build_pipeline(config.corpus), config.corpus.split)
-    return Trainer(config, corpus, threads, dtype)
+    return Trainer(config, corpus, threads, dtype, ranks)
 
 
 def _without_times(value: Any) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import math
 import os
 import shutil
 import signal
@@ -16,11 +17,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import ENVIRONMENT, TEXT, Run, contents
+from conftest import ENVIRONMENT, TEXT, Run, contents, make_model, make_trainer
 
 from charlm.runs import checkpoint
 from charlm.system import ranks as module
 from charlm.system.ranks import ALONE, Place, Ranks, place
+from charlm.training import session
+from charlm.training.memory import needed
 
 MPIRUN = shutil.which("mpirun", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}")
 
@@ -161,12 +164,20 @@ def test_a_rank_that_fails_ends_all(start: Started, tmp_path: Path, action: str,
 
 @needs_mpi
 @pytest.mark.parametrize(
-    ("number", "status"), [(signal.SIGTERM, 143), (signal.SIGUSR1, 128 + signal.SIGUSR1)]
+    ("number", "status", "ranks"),
+    [
+        (signal.SIGTERM, 143, 2),
+        (signal.SIGUSR1, 128 + signal.SIGUSR1, 2),
+        # one process in a job of Slurm, which warns before its end
+        (signal.SIGUSR1, 128 + signal.SIGUSR1, 1),
+    ],
 )
-def test_a_signal_to_one_rank_stops_all(start: Started, tmp_path: Path, number: int, status: int) -> None:
+def test_a_signal_to_one_rank_stops_all(
+    start: Started, tmp_path: Path, number: int, status: int, ranks: int
+) -> None:
     """A rank that gets SIGTERM or SIGUSR1 stops all after the same update, with a checkpoint."""
-    job = start(2, str(int(number)), "1", "9", *train("run", train__epochs=50), code=FAILING)
-    shown, _ = finish(job, status)
+    arguments = [str(int(number)), str(ranks - 1), "9", *train("run", train__epochs=50)]
+    shown, _ = finish(start(ranks, *arguments, code=FAILING, SLURM_JOB_ID="1"), status)
     step = checkpoint.load(tmp_path / "run/last.npz").progress["step"]
     assert step in (10, 11)
     assert shown.startswith(f"stopped after update {step}; to continue: ")
@@ -247,6 +258,41 @@ def test_launchers_are_known(
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     assert place() == expected
+
+
+class _Told(Ranks):
+    """Three ranks, of which the last is on another machine."""
+
+    def gather(self, value: Any) -> list[Any]:
+        return [value, value, ("elsewhere", "another NumPy")]
+
+
+def test_ranks_that_differ_are_a_warning(tmp_path: Path) -> None:
+    """Another arithmetic on one machine is one warning that says what it costs; so are idle ranks."""
+    with make_trainer(tmp_path, train__shards=2) as trainer:
+        assert list(session._of_ranks(trainer)) == []
+        trainer.ranks = _Told(0, 3)
+        idle, differs = session._of_ranks(trainer)
+    assert idle.startswith("1 of 3 ranks have nothing to do")
+    assert differs.startswith("elsewhere has another NumPy, and ")
+    assert "same bits" in differs
+
+
+def test_every_worker_of_every_rank_has_a_shard(tmp_path: Path) -> None:
+    """Left out, `train.shards` is one for each worker of each rank, and a rank has those of its own."""
+    with make_trainer(tmp_path, 2, ranks=Ranks(1, 2), train__batch=16) as trainer:
+        assert trainer.config.train.shards == 4
+        assert trainer.data_parallel._own == trainer.data_parallel._own_spans == range(2, 4)
+
+
+def test_each_rank_needs_its_share_of_the_memory() -> None:
+    """On several ranks each needs its part of the window, and the gradients of its own shards and spans."""
+    model = make_model("lstm", hidden=20)
+    alone, half = (needed(model, "adam", 8, 50, shards=4, ranks=ranks) for ranks in (1, 2))
+    assert 2 * half.window == alone.window
+    size = 4 * sum(math.prod(shape) for shape in model.shapes().values())
+    assert alone.parameters == (1 + 4 + 2) * size
+    assert half.parameters == (1 + 1 + 2 + 1 + 2) * size
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 5])

@@ -337,16 +337,16 @@ class _MpiRanks(Ranks):
 
     def _wait(self, requests: list[Any], patience: float = float("inf")) -> None:
         """Wait until all requests are done; raises `RankError` if that fails, or takes too long."""
-        started = time.perf_counter()
+        end, napped = time.perf_counter() + _SPIN, 0.0
         try:
             while not self._mpi.Request.Testall(requests):
-                waited = time.perf_counter() - started
-                if waited > patience:
-                    raise RankError(f"the other ranks have not answered for {patience:g} seconds: {_LAST}")
-                if waited > _SPIN:
-                    time.sleep(_NAP)
-                else:
+                if time.perf_counter() < end:
                     _yield()
+                elif napped < patience:
+                    time.sleep(_NAP)
+                    napped += _NAP  # not by the clock: a process that is suspended does not wait
+                else:
+                    raise RankError(f"the other ranks have not answered for {patience:g} seconds: {_LAST}")
         except self._mpi.Exception as error:
             raise RankError(f"the connection to another rank failed ({error}): {_LAST}") from error
 
