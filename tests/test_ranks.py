@@ -76,6 +76,22 @@ main()
 """
 """The command, in which a rank raises at an update, or sends itself a signal."""
 
+APART = """
+from charlm.cli import main
+from charlm.system import ranks
+
+connect, mapped = ranks._MpiRanks.__init__, ranks._mapped
+
+def apart(self, started):
+    connect(self, started)
+    self._machine, self._leaders = self._mpi.COMM_SELF, list(range(self.size))
+
+ranks._MpiRanks.__init__ = apart
+ranks._mapped = lambda about: None if ranks.place().rank else mapped(about)
+main()
+"""
+"""The command on ranks that are all on machines of their own, of which the first alone has a cache."""
+
 Started = Callable[..., "subprocess.Popen[str]"]
 
 
@@ -127,6 +143,7 @@ def test_ranks_and_workers_end_in_equal_bytes(start: Started, charlm: Run, tmp_p
         "2x2": start(2, *train("2x2", run__threads=2)),
         # no cache, so that no file holds the ids: they are sent
         "3x1": start(3, *train("3x1"), HOME="", XDG_CACHE_HOME=""),
+        "apart": start(2, *train("apart"), code=APART),
     }
     charlm(*train("one", run__threads=1))
     for job in jobs.values():

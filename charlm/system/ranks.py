@@ -10,6 +10,7 @@ let each other work, and signals are answered.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import pickle
@@ -54,7 +55,7 @@ A rank that dies ends the job at once; this is for one that hangs.
 _GRACE = 2.0
 """Seconds in which ranks that fail wait for each other, to see if all of them do."""
 
-_PIECE = 1 << 30
+_PIECE = 1 << 26
 """Most bytes of one broadcast."""
 
 _SAMPLES, _SAMPLE = 64, 4096
@@ -150,8 +151,8 @@ class Ranks:
 
     def abort(self, status: int) -> NoReturn:
         """End this process and all other ranks at once."""
-        sys.stdout.flush()
-        sys.stderr.flush()
+        with contextlib.suppress(OSError):  # nobody may be left to read it
+            sys.stdout.flush()
         os._exit(status)
 
 
@@ -226,7 +227,6 @@ class _MpiRanks(Ranks):
         self._leaders: list[int] = self.gather(self._machine.bcast(world.rank))
         self._flags = bytearray(self.size)
         self._stops = False
-        self._exchanges = 0
         self._windows: list[Any] = []
 
     def first(self, work: Callable[[], Result]) -> Result:
@@ -234,7 +234,7 @@ class _MpiRanks(Ranks):
             try:
                 result = work()
             except Exception as error:
-                self._broadcast(RankError(_HEARD, status_of(error)))
+                self._broadcast(RankError("the first rank failed", _status_of(error)))
                 raise
             self._broadcast(result)
             return result
@@ -257,7 +257,8 @@ class _MpiRanks(Ranks):
         """Broadcast the bytes of `data`."""
         view = memoryview(data).cast("B")
         for start in range(0, len(view), _PIECE):
-            self._wait([comm.Ibcast([view[start : start + _PIECE], self._mpi.BYTE])])
+            piece = view[start : start + _PIECE]
+            self._wait([comm.Ibcast([bytearray(piece) if piece.readonly else piece, self._mpi.BYTE])])
 
     def gather(self, value: Any) -> list[Any]:
         data = pickle.dumps(value, 5)
@@ -298,7 +299,7 @@ class _MpiRanks(Ranks):
             received.flags.writeable = False
             found = received
         elif leads:
-            self._send_to_all(leaders, np.array(found))
+            self._send_to_all(leaders, found)
         if leads:
             leaders.Free()
         return found  # type: ignore[return-value]
@@ -306,25 +307,20 @@ class _MpiRanks(Ranks):
     def exchange(
         self, outgoing: Sequence[Sequence[Buffer]], incoming: Sequence[Sequence[Buffer]]
     ) -> Callable[[], None]:
-        self._exchanges += 1
         flags = [memoryview(self._flags)[rank : rank + 1] for rank in range(self.size)]
-        requests: list[Any] = []
-
-        def add(make: Callable[..., Any], buffers: Sequence[Any], rank: int) -> None:
-            # those of one rank are matched in their order
-            requests.extend(
-                make([buffer, self._mpi.BYTE], rank, self._exchanges) for buffer in buffers if len(buffer)
-            )
-
+        messages: list[tuple[Callable[..., Any], list[Any], int]] = []
         for distance in range(1, self.size):  # each rank begins with another one
             source, target = (self.rank - distance) % self.size, (self.rank + distance) % self.size
-            add(self._comm.Recv_init, (*incoming[source], flags[source]), source)
-            add(self._comm.Send_init, (*outgoing[target], flags[self.rank]), target)
+            for call, rank, arrays, flag in (
+                (self._comm.Irecv, source, incoming[source], flags[source]),
+                (self._comm.Isend, target, outgoing[target], flags[self.rank]),
+            ):
+                buffers = [*(values for values in arrays if values.size), flag]
+                messages += [(call, [buffer, self._mpi.BYTE], rank) for buffer in buffers]
 
         def run() -> None:
             started = time.perf_counter()
-            self._mpi.Prequest.Startall(requests)
-            self._wait(requests, _PATIENCE)
+            self._wait([call(buffer, rank) for call, buffer, rank in messages], _PATIENCE)
             self._stops = any(self._flags)
             self.waited += time.perf_counter() - started
 
@@ -360,20 +356,18 @@ class _MpiRanks(Ranks):
         return True
 
     def abort(self, status: int) -> NoReturn:
-        sys.stdout.flush()
-        sys.stderr.flush()
+        with contextlib.suppress(OSError):
+            sys.stdout.flush()
         self._mpi.COMM_WORLD.Abort(status)
         os._exit(status)
 
 
 _LAST = "the last checkpoint is whole, resume from it"
 
-_HEARD = "the first rank failed"
-
 _yield: Callable[[], None] = getattr(os, "sched_yield", lambda: time.sleep(0))
 
 
-def status_of(error: BaseException) -> int:
+def _status_of(error: BaseException) -> int:
     """The exit status of an error: of ours, or of click's."""
     status: int = getattr(error, "exit_status", getattr(error, "exit_code", 1))
     return status
