@@ -137,13 +137,14 @@ def train(out: str, *more: str, **settings: Any) -> list[str]:
 
 @needs_mpi
 def test_ranks_and_workers_end_in_equal_bytes(start: Started, charlm: Run, tmp_path: Path) -> None:
-    """2 and 3 ranks, with 1 or 2 workers, write and score what one process does, whatever each can read."""
+    """1 to 4 ranks, with 1 or 2 workers, write and score what one process does, whatever each can read."""
     jobs = {
         "1x2": start(1, *train("1x2", run__threads=2)),
         "2x2": start(2, *train("2x2", run__threads=2)),
         # no cache, so that no file holds the ids: they are sent
         "3x1": start(3, *train("3x1"), HOME="", XDG_CACHE_HOME=""),
-        "apart": start(2, *train("apart"), code=APART),
+        # one rank has no shard
+        "apart": start(4, *train("apart"), code=APART),
     }
     charlm(*train("one", run__threads=1))
     for job in jobs.values():
@@ -176,7 +177,7 @@ def test_a_rank_that_fails_ends_all(start: Started, tmp_path: Path, action: str,
     """If one rank raises or is killed, the job ends with an error, and the last checkpoint is whole."""
     job = start(2, action, "1", "9", *train("run", train__epochs=50, run__eval_every=0.1), code=FAILING)
     assert told in finish(job, None)[1]
-    assert checkpoint.load(tmp_path / "run/last.npz").progress["step"] < 9
+    assert checkpoint.load(tmp_path / "run/last.npz").progress["step"] <= 9
 
 
 @needs_mpi

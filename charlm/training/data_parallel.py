@@ -2,8 +2,8 @@
 
 The batch is divided into shards. Each has a forward and a backward pass of its own, and gradients
 of its own. These are summed in the order of the shards, so that the result does not depend on who
-computed what: one process, several workers, or several machines. The sums and the norm are divided too, into
-spans of the flat buffer, as many as there are shards, and so is the update.
+computed what: one process, several workers, or several machines. The sums, the norm and the update
+are divided too, into spans of the flat buffer, as many as there are shards.
 
 Each rank has arrays for all of this, and computes a part of it: the shards that are its own, and
 the sums over all shards in its own spans. What the others have computed comes into the same arrays
@@ -112,14 +112,16 @@ class DataParallel(Closing):
         ranks = self._ranks
         shards, spans = ranks.divide(len(self._shards)), ranks.divide(len(self._spans))
         self._own, self._own_spans = shards[ranks.rank], spans[ranks.rank]
+        edges = [0, *(span.stop for span in self._spans)]
 
         def gradients(shards: range, spans: range) -> list[Array]:
-            of_shards = [self._grads[shard].flat[span] for shard in shards for span in self._slices(spans)]
+            within = slice(edges[spans.start], edges[spans.stop])
+            of_shards = [self._grads[shard].flat[within] for shard in shards]
             return [*of_shards, self._losses[shards.start : shards.stop]]
 
         def sums(spans: range) -> list[Array]:
-            of_spans = [self.grads.flat[span] for span in self._slices(spans)]
-            return [*of_spans, self._squares[spans.start : spans.stop]]
+            within = slice(edges[spans.start], edges[spans.stop])
+            return [self.grads.flat[within], self._squares[spans.start : spans.stop]]
 
         return (
             ranks.exchange(
@@ -128,10 +130,6 @@ class DataParallel(Closing):
             ),
             ranks.exchange([sums(self._own_spans)] * ranks.size, [sums(theirs) for theirs in spans]),
         )
-
-    def _slices(self, spans: range) -> list[slice]:
-        """Contiguous spans as one slice; none of none."""
-        return [slice(self._spans[spans[0]].start, self._spans[spans[-1]].stop)] if spans else []
 
     def backpropagate(self, step: int, rng: np.random.Generator) -> float:
         """Loss and gradients of the window of update `step` of the run; `state` advances.
@@ -151,8 +149,10 @@ class DataParallel(Closing):
 
         If the norm is not finite, nothing is clipped, and `update` must not follow.
         """
-        squares = self._pool.map(self._reduce, self._own_spans)
-        self._squares[self._own_spans.start : self._own_spans.stop] = squares or np.zeros((0, 2))
+        for number, squares in zip(
+            self._own_spans, self._pool.map(self._reduce, self._own_spans), strict=True
+        ):
+            self._squares[number] = squares
         self._share_sums()
         before, after = (math.fsum(column) for column in self._squares.T)
         self._factor = clip_factor(math.sqrt(after), self.clip_norm)
