@@ -2,9 +2,9 @@
 
 Run by hand, on a machine that does nothing else; nothing of this is timed in the suite::
 
-    python tests/many_machines.py                            # the tables
-    python tests/many_machines.py --compare                  # two ranks against two workers
-    mpirun -n 2 python tests/many_machines.py --gbit 1       # the model against a delayed exchange
+    python tests/many_machines.py                                   # the tables
+    python tests/many_machines.py --compare                         # two ranks against two workers
+    mpirun -n 2 python tests/many_machines.py --updates --gbit 1    # the model, and delayed exchanges
 
 The model
 ---------
@@ -24,12 +24,15 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import os
+import shutil
 import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -114,94 +117,91 @@ def table(batch: int) -> None:
             print(f"| {hidden} | {moved:,.0f} | {gbit} |{speeds} {(1, *MACHINES)[last]} |")
 
 
-def compare(hidden: int, rounds: int, seconds: float) -> None:
-    """Two ranks of one worker against one process of two workers, in turn."""
-    settings = {"model.hidden": hidden, "model.layers": LAYERS, "train.batch": 64, "train.seq_len": 100}
-    bench = [sys.executable, "-m", "charlm", "bench", "--json", "--seconds", str(seconds)]
-    bench += [f"--set={key}={value}" for key, value in {**settings, "train.shards": 2}.items()]
-    commands = {
-        "two workers": [*bench, "--threads", "2"],
-        "two ranks": ["mpirun", "-n", "2", *bench, "--threads", "1"],
-    }
-    speeds: dict[str, list[float]] = {name: [] for name in commands}
-    for _ in range(rounds):
-        for name, command in commands.items():
-            shown = subprocess.run(command, check=True, capture_output=True).stdout
-            speeds[name].append(json.loads(shown)["train_chars_per_s"])
-    for name, found in speeds.items():
-        print(f"{name}: {statistics.median(found):,.0f} chars/s; {', '.join(f'{s:,.0f}' for s in found)}")
-    workers, together = speeds.values()
-    ratios = [rank / worker for rank, worker in zip(together, workers, strict=True)]
-    print(f"ranks / workers: {statistics.median(ratios):.3f}; {', '.join(f'{r:.3f}' for r in ratios)}")
-
-
-def confirm(hidden: int, gbit: float, rounds: int) -> None:
-    """Updates with and without the delay of a network, on all ranks, against what the model says of it."""
+def updates(hidden: int, workers: int, gbit: float, rounds: int) -> None:
+    """Time updates on all ranks, every second one with the delay of a network; the first prints them."""
     together = ranks.connect()
-    blas.prepare(1)
+    blas.prepare(workers)
     latency = min(NETWORKS.items(), key=lambda network: abs(network[0] - gbit))[1]
-    delay = [False]
+    delayed = [False]
     exchange = together.exchange
 
-    def delayed(outgoing: Sequence[Sequence[Any]], incoming: Sequence[Sequence[Any]]) -> Callable[[], None]:
+    def through_network(
+        outgoing: Sequence[Sequence[Any]], incoming: Sequence[Sequence[Any]]
+    ) -> Callable[[], None]:
         run = exchange(outgoing, incoming)
         others = (arrays for rank, arrays in enumerate(outgoing) if rank != together.rank)
         size = sum(array.nbytes for arrays in others for array in arrays)
 
         def slow() -> None:
             run()
-            if delay[0]:
-                messages = (together.size - 1) * MESSAGE
-                time.sleep(latency + messages + 8 * size / (1e9 * gbit))
+            if delayed[0]:
+                time.sleep(latency + (together.size - 1) * MESSAGE + 8 * size / (1e9 * gbit))
 
         return slow
 
-    together.exchange = delayed  # type: ignore[method-assign]
-    config = Config().replace(
-        {
-            "model.hidden": hidden,
-            "model.layers": LAYERS,
-            "train.batch": 64,
-            "train.seq_len": STEPS,
-            "train.shards": together.size,
-        }
-    )
+    together.exchange = through_network  # type: ignore[method-assign]
+    settings = {"model.hidden": hidden, "model.layers": LAYERS, "train.batch": 64, "train.seq_len": STEPS}
+    config = Config().replace({**settings, "train.shards": workers * together.size})
     ids = np.random.default_rng(0).integers(0, VOCAB, 64 * STEPS * 20 + 1).astype(np.uint8)
     corpus = Corpus(ids, Vocabulary(range(VOCAB), Units()), (1.0, 0.0, 0.0), digest="")
-    with Trainer(config, corpus, ranks=together) as trainer:
-        times: dict[bool, list[float]] = {False: [], True: []}
-        for number in range(2 * rounds + 2):
-            delay[0] = number % 2 == 1
-            started = time.perf_counter()
+    times: dict[bool, list[float]] = {False: [], True: []}
+    waited = 0.0
+    with Trainer(config, corpus, workers, ranks=together) as trainer:
+        for number in range(-2, 2 * rounds):
+            delayed[0] = gbit > 0 and number % 2 == 1
+            before, started = together.waited, time.perf_counter()
             trainer.update()
-            times[delay[0]].append(time.perf_counter() - started)
-        parameters, flops = trainer.parameters.flat.size, training_flops(trainer) * 64 * STEPS
-    plain, slow = (statistics.median(found[1:]) for found in times.values())
+            if number >= 0:
+                times[delayed[0]].append(time.perf_counter() - started)
+                waited += 0 if delayed[0] else together.waited - before
+        flops, parameters = 64 * STEPS * training_flops(trainer), trainer.parameters.flat.size
     if together.is_first:
-        expected = exchange_seconds(parameters, together.size, gbit, latency, 1)
-        print(
-            f"H {hidden}, {together.size} ranks, {gbit:g} Gbit/s: {1e3 * plain:.1f} ms an update "
-            f"({flops / plain / 1e9:.0f} GFLOP/s), delayed {1e3 * slow:.1f}, by the model "
-            f"{1e3 * (plain + expected):.1f}; speed {plain / slow:.3f}, by the model "
-            f"{plain / (plain + expected):.3f}"
-        )
+        plain = statistics.median(times[False])
+        found: dict[str, Any] = {"ms": 1e3 * plain, "gflops": flops / plain / 1e9}
+        found["waiting"] = waited / sum(times[False])
+        if gbit:
+            expected = exchange_seconds(parameters, together.size, gbit, latency, workers)
+            slow = statistics.median(times[True])
+            found |= {"delayed_ms": 1e3 * slow, "by_the_model_ms": 1e3 * (plain + expected)}
+            found |= {"speed": plain / slow, "by_the_model": plain / (plain + expected)}
+        print(json.dumps({name: round(value, 3) for name, value in found.items()}))
+
+
+def compare(hidden: int, rounds: int) -> None:
+    """Updates of two ranks of one worker, and of one process of two workers, in turn."""
+    timed = [sys.executable, __file__, "--updates", "--hidden", str(hidden), "--rounds", "5"]
+    mpirun = shutil.which("mpirun", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+    commands = {
+        "two workers": [*timed, "--workers", "2"],
+        "two ranks": [str(mpirun), "-n", "2", *timed],
+    }
+    ratios = []
+    for _ in range(rounds):
+        found = {}
+        for name, command in commands.items():
+            shown = subprocess.run(command, check=True, capture_output=True).stdout
+            found[name] = json.loads(shown)["ms"]
+        ratios.append(found["two workers"] / found["two ranks"])
+        print(", ".join(f"{name}: {ms:,.0f} ms" for name, ms in found.items()), flush=True)
+    print(f"speed of ranks / workers: {statistics.median(ratios):.3f}, {sorted(round(r, 3) for r in ratios)}")
 
 
 def main() -> None:
-    """Show the table, or measure."""
+    """Show the tables, or measure."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--compare", action="store_true", help="two ranks against two workers")
-    parser.add_argument("--gbit", type=float, help="under mpirun: delay exchanges as this network does")
+    parser.add_argument("--updates", action="store_true", help="time updates, under mpirun or without")
+    parser.add_argument("--gbit", type=float, default=0.0, help="delay every second one as this network does")
     parser.add_argument("--hidden", type=int, default=512)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=4.0)
+    parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--rounds", type=int, default=7)
     arguments = parser.parse_args()
     if arguments.compare:
-        compare(arguments.hidden, arguments.rounds, arguments.seconds)
-    elif arguments.gbit:
-        confirm(arguments.hidden, arguments.gbit, arguments.rounds)
+        compare(arguments.hidden, arguments.rounds)
+    elif arguments.updates:
+        updates(arguments.hidden, arguments.workers, arguments.gbit, arguments.rounds)
     else:
         for batch in BATCHES:
             table(batch)
