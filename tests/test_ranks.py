@@ -128,6 +128,11 @@ def finish(process: subprocess.Popen[str], status: int | None = 0) -> tuple[str,
     return shown, told
 
 
+def differences(one: dict[str, Any], other: dict[str, Any]) -> list[str]:
+    """What two runs do not have in common, by name; pytest would compare the bytes for minutes."""
+    return sorted(name for name in {*one, *other} if one.get(name) != other.get(name))
+
+
 def train(out: str, *more: str, **settings: Any) -> list[str]:
     """Arguments of a small run in the directory `out`; `settings` have `__` for the dot."""
     values = SETTINGS | {name.replace("__", "."): value for name, value in settings.items()}
@@ -153,7 +158,7 @@ def test_ranks_and_workers_end_in_equal_bytes(start: Started, charlm: Run, tmp_p
     previews = (tmp_path / "one/previews.jsonl").read_bytes()
     assert len(one["log"]) > 6
     for name in jobs:
-        assert contents(tmp_path / name) == one, name
+        assert differences(contents(tmp_path / name), one) == [], name
         assert (tmp_path / name / "previews.jsonl").read_bytes() == previews
     alone = json.loads(charlm("eval", "perplexity", "--checkpoint", "one", "--json").stdout)
     assert json.loads(finish(start(2, "eval", "perplexity", "--checkpoint", "one", "--json"))[0]) == alone
@@ -166,7 +171,7 @@ def test_a_run_goes_on_on_other_ranks(start: Started, charlm: Run, tmp_path: Pat
     finish(start(3, *train("moved", "--max-steps", "5")))
     finish(start(2, *train("moved", "--resume", "--max-steps", "11")))
     charlm(*train("moved", "--resume", run__threads=1))
-    assert contents(tmp_path / "moved") == contents(tmp_path / "one")
+    assert differences(contents(tmp_path / "moved"), contents(tmp_path / "one")) == []
 
 
 @needs_mpi
@@ -373,7 +378,7 @@ def test_every_division_ends_in_equal_bytes(
         for workers in (1, 2):
             out = f"{ranks}x{workers}"
             finish(start(ranks, *train(out, **settings, run__threads=workers)))
-            assert contents(tmp_path / out) == contents(tmp_path / "one"), out
+            assert differences(contents(tmp_path / out), contents(tmp_path / "one")) == [], out
 
 
 KILLS = 50
