@@ -55,6 +55,9 @@ A rank that dies ends the job at once; this is for one that hangs.
 _GRACE = 2.0
 """Seconds in which ranks that fail wait for each other, to see if all of them do."""
 
+_PASSING = 0.3
+"""Seconds in which the launcher passes on what was written; it drops what it still has after an abort."""
+
 _PIECE = 1 << 26
 """Most bytes of one broadcast."""
 
@@ -358,6 +361,7 @@ class _MpiRanks(Ranks):
     def abort(self, status: int) -> NoReturn:
         with contextlib.suppress(OSError):
             sys.stdout.flush()
+        time.sleep(_PASSING)
         self._mpi.COMM_WORLD.Abort(status)
         os._exit(status)
 
