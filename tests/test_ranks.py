@@ -142,9 +142,8 @@ def train(out: str, *more: str, **settings: Any) -> list[str]:
 
 @needs_mpi
 def test_ranks_and_workers_end_in_equal_bytes(start: Started, charlm: Run, tmp_path: Path) -> None:
-    """1 to 4 ranks, with 1 or 2 workers, write and score what one process does, whatever each can read."""
+    """2 to 4 ranks, with 1 or 2 workers, write and score what one process does, whatever each can read."""
     jobs = {
-        "1x2": start(1, *train("1x2", run__threads=2)),
         "2x2": start(2, *train("2x2", run__threads=2)),
         # no cache can be made, so that no file holds the ids: they are sent
         "3x1": start(3, *train("3x1"), XDG_CACHE_HOME="/dev/null"),
