@@ -53,7 +53,7 @@ BATCHES = (64, 512)
 WORKERS = 2
 """Of a machine."""
 
-RATE = 100e9
+RATE = 180e9
 """Operations of matrix products a second that training reaches on a machine, with many streams."""
 
 HALF = 2.0
