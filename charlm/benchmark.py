@@ -24,6 +24,7 @@ from charlm.data.vocabulary import Vocabulary
 from charlm.inference.generate import Sampling, generate
 from charlm.inference.score import score
 from charlm.system.memory import peak_bytes
+from charlm.system.ranks import ALONE, Ranks
 from charlm.system.workers import WorkerPool, slices
 from charlm.training.data_parallel import default_shards
 from charlm.training.memory import check_memory, needed
@@ -60,19 +61,32 @@ class Speed:
     """Peak memory of the process, all code loaded, before the network was made."""
     peak_rss_mb: float
     """Peak memory after training: of the process, and what its workers took besides."""
+    compute_ms: float
+    """Milliseconds of an update in which a rank computes."""
+    communication_ms: float
+    """Milliseconds of an update in which it exchanges with other ranks, waiting for them included."""
 
     @property
     def fraction_of_matmul(self) -> float:
         """How much of the machine's product training reaches."""
         return self.train_gflops / self.matmul_gflops
 
+    @property
+    def efficiency(self) -> float:
+        """The share of the time in which ranks compute."""
+        return self.compute_ms / (self.compute_ms + self.communication_ms)
 
-def measure(config: Config, vocab: int, threads: int, seconds: float) -> Speed:
-    """Time a configuration with a vocabulary of `vocab` units, each part for about `seconds`."""
+
+def measure(config: Config, vocab: int, threads: int, seconds: float, ranks: Ranks = ALONE) -> Speed:
+    """Time a configuration with a vocabulary of `vocab` units, each part for about `seconds`.
+
+    All `ranks` train and evaluate together. The first generates, and measures its own memory.
+    """
     train = config.train
     model = build_model(config.model, vocab, config.run.kernel)
-    shards = train.shards or default_shards(train.batch, threads)
-    check_memory(needed(model, train.optimizer, train.batch, train.seq_len, shards), config)
+    shards = train.shards or default_shards(train.batch, threads * ranks.size)
+    need = needed(model, train.optimizer, train.batch, train.seq_len, shards, ranks=ranks.size)
+    check_memory(need, config)
     rng = np.random.default_rng(0)
     kind = np.min_scalar_type(vocab)
     ids = rng.integers(0, vocab, train.batch * train.seq_len * _WINDOWS + 1).astype(kind)
@@ -86,27 +100,43 @@ def measure(config: Config, vocab: int, threads: int, seconds: float) -> Speed:
         trainer.update()
     before = peak_bytes() / 1e6
     window = train.batch * train.seq_len
-    with Trainer(config, corpus, threads) as trainer:
-        trained = _rate(trainer.update, window, seconds)
+    with Trainer(config, corpus, threads, ranks=ranks) as trainer:
+        exchanging: list[float] = []
+
+        def update() -> None:
+            before = ranks.waited
+            trainer.update()
+            exchanging.append(ranks.waited - before)
+
+        trained = _rate(update, window, seconds, ranks)
+        communication = statistics.median(exchanging[1:])
         peak = (peak_bytes() + trainer.data_parallel.worker_bytes) / 1e6
         model, parameters = trainer.model, trainer.parameters
         shards = trainer.config.train.shards
         drawn = generate(model, parameters, ids[:1], Sampling(), rng)
-        sampled = _rate(lambda: list(islice(drawn, _GENERATED)), _GENERATED, seconds)
+        sampled = ranks.first(lambda: _rate(lambda: list(islice(drawn, _GENERATED)), _GENERATED, seconds))
     text = StreamText(rng.integers(0, vocab, _EVALUATED + 1).astype(kind))
     evaluated = _rate(
-        lambda: score(model, parameters, text, threads=threads, shards=shards), _EVALUATED, seconds
+        lambda: score(model, parameters, text, threads=threads, shards=shards, ranks=ranks),
+        _EVALUATED,
+        seconds,
+        ranks,
     )
     return Speed(
         train_chars_per_s=trained,
         sample_chars_per_s=sampled,
         eval_chars_per_s=evaluated,
         train_gflops=trained * training_flops(trainer) / 1e9,
-        matmul_gflops=_matmul_gflops(threads, seconds),
+        matmul_gflops=sum(ranks.gather(_matmul_gflops(threads, seconds))),
         parameters=parameters.flat.size,
-        needed_mb=needed(trainer.model, train.optimizer, train.batch, train.seq_len).total / 1e6,
+        needed_mb=needed(
+            trainer.model, train.optimizer, train.batch, train.seq_len, ranks.size, ranks=ranks.size
+        ).total
+        / 1e6,
         before_mb=before,
         peak_rss_mb=peak,
+        compute_ms=1e3 * (window / trained - communication),
+        communication_ms=1e3 * communication,
     )
 
 
@@ -123,16 +153,19 @@ def training_flops(trainer: Trainer) -> int:
     )
 
 
-def _rate(work: Callable[[], object], units: int, seconds: float) -> float:
-    """Median units a second of `work`, repeated for `seconds` (three times at least) after a warm-up."""
+def _rate(work: Callable[[], object], units: int, seconds: float, ranks: Ranks = ALONE) -> float:
+    """Median units a second of `work`, repeated for `seconds` (three times at least) after a warm-up.
+
+    All `ranks` repeat it as often as the first, whose times count.
+    """
     work()
     times: list[float] = []
     end = time.perf_counter() + seconds
-    while len(times) < 3 or time.perf_counter() < end:
+    while len(times) < 3 or ranks.first(lambda: time.perf_counter() < end):
         started = time.perf_counter()
         work()
         times.append(time.perf_counter() - started)
-    return units / statistics.median(times)
+    return ranks.first(lambda: units / statistics.median(times))
 
 
 def _matmul_gflops(threads: int, seconds: float) -> float:
@@ -144,4 +177,4 @@ def _matmul_gflops(threads: int, seconds: float) -> float:
         np.matmul(a[rows[number]], b, out[rows[number]])
 
     with WorkerPool(threads, multiply) as pool:
-        return _rate(lambda: pool.map(multiply, threads), 2 * _PRODUCT**3, seconds) / 1e9
+        return _rate(lambda: pool.map(multiply, range(threads)), 2 * _PRODUCT**3, seconds) / 1e9

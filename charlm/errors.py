@@ -5,8 +5,6 @@ Any other exception is a bug and keeps its traceback.
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 
 def shortened(words: object) -> str:
     """The text of an error or an option, shortened for a message."""
@@ -21,7 +19,7 @@ class CharlmError(Exception):
     2 for an invalid request, 1 for a run that failed.
     """
 
-    exit_status: ClassVar[int] = 1
+    exit_status: int = 1
 
 
 class ConfigError(CharlmError):
@@ -56,6 +54,14 @@ class RunError(CharlmError):
 
 class WorkerError(CharlmError):
     """A worker process that failed or was killed."""
+
+
+class RankError(CharlmError):
+    """Ranks of one job that cannot work together, or another rank that failed."""
+
+    def __init__(self, message: str, status: int = 1) -> None:
+        super().__init__(message)
+        self.exit_status = status
 
 
 class ExtraError(CharlmError):

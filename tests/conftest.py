@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import math
 import os
 import pty
@@ -37,6 +38,7 @@ from charlm.nn.model import Model
 from charlm.nn.parameters import Parameters
 from charlm.optim.clipping import clip_factor, clip_values
 from charlm.system import blas
+from charlm.system.ranks import ALONE, Ranks
 from charlm.training.trainer import Trainer
 
 # a shell's & and nohup make a process ignore signals, which its children would go on to ignore
@@ -246,7 +248,11 @@ TEXT = "the quick brown fox jumps over the lazy dog. " * 6 + "pack my box with f
 
 
 def make_trainer(
-    directory: Path, threads: int = 1, dtype: npt.DTypeLike = np.float32, **values: Any
+    directory: Path,
+    threads: int = 1,
+    dtype: npt.DTypeLike = np.float32,
+    ranks: Ranks = ALONE,
+    **values: Any,
 ) -> Trainer:
     """A small trainer on `TEXT`; `values` are keys with `__` for the dot, such as model__cell."""
     text = directory / "text.txt"
@@ -264,7 +270,28 @@ def make_trainer(
     settings |= {name.replace("__", "."): value for name, value in values.items()}
     config = resolve(settings, name="small")
     corpus = read_corpus([Source(str(text))], build_pipeline(config.corpus), config.corpus.split)
-    return Trainer(config, corpus, threads, dtype)
+    return Trainer(config, corpus, threads, dtype, ranks)
+
+
+def _without_times(value: Any) -> Any:
+    """JSON without what is measured, and without the number of workers and the directory."""
+    measured = ("seconds", "chars_per_s", "log_bytes", "threads", "dir", "sha256")
+    if isinstance(value, dict):
+        return {name: _without_times(item) for name, item in value.items() if name not in measured}
+    return value
+
+
+def contents(run: Path) -> dict[str, Any]:
+    """Both checkpoints and the log, to the last bit, times apart."""
+    found: dict[str, Any] = {
+        "log": [_without_times(json.loads(line)) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    }
+    for name in ("best.npz", "last.npz"):
+        with np.load(run / name, allow_pickle=False) as arrays:
+            for key, array in arrays.items():
+                value = array.tobytes()
+                found[f"{name} {key}"] = _without_times(json.loads(value)) if key == "metadata" else value
+    return found
 
 
 @pytest.fixture(scope="session")

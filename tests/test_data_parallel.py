@@ -2,36 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-from conftest import TEXT, Run, make_trainer
+from conftest import TEXT, Run, contents, make_trainer
 
 from charlm.training.data_parallel import reduce_shards
-
-
-def _without_times(value: Any) -> Any:
-    """JSON without what is measured, and without the number of workers and the directory."""
-    measured = ("seconds", "chars_per_s", "log_bytes", "threads", "dir", "sha256")
-    if isinstance(value, dict):
-        return {name: _without_times(item) for name, item in value.items() if name not in measured}
-    return value
-
-
-def _contents(run: Path) -> dict[str, Any]:
-    """Both checkpoints and the log, to the last bit, times apart."""
-    found: dict[str, Any] = {
-        "log": [_without_times(json.loads(line)) for line in (run / "metrics.jsonl").read_text().splitlines()]
-    }
-    for name in ("best.npz", "last.npz"):
-        with np.load(run / name, allow_pickle=False) as arrays:
-            for key, array in arrays.items():
-                value = array.tobytes()
-                found[f"{name} {key}"] = _without_times(json.loads(value)) if key == "metadata" else value
-    return found
 
 
 def test_1_2_and_4_workers_end_in_equal_bytes(process: Run, tmp_path: Path) -> None:
@@ -55,7 +32,7 @@ def test_1_2_and_4_workers_end_in_equal_bytes(process: Run, tmp_path: Path) -> N
     sets = [f"--set={key}={value}" for key, value in settings.items()]
     for workers in (1, 2, 4):
         process("train", "--config", "run.yaml", *sets, f"--set=run.threads={workers}", f"--out={workers}")
-    one, two, four = (_contents(tmp_path / str(workers)) for workers in (1, 2, 4))
+    one, two, four = (contents(tmp_path / str(workers)) for workers in (1, 2, 4))
     assert one == two == four
     assert len(one["log"]) > 6
 

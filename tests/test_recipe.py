@@ -18,6 +18,7 @@ from charlm.data.corpus import Corpus
 from charlm.data.units import Units
 from charlm.data.vocabulary import Vocabulary
 from charlm.errors import ConfigError
+from charlm.system.ranks import Ranks
 from charlm.training import recipe
 from charlm.training.recipe import Plan, choose, enough, fit_to_time, held_out, looks_like_lines, rules
 
@@ -32,7 +33,7 @@ def paces(monkeypatch: pytest.MonkeyPatch) -> list[Config]:
     """A machine that trains on 30 billion numbers of a matrix a second; the configurations it measured."""
     measured: list[Config] = []
 
-    def pace(config: Config, corpus: Corpus, threads: int, seconds: float) -> float:
+    def pace(config: Config, corpus: Corpus, threads: int, seconds: float, ranks: Ranks) -> float:
         measured.append(config)
         H = config.model.hidden
         return 3e10 / (12 * H * H + H * len(corpus.vocabulary))

@@ -17,17 +17,16 @@ from charlm.cli import charlm
 from charlm.config.schema import keys
 
 LAYERS = [
-    ["errors", "arrays"],
+    ["errors", "arrays", "system.version"],
     [
         "system.files",
         "system.blas",
         "system.closing",
-        "system.version",
         "system.memory",
         "system.extras",
         "runs.npz",
     ],
-    ["system.workers", "runs.tensors"],
+    ["system.workers", "system.ranks", "runs.tensors"],
     ["nn.parameters", "nn.cells", "nn.activations"],
     ["nn.workspace"],
     ["nn.matmul", "nn.loss"],

@@ -59,16 +59,16 @@ def test_every_item_is_done_once(workers: int, items: int) -> None:
         done[item] *= 2
 
     with WorkerPool(workers, add, double) as pool:
-        assert pool.map(add, items, 3) == [3 * item for item in range(items)]
-        assert pool.map(double, items) == [None] * items
-        assert pool.map(add, items, 10) == [10 * item for item in range(items)]
+        assert pool.map(add, range(items), 3) == [3 * item for item in range(items)]
+        assert pool.map(double, range(items)) == [None] * items
+        assert pool.map(add, range(items), 10) == [10 * item for item in range(items)]
     assert done.tolist() == [16] * items + [0] * (7 - items)
 
 
 def test_workers_are_processes_of_their_own() -> None:
     """Where forking is safe, every worker but the first is another process."""
     with WorkerPool(3, _pid) as pool:
-        pids = pool.map(_pid, 3)
+        pids = pool.map(_pid, range(3))
     assert pids[0] == os.getpid()
     assert len(set(pids)) == (3 if sys.platform == "linux" else 1)
 
@@ -87,7 +87,7 @@ def test_an_error_in_any_item_is_raised(failing: int, capfd: pytest.CaptureFixtu
             raise ValueError("broken")
 
     with WorkerPool(2, work) as pool, pytest.raises((ValueError, WorkerError)):
-        pool.map(work, 2)
+        pool.map(work, range(2))
     if failing == 1 and team._FORKS:
         assert "broken" in capfd.readouterr().err
 
@@ -99,16 +99,16 @@ def test_large_values_are_refused() -> None:
         return None
 
     with WorkerPool(2, work) as pool, pytest.raises(ValueError, match="shared arrays"):
-        pool.map(work, 2, bytes(10_000))
+        pool.map(work, range(2), bytes(10_000))
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="workers are threads elsewhere")
 def test_a_killed_worker_is_noticed() -> None:
     """If a worker is killed, the run ends with an error instead of waiting for ever."""
     with WorkerPool(2, _pid) as pool:
-        os.kill(pool.map(_pid, 2)[1], 9)
+        os.kill(pool.map(_pid, range(2))[1], 9)
         with pytest.raises(WorkerError, match="worker process failed"):
-            pool.map(_pid, 2)
+            pool.map(_pid, range(2))
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="workers are threads elsewhere")
@@ -119,7 +119,7 @@ def test_workers_die_with_their_maker(tmp_path: Path) -> None:
         "from charlm.system.workers import WorkerPool\n"
         "def work(item): return os.getpid()\n"
         "pool = WorkerPool(4, work)\n"
-        "print(*pool.map(work, 4), flush=True)\n"
+        "print(*pool.map(work, range(4)), flush=True)\n"
         "os.kill(os.getpid(), 9)\n"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+import traceback
 from typing import TextIO
 
 import click
@@ -26,6 +27,7 @@ from charlm.cli.show import one_line
 from charlm.cli.train import train
 from charlm.errors import CharlmError, shortened
 from charlm.system.files import reason
+from charlm.system.ranks import connected, place
 from charlm.system.version import __version__
 
 _HELP = """Train character-level language models on a text, and generate text with them.
@@ -55,6 +57,8 @@ def main() -> None:
             stream.reconfigure(errors="replace")
     try:
         # click itself ends quietly, with status 1, when the reader of a pipe has gone
+        if _leave_to_the_first(sys.argv[1:]):
+            return
         status = charlm.main(prog_name="charlm", standalone_mode=False)
         sys.stdout.flush()
     except CharlmError as error:
@@ -71,14 +75,49 @@ def main() -> None:
     except click.ClickException as error:
         _fail(error.format_message(), error.exit_code)
     except (click.Abort, KeyboardInterrupt):
-        sys.exit(130)
+        _fail("", 130)
+    except Exception:
+        if connected().size > 1:
+            traceback.print_exc()
+            connected().abort(1)
+        raise
     sys.exit(status or 0)
 
 
 def _fail(message: str, status: int) -> None:
-    with contextlib.suppress(OSError):  # the status says it too
-        click.echo(f"Error: {one_line(message)}", err=True)
+    """End with an error; nothing is shown for an empty message.
+
+    The first rank shows it, and another one what the first does not have too: then that one has
+    failed alone, and ends them all.
+    """
+    ranks = connected()
+    if ranks.is_first:
+        _show(message)
+    if not ranks.together():
+        if not ranks.is_first:
+            _show(message and f"rank {ranks.rank}: {message}")
+        ranks.abort(status)
     sys.exit(status)
+
+
+def _show(message: str) -> None:
+    if message:
+        with contextlib.suppress(OSError):  # the status says it too
+            click.echo(f"Error: {one_line(message)}", err=True)
+
+
+_DIVIDED = (["train"], ["bench"], ["eval", "perplexity"])
+"""Commands that several ranks do together."""
+
+
+def _leave_to_the_first(arguments: list[str]) -> bool:
+    """Whether this is one of several ranks, and has nothing to do: the first does the command alone."""
+    started = place()
+    if started.size == 1 or ("--help" not in arguments and any(arguments[: len(c)] == c for c in _DIVIDED)):
+        return False
+    if started.rank == 0:
+        click.echo(f"Note: only the first of {started.size} ranks does this command", err=True)
+    return started.rank > 0
 
 
 def _cannot_be_written(stream: TextIO) -> bool:

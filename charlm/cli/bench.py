@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import click
@@ -12,6 +13,7 @@ from charlm.cli.reading import warn
 from charlm.cli.show import shown_paths
 from charlm.config import loading, schema
 from charlm.system import blas
+from charlm.system.ranks import connect
 
 
 @click.command(cls=Command, short_help="Measure the speed of a configuration.")
@@ -51,20 +53,27 @@ def bench(
 
     Times whole training steps, generation one character at a time, and evaluation, exactly as the
     other commands run them on one text (a text in mode: lines is timed as one text, too), and the
-    machine's own float32 matrix product.
+    machine's own float32 matrix product. Under mpirun, all ranks train and evaluate together, and
+    the time that an update takes to compute and to communicate is shown.
     """
-    if config_path is not None:
-        config = loading.load(config_path, loading.parse_overrides(overrides))
-    else:
-        config = schema.resolve(loading.parse_overrides(overrides), name="bench")
-    used = blas.prepare(threads or config.run.threads)
+    ranks = connect(sys.argv[1:])
+    config = ranks.first(
+        lambda: (
+            schema.resolve(loading.parse_overrides(overrides), name="bench")
+            if config_path is None
+            else loading.load(config_path, loading.parse_overrides(overrides))
+        )
+    )
+    used = blas.prepare(threads or config.run.threads, ranks.workers)
     from charlm.benchmark import measure
     from charlm.nn.activations import sigmoid_form
     from charlm.training.checking import USUAL_VOCAB, text_size
 
-    characters, units = text_size(config) or (None, USUAL_VOCAB)
+    characters, units = ranks.first(lambda: text_size(config)) or (None, USUAL_VOCAB)
     vocab = vocab or units
-    speed = measure(config, vocab, used, seconds)
+    speed = measure(config, vocab, used, seconds, ranks)
+    if not ranks.is_first:
+        return
     epoch = characters / speed.train_chars_per_s if characters else None
     model, train = config.model, config.train
     values = {
@@ -90,6 +99,13 @@ def bench(
         "epoch_seconds": epoch,
         "run_seconds": epoch * train.epochs if epoch else None,
     }
+    if ranks.size > 1:
+        values |= {
+            "ranks": ranks.size,
+            "compute_ms": speed.compute_ms,
+            "communication_ms": speed.communication_ms,
+            "efficiency": speed.efficiency,
+        }
     warning = blas.warning()
     if warning:
         warn([warning])
@@ -99,9 +115,15 @@ def bench(
     click.echo(
         f"{model.layers} x {model.hidden} {model.cell}, {speed.parameters:,} parameters, "
         f"vocabulary {vocab:,}; batch {train.batch} x {train.seq_len}; "
-        f"{values['threads']} threads; {values['blas']}; sigmoid by {values['sigmoid']}"
+        + ("" if ranks.size == 1 else f"{ranks.size} ranks of ")
+        + f"{values['threads']} threads; {values['blas']}; sigmoid by {values['sigmoid']}"
     )
     click.echo(f"training    {speed.train_chars_per_s:12,.0f} chars/s")
+    if ranks.size > 1:
+        click.echo(
+            f"an update   {speed.compute_ms:12,.1f} ms of computing and {speed.communication_ms:,.1f} ms of "
+            f"communication, waiting included: efficiency {speed.efficiency:.2f}"
+        )
     click.echo(f"generating  {speed.sample_chars_per_s:12,.0f} chars/s")
     click.echo(f"evaluating  {speed.eval_chars_per_s:12,.0f} chars/s")
     click.echo(

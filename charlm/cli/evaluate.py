@@ -29,6 +29,7 @@ from charlm.config.schema import Config, CorpusConfig
 from charlm.errors import ConfigError
 from charlm.nn.cells import forms
 from charlm.system import blas
+from charlm.system.ranks import connect
 
 if TYPE_CHECKING:
     from charlm.inference.held_out import HeldOut
@@ -85,16 +86,22 @@ def perplexity(
     Krause et al. 2018, arXiv 1709.07432). Each segment is scored before it is learned from. The
     rate and the pull back to the trained parameters are chosen on the validation split.
     """
-    threads = blas.prepare()
+    ranks = connect(sys.argv[1:])
+    threads = blas.prepare(0, ranks.workers)
     from charlm.inference.evaluate import evaluate as evaluated
     from charlm.runs import checkpoint
     from charlm.runs.directory import find_checkpoint
 
-    file = find_checkpoint(checkpoint_path)
-    loaded = checkpoint.load(file)
-    settings = _another(loaded.config.corpus, corpus, encoding) or loaded.config.corpus
+    file = ranks.first(lambda: find_checkpoint(checkpoint_path))
+    loaded = ranks.first(lambda: checkpoint.load(file))
+    other = ranks.first(lambda: _another(loaded.config.corpus, corpus, encoding))
+    settings = other or loaded.config.corpus
     with contextlib.closing(ReadingBar()) as reading:
-        found = evaluated(loaded, settings, corpus is None, split, window, threads, reading.advance, dynamic)
+        found = evaluated(
+            loaded, settings, corpus is None, split, window, threads, reading.advance, dynamic, ranks
+        )
+    if not ranks.is_first:
+        return
     say_which(checkpoint_path, file)
     warn(found.warnings)
     learned, static = found.dynamic, found.score

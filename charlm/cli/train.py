@@ -25,6 +25,7 @@ from charlm.config.schema import Config
 from charlm.errors import CharlmError
 from charlm.system import blas
 from charlm.system.files import STANDARD_INPUT
+from charlm.system.ranks import Ranks, connect
 
 if TYPE_CHECKING:
     from charlm.training.events import Event, Started, Stopped
@@ -35,6 +36,7 @@ _SIGNALS: dict[int, int] = {signal.SIGINT: 130, signal.SIGTERM: 143}
 
 if hasattr(signal, "SIGHUP"):
     _SIGNALS[signal.SIGHUP] = _SIGNALS[signal.SIGTERM]
+    _SIGNALS[signal.SIGUSR1] = 128 + signal.SIGUSR1
 
 
 _PICTURE = (("report",), ())
@@ -105,20 +107,25 @@ def train(
     if extend_vocabulary and init_path is None:
         raise click.UsageError("--extend-vocabulary: name the weights that the run begins with, --init RUN")
     begun = time.perf_counter()
-    config, plan = (
-        to_be_chosen(overrides, corpus, minutes, begun)
-        if config_path is None
-        else from_file(config_path, overrides, corpus, minutes, begun, resume)
+    ranks = connect(sys.argv[1:])
+    config, plan = ranks.first(
+        lambda: (
+            to_be_chosen(overrides, corpus, minutes, begun)
+            if config_path is None
+            else from_file(config_path, overrides, corpus, minutes, begun, resume)
+        )
     )
     if out is not None:
         config = config.replace({"run.dir": str(out)})
-    blas.prepare(config.run.threads)
+    blas.prepare(config.run.threads, ranks.workers)
     from charlm.cli.progress import Display
     from charlm.training import session
     from charlm.training.beginning import Beginning
     from charlm.training.events import Started, Stopped
 
-    beginning = None if init_path is None else Beginning.of(init_path, extend_vocabulary)
+    beginning = None
+    if init_path is not None:
+        beginning = ranks.first(lambda: Beginning.of(init_path, extend_vocabulary))
     display, started, stopped = Display(), [], []
 
     received: list[int] = []
@@ -130,11 +137,12 @@ def train(
             if isinstance(event, Started):
                 bar.close()  # the text has been read
                 # until now there was nothing to save: a signal ended the process at once
-                held.enter_context(_signals(received))
+                held.enter_context(_signals(received, ranks))
                 started.append(event)
             elif isinstance(event, Stopped):
                 stopped.append(event)
-            display.show(event)
+            if ranks.is_first:
+                display.show(event)
 
         session.train(
             config,
@@ -146,13 +154,25 @@ def train(
             bar.advance,
             plan,
             beginning,
+            ranks,
         )
-    _finish(started[0], stopped[0], received)
+    if ranks.is_first:
+        _finish(started[0], stopped[0])
+    # one rank may have been asked for all
+    asked = [number for numbers in ranks.gather(received) for number in numbers]
+    if not stopped[0].finished:
+        sys.exit(_SIGNALS[asked[0]] if asked else 0)
 
 
 @contextlib.contextmanager
-def _signals(received: list[int]) -> Iterator[None]:
-    """Within the block signals are added to `received`; a second one ends the process."""
+def _signals(received: list[int], ranks: Ranks) -> Iterator[None]:
+    """Within the block signals are added to `received`; a second one ends the process.
+
+    Under MPI or Slurm SIGUSR1 is among them: it can be sent some time before the job must end.
+    """
+    numbers = [*_SIGNALS]
+    if ranks.size == 1 and "SLURM_JOB_ID" not in os.environ:
+        numbers = [number for number in numbers if number != getattr(signal, "SIGUSR1", None)]
 
     def on_signal(number: int, _frame: FrameType | None) -> None:
         received.append(number)
@@ -161,10 +181,11 @@ def _signals(received: list[int]) -> Iterator[None]:
             signal.signal(handled, signal.SIG_DFL)
         # unbuffered: the signal may have come in the middle of a line that is being written
         with contextlib.suppress(OSError):
-            os.write(2, b"\nstopping after this update; once more stops at once\n")
+            if ranks.is_first:
+                os.write(2, b"\nstopping after this update; once more stops at once\n")
 
     # signals that the process ignores (nohup, a shell's &) stay ignored
-    before = {number: signal.getsignal(number) for number in _SIGNALS}
+    before = {number: signal.getsignal(number) for number in numbers}
     before = {number: handler for number, handler in before.items() if handler != signal.SIG_IGN}
     for number in before:
         signal.signal(number, on_signal)
@@ -175,14 +196,14 @@ def _signals(received: list[int]) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _finish(started: Started, stopped: Stopped, received: list[int]) -> None:
-    """Say what was done and what to do next; ends the process if the run was stopped."""
+def _finish(started: Started, stopped: Stopped) -> None:
+    """Say what was done and what to do next."""
     config, path = started.config, started.path
     resume = shell("charlm", "train", "--config", path, "--resume")
     if not stopped.finished:
         with contextlib.suppress(OSError):  # nobody may be left to read it
             click.echo(f"stopped after update {stopped.step}; to continue: {resume}{_again(config)}")
-        sys.exit(_SIGNALS[received[0]] if received else 0)
+        return
     epochs = f"{short(stopped.epoch)} of {_epochs(config.train.epochs)}"
     if stopped.out_of_patience:
         click.echo(

@@ -264,7 +264,10 @@ class RunConfig:
     sample_every: float = key(1.0, "epochs between sample previews; 0 switches them off", at_least=0)
     sample_length: int = key(200, "characters of a sample preview", at_least=1, at_most=1_000_000)
     threads: int = key(
-        0, "threads of the arithmetic; 0: as the environment says, else all CPUs", at_least=0, at_most=1024
+        0,
+        "threads of the arithmetic; 0: as the environment says, else all CPUs, or one for each MPI rank",
+        at_least=0,
+        at_most=1024,
     )
     kernel: str = key(
         "fused",

@@ -87,7 +87,7 @@ def rms_gradients(model: Model, params: Parameters, text: Text, threads: int = 1
         return count
 
     with WorkerPool(min(threads, len(pieces)), measure) as pool:
-        counts = pool.map(measure, len(pieces))
+        counts = pool.map(measure, range(len(pieces)))
     total: Array = squares[0]
     for others in squares[1:]:
         total += others
@@ -106,7 +106,7 @@ def choose(model: Model, params: Parameters, rms: Array, text: Text, threads: in
         return float(dynamic_losses(model, params, rms, text, GRID[number]).sum())
 
     with WorkerPool(min(threads, len(GRID)), attempt) as pool:
-        nats = pool.map(attempt, len(GRID))
+        nats = pool.map(attempt, range(len(GRID)))
     finite = [number for number, loss in enumerate(nats) if math.isfinite(loss)]
     return GRID[min(finite, key=lambda number: nats[number])] if finite else None
 

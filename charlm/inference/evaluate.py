@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from charlm.config.build import build_corpus, build_pipeline
 from charlm.config.schema import CorpusConfig
-from charlm.data.corpus import SPLITS, Corpus, Progress, nothing
+from charlm.data.corpus import SPLITS, Corpus, Progress, nothing, on_all_ranks
 from charlm.data.lines import Text
 from charlm.data.raw_size import RawSize, scored_raw_size
+from charlm.data.sources import Source
 from charlm.errors import ChangedError, ConfigError, CorpusError
 from charlm.inference import dynamic
 from charlm.inference.score import Score, score
 from charlm.runs.checkpoint import Checkpoint
+from charlm.system.ranks import ALONE, Ranks
 
 
 @dataclass(frozen=True)
@@ -74,6 +76,7 @@ def evaluate(
     threads: int = 1,
     progress: Progress = nothing,
     dynamically: bool = False,
+    ranks: Ranks = ALONE,
 ) -> Evaluation:
     """Score the text that `config` describes.
 
@@ -87,6 +90,9 @@ def evaluate(
         Score windows of this many characters, each from a zero state.
     dynamically
         Score with dynamic evaluation too. It needs the text that the model was trained on.
+    ranks
+        Those that score together, each called with the same arguments. The first reads the texts,
+        and does dynamic evaluation, which cannot be divided.
 
     Raises
     ------
@@ -106,47 +112,69 @@ def evaluate(
         raise CorpusError(
             "the model came without the text that it was trained on: name one with --corpus FILE"
         )
-    try:
-        expected = checkpoint.corpus["digest"] if own else None
-        corpus, files = build_corpus(config, vocabulary, expected, progress)
-    except ChangedError as error:
-        raise CorpusError(f"{error}; to score it as it is now, name it with --corpus") from error
-    if split is None and own:
-        split = next((name for name in ("test", "validation") if corpus.usable(name)), "train")
-    if split is not None and not corpus.usable(split):
-        raise CorpusError(
-            f"the {split} split of {', '.join(config.paths)} has nothing to predict: "
-            "it takes a line, or two characters"
-        )
-    text = corpus.whole if split is None else corpus.part(split)
-    learned_from = _learned_from(checkpoint, corpus, progress) if dynamically else None
+    corpus: Corpus | None = None
+    files: Mapping[str, Sequence[Source]] = {}
+    learned_from: Corpus | None = None
+
+    def read() -> str | None:
+        nonlocal corpus, files, learned_from
+        part = split
+        try:
+            expected = checkpoint.corpus["digest"] if own else None
+            corpus, files = build_corpus(config, vocabulary, expected, progress)
+        except ChangedError as error:
+            raise CorpusError(f"{error}; to score it as it is now, name it with --corpus") from error
+        if part is None and own:
+            part = next((name for name in ("test", "validation") if corpus.usable(name)), "train")
+        if part is not None and not corpus.usable(part):
+            raise CorpusError(
+                f"the {part} split of {', '.join(config.paths)} has nothing to predict: "
+                "it takes a line, or two characters"
+            )
+        learned_from = _learned_from(checkpoint, corpus, progress) if dynamically else None
+        return part
+
+    split = ranks.first(read)
+    whole = on_all_ranks(corpus, ranks)
+    text = whole.whole if split is None else whole.part(split)
     result = score(
-        checkpoint.model, checkpoint.parameters, text, window, threads, checkpoint.config.train.shards
+        checkpoint.model,
+        checkpoint.parameters,
+        text,
+        window,
+        threads,
+        checkpoint.config.train.shards,
+        ranks,
     )
-    learned, warnings = None, corpus.warnings
-    if learned_from is not None:
-        # splits of the text that the model was trained on in which no constants are chosen
-        scored = SPLITS if split is None else (split,)
-        choice = _choice(learned_from, scored if corpus.digest == learned_from.digest else ())
-        learned = _dynamic(checkpoint, learned_from.part("train"), choice, text, threads, progress)
-        if learned.chosen_on is None:
-            why = "no text is left to choose on" if choice is None else "no others have a finite loss"
-            warnings += (f"the constants of dynamic evaluation are the defaults: {why}",)
-    unknown = 0
-    if vocabulary.has_unknown:
-        unknown = sum(int(np.count_nonzero(block == vocabulary.unknown)) for block in text.target_blocks())
-    raw = scored_raw_size(corpus, files[split or "train"], build_pipeline(config), split)
-    return Evaluation(
-        score=result,
-        raw=raw,
-        split=split,
-        window=window,
-        lines=text.lines,
-        unknown=unknown,
-        units_are_characters=not vocabulary.units.is_byte and raw.characters == result.characters,
-        warnings=warnings,
-        dynamic=learned,
-    )
+
+    def completed() -> Evaluation:
+        learned, warnings = None, whole.warnings
+        if learned_from is not None:
+            # splits of the text that the model was trained on in which no constants are chosen
+            scored = SPLITS if split is None else (split,)
+            choice = _choice(learned_from, scored if whole.digest == learned_from.digest else ())
+            learned = _dynamic(checkpoint, learned_from.part("train"), choice, text, threads, progress)
+            if learned.chosen_on is None:
+                why = "no text is left to choose on" if choice is None else "no others have a finite loss"
+                warnings += (f"the constants of dynamic evaluation are the defaults: {why}",)
+        unknown = 0
+        if vocabulary.has_unknown:
+            found = (np.count_nonzero(block == vocabulary.unknown) for block in text.target_blocks())
+            unknown = int(sum(found))
+        raw = scored_raw_size(whole, files[split or "train"], build_pipeline(config), split)
+        return Evaluation(
+            score=result,
+            raw=raw,
+            split=split,
+            window=window,
+            lines=text.lines,
+            unknown=unknown,
+            units_are_characters=not vocabulary.units.is_byte and raw.characters == result.characters,
+            warnings=warnings,
+            dynamic=learned,
+        )
+
+    return ranks.first(completed)
 
 
 def _learned_from(checkpoint: Checkpoint, scored: Corpus, progress: Progress) -> Corpus:

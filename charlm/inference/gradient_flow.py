@@ -106,7 +106,7 @@ def gradient_flow(
 
     count = math.ceil(len(ends) / B)
     with WorkerPool(min(threads, count), measure) as pool:
-        pool.map(measure, count)
+        pool.map(measure, range(count))
     mean: Array = norms.mean(axis=0)
     if not np.isfinite(mean).all():
         raise DivergenceError("a gradient is not a finite number: the weights are too large")

@@ -20,6 +20,7 @@ from charlm.nn.model import Model
 from charlm.nn.parameters import Parameters
 from charlm.nn.workspace import Workspace
 from charlm.system.closing import Closing
+from charlm.system.ranks import ALONE, Ranks
 from charlm.system.workers import FEWEST, WorkerPool, shared, slices
 
 SHOWN = 5000
@@ -100,6 +101,7 @@ def score(
     window: int | None = None,
     threads: int = 1,
     shards: int = 0,
+    ranks: Ranks = ALONE,
 ) -> Score:
     """Score every character of a text `[N]` but the first, which nothing comes before; or lines.
 
@@ -109,13 +111,13 @@ def score(
     first input and its own its last target.
 
     What is scored side by side is divided into `shards` (0: one for each thread), so that the same
-    shards give the same bits on any number of threads.
+    shards give the same bits on any number of threads. All `ranks` score the same text together.
 
     Raises `ValueError` if there is nothing to score, or a window is given with lines.
     """
     if not text.targets:
         raise ValueError("it takes two characters to score one")
-    with _Scorer(model, params, text.ids, threads, shards or threads) as scorer:
+    with _Scorer(model, params, text.ids, threads, shards or threads * ranks.size, ranks) as scorer:
         if text.lines is not None:
             if window is not None:
                 raise ValueError("lines are scored one by one, not in windows")
@@ -126,23 +128,42 @@ def score(
 
 
 class _Lanes:
-    """`B` streams of a text, advanced side by side by a pool of workers.
+    """`B` streams of a text, advanced side by side by a pool of workers, on every rank.
 
     Everything it needs is made once, and used again from pass to pass.
     """
 
-    def __init__(self, model: Model, params: Parameters, ids: Ids, B: int, threads: int, shards: int) -> None:
+    def __init__(
+        self,
+        model: Model,
+        params: Parameters,
+        ids: Ids,
+        B: int,
+        threads: int,
+        shards: int,
+        ranks: Ranks,
+    ) -> None:
         self.model, self.params, self.ids = model, params, ids
         self.starts = shared((B,), np.int64)
-        self.nll = shared((STEPS, B), np.float64)
-        self.state = shared(model.zero_state(B).shape, params.flat.dtype)
         self.shards = slices(B, shards, FEWEST)
+        widths = [shard.stop - shard.start for shard in self.shards]
+        self.nll = [shared((STEPS, b), np.float64) for b in widths]
+        self.state = [shared(model.zero_state(b).shape, params.flat.dtype) for b in widths]
         self.workspaces = [Workspace() for _ in self.shards]
-        self.pool = WorkerPool(min(threads, len(self.shards)), self._advance)
+        parts = ranks.divide(len(self.shards))
+        self.own = parts[ranks.rank]
+        of_ranks = [[*self.nll[own.start : own.stop], *self.state[own.start : own.stop]] for own in parts]
+        self.share = ranks.exchange([of_ranks[ranks.rank]] * ranks.size, of_ranks)
+        self.pool = WorkerPool(min(threads, len(self.own)), self._advance)
 
-    def advance(self, steps: int) -> None:
-        """Score `steps` characters of every stream, from `starts` and `state`, into `nll`."""
-        self.pool.map(self._advance, len(self.shards), steps)
+    def advance(self, starts: Ids, steps: int, state: Array) -> tuple[Array, Array]:
+        """Score `steps` characters of every stream: loss of each `[T, B]`, and the state after."""
+        self.starts[...] = starts
+        for number in self.own:
+            self.state[number][...] = state[:, :, self.shards[number]]
+        self.pool.map(self._advance, self.own, steps)
+        self.share()
+        return np.concatenate([nll[:steps] for nll in self.nll], axis=1), np.concatenate(self.state, axis=2)
 
     @np.errstate(over="ignore", invalid="ignore")  # a model that diverged has a score: not finite
     def _advance(self, number: int, steps: int) -> None:
@@ -152,19 +173,27 @@ class _Lanes:
         # losses there are not used
         index = np.minimum(index, len(self.ids) - 2)
         logits, after, _ = self.model.forward(
-            self.params, self.ids[index], self.state[:, :, shard], self.workspaces[number]
+            self.params, self.ids[index], self.state[number], self.workspaces[number]
         )
         rows = cross_entropy(logits.reshape(index.size, -1), self.ids[index + 1].reshape(-1))
-        self.nll[:steps, shard] = rows.reshape(index.shape)
-        self.state[:, :, shard] = after
+        self.nll[number][:steps] = rows.reshape(index.shape)
+        self.state[number][...] = after
 
 
 class _Scorer(Closing):
     """Forward passes over streams of a text, or lines of it."""
 
-    def __init__(self, model: Model, params: Parameters, ids: Ids, threads: int = 1, shards: int = 1) -> None:
+    def __init__(
+        self,
+        model: Model,
+        params: Parameters,
+        ids: Ids,
+        threads: int = 1,
+        shards: int = 1,
+        ranks: Ranks = ALONE,
+    ) -> None:
         self.model, self.params, self.ids = model, params, ids
-        self.threads, self.shards = threads, shards
+        self.threads, self.shards, self.ranks = threads, shards, ranks
         self.lanes: dict[int, _Lanes] = {}
 
     def close(self) -> None:
@@ -187,11 +216,10 @@ class _Scorer(Closing):
         """One forward pass of up to STEPS steps: loss of every character `[T, B]`, and the state after."""
         B = len(starts)
         if B not in self.lanes:
-            self.lanes[B] = _Lanes(self.model, self.params, self.ids, B, self.threads, self.shards)
-        lanes = self.lanes[B]
-        lanes.starts[...], lanes.state[...] = starts, state
-        lanes.advance(steps)
-        return lanes.nll[:steps].copy(), lanes.state.copy()
+            self.lanes[B] = _Lanes(
+                self.model, self.params, self.ids, B, self.threads, self.shards, self.ranks
+            )
+        return self.lanes[B].advance(starts, steps, state)
 
     def single(self) -> float:
         """The whole text as one stream."""

@@ -12,9 +12,12 @@ import ctypes
 import functools
 import importlib
 import os
+import platform
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+
+from charlm.system.version import __version__
 
 THREAD_VARIABLES = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS")
 """What BLAS libraries read for their number of threads."""
@@ -33,14 +36,14 @@ _PREFIXES, _SUFFIXES = ("scipy_openblas_", "openblas_"), ("64_", "_64", "")
 _CPUINFO = Path("/proc/cpuinfo")
 
 
-def prepare(threads: int = 0) -> int:
+def prepare(threads: int = 0, usual: int = 0) -> int:
     """Load NumPy with the BLAS set up, and return the number of threads to use.
 
-    `threads` above 0 wins over the environment, which wins over the number of CPUs. BLAS itself
-    gets one thread: the package divides batches over workers, elementwise work included (see
-    `system.workers`).
+    `threads` above 0 wins over the environment, which wins over `usual` above 0, and that over the
+    number of CPUs. BLAS itself gets one thread: the package divides batches over workers,
+    elementwise work included (see `system.workers`).
     """
-    wanted = threads or _threads_in_environment() or usable_cpus()
+    wanted = threads or _threads_in_environment() or usual or usable_cpus()
     # threads that hand the interpreter's lock to and fro wait for it this long at most; the
     # default of 5 ms is long beside array operations of some microseconds
     sys.setswitchinterval(1e-4)
@@ -137,6 +140,14 @@ def blas() -> str:
         count = "" if threads is None else f", {threads} thread{'s' if threads != 1 else ''}"
         return f"{name} ({_text(library, 'get_corename')}{count})"
     return name
+
+
+def arithmetic() -> str:
+    """What the bits of a result depend on: versions of this package, of NumPy, of its BLAS, and of libm."""
+    import numpy as np
+
+    libc = " ".join(part for part in platform.libc_ver() if part)
+    return ", ".join(filter(None, (f"charlm {__version__}", f"NumPy {np.__version__}", blas(), libc)))
 
 
 def blas_threads() -> int | None:

@@ -85,14 +85,13 @@ class WorkerPool(Closing):
         self._threads = ThreadPoolExecutor(others) if others and not _FORKS else None
         self._workers = [_Worker(tasks) for _ in range(others)] if _FORKS else []
 
-    def map(self, task: Task, items: int, *arguments: Any) -> list[Any]:
-        """`[task(0, *arguments), …, task(items - 1, *arguments)]`, divided over the workers.
+    def map(self, task: Task, items: range, *arguments: Any) -> list[Any]:
+        """`[task(item, *arguments) for item in items]`, divided over the workers.
 
         Raises what an item of this process raises, and `WorkerError` if a worker failed or died.
         """
         which = self._tasks.index(task)
-        shares = slices(items, self._count)
-        own, *others = [range(items)[share] for share in shares]
+        own, *others = [items[share] for share in slices(len(items), self._count)]
         if self._threads is not None:
             futures = [self._threads.submit(_each, task, share, arguments) for share in others]
             results = _each(task, own, arguments)
@@ -169,7 +168,7 @@ def _private_bytes(pid: int) -> int:
 
 def _serve(tasks: Sequence[Task], orders: int, results: int) -> None:
     """The loop of a worker: it ends on an order to, or when the process that made it has ended."""
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1):
         signal.signal(number, signal.SIG_IGN)  # the process that made it decides
     status = 0
     try:

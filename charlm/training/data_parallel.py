@@ -4,12 +4,16 @@ The batch is divided into shards. Each has a forward and a backward pass of its 
 of its own. These are summed in the order of the shards, so that the result does not depend on who
 computed what: one process, several workers, or several machines. The sums, the norm and the update
 are divided too, into spans of the flat buffer, as many as there are shards.
+
+Each rank has arrays for all of this, and computes a part of it: the shards that are its own, and
+the sums over all shards in its own spans. What the others have computed comes into the same arrays
+in two exchanges: of every shard the spans of this rank, then the sums in the spans of the others.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -23,6 +27,7 @@ from charlm.optim.averaging import update_mean
 from charlm.optim.clipping import clip_factor, clip_values
 from charlm.optim.optimizers import Optimizer
 from charlm.system.closing import Closing
+from charlm.system.ranks import ALONE, Ranks
 from charlm.system.workers import FEWEST, WorkerPool, shared, slices
 
 
@@ -69,6 +74,7 @@ class DataParallel(Closing):
         clip_norm: float = 0.0,
         clip_value: float = 0.0,
         average: float = 0.0,
+        ranks: Ranks = ALONE,
     ) -> None:
         """`optimizer` must have its state in shared memory.
 
@@ -91,10 +97,38 @@ class DataParallel(Closing):
         self._grads = [Parameters(params.shapes, flat=shared((size,), dtype)) for _ in self._shards]
         self.grads = self._grads[0]
         self._spans = slices(size, len(self._shards))
+        self._losses, self._squares = np.zeros(len(self._shards)), np.zeros((len(self._spans), 2))
+        self._ranks = ranks
+        self._share_gradients, self._share_sums = self._exchanges()
         self._workspaces = [Workspace() for _ in self._shards]
         # last: workers know what was made before them
-        self._pool = WorkerPool(
-            min(workers, len(self._shards)), self._backpropagate, self._reduce, self._update
+        self._pool = WorkerPool(min(workers, len(self._own)), self._backpropagate, self._reduce, self._update)
+
+    def _exchanges(self) -> tuple[Callable[[], None], Callable[[], None]]:
+        """The two exchanges between ranks: of the shards' gradients, and of their sums.
+
+        The losses of the shards go with the former, the squares of the sums with the latter.
+        """
+        ranks = self._ranks
+        shards, spans = ranks.divide(len(self._shards)), ranks.divide(len(self._spans))
+        self._own, self._own_spans = shards[ranks.rank], spans[ranks.rank]
+        edges = [0, *(span.stop for span in self._spans)]
+
+        def gradients(shards: range, spans: range) -> list[Array]:
+            within = slice(edges[spans.start], edges[spans.stop])
+            of_shards = [self._grads[shard].flat[within] for shard in shards]
+            return [*of_shards, self._losses[shards.start : shards.stop]]
+
+        def sums(spans: range) -> list[Array]:
+            within = slice(edges[spans.start], edges[spans.stop])
+            return [self.grads.flat[within], self._squares[spans.start : spans.stop]]
+
+        return (
+            ranks.exchange(
+                [gradients(self._own, theirs) for theirs in spans],
+                [gradients(theirs, self._own_spans) for theirs in shards],
+            ),
+            ranks.exchange([sums(self._own_spans)] * ranks.size, [sums(theirs) for theirs in spans]),
         )
 
     def backpropagate(self, step: int, rng: np.random.Generator) -> float:
@@ -105,22 +139,28 @@ class DataParallel(Closing):
         T = self.batches.window_length(step)
         for name, noise in self.model.noise(T, self.batches.batch).items():
             noise.draw(rng, self._noise[name][: noise.size].reshape(noise.shape))
-        losses = self._pool.map(self._backpropagate, len(self._shards), step)
-        return math.fsum(losses)
+        losses = self._pool.map(self._backpropagate, self._own, step)
+        self._losses[self._own.start : self._own.stop] = losses
+        self._share_gradients()
+        return math.fsum(self._losses)
 
     def clip(self) -> tuple[float, bool]:
         """Sum and clip the gradients; returns their global norm before any clipping, and if there was any.
 
         If the norm is not finite, nothing is clipped, and `update` must not follow.
         """
-        squares = self._pool.map(self._reduce, len(self._spans))
-        before, after = (math.fsum(column) for column in zip(*squares, strict=True))
+        for number, squares in zip(
+            self._own_spans, self._pool.map(self._reduce, self._own_spans), strict=True
+        ):
+            self._squares[number] = squares
+        self._share_sums()
+        before, after = (math.fsum(column) for column in self._squares.T)
         self._factor = clip_factor(math.sqrt(after), self.clip_norm)
         return math.sqrt(before), self._factor < 1 or after < before
 
     def update(self, lr: float) -> None:
         """Update the parameters by the clipped gradients."""
-        self._pool.map(self._update, len(self._spans), lr, self._factor, self.optimizer.updates)
+        self._pool.map(self._update, range(len(self._spans)), lr, self._factor, self.optimizer.updates)
         self.optimizer.updates += 1
 
     def first_not_finite(self) -> str:
@@ -132,6 +172,13 @@ class DataParallel(Closing):
         for layer in self.state:
             for array in layer:
                 array[~np.isfinite(array).all(axis=1)] = 0.0
+
+    def complete_state(self) -> None:
+        """Bring the carried state of every stream to all ranks; each has advanced that of its own shards."""
+        streams = [self._shards[shard] for shard in self._own]
+        for told in self._ranks.gather([(shard, self.state[:, :, shard]) for shard in streams]):
+            for shard, state in told:
+                self.state[:, :, shard] = state
 
     @property
     def worker_bytes(self) -> int:

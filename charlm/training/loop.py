@@ -29,12 +29,13 @@ def run(
     """Train until the end of the plan, or until asked to stop, yielding an event for each thing done.
 
     `should_stop` is asked after every update; `max_steps` stops after that update of the run.
-    In both cases the run can be resumed as if it had never stopped.
+    In both cases the run can be resumed as if it had never stopped. All ranks of the trainer train;
+    only the first touches the directory.
     """
     progress, settings = trainer.progress, trainer.config.run
-    saved = progress.step if os.path.exists(directory.last) else -1
+    saved = progress.step if trainer.ranks.first(lambda: os.path.exists(directory.last)) else -1
     while not trainer.finished:
-        if should_stop() or (max_steps is not None and progress.step >= max_steps):
+        if trainer.ranks.agree(should_stop()) or (max_steps is not None and progress.step >= max_steps):
             break
         started = time.perf_counter()
         update = trainer.update()
@@ -106,6 +107,8 @@ def _log(
     progress = trainer.progress
     means = progress.since_log
     progress.since_log = Means()
+    if not trainer.ranks.is_first:
+        return
     values = {
         "step": progress.step,
         "epoch": trainer.epoch,
@@ -126,6 +129,8 @@ def _log(
 
 def _preview(trainer: Trainer, directory: RunDirectory, should_stop: Callable[[], bool]) -> Iterator[Event]:
     """Generate a preview and keep it."""
+    if not trainer.ranks.is_first:
+        return
     text = preview(trainer, should_stop)
     try:
         directory.log_preview(trainer.progress.step, trainer.epoch, text)
@@ -136,6 +141,9 @@ def _preview(trainer: Trainer, directory: RunDirectory, should_stop: Callable[[]
 
 def _save(trainer: Trainer, directory: RunDirectory, best: bool = False) -> Iterator[Event]:
     """Save a checkpoint; if that fails, warn and try once more before the run is given up."""
+    trainer.gather()
+    if not trainer.ranks.is_first:
+        return
     try:
         trainer.progress.log_bytes = directory.flush_log()
     except RunError as error:

@@ -28,21 +28,31 @@ class Need:
 
 
 def needed(
-    model: Model, optimizer: str, B: int, T: int, shards: int = 1, itemsize: int = 4, average: bool = False
+    model: Model,
+    optimizer: str,
+    B: int,
+    T: int,
+    shards: int = 1,
+    itemsize: int = 4,
+    average: bool = False,
+    ranks: int = 1,
 ) -> Need:
-    """What a training step on `T` steps of `B` streams needs, by the sizes of its arrays.
+    """What a training step on `T` steps of `B` streams needs of one rank, by the sizes of its arrays.
 
     Parameters, their running mean, gradients and the optimiser's slots; for each step, stream and
     layer the gates and their gradients, two arrays as the textbook has them (the cells save one of
     them), the states, and what dropout makes of h; for each step and stream the gradient at h, and
     the logits, which their gradient replaces; the masks of weights, and what each shard makes of them.
+    With several ranks, each has its share of the shards, and of the others what it adds up.
     """
+    here = -(-shards // ranks)
+    whole = shards if ranks == 1 else 1 + here + -(-(shards - here) // ranks)
     size = sum(math.prod(shape) for shape in model.shapes().values())
-    kept = 1 + average + shards + len(OPTIMIZERS[optimizer].slot_names)
+    kept = 1 + average + whole + len(OPTIMIZERS[optimizer].slot_names)
     own = (2 * len(model.cell.gates) + len(model.cell.states) + bool(model.dropout)) * model.hidden
     per_step = model.layers * own + model.hidden + model.vocab
     on_weights = sum(noise.size for noise in model.noise(T, B).values() if noise.streams is None)
-    return Need(itemsize * (kept * size + (1 + shards) * on_weights), itemsize * B * T * per_step)
+    return Need(itemsize * (kept * size + (1 + here) * on_weights), itemsize * -(-B // ranks) * T * per_step)
 
 
 def check_memory(need: Need, config: Config) -> None:

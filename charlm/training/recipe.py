@@ -19,6 +19,7 @@ from charlm.config.schema import Config
 from charlm.data.corpus import Corpus
 from charlm.errors import ConfigError
 from charlm.nn.cells import make_cell
+from charlm.system.ranks import ALONE, Ranks
 from charlm.training.trainer import Trainer
 
 _SIZES = (48, 64, 96, 128, 160, 192, 224, 256, 320, 384, 448, 512, 640, 768, 896, 1024)
@@ -92,15 +93,18 @@ class Plan:
     begun: float
     given: Mapping[str, Any] | None = None
 
-    def carry_out(self, config: Config, corpus: Corpus, threads: int) -> tuple[Config, Corpus]:
+    def carry_out(
+        self, config: Config, corpus: Corpus, threads: int, ranks: Ranks = ALONE
+    ) -> tuple[Config, Corpus]:
         """The configuration, and the text, which may be split in another way.
 
-        Raises `ConfigError` if not even one update fits into the time that is left.
+        All `ranks` measure together; what follows from clocks is that of the first. Raises
+        `ConfigError` if not even one update fits into the time that is left.
         """
-        left = self.seconds - (time.perf_counter() - self.begun)
+        left = ranks.first(lambda: self.seconds - (time.perf_counter() - self.begun))
         if self.given is None:
-            return fit_to_time(config, corpus, threads, left), corpus
-        return choose(config, corpus, threads, left, self.given)
+            return fit_to_time(config, corpus, threads, left, ranks), corpus
+        return choose(config, corpus, threads, left, self.given, ranks)
 
     def with_given(self, settings: Mapping[str, Any]) -> Plan:
         """The same with other keys that are given; with a configuration all are."""
@@ -122,21 +126,26 @@ class Plan:
             )
 
 
-def fit_to_time(config: Config, corpus: Corpus, threads: int, seconds: float) -> Config:
+def fit_to_time(config: Config, corpus: Corpus, threads: int, seconds: float, ranks: Ranks = ALONE) -> Config:
     """The configuration with as many `train.epochs` as fit into `seconds`, validations included.
 
     Raises `ConfigError` if not even one update fits.
     """
     started = time.perf_counter()
-    speed = pace(config, corpus, threads, _measuring(seconds))
-    left = (1 - _RESERVE) * seconds - (time.perf_counter() - started)
+    speed = pace(config, corpus, threads, _measuring(seconds), ranks)
+    left = ranks.first(lambda: (1 - _RESERVE) * seconds - (time.perf_counter() - started))
     epoch = corpus.part("train").targets / speed
     validation = _validation_characters(corpus) / (_SCORING * speed)
     return _with_epochs(config, corpus, left / (epoch + validation / config.run.eval_every))
 
 
 def choose(
-    config: Config, corpus: Corpus, threads: int, seconds: float, given: Mapping[str, Any]
+    config: Config,
+    corpus: Corpus,
+    threads: int,
+    seconds: float,
+    given: Mapping[str, Any],
+    ranks: Ranks = ALONE,
 ) -> tuple[Config, Corpus]:
     """The configuration that makes the best model of a text in `seconds`, and the text, split for it.
 
@@ -146,7 +155,7 @@ def choose(
     started = time.perf_counter()
     measured = _USUAL if seconds > _BRIEF else _SIZES[0]
     reference = config.replace({**rules(1, measured, _UPDATES * _WINDOW * 20), **given})
-    speed = pace(reference, corpus, threads, _measuring(seconds))
+    speed = pace(reference, corpus, threads, _measuring(seconds), ranks)
     if "corpus.split" not in given:
         share = held_out(len(corpus.ids), _SCORING * speed * _VALIDATION_SHARE * seconds)
         config = config.replace({"corpus.split": (1 - 2 * share, share, share)})
@@ -160,8 +169,8 @@ def choose(
     n = usable * speed * _relative_pace(V, hidden, measured)
     lines = corpus.part("train").lines
     config = config.replace({**rules(N, hidden, n, _WINDOW if lines is None else N // lines), **given})
-    speed = pace(config, corpus, threads, _measuring(seconds))
-    left = (1 - _RESERVE) * seconds - (time.perf_counter() - started)
+    speed = pace(config, corpus, threads, _measuring(seconds), ranks)
+    left = ranks.first(lambda: (1 - _RESERVE) * seconds - (time.perf_counter() - started))
     left -= _VALIDATIONS * _validation_characters(corpus) / (_SCORING * speed)
     config = _with_epochs(config, corpus, left * speed / N)
     epochs = config.train.epochs
@@ -220,17 +229,17 @@ def held_out(N: int, characters: float) -> float:
     return 0.0 if N < _SHORT else min(_HELD_OUT, _digits(characters / N))
 
 
-def pace(config: Config, corpus: Corpus, threads: int, seconds: float) -> float:
+def pace(config: Config, corpus: Corpus, threads: int, seconds: float, ranks: Ranks = ALONE) -> float:
     """Characters trained on a second with a configuration, measured for `seconds`."""
-    with Trainer(config, corpus, threads) as trainer:
+    with Trainer(config, corpus, threads, ranks=ranks) as trainer:
         for _ in range(_FIRST):
             trainer.update()
-        started, characters = time.perf_counter(), 0
-        while True:
+        started, characters, taken, done = time.perf_counter(), 0, 0.0, False
+        while not done:
             characters += trainer.update().characters
             taken = time.perf_counter() - started
-            if taken >= seconds:
-                return characters / taken
+            done = ranks.agree(taken >= seconds)
+        return ranks.first(lambda: characters / taken)
 
 
 def _measuring(seconds: float) -> float:

@@ -11,13 +11,15 @@ from pathlib import Path
 
 from charlm.config.build import build_corpus
 from charlm.config.schema import Config
-from charlm.data.corpus import SPLITS, Corpus, Progress, nothing
+from charlm.data.corpus import SPLITS, Corpus, Progress, nothing, on_all_ranks
 from charlm.data.vocabulary import Vocabulary
 from charlm.errors import ConfigError, EncodingError, RunError, VocabularyError
 from charlm.runs import checkpoint
+from charlm.runs.checkpoint import Checkpoint
 from charlm.runs.directory import RunDirectory
 from charlm.system import blas
 from charlm.system.memory import peak_bytes
+from charlm.system.ranks import ALONE, Ranks, machine
 from charlm.training import loop, tensorboard
 from charlm.training.beginning import Beginning
 from charlm.training.events import Event, Listener, Started, Warned
@@ -45,6 +47,7 @@ def train(
     progress: Progress = nothing,
     plan: Plan | None = None,
     beginning: Beginning | None = None,
+    ranks: Ranks = ALONE,
 ) -> RunDirectory:
     """Train the run that `config` describes, in its directory, until its end or until asked to stop.
 
@@ -64,6 +67,9 @@ def train(
         Completes a new run's configuration once the text has been read.
     beginning
         The weights that a new run begins with; without it they are drawn.
+    ranks
+        Those that train together, each called with the same arguments. The first reads the text,
+        writes the run and reports events.
 
     Raises
     ------
@@ -85,24 +91,24 @@ def train(
         raise ConfigError(
             "--minutes is for a new run: train.epochs says how long one that is resumed goes on"
         )
-    threads = blas.prepare(config.run.threads)
+    threads = blas.prepare(config.run.threads, ranks.workers)
     if config.run.tensorboard:
-        tensorboard.check()
+        ranks.first(tensorboard.check)
     with contextlib.ExitStack() as held:
         trainer, directory = held.enter_context(
-            _opened(config, threads, resume, overwrite, progress, plan, beginning)
+            _opened(config, threads, resume, overwrite, progress, plan, beginning, ranks)
         )
-        if config.run.tensorboard:
+        if config.run.tensorboard and ranks.is_first:
             files = held.enter_context(tensorboard.EventFiles(directory, on_event))
             on_event = _both(on_event, files)
         on_event(_started(trainer, directory))
-        for message in _warnings(trainer, plan):
+        for message in [*_warnings(trainer, plan), *_of_ranks(trainer)]:
             on_event(Warned(message))
         try:
             for event in loop.run(trainer, directory, should_stop, max_steps):
                 on_event(event)
         finally:
-            if directory.abandon():
+            if ranks.is_first and directory.abandon():
                 on_event(
                     Warned(f"{directory.path} keeps the run that it held: the new one has no checkpoint")
                 )
@@ -118,13 +124,19 @@ def _opened(
     progress: Progress,
     plan: Plan | None,
     beginning: Beginning | None,
+    ranks: Ranks,
 ) -> Iterator[tuple[Trainer, RunDirectory]]:
     """A trainer at its beginning, or where its run stopped, and its directory, locked.
 
-    Nothing is written before all is checked.
+    Nothing is written before all is checked. All files are those of the first rank, which tells the
+    others what it has found in them.
     """
     directory = RunDirectory(Path(config.run.dir))
-    with contextlib.ExitStack() as held:
+    corpus: Corpus | None = None
+    locked = False
+
+    def prepared() -> tuple[Config, Plan | None, Checkpoint | None]:
+        nonlocal config, plan, corpus, locked
         locked = os.path.isdir(directory.path)
         if locked:
             held.enter_context(directory.lock())
@@ -154,21 +166,20 @@ def _opened(
         elif saved is not None and corpus.digest == saved.corpus["digest"]:
             # a run that began with the weights of another has the vocabulary of that
             corpus = _in(saved.vocabulary, config, corpus, progress)
+        return config, plan, saved
+
+    with contextlib.ExitStack() as held:
+        config, plan, saved = ranks.first(prepared)
+        corpus = on_all_ranks(corpus, ranks)
         if plan:
-            progress(_MEASURING, 0)
-            config, corpus = plan.carry_out(config, corpus, threads)
+            ranks.first(lambda: progress(_MEASURING, 0))
+            config, corpus = plan.carry_out(config, corpus, threads, ranks)
         if saved is not None:
             config = with_shards_of(config, saved)
-        trainer = held.enter_context(Trainer(config, corpus, threads))
-        text = trainer.config.to_yaml()
-        if saved is None:
-            if beginning:
-                beginning.put_into(trainer)
-            if not locked:
-                held.enter_context(directory.lock())
-                _refuse_to_overwrite(directory, overwrite)
-            directory.create(text)
-        else:
+        trainer = held.enter_context(Trainer(config, corpus, threads, ranks=ranks))
+        if saved is None and beginning:
+            beginning.put_into(trainer)
+        if saved is not None:
             trainer.restore(saved, f"run {directory.path}")
             if trainer.progress.step > trainer.planned_steps:
                 raise ConfigError(
@@ -176,7 +187,18 @@ def _opened(
                     f"{trainer.progress.step:,}, which run {directory.path} has reached: "
                     f"it must be {math.ceil(100 * trainer.epoch) / 100:g} at least"
                 )
-            directory.continue_from(text, trainer.progress.log_bytes, trainer.progress.step)
+
+        def claim() -> None:
+            text = trainer.config.to_yaml()
+            if saved is not None:
+                directory.continue_from(text, trainer.progress.log_bytes, trainer.progress.step)
+                return
+            if not locked:
+                held.enter_context(directory.lock())
+                _refuse_to_overwrite(directory, overwrite)
+            directory.create(text)
+
+        ranks.first(claim)
         yield trainer, directory
 
 
@@ -281,6 +303,23 @@ def _warnings(trainer: Trainer, plan: Plan | None) -> Iterator[str]:
         )
     if corpus.split[1] and not trainer.corpus.usable("validation"):
         yield "the validation split is too short to score; best.npz goes by training loss"
+
+
+def _of_ranks(trainer: Trainer) -> Iterator[str]:
+    """What the user of several ranks should know; all ranks ask for it."""
+    ranks, shards = trainer.ranks, trainer.config.train.shards
+    if shards < ranks.size:
+        yield (
+            f"{ranks.size - shards} of {ranks.size} ranks have nothing to do: the batch of "
+            f"{trainer.streams.batch} is divided into train.shards = {shards}"
+        )
+    machines = ranks.gather((machine(), blas.arithmetic()))
+    for where, other in dict.fromkeys(machines):
+        if other != machines[0][1]:
+            yield (
+                f"{where} has {other}, and {machines[0][0]} {machines[0][1]}: rounding differs, so that only "
+                "the same ranks on the same machines train to the same bits"
+            )
 
 
 def _first_word(corpus: Corpus) -> str:

@@ -29,6 +29,7 @@ from charlm.inference.score import Score, score
 from charlm.optim.schedules import Plateau
 from charlm.runs.checkpoint import Checkpoint
 from charlm.system.closing import Closing
+from charlm.system.ranks import ALONE, Ranks
 from charlm.system.workers import shared
 from charlm.training.data_parallel import DataParallel, default_shards
 from charlm.training.memory import check_memory, needed
@@ -160,8 +161,14 @@ class Trainer(Closing):
     """
 
     def __init__(
-        self, config: Config, corpus: Corpus, threads: int = 1, dtype: npt.DTypeLike = np.float32
+        self,
+        config: Config,
+        corpus: Corpus,
+        threads: int = 1,
+        dtype: npt.DTypeLike = np.float32,
+        ranks: Ranks = ALONE,
     ) -> None:
+        """`threads` workers of each of `ranks` share the work."""
         if not corpus.usable("train"):
             text = corpus.part("train")
             size, least = (f"{len(text)} characters", "two") if text.lines is None else ("no lines", "one")
@@ -174,7 +181,8 @@ class Trainer(Closing):
             config.train.batch, config.train.seq_len, config.train.seed
         )
         if not config.train.shards:
-            config = config.replace({"train.shards": default_shards(self.streams.batch, threads)})
+            workers = threads * ranks.size
+            config = config.replace({"train.shards": default_shards(self.streams.batch, workers)})
         self.config = config
         self.model = build_model(config.model, len(corpus.vocabulary), config.run.kernel)
         self.needed = needed(
@@ -185,10 +193,12 @@ class Trainer(Closing):
             config.train.shards,
             np.dtype(dtype).itemsize,
             config.train.average > 0,
+            ranks.size,
         )
         check_memory(self.needed, config)
-        params = fresh_parameters(self.model, config.model, config.train.seed, dtype)
-        self.threads = threads
+        # the same numbers on every rank, though their libraries may differ
+        params = ranks.first(lambda: fresh_parameters(self.model, config.model, config.train.seed, dtype))
+        self.threads, self.ranks = threads, ranks
         self.optimizer = build_optimizer(config.train, params.flat.size, dtype, shared)
         train = config.train
         self.data_parallel = DataParallel(
@@ -201,6 +211,7 @@ class Trainer(Closing):
             train.clip_norm,
             train.clip_value,
             train.average,
+            ranks,
         )
         self.parameters, self.state = self.data_parallel.params, self.data_parallel.state
         self.mean = self.data_parallel.mean
@@ -271,7 +282,14 @@ class Trainer(Closing):
         if not self.corpus.usable("validation"):
             return None
         text = self.corpus.part("validation")
-        result = score(self.model, self.mean, text, threads=self.threads, shards=self.config.train.shards)
+        result = score(
+            self.model,
+            self.mean,
+            text,
+            threads=self.threads,
+            shards=self.config.train.shards,
+            ranks=self.ranks,
+        )
         if not math.isfinite(result.nll):
             raise _divergence(self.progress.step, "validation loss")
         return result
@@ -299,8 +317,14 @@ class Trainer(Closing):
         """End the workers."""
         self.data_parallel.close()
 
+    def gather(self) -> None:
+        """Bring the state that is divided over ranks to all of them."""
+        self.data_parallel.complete_state()
+
     def snapshot(self) -> Checkpoint:
         """Everything, as a checkpoint; it shares the trainer's arrays, so save it before going on.
+
+        With several ranks, `gather` comes first.
 
         With a running mean, that is its model, and what is trained is among the arrays of training.
         """
