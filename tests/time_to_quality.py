@@ -37,11 +37,11 @@ EVERY = 0.25
 CHARLM: dict[str, dict[str, object]] = {
     "model": {"cell": "lstm", "hidden": 192, "layers": 2, "weight_drop": 0.15},
     "train": {
-        "batch": 20,
+        "batch": 32,
         "seq_len": 50,
         "epochs": 8,
         "optimizer": "adamw",
-        "lr": 0.01,
+        "lr": 0.02,
         "beta2": 0.99,
         "clip_norm": 1.0,
         "weight_decay": 0.05,
