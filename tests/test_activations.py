@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from charlm.arrays import Array
+from charlm.nn import activations
 from charlm.nn.activations import sigmoid, sigmoid_by_exp_into, sigmoid_by_tanh_into, sigmoid_form
 
 FORMS = [sigmoid_by_tanh_into, sigmoid_by_exp_into, lambda a, out: sigmoid(a)]
@@ -70,3 +71,22 @@ def test_the_form_follows_the_processor(without: str, expected: str | None) -> N
     ).stdout
     assert printed.split()[0] == (expected or sigmoid_form())
     assert f"sigmoid_by_{printed.split()[0]}_into" in printed
+
+
+@pytest.mark.parametrize(
+    ("told", "form"),
+    [
+        ({}, "tanh"),
+        ({"tanh": {}}, "tanh"),
+        ({"tanh": {"ff": {"current": "NEON", "available": "NEON"}}}, "tanh"),
+        ({"tanh": {"ff": {"current": "AVX512_SKX", "available": "AVX512_SKX FMA3__AVX2"}}}, "tanh"),
+        ({"tanh": {"ff": {"current": "FMA3__AVX2", "available": "AVX512_SKX FMA3__AVX2"}}}, "exp"),
+        ({"tanh": {"ff": {"current": "X86_V3", "available": "X86_V4 X86_V3"}}}, "exp"),
+    ],
+)
+def test_the_form_on_other_processors(
+    told: dict[str, dict[str, dict[str, str]]], form: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It follows what is used and not what is built in, and NumPy may say nothing."""
+    monkeypatch.setattr(activations, "opt_func_info", lambda *_: told)
+    assert sigmoid_form() == form
