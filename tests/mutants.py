@@ -1497,6 +1497,27 @@ MUTANTS = (
         ("test_trainer.py",),
     ),
     Mutant(
+        "the output layer learns as fast as the others",
+        "training/data_parallel.py",
+        "rate * lr, part)",
+        "lr, part)",
+        ("test_trainer.py",),
+    ),
+    Mutant(
+        "the output layer begins with its bias",
+        "nn/parameters.py",
+        "return slice(ends[found[0]], ends[found[-1] + 1])",
+        "return slice(ends[found[-1]], ends[found[-1] + 1])",
+        ("test_trainer.py",),
+    ),
+    Mutant(
+        "every span moves the whole output layer",
+        "training/data_parallel.py",
+        "part = slice(max(span.start, layers.start), min(span.stop, layers.stop))",
+        "part = slice(min(span.stop, max(span.start, layers.start)), layers.stop)",
+        ("test_trainer.py",),
+    ),
+    Mutant(
         "characters of the first window in every one",
         "training/data_parallel.py",
         "scored = self.batches.characters(step)",

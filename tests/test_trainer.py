@@ -129,6 +129,30 @@ def test_it_learns(tmp_path: Path, cell: dict[str, Any]) -> None:
     assert np.mean(losses[-10:]) < 0.8
 
 
+@pytest.mark.parametrize("shards", [1, 3])
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+def test_the_output_layer_has_a_learning_rate_of_its_own(
+    tmp_path: Path, optimizer: str, shards: int
+) -> None:
+    """An update moves the parameters of the output `output_lr` times as far, and no others further."""
+    moved = []
+    for output_lr in (1.0, 4.0):
+        trainer = make_trainer(
+            tmp_path,
+            dtype=np.float64,
+            train__optimizer=optimizer,
+            train__output_lr=output_lr,
+            train__shards=shards,
+        )
+        before = trainer.parameters.copy()
+        trainer.update()
+        moved.append({name: after - before[name] for name, after in trainer.parameters.items()})
+    for name, once in moved[0].items():
+        factor = 4.0 if name in ("output.W", "output.b") else 1.0
+        np.testing.assert_allclose(moved[1][name], factor * once, rtol=1e-7, atol=1e-12, err_msg=name)
+    assert {name for name, once in moved[0].items() if once.any()} == set(moved[0])
+
+
 def test_state_is_carried_within_an_epoch_and_dropped_at_its_end(tmp_path: Path) -> None:
     """The first window of an epoch begins from zeros, every other from where the last one ended."""
     trainer = make_trainer(tmp_path)

@@ -198,6 +198,7 @@ class TrainConfig:
         fixed=True,
     )
     lr: float = key(0.002, "learning rate", above=0)
+    output_lr: float = key(1.0, "learning rate of the output layer, times lr", above=0, at_most=1e6)
     momentum: float = key(0.9, "momentum: fraction of the last update kept", at_least=0, below=1)
     beta1: float = key(0.9, "adam, adamw: decay of the mean of gradients", at_least=0, below=1)
     beta2: float = key(0.999, "adam, adamw: decay of the mean of squares", at_least=0, below=1)

@@ -31,6 +31,9 @@ from charlm.nn.workspace import Workspace
 Tape = tuple[Backward, ...]
 """The backward pass of each layer for one window, from the bottom; valid until the next window."""
 
+OUTPUT = "output"
+"""Name of the layer that makes the logits, the last of the stack."""
+
 
 @dataclass(frozen=True)
 class Model:
@@ -72,7 +75,7 @@ class Model:
             stack.append((f"layers.{layer}", recurrent))
             stack.append((f"dropout.{layer}", Dropout(H, self.dropout, self.dropout_mask)))
             inputs = Linear(H, H, G, WEIGHT)
-        return (*stack, ("output", Linear(H, self.vocab)))
+        return (*stack, (OUTPUT, Linear(H, self.vocab)))
 
     def shapes(self) -> dict[str, Shape]:
         """Shape of every parameter by name, in the order of the flat buffer."""

@@ -6,6 +6,7 @@ which cell the arrays belong to.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator, Mapping
 
@@ -70,6 +71,12 @@ class Parameters(Mapping[str, Array]):
             found = {name.removeprefix(start): view for name, view in self.items() if name.startswith(start)}
             self._under[prefix] = found
         return found
+
+    def span(self, prefix: str) -> slice:
+        """Where the arrays called `prefix.…` lie in `flat`; they follow one another in it."""
+        ends = [0, *itertools.accumulate(array.size for array in self.values())]
+        found = [n for n, name in enumerate(self) if name.startswith(f"{prefix}.")]
+        return slice(ends[found[0]], ends[found[-1] + 1])
 
     def zeros_like(self) -> Parameters:
         """Another buffer of the same layout and type, filled with zeros (for gradients)."""

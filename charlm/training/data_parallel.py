@@ -20,7 +20,7 @@ import numpy as np
 from charlm.arrays import Array
 from charlm.data.batches import Batches
 from charlm.nn.loss import softmax_cross_entropy
-from charlm.nn.model import Model
+from charlm.nn.model import OUTPUT, Model
 from charlm.nn.parameters import Parameters
 from charlm.nn.workspace import Workspace
 from charlm.optim.averaging import update_mean
@@ -74,15 +74,19 @@ class DataParallel(Closing):
         clip_norm: float = 0.0,
         clip_value: float = 0.0,
         average: float = 0.0,
+        output_lr: float = 1.0,
         ranks: Ranks = ALONE,
     ) -> None:
         """`optimizer` must have its state in shared memory.
 
         For the limits see `optim.clipping`; `average` is the decay of `optim.averaging`, 0 for none.
+        The learning rate of the output layer is `output_lr` times that of the others.
         """
         B, size, dtype = batches.batch, params.flat.size, params.flat.dtype
         self.model, self.batches, self.optimizer = model, batches, optimizer
         self.clip_norm, self.clip_value = clip_norm, clip_value
+        output = params.span(OUTPUT)
+        self._rates = [(slice(0, output.start), 1.0), (output, output_lr)]
         self.params = Parameters(params.shapes, flat=shared((size,), dtype))
         self.params.flat[...] = params.flat
         self.average, self.mean = average, self.params
@@ -218,7 +222,9 @@ class DataParallel(Closing):
         self.optimizer.updates = updates
         if factor < 1:
             np.multiply(self.grads.flat[span], factor, self.grads.flat[span])
-        self.optimizer.update(self.params.flat, self.grads.flat, lr, span)
+        for layers, rate in self._rates:
+            part = slice(max(span.start, layers.start), min(span.stop, layers.stop))
+            self.optimizer.update(self.params.flat, self.grads.flat, rate * lr, part)
         if self.average:
             update_mean(self.mean.flat, self.params.flat, self.average, updates, span)
 

@@ -211,6 +211,7 @@ class Trainer(Closing):
             train.clip_norm,
             train.clip_value,
             train.average,
+            train.output_lr,
             ranks,
         )
         self.parameters, self.state = self.data_parallel.params, self.data_parallel.state
