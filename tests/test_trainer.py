@@ -131,9 +131,7 @@ def test_it_learns(tmp_path: Path, cell: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("shards", [1, 3])
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
-def test_the_output_layer_has_a_learning_rate_of_its_own(
-    tmp_path: Path, optimizer: str, shards: int
-) -> None:
+def test_the_output_layer_has_a_learning_rate_of_its_own(tmp_path: Path, optimizer: str, shards: int) -> None:
     """An update moves the parameters of the output `output_lr` times as far, and no others further."""
     moved = []
     for output_lr in (1.0, 4.0):
