@@ -42,6 +42,7 @@ CHARLM: dict[str, dict[str, object]] = {
         "epochs": 8,
         "optimizer": "adamw",
         "lr": 0.02,
+        "output_lr": 10.0,
         "beta2": 0.99,
         "clip_norm": 1.0,
         "weight_decay": 0.05,

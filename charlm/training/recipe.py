@@ -203,17 +203,21 @@ def rules(N: int, H: int, n: float, steps: int = _WINDOW) -> dict[str, Any]:
     # small batches are slow, large ones make few updates; windows of short lines are short
     batch = _ROWS * round(n / _UPDATES / min(steps, _WINDOW) / _ROWS)
     batch = min(max(16, batch), 32 if steps >= _WINDOW else 64)
+    lr = min(0.02, 5 / H)
     return {
         "model.cell": "lstm",
         "model.hidden": H,
         "model.layers": _LAYERS,
         "model.dropout": round(min(0.5, max(0.0, 0.13 * (doublings - 2.9))), 2),
+        "model.dropout_mask": "step",
         "model.weight_drop": round(min(0.5, max(0.0, 0.1 * (doublings - 1.3))), 2),
         "train.batch": batch,
         "train.seq_len": _WINDOW,
         "train.optimizer": "adamw",
         # the largest that a network bears falls with its width
-        "train.lr": _digits(min(0.025, 5 / H)),
+        "train.lr": _digits(lr),
+        # a logit is a sum of H values below 1: its weights have to become the largest of all
+        "train.output_lr": _digits(22 / H / lr),
         "train.beta2": 0.99,
         "train.clip_norm": 1.0,
         # a small network cannot learn a long text by heart, and needs all of its weights
