@@ -17,6 +17,7 @@ import argparse
 import os
 import queue
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -2927,6 +2928,56 @@ MUTANTS = (
         ("test_ranks.py::test_a_signal_to_one_rank_stops_all",),
     ),
     Mutant(
+        "a rank whose launcher is gone goes on",
+        "system/ranks.py",
+        "if os.getppid() != self._launcher:",
+        "if False:",
+        ("test_ranks.py::test_ranks_whose_launcher_dies_end",),
+    ),
+    Mutant(
+        "a rank that shows no sign of life is waited for",
+        "system/ranks.py",
+        "if self._heartbeat.silence > _SILENCE:",
+        "if False:",
+        ("test_ranks.py::test_a_rank_that_fails_ends_all",),
+    ),
+    Mutant(
+        "a rank that lives and does not answer is waited for",
+        "system/ranks.py",
+        "if answering and napped > _PATIENCE:",
+        "if False:",
+        ("test_ranks.py::test_a_rank_that_fails_ends_all",),
+    ),
+    Mutant(
+        "all ranks are named that were asked",
+        "system/ranks.py",
+        "if not request.Test()}",
+        "}",
+        ("test_ranks.py::test_a_rank_that_fails_ends_all",),
+    ),
+    Mutant(
+        "every rank that gives up says so",
+        "system/ranks.py",
+        " + 2 * _PASSING * min(self.rank, 5)",
+        "",
+        ("test_ranks.py::test_a_rank_that_fails_ends_all",),
+    ),
+    Mutant(
+        "a rank is silent although it is heard",
+        "system/ranks.py",
+        "                self.silence = 0.0\n",
+        "",
+        ("test_ranks.py::test_ranks_may_be_slow_or_suspended",),
+    ),
+    Mutant(
+        "silence is counted while the listener is suspended",
+        "system/ranks.py",
+        "            self.silence += _BEAT\n",
+        "            now = time.monotonic()\n"
+        "            self.silence, self.then = self.silence + now - getattr(self, 'then', now), now\n",
+        ("test_ranks.py::test_ranks_may_be_slow_or_suspended",),
+    ),
+    Mutant(
         "another file of the same name is taken for that of the first rank",
         "system/ranks.py",
         "return found if _sample(found) == about.sample else None",
@@ -3045,14 +3096,21 @@ def fails(check: str, copy: Path) -> str:
     if check == GRADIENTS:
         command = [sys.executable, "-m", "charlm", *check.split()]
     environment = {**os.environ, "PYTHONPATH": str(copy), "CI": "1", "PYTHONDONTWRITEBYTECODE": "1"}
-    try:
-        done = subprocess.run(
-            command, cwd=copy, env=environment, capture_output=True, check=False, timeout=TIMEOUT
-        )
-    except subprocess.TimeoutExpired:
-        return "timeout"
+    with subprocess.Popen(
+        command,
+        cwd=copy,
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    ) as process:
+        try:
+            status = process.wait(TIMEOUT)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)  # with what the test has started
+            return "timeout"
     # pytest has other statuses for tests that are not there, or cannot be collected
-    return {0: "no", 1: "yes"}.get(done.returncode, "cannot run")
+    return {0: "no", 1: "yes"}.get(status, "cannot run")
 
 
 def unmutated(check: str, copies: queue.Queue[Path]) -> str:

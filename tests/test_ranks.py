@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -56,25 +56,34 @@ SETTINGS = {
 }
 
 FAILING = """
-import os, sys
+import os, sys, time
 from charlm.cli import main
-from charlm.system.ranks import place
+from charlm.system import ranks
 from charlm.training.trainer import Trainer
 
 action, rank, step = sys.argv.pop(1), int(sys.argv.pop(1)), int(sys.argv.pop(1))
+ranks._BEAT, ranks._SILENCE, ranks._PATIENCE = 0.1, 2.0, 9.0
 update = Trainer.update
 
 def failing(trainer):
-    if place().rank == rank and trainer.progress.step == step:
+    if ranks.place().rank == rank and trainer.progress.step == step:
         if action == "raise":
             raise ValueError("planted")
-        os.kill(os.getpid(), int(action))
+        if action == "end":
+            sys.exit()
+        if action.startswith("sleep"):
+            time.sleep(float(action[5:]))
+        else:
+            os.kill(os.getpid(), int(action))
     return update(trainer)
 
 Trainer.update = failing
 main()
 """
-"""The command, in which a rank raises at an update, or sends itself a signal."""
+"""The command, in which a rank raises at an update, ends, sleeps, or sends itself a signal.
+
+Ranks wait for each other for seconds only.
+"""
 
 APART = """
 from charlm.cli import main
@@ -96,14 +105,16 @@ Started = Callable[..., "subprocess.Popen[str]"]
 
 
 @pytest.fixture
-def start(tmp_path: Path) -> Started:
-    """Starts the command, or `code` with its arguments, on several ranks."""
+def start(tmp_path: Path) -> Iterator[Started]:
+    """Starts the command, or `code` with its arguments, on several ranks; ends what is left of them."""
     (tmp_path / "text.txt").write_text(TEXT * 4)
     (tmp_path / "run.yaml").write_text("corpus: {path: text.txt, split: [0.8, 0.1, 0.1]}\n")
 
+    jobs: list[subprocess.Popen[str]] = []
+
     def started(ranks: int, *arguments: str, code: str = "", **environment: str) -> subprocess.Popen[str]:
         what = ["-c", code] if code else ["-m", "charlm"]
-        return subprocess.Popen(
+        job = subprocess.Popen(
             [str(MPIRUN), "-n", str(ranks), sys.executable, *what, *arguments],
             cwd=tmp_path,
             env={**ENVIRONMENT, **_OPEN_MPI, **environment},
@@ -111,19 +122,20 @@ def start(tmp_path: Path) -> Started:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            start_new_session=True,
         )
+        jobs.append(job)
+        return job
 
-    return started
+    yield started
+    for job in jobs:
+        if job.poll() is None:
+            job.kill()  # the ranks of a launcher that dies are ended
+            job.communicate()
 
 
 def finish(process: subprocess.Popen[str], status: int | None = 0) -> tuple[str, str]:
     """What a job showed; it must end, with `status` or with any but 0."""
-    try:
-        shown, told = process.communicate(timeout=60)
-    except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
-        raise
+    shown, told = process.communicate(timeout=60)
     assert (process.returncode == status) if status is not None else process.returncode, told
     return shown, told
 
@@ -175,13 +187,60 @@ def test_a_run_goes_on_on_other_ranks(start: Started, charlm: Run, tmp_path: Pat
 
 @needs_mpi
 @pytest.mark.parametrize(
-    ("action", "told"), [("raise", "ValueError: planted"), (str(int(signal.SIGKILL)), "")]
+    ("action", "told"),
+    [
+        ("raise", "ValueError: planted"),
+        (str(int(signal.SIGKILL)), ""),
+        # it lives and does not answer
+        ("sleep1000", "no answer from rank 1 ("),
+        # it shows no sign of life
+        (str(int(signal.SIGSTOP)), "no sign of life from rank 1 ("),
+        ("end", "no sign of life from rank 1 ("),
+    ],
 )
 def test_a_rank_that_fails_ends_all(start: Started, tmp_path: Path, action: str, told: str) -> None:
-    """If one rank raises or is killed, the job ends with an error, and the last checkpoint is whole."""
-    job = start(2, action, "1", "9", *train("run", train__epochs=50, run__eval_every=0.1), code=FAILING)
-    assert told in finish(job, None)[1]
+    """If a rank raises, dies, hangs or ends, the job ends with an error, and the last checkpoint is whole."""
+    job = start(3, action, "1", "9", *train("run", train__epochs=50, run__eval_every=0.1), code=FAILING)
+    shown = finish(job, None)[1]
+    assert shown.count(told) == 1 or not told
+    assert shown.count("resume from it") <= 1
     assert checkpoint.load(tmp_path / "run/last.npz").progress["step"] <= 9
+
+
+needs_proc = pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs /proc")
+
+
+@needs_mpi
+@needs_proc
+def test_ranks_whose_launcher_dies_end(start: Started, tmp_path: Path) -> None:
+    """Ranks whose parent was killed do not go on as orphans, nor wait for each other."""
+    job = start(2, *train("run", train__epochs=1000, run__eval_every=0.1))
+    ranks = _training(job, tmp_path / "run")
+    try:
+        os.kill(_parent(ranks[0]), signal.SIGKILL)
+        finish(job, None)
+        end = time.monotonic() + 10
+        while left := [rank for rank in ranks if _runs(rank)]:
+            assert time.monotonic() < end, left
+            time.sleep(0.1)
+    finally:
+        for rank in ranks:
+            if _runs(rank):
+                os.kill(rank, signal.SIGKILL)
+
+
+@needs_mpi
+@needs_proc
+def test_ranks_may_be_slow_or_suspended(start: Started, tmp_path: Path) -> None:
+    """A job with a slow rank goes on, and so does one that was suspended as a whole."""
+    job = start(3, "sleep3", "1", "9", *train("run", train__epochs=1000, run__eval_every=0.1), code=FAILING)
+    ranks = _training(job, tmp_path / "run", after=9)
+    for number in (signal.SIGSTOP, signal.SIGCONT):
+        for rank in ranks:
+            os.kill(rank, number)
+        time.sleep(3)
+    os.kill(ranks[0], signal.SIGTERM)
+    assert finish(job, 143)[0].startswith("stopped after update ")
 
 
 @needs_mpi
@@ -419,6 +478,14 @@ def test_random_kills_of_random_ranks(start: Started, process: Run, tmp_path: Pa
     np.testing.assert_array_equal(last[0].parameters.flat, last[1].parameters.flat)
 
 
+def _training(job: subprocess.Popen[str], run: Path, after: int = 0) -> list[int]:
+    """The processes of the ranks of a job, as soon as it has saved something after that update."""
+    while not (run / "last.npz").exists() or checkpoint.load(run / "last.npz").progress["step"] <= after:
+        assert job.poll() is None
+        time.sleep(0.1)
+    return _ranks_of(job)
+
+
 def _ranks_of(job: subprocess.Popen[str]) -> list[int]:
     """The processes of the ranks of a job (Linux)."""
     found = []
@@ -426,14 +493,26 @@ def _ranks_of(job: subprocess.Popen[str]) -> list[int]:
         try:
             variables = (entry / "environ").read_bytes().split(b"\0")
             command = (entry / "cmdline").read_bytes().split(b"\0")
-            parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+            parent = _parent(int(entry.name))
         except (OSError, ValueError):
             continue
         named = any(variable.startswith((b"PMI_RANK=", b"OMPI_COMM_WORLD_RANK=")) for variable in variables)
-        if named and b"charlm" in command and parent in (job.pid, *_children(job.pid)):
+        if named and b"train" in command and parent in (job.pid, *_children(job.pid)):
             found.append(int(entry.name))
     return found
 
 
+def _parent(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+
+
 def _children(pid: int) -> list[int]:
     return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def _runs(pid: int) -> bool:
+    """Whether there is such a process, and it has not ended."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
