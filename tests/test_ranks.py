@@ -292,18 +292,48 @@ def test_bench_measures_communication(start: Started) -> None:
 
 
 LAUNCHED = {"PMI_SIZE": "2", "PMI_RANK": "0", "MPI_LOCALRANKID": "0"}
+PMIX = {"PMIX_NAMESPACE": "prterun-host-7@1", "PMIX_RANK": "0"}
 
 
-def test_a_launcher_without_mpi4py_is_one_line(charlm: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("launched", "found"),
+    [(LAUNCHED, "2 processes were started as one job"), (PMIX, "PMIX_RANK is set")],
+)
+def test_a_launcher_without_mpi4py_is_one_line(
+    charlm: Run, monkeypatch: pytest.MonkeyPatch, launched: dict[str, str], found: str
+) -> None:
     """Of several processes without mpi4py, the first of a machine names what to install, and none trains."""
     monkeypatch.setitem(sys.modules, "mpi4py", None)
-    for name, value in LAUNCHED.items():
+    for name, value in launched.items():
         monkeypatch.setenv(name, value)
-    told = charlm("train", "--config", "run.yaml", status=1).stderr
-    assert told == "Error: the package mpi4py is missing: pip install 'charlm[mpi]'\n"
-    monkeypatch.setenv("PMI_RANK", "1")
-    monkeypatch.setenv("MPI_LOCALRANKID", "1")
-    assert charlm("train", "--config", "run.yaml", status=1).stderr == ""
+    told = charlm("train", "--config", "run.yaml", status=2).stderr
+    assert told == f"Error: {found}, and the package mpi4py is missing: pip install 'charlm[mpi]'\n"
+    for name, value in launched.items():
+        monkeypatch.setenv(name, value.replace("0", "1"))
+    assert charlm("train", "--config", "run.yaml", status=2).stderr == ""
+
+
+SIZELESS = """
+import sys
+from charlm.cli import main
+from charlm.system import ranks
+
+place, more = ranks.place, int(sys.argv.pop(1))
+ranks.place = lambda: ranks.Place(place().rank + more, 0, place().rank + more)
+main()
+"""
+"""The command, whose launcher tells a rank, with a number added to it, and no size."""
+
+
+@needs_mpi
+def test_mpi_knows_how_many_ranks_there_are(start: Started) -> None:
+    """A launcher may leave the size to MPI: of several ranks, of one; what contradicts MPI is an error."""
+    several = start(2, "0", *train("several", "--max-steps", "2"), code=SIZELESS)
+    one = start(1, "0", *train("one", "--max-steps", "2"), code=SIZELESS)
+    wrong = start(1, "1", *train("wrong"), code=SIZELESS)
+    for job in (several, one):
+        assert finish(job)[0].startswith("stopped after update 2; ")
+    assert "Error: several processes were started, and MPI sees 1: use" in finish(wrong, 1)[1]
 
 
 def test_other_commands_are_left_to_the_first_rank(charlm: Run, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -311,7 +341,7 @@ def test_other_commands_are_left_to_the_first_rank(charlm: Run, monkeypatch: pyt
     for name, value in LAUNCHED.items():
         monkeypatch.setenv(name, value)
     first = charlm("info", "--cache")
-    assert "only the first of 2 ranks" in first.stderr
+    assert "only the first rank does this" in first.stderr
     assert first.stdout
     monkeypatch.setenv("PMI_RANK", "1")
     other = charlm("info", "--cache")
@@ -328,13 +358,22 @@ def test_other_commands_are_left_to_the_first_rank(charlm: Run, monkeypatch: pyt
         ({"SLURM_STEP_NUM_TASKS": "8", "SLURM_PROCID": "5", "SLURM_LOCALID": "1"}, Place(5, 8, 1)),
         # a batch script of Slurm, outside of srun
         ({"SLURM_NTASKS": "8", "SLURM_PROCID": "0"}, Place()),
+        # prterun; MPI knows how many they are
+        (PMIX | {"PMIX_RANK": "3"}, Place(3, 0, 3)),
+        # PMIx in one process of srun, and of mpirun
+        (PMIX | {"SLURM_STEP_NUM_TASKS": "1", "SLURM_PROCID": "0"}, Place()),
+        (PMIX | {"OMPI_COMM_WORLD_SIZE": "1", "OMPI_COMM_WORLD_RANK": "0"}, Place()),
+        (PMIX | {"SLURM_STEP_NUM_TASKS": "8", "SLURM_PROCID": "5", "SLURM_LOCALID": "1"}, Place(5, 8, 1)),
+        # no job, or no rank of one
+        ({"PMIX_RANK": "0"}, Place()),
+        ({"PMIX_NAMESPACE": "job", "PMIX_RANK": ""}, Place()),
     ],
 )
 def test_launchers_are_known(
     monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], expected: Place
 ) -> None:
     """The place of a process is what its launcher says."""
-    for name in [name for names in module._LAUNCHERS for name in names]:
+    for name in [name for names in (*module._LAUNCHERS, module._PMIX) for name in names]:
         monkeypatch.delenv(name, raising=False)
     for name, value in environment.items():
         monkeypatch.setenv(name, value)

@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
-from charlm.errors import RankError
+from charlm.errors import ExtraError, RankError
 from charlm.system.extras import extra
 
 if TYPE_CHECKING:
@@ -41,6 +41,9 @@ _LAUNCHERS = (
     ("SLURM_STEP_NUM_TASKS", "SLURM_PROCID", "SLURM_LOCALID"),  # srun; not set in a batch script itself
 )
 """What launchers tell a process: the number of ranks, its own, and its own among those of its machine."""
+
+_PMIX = ("PMIX_NAMESPACE", "PMIX_RANK")
+"""What any launcher with PMIx tells; prterun tells no more: the job, and the rank."""
 
 _SPIN = 0.05
 """Seconds that a wait only yields the processor; after that it sleeps between two looks."""
@@ -77,7 +80,10 @@ _SAMPLES, _SAMPLE = 64, 4096
 
 @dataclass(frozen=True)
 class Place:
-    """Where a launcher has put this process: its rank of `size`, and the rank among those of its machine."""
+    """Where a launcher has put this process: its rank of `size`, and the rank among those of its machine.
+
+    A `size` of 0 is one that MPI alone knows; `local` is the rank then.
+    """
 
     rank: int = 0
     size: int = 1
@@ -90,6 +96,9 @@ def place() -> Place:
         values = [os.environ.get(name, "") for name in names]
         if values[0].isdigit() and values[1].isdigit() and int(values[0]) > 1:
             return Place(int(values[1]), int(values[0]), int(values[2]) if values[2].isdigit() else 0)
+    job, rank = (os.environ.get(name, "") for name in _PMIX)
+    if job and rank.isdigit() and not any(size in os.environ for size, *_ in _LAUNCHERS):
+        return Place(int(rank), 0, int(rank))
     return Place()
 
 
@@ -191,14 +200,15 @@ def connected() -> Ranks:
 def connect(command: Sequence[str] = ()) -> Ranks:
     """The ranks of this job, by MPI if a launcher has started several.
 
-    Raises `ExtraError` if mpi4py is missing, and `RankError` if MPI does not see what the launcher
-    started, or the ranks were not given the same `command`.
+    Raises `RankError` if mpi4py is missing, if MPI does not see what the launcher started, or if the
+    ranks were not given the same `command`.
     """
     started = place()
     if started.size == 1:
         return ALONE
     if not _connected:
-        _connected.append(_MpiRanks(started))
+        ranks = _MpiRanks(started)
+        _connected.append(ranks if ranks.size > 1 else ALONE)
         told = connected().gather(list(command))
         if any(other != told[0] for other in told):
             raise RankError(
@@ -218,7 +228,13 @@ class _MpiRanks(Ranks):
     def __init__(self, started: Place) -> None:
         os.environ.setdefault("RDMAV_FORK_SAFE", "1")
         self._launcher = os.getppid()
-        extra("mpi4py", "mpi")
+        try:
+            extra("mpi4py", "mpi")
+        except ExtraError as error:
+            found = (
+                f"{started.size} processes were started as one job" if started.size else "PMIX_RANK is set"
+            )
+            raise RankError(f"{found}, and {error}", 2) from error
         try:
             from mpi4py import MPI
         except (ImportError, RuntimeError) as error:
@@ -227,10 +243,12 @@ class _MpiRanks(Ranks):
             ) from error
         self._mpi: Any = MPI
         world = MPI.COMM_WORLD
-        if world.size != started.size:
+        if world.size != started.size and (started.size or world.rank != started.rank):
+            if started.rank == 1 and not started.size:
+                _connected.append(ALONE)  # shows the error: for all that rank 0 can know, it is the only one
             raise RankError(
-                f"{started.size} processes were started, and MPI sees {world.size}: use the mpirun of the "
-                "MPI that mpi4py has loaded, or srun --mpi=pmix (pmi2)"
+                f"{started.size or 'several'} processes were started, and MPI sees {world.size}: use the "
+                "mpirun of the MPI that mpi4py has loaded, or srun --mpi=pmix (pmi2)"
             )
         super().__init__(world.rank, world.size)
         self._heartbeat = _Heartbeat(world.Dup())
@@ -243,7 +261,7 @@ class _MpiRanks(Ranks):
         self._flags = bytearray(self.size)
         self._stops = False
         self._windows: list[Any] = []
-        if MPI.Query_thread() == MPI.THREAD_MULTIPLE:
+        if self.size > 1 and MPI.Query_thread() == MPI.THREAD_MULTIPLE:
             self._heartbeat.start()
 
     def first(self, work: Callable[[], Result]) -> Result:
