@@ -3,6 +3,7 @@
 Run by hand, on a machine that does nothing else; nothing of this is timed in the suite::
 
     python tests/many_machines.py                                   # the tables
+    python tests/many_machines.py --alternatives                    # what other exchanges would gain
     python tests/many_machines.py --compare                         # two ranks against two workers
     mpirun -n 2 python tests/many_machines.py --updates --gbit 1    # the model, and delayed exchanges
 
@@ -17,6 +18,14 @@ An update of a batch of B streams and T steps on M machines, one rank each with 
 N are the parameters, W those in matrix products. A shard of b streams multiplies at b / (b + HALF) of
 the rate. Each rank sends the gradients of its w shards, and receives as many; then the sums. Every
 rank updates all parameters.
+
+Two alternatives. A ring adds the shards of a machine first, and sends one buffer around twice::
+
+    2 (M - 1) (latency + MESSAGE) + bytes / bandwidth,   bytes = 8 N (M - 1) / M
+
+Overlap exchanges the gradients of the upper layers while the backward pass of the lowest layer runs.
+It hides at most that time, and at most the upper layers' share of the exchanges. That costs no
+computing here, which is more than MPI promises.
 """
 
 from __future__ import annotations
@@ -31,6 +40,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -74,32 +84,86 @@ PAYS = 1.3
 """What twice as many machines must bring to be worth it."""
 
 
-def sizes(hidden: int) -> tuple[int, int]:
-    """All parameters of an LSTM, and those in matrix products."""
+@dataclass(frozen=True)
+class Size:
+    """Parameters of an LSTM, those in matrix products, and of both those of its lowest layer."""
+
+    parameters: int
+    in_products: int
+    lowest: int
+    lowest_in_products: int
+
+
+def size_of(hidden: int) -> Size:
+    """The size of an LSTM."""
     config = Config().replace({"model.hidden": hidden, "model.layers": LAYERS})
-    shapes = build_model(config.model, VOCAB).shapes()
-    products = [n for n in shapes if n.endswith(("Wx", "Wh", "W")) and n != "layers.0.Wx"]
-    every = {name: math.prod(shape) for name, shape in shapes.items()}
-    return sum(every.values()), sum(every[name] for name in products)
+    sizes = {n: math.prod(shape) for n, shape in build_model(config.model, VOCAB).shapes().items()}
+    products = [n for n in sizes if n.endswith(("Wx", "Wh", "W")) and n != "layers.0.Wx"]
+    lowest = [n for n in sizes if n.startswith("layers.0.")]
+    return Size(
+        sum(sizes.values()),
+        sum(sizes[name] for name in products),
+        sum(sizes[name] for name in lowest),
+        sum(sizes[name] for name in lowest if name in products),
+    )
 
 
-def exchange_seconds(parameters: int, machines: int, gbit: float, latency: float, workers: int) -> float:
+def exchange_seconds(
+    parameters: int, machines: int, gbit: float, latency: float, workers: int, ring: bool = False
+) -> float:
     """Seconds of both exchanges of an update."""
     if machines == 1:
         return 0.0
-    size = 4 * parameters * (workers + 1) * (machines - 1) / machines
-    return 2 * latency + 2 * (machines - 1) * MESSAGE + 8 * size / (1e9 * gbit)
+    size = 4 * parameters * ((1 if ring else workers) + 1) * (machines - 1) / machines
+    waits = 2 * (machines - 1) * latency if ring else 2 * latency
+    return waits + 2 * (machines - 1) * MESSAGE + 8 * size / (1e9 * gbit)
 
 
-def update_seconds(hidden: int, batch: int, machines: int, gbit: float, latency: float) -> float:
+def update_seconds(
+    hidden: int,
+    batch: int,
+    machines: int,
+    gbit: float,
+    latency: float,
+    workers: int = WORKERS,
+    ring: bool = False,
+    overlap: bool = False,
+) -> float:
     """Seconds of an update; infinite if there are not enough streams for all workers."""
-    if machines * WORKERS > batch:
+    if machines * workers > batch:
         return math.inf
-    parameters, in_products = sizes(hidden)
-    computing = 6 * in_products * batch * STEPS / (machines * RATE)
-    computing *= 1 + HALF * machines * WORKERS / batch
-    exchanges = exchange_seconds(parameters, machines, gbit, latency, WORKERS)
-    return computing + parameters * UPDATE / WORKERS + exchanges
+    size = size_of(hidden)
+    computing = 6 * size.in_products * batch * STEPS / (machines * workers * RATE / WORKERS)
+    computing *= 1 + HALF * machines * workers / batch
+    exchanges = exchange_seconds(size.parameters, machines, gbit, latency, workers, ring)
+    if overlap:
+        # two thirds of the operations are those of the backward pass
+        behind = 2 / 3 * computing * size.lowest_in_products / size.in_products
+        exchanges -= min(behind, exchanges * (1 - size.lowest / size.parameters))
+    return computing + size.parameters * UPDATE / workers + exchanges
+
+
+def alternatives(hidden: int, batch: int) -> None:
+    """How much faster updates would be with other exchanges, by workers of a machine and network."""
+    print(f"\nLSTM of {hidden} x {LAYERS}, batch {batch} x {STEPS}: gain of a ring, of overlap, of both\n")
+    print("| workers | Gbit/s |" + "".join(f" {m} |" for m in MACHINES))
+    print("|---|---|" + "---|" * len(MACHINES))
+    for workers in (1, 2, 8):
+        for network in NETWORKS.items():
+            cells = []
+            for machines in MACHINES:
+                if machines * workers > batch:
+                    cells.append("")
+                    continue
+                arguments = (hidden, batch, machines, *network, workers)
+                now = update_seconds(*arguments)
+                choices = ((True, False), (False, True), (True, True))
+                cells.append(
+                    ", ".join(
+                        f"{now / update_seconds(*arguments, ring, overlap):.2f}" for ring, overlap in choices
+                    )
+                )
+            print(f"| {workers} | {network[0]} | " + " | ".join(cells) + " |")
 
 
 def table(batch: int) -> None:
@@ -108,7 +172,7 @@ def table(batch: int) -> None:
     print("| H | MB an update | Gbit/s |" + "".join(f" {m} |" for m in MACHINES) + " pays up to |")
     print("|---|---|---|" + "---|" * (len(MACHINES) + 1))
     for hidden in (256, 512, 1024, 2048):
-        moved = 4 * sizes(hidden)[0] * (WORKERS + 1) / 1e6
+        moved = 4 * size_of(hidden).parameters * (WORKERS + 1) / 1e6
         for gbit, latency in NETWORKS.items():
             times = [update_seconds(hidden, batch, m, gbit, latency) for m in (1, *MACHINES)]
             gains = [before / after for before, after in pairwise(times)]
@@ -193,6 +257,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    parser.add_argument("--alternatives", action="store_true", help="what other exchanges would gain")
     parser.add_argument("--compare", action="store_true", help="two ranks against two workers")
     parser.add_argument("--updates", action="store_true", help="time updates, under mpirun or without")
     parser.add_argument("--gbit", type=float, default=0.0, help="delay every second one as this network does")
@@ -200,7 +265,10 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=7)
     arguments = parser.parse_args()
-    if arguments.compare:
+    if arguments.alternatives:
+        for batch in BATCHES:
+            alternatives(arguments.hidden, batch)
+    elif arguments.compare:
         compare(arguments.hidden, arguments.rounds)
     elif arguments.updates:
         updates(arguments.hidden, arguments.workers, arguments.gbit, arguments.rounds)

@@ -837,8 +837,8 @@ MUTANTS = (
     Mutant(
         "the last shard is left out of the sum",
         "training/data_parallel.py",
-        "for shard in grads[1:]:",
-        "for shard in grads[1:-1]:",
+        "for first, second in order:",
+        "for first, second in order[:-1]:",
         (
             "test_data_parallel.py",
             "test_trainer.py",
@@ -847,9 +847,37 @@ MUTANTS = (
     Mutant(
         "shards are summed backwards",
         "training/data_parallel.py",
-        "for shard in grads[1:]:",
-        "for shard in reversed(grads[1:]):",
+        "for first, second in order:",
+        "for first, second in reversed(order):",
         ("test_data_parallel.py",),
+    ),
+    Mutant(
+        "a rank adds what is not its own alone",
+        "training/data_parallel.py",
+        "min(shard + 2 * width, shards) <= own.stop",
+        "shard + width < own.stop",
+        ("test_data_parallel.py",),
+    ),
+    Mutant(
+        "a rank sends what is in a sum already",
+        "training/data_parallel.py",
+        "added = {second for _, second in additions(shards, own)}",
+        "added: set[int] = set()",
+        ("test_data_parallel.py", "test_ranks.py::test_each_rank_needs_its_share_of_the_memory"),
+    ),
+    Mutant(
+        "a rank does not add its shards before it sends them",
+        "training/data_parallel.py",
+        "        if self._before:\n",
+        "        if False:\n",
+        ("test_ranks.py::test_ranks_and_workers_end_in_equal_bytes",),
+    ),
+    Mutant(
+        "what ranks have added is added again",
+        "training/data_parallel.py",
+        " if not any(pair in pairs for pairs in by_rank)]",
+        "]",
+        ("test_ranks.py::test_ranks_and_workers_end_in_equal_bytes",),
     ),
     Mutant(
         "gradients are not scaled by the clipping factor",
@@ -3085,8 +3113,8 @@ MUTANTS = (
     Mutant(
         "every rank is said to need all shards",
         "training/memory.py",
-        "here = -(-shards // ranks)",
-        "here = shards",
+        "here, *others = Ranks(0, ranks)",
+        "here, *others = Ranks(0, 1)",
         ("test_ranks.py::test_each_rank_needs_its_share_of_the_memory",),
     ),
     Mutant(

@@ -156,6 +156,7 @@ def train(out: str, *more: str, **settings: Any) -> list[str]:
 def test_ranks_and_workers_end_in_equal_bytes(start: Started, charlm: Run, tmp_path: Path) -> None:
     """2 to 4 ranks, with 1 or 2 workers, write and score what one process does, whatever each can read."""
     jobs = {
+        # of three shards the first rank has two, and adds them before it sends them
         "2x2": start(2, *train("2x2", run__threads=2)),
         # no cache can be made, so that no file holds the ids: they are sent
         "3x1": start(3, *train("3x1"), XDG_CACHE_HOME="/dev/null"),
@@ -192,7 +193,7 @@ def test_a_run_goes_on_on_other_ranks(start: Started, charlm: Run, tmp_path: Pat
         ("raise", "ValueError: planted"),
         (str(int(signal.SIGKILL)), ""),
         # it lives and does not answer
-        ("sleep1000", "no answer from rank 1 ("),
+        ("sleep1000", f"no answer from rank 1 ({module.machine()}) for "),
         # it shows no sign of life
         (str(int(signal.SIGSTOP)), "no sign of life from rank 1 ("),
         ("end", "no sign of life from rank 1 ("),
@@ -413,6 +414,9 @@ def test_each_rank_needs_its_share_of_the_memory() -> None:
     size = 4 * sum(math.prod(shape) for shape in model.shapes().values())
     assert alone.parameters == (1 + 4 + 2) * size
     assert half.parameters == (1 + 1 + 2 + 1 + 2) * size
+    # all 8 shards of the other rank come as one
+    half = needed(model, "adam", 16, 50, shards=16, ranks=2)
+    assert half.parameters == (1 + 1 + 8 + 1 + 2) * size
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 5])
