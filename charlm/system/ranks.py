@@ -248,7 +248,7 @@ class _MpiRanks(Ranks):
                 _connected.append(ALONE)  # shows the error: for all that rank 0 can know, it is the only one
             raise RankError(
                 f"{started.size or 'several'} processes were started, and MPI sees {world.size}: use the "
-                "mpirun of the MPI that mpi4py has loaded, or srun --mpi=pmix (pmi2)"
+                "mpirun of the MPI that mpi4py has loaded, or srun --mpi=pmix (Open MPI), --mpi=pmi2 (MPICH)"
             )
         super().__init__(world.rank, world.size)
         self._heartbeat = _Heartbeat(world.Dup())
