@@ -3033,6 +3033,20 @@ MUTANTS = (
         ("test_ranks.py::test_a_rank_that_fails_ends_all",),
     ),
     Mutant(
+        "a heartbeat that fails looks like a healthy one",
+        "system/ranks.py",
+        "            self.silence = math.inf\n",
+        "            pass\n",
+        ("test_ranks.py::test_a_heartbeat_counts_the_silence",),
+    ),
+    Mutant(
+        "signs of life pile up before a rank that takes none",
+        "system/ranks.py",
+        "if sent is None or sent.Test():",
+        "if True:",
+        ("test_ranks.py::test_a_heartbeat_counts_the_silence",),
+    ),
+    Mutant(
         "a rank is silent although it is heard",
         "system/ranks.py",
         "                self.silence = 0.0\n",
@@ -3045,7 +3059,7 @@ MUTANTS = (
         "            self.silence += _BEAT\n",
         "            now = time.monotonic()\n"
         "            self.silence, self.then = self.silence + now - getattr(self, 'then', now), now\n",
-        ("test_ranks.py::test_ranks_may_be_slow_or_suspended",),
+        ("test_ranks.py::test_a_heartbeat_does_not_count_its_own_suspension",),
     ),
     Mutant(
         "another file of the same name is taken for that of the first rank",

@@ -13,6 +13,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import hashlib
+import math
 import os
 import pickle
 import socket
@@ -427,14 +428,14 @@ class _Heartbeat:
     checkpoint, wait. So silence means that the process does not run or cannot be reached, and the
     limit need not know how long anything takes. Silence is counted in beats of the one who
     listens: if that is suspended or slow itself, it counts slowly, so that a job that was suspended
-    as a whole goes on. Needs an MPI that several threads may call.
+    as a whole goes on. Needs an MPI that several threads may call; without it, `_PATIENCE` is all.
 
     Attributes
     ----------
     watched
         The rank before.
     silence
-        Seconds since its last sign of life.
+        Seconds since its last sign of life; infinite if the connection failed.
     """
 
     def __init__(self, comm: Any) -> None:
@@ -442,7 +443,7 @@ class _Heartbeat:
         self._next, self.watched = (comm.rank + 1) % comm.size, (comm.rank - 1) % comm.size
         self.silence = 0.0
         self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._beat, daemon=True)
+        self._thread = threading.Thread(target=self._run, daemon=True)
 
     def start(self) -> None:
         """Begin; the end comes with the interpreter's, before that of MPI."""
@@ -452,6 +453,12 @@ class _Heartbeat:
     def _end(self) -> None:
         self._ended.set()
         self._thread.join()
+
+    def _run(self) -> None:
+        try:
+            self._beat()
+        except RuntimeError:  # of MPI
+            self.silence = math.inf
 
     def _beat(self) -> None:
         sign, heard = bytearray(1), bytearray(1)
