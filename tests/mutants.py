@@ -17,6 +17,7 @@ import argparse
 import os
 import queue
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -836,8 +837,8 @@ MUTANTS = (
     Mutant(
         "the last shard is left out of the sum",
         "training/data_parallel.py",
-        "for shard in grads[1:]:",
-        "for shard in grads[1:-1]:",
+        "for first, second in order:",
+        "for first, second in order[:-1]:",
         (
             "test_data_parallel.py",
             "test_trainer.py",
@@ -846,9 +847,37 @@ MUTANTS = (
     Mutant(
         "shards are summed backwards",
         "training/data_parallel.py",
-        "for shard in grads[1:]:",
-        "for shard in reversed(grads[1:]):",
+        "for first, second in order:",
+        "for first, second in reversed(order):",
         ("test_data_parallel.py",),
+    ),
+    Mutant(
+        "a rank adds what is not its own alone",
+        "training/data_parallel.py",
+        "min(shard + 2 * width, shards) <= own.stop",
+        "shard + width < own.stop",
+        ("test_data_parallel.py",),
+    ),
+    Mutant(
+        "a rank sends what is in a sum already",
+        "training/data_parallel.py",
+        "added = {second for _, second in additions(shards, own)}",
+        "added: set[int] = set()",
+        ("test_data_parallel.py", "test_ranks.py::test_each_rank_needs_its_share_of_the_memory"),
+    ),
+    Mutant(
+        "a rank does not add its shards before it sends them",
+        "training/data_parallel.py",
+        "        if self._before:\n",
+        "        if False:\n",
+        ("test_ranks.py::test_ranks_and_workers_end_in_equal_bytes",),
+    ),
+    Mutant(
+        "what ranks have added is added again",
+        "training/data_parallel.py",
+        " if not any(pair in pairs for pairs in by_rank)]",
+        "]",
+        ("test_ranks.py::test_ranks_and_workers_end_in_equal_bytes",),
     ),
     Mutant(
         "gradients are not scaled by the clipping factor",
@@ -2941,11 +2970,117 @@ MUTANTS = (
         ("test_ranks.py::test_launchers_are_known",),
     ),
     Mutant(
+        "prterun is not taken for a launcher",
+        "system/ranks.py",
+        "if job and rank.isdigit() and not any(",
+        "if False and not any(",
+        ("test_ranks.py::test_launchers_are_known",),
+    ),
+    Mutant(
+        "a job of one process, with PMIx, is taken for several",
+        "system/ranks.py",
+        " and not any(size in os.environ for size, *_ in _LAUNCHERS)",
+        "",
+        ("test_ranks.py::test_launchers_are_known",),
+    ),
+    Mutant(
+        "a rank that MPI has not started goes on alone",
+        "system/ranks.py",
+        "(started.size or world.rank != started.rank)",
+        "started.size",
+        ("test_ranks.py::test_mpi_knows_how_many_ranks_there_are",),
+    ),
+    Mutant(
+        "a rank that contradicts MPI says nothing",
+        "system/ranks.py",
+        "if started.rank == 1 and not started.size:",
+        "if False:",
+        ("test_ranks.py::test_mpi_knows_how_many_ranks_there_are",),
+    ),
+    Mutant(
+        "ranks whose number MPI alone knows work alone",
+        "system/ranks.py",
+        "if started.size == 1:\n        return ALONE",
+        "if started.size <= 1:\n        return ALONE",
+        ("test_ranks.py::test_mpi_knows_how_many_ranks_there_are",),
+    ),
+    Mutant(
+        "a missing mpi4py is no invalid request",
+        "system/ranks.py",
+        'and {error}", 2)',
+        'and {error}")',
+        ("test_ranks.py::test_a_launcher_without_mpi4py_is_one_line",),
+    ),
+    Mutant(
         "the signal of a rank is not told to the others",
         "system/ranks.py",
         "self._flags[self.rank] = stop",
         "self._flags[self.rank] = False",
         ("test_ranks.py::test_a_signal_to_one_rank_stops_all",),
+    ),
+    Mutant(
+        "a rank whose launcher is gone goes on",
+        "system/ranks.py",
+        "if os.getppid() != self._launcher:",
+        "if False:",
+        ("test_ranks.py::test_ranks_whose_launcher_dies_end",),
+    ),
+    Mutant(
+        "a rank that shows no sign of life is waited for",
+        "system/ranks.py",
+        "if self._heartbeat.silence > _SILENCE:",
+        "if False:",
+        ("test_ranks.py::test_a_rank_that_fails_ends_all",),
+    ),
+    Mutant(
+        "a rank that lives and does not answer is waited for",
+        "system/ranks.py",
+        "if answering and napped > _PATIENCE:",
+        "if False:",
+        ("test_ranks.py::test_a_rank_that_fails_ends_all",),
+    ),
+    Mutant(
+        "all ranks are named that were asked",
+        "system/ranks.py",
+        "if not request.Test()}",
+        "}",
+        ("test_ranks.py::test_a_rank_that_fails_ends_all",),
+    ),
+    Mutant(
+        "every rank that gives up says so",
+        "system/ranks.py",
+        " + 2 * _PASSING * min(self.rank, 5)",
+        "",
+        ("test_ranks.py::test_a_rank_that_fails_ends_all",),
+    ),
+    Mutant(
+        "a heartbeat that fails looks like a healthy one",
+        "system/ranks.py",
+        "            self.silence = math.inf\n",
+        "            pass\n",
+        ("test_ranks.py::test_a_heartbeat_counts_the_silence",),
+    ),
+    Mutant(
+        "signs of life pile up before a rank that takes none",
+        "system/ranks.py",
+        "if sent is None or sent.Test():",
+        "if True:",
+        ("test_ranks.py::test_a_heartbeat_counts_the_silence",),
+    ),
+    Mutant(
+        "a rank is silent although it is heard",
+        "system/ranks.py",
+        "                self.silence = 0.0\n",
+        "",
+        ("test_ranks.py::test_ranks_may_be_slow_or_suspended",),
+    ),
+    Mutant(
+        "silence is counted while the listener is suspended",
+        "system/ranks.py",
+        "            self.silence += _BEAT\n",
+        "            now = time.monotonic()\n"
+        "            self.silence, self.then = self.silence + now - getattr(self, 'then', now), now\n",
+        ("test_ranks.py::test_a_heartbeat_does_not_count_its_own_suspension",),
     ),
     Mutant(
         "another file of the same name is taken for that of the first rank",
@@ -3013,8 +3148,8 @@ MUTANTS = (
     Mutant(
         "every rank is said to need all shards",
         "training/memory.py",
-        "here = -(-shards // ranks)",
-        "here = shards",
+        "here, *others = Ranks(0, ranks)",
+        "here, *others = Ranks(0, 1)",
         ("test_ranks.py::test_each_rank_needs_its_share_of_the_memory",),
     ),
     Mutant(
@@ -3066,14 +3201,21 @@ def fails(check: str, copy: Path) -> str:
     if check == GRADIENTS:
         command = [sys.executable, "-m", "charlm", *check.split()]
     environment = {**os.environ, "PYTHONPATH": str(copy), "CI": "1", "PYTHONDONTWRITEBYTECODE": "1"}
-    try:
-        done = subprocess.run(
-            command, cwd=copy, env=environment, capture_output=True, check=False, timeout=TIMEOUT
-        )
-    except subprocess.TimeoutExpired:
-        return "timeout"
+    with subprocess.Popen(
+        command,
+        cwd=copy,
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    ) as process:
+        try:
+            status = process.wait(TIMEOUT)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)  # with what the test has started
+            return "timeout"
     # pytest has other statuses for tests that are not there, or cannot be collected
-    return {0: "no", 1: "yes"}.get(done.returncode, "cannot run")
+    return {0: "no", 1: "yes"}.get(status, "cannot run")
 
 
 def unmutated(check: str, copies: queue.Queue[Path]) -> str:

@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 from conftest import TEXT, Run, contents, make_trainer
 
-from charlm.training.data_parallel import reduce_shards
+from charlm.arrays import Array
+from charlm.system.ranks import Ranks
+from charlm.training.data_parallel import additions, left_to_add, reduce_shards
 
 
 def test_1_2_and_4_workers_end_in_equal_bytes(process: Run, tmp_path: Path) -> None:
@@ -37,16 +39,40 @@ def test_1_2_and_4_workers_end_in_equal_bytes(process: Run, tmp_path: Path) -> N
     assert len(one["log"]) > 6
 
 
-def test_shards_are_summed_in_their_order() -> None:
-    """The sum of a span is that of the shards from the first to the last, in float32 to the bit."""
-    rng = np.random.default_rng(0)
-    grads = [rng.standard_normal(1000).astype(np.float32) for _ in range(4)]
-    first, second, third, fourth = (shard[100:900].copy() for shard in grads)
+def test_shards_are_summed_as_a_tree() -> None:
+    """The sum of a span is that of neighbours, then of their sums, in float32 to the bit."""
+    grads = _gradients(7)
+    a, b, c, d, e, f, g = (shard[100:900].copy() for shard in grads)
     untouched = grads[0][:100].copy()
-    total = reduce_shards(grads, slice(100, 900))
-    np.testing.assert_array_equal(total, ((first + second) + third) + fourth)
+    total = reduce_shards(grads, slice(100, 900), additions(7))
+    np.testing.assert_array_equal(total, ((a + b) + (c + d)) + ((e + f) + g))
     assert np.shares_memory(total, grads[0])
     np.testing.assert_array_equal(grads[0][:100], untouched)
+
+
+@pytest.mark.parametrize("ranks", [1, 2, 3, 4, 7])
+@pytest.mark.parametrize("shards", [1, 2, 3, 4, 6, 8, 12, 13])
+def test_sums_of_ranks_are_parts_of_the_tree(shards: int, ranks: int) -> None:
+    """What each rank adds before the others is a part of the one order; the rest needs what is left only."""
+    whole = _gradients(shards)
+    everything = slice(0, whole[0].size)
+    expected = reduce_shards(whole, everything, additions(shards)).copy()
+    divided, left, done = _gradients(shards), [], set()
+    for own in Ranks(0, ranks).divide(shards):
+        reduce_shards(divided, everything, additions(shards, own))
+        done |= {*additions(shards, own)}
+        left += left_to_add(shards, own)
+    for shard in {*range(shards)} - {*left}:
+        divided[shard][...] = np.nan  # nobody has sent it
+    rest = [pair for pair in additions(shards) if pair not in done]
+    np.testing.assert_array_equal(reduce_shards(divided, everything, rest), expected)
+    if shards % ranks == 0 and shards // ranks in (1, 2, 4, 8):
+        assert len(left) == ranks
+
+
+def _gradients(shards: int) -> list[Array]:
+    rng = np.random.default_rng(0)
+    return [rng.standard_normal(1000).astype(np.float32) for _ in range(shards)]
 
 
 def test_the_norm_is_clipped_after_the_values(tmp_path: Path) -> None:

@@ -10,8 +10,9 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -56,25 +57,34 @@ SETTINGS = {
 }
 
 FAILING = """
-import os, sys
+import os, sys, time
 from charlm.cli import main
-from charlm.system.ranks import place
+from charlm.system import ranks
 from charlm.training.trainer import Trainer
 
 action, rank, step = sys.argv.pop(1), int(sys.argv.pop(1)), int(sys.argv.pop(1))
+ranks._BEAT, ranks._SILENCE, ranks._PATIENCE = 0.1, 2.0, 9.0
 update = Trainer.update
 
 def failing(trainer):
-    if place().rank == rank and trainer.progress.step == step:
+    if ranks.place().rank == rank and trainer.progress.step == step:
         if action == "raise":
             raise ValueError("planted")
-        os.kill(os.getpid(), int(action))
+        if action == "end":
+            sys.exit()
+        if action.startswith("sleep"):
+            time.sleep(float(action[5:]))
+        else:
+            os.kill(os.getpid(), int(action))
     return update(trainer)
 
 Trainer.update = failing
 main()
 """
-"""The command, in which a rank raises at an update, or sends itself a signal."""
+"""The command, in which a rank raises at an update, ends, sleeps, or sends itself a signal.
+
+Ranks wait for each other for seconds only.
+"""
 
 APART = """
 from charlm.cli import main
@@ -96,14 +106,16 @@ Started = Callable[..., "subprocess.Popen[str]"]
 
 
 @pytest.fixture
-def start(tmp_path: Path) -> Started:
-    """Starts the command, or `code` with its arguments, on several ranks."""
+def start(tmp_path: Path) -> Iterator[Started]:
+    """Starts the command, or `code` with its arguments, on several ranks; ends what is left of them."""
     (tmp_path / "text.txt").write_text(TEXT * 4)
     (tmp_path / "run.yaml").write_text("corpus: {path: text.txt, split: [0.8, 0.1, 0.1]}\n")
 
+    jobs: list[subprocess.Popen[str]] = []
+
     def started(ranks: int, *arguments: str, code: str = "", **environment: str) -> subprocess.Popen[str]:
         what = ["-c", code] if code else ["-m", "charlm"]
-        return subprocess.Popen(
+        job = subprocess.Popen(
             [str(MPIRUN), "-n", str(ranks), sys.executable, *what, *arguments],
             cwd=tmp_path,
             env={**ENVIRONMENT, **_OPEN_MPI, **environment},
@@ -111,19 +123,20 @@ def start(tmp_path: Path) -> Started:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            start_new_session=True,
         )
+        jobs.append(job)
+        return job
 
-    return started
+    yield started
+    for job in jobs:
+        if job.poll() is None:
+            job.kill()  # the ranks of a launcher that dies are ended
+            job.communicate()
 
 
 def finish(process: subprocess.Popen[str], status: int | None = 0) -> tuple[str, str]:
     """What a job showed; it must end, with `status` or with any but 0."""
-    try:
-        shown, told = process.communicate(timeout=60)
-    except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
-        raise
+    shown, told = process.communicate(timeout=60)
     assert (process.returncode == status) if status is not None else process.returncode, told
     return shown, told
 
@@ -144,6 +157,7 @@ def train(out: str, *more: str, **settings: Any) -> list[str]:
 def test_ranks_and_workers_end_in_equal_bytes(start: Started, charlm: Run, tmp_path: Path) -> None:
     """2 to 4 ranks, with 1 or 2 workers, write and score what one process does, whatever each can read."""
     jobs = {
+        # of three shards the first rank has two, and adds them before it sends them
         "2x2": start(2, *train("2x2", run__threads=2)),
         # no cache can be made, so that no file holds the ids: they are sent
         "3x1": start(3, *train("3x1"), XDG_CACHE_HOME="/dev/null"),
@@ -175,13 +189,60 @@ def test_a_run_goes_on_on_other_ranks(start: Started, charlm: Run, tmp_path: Pat
 
 @needs_mpi
 @pytest.mark.parametrize(
-    ("action", "told"), [("raise", "ValueError: planted"), (str(int(signal.SIGKILL)), "")]
+    ("action", "told"),
+    [
+        ("raise", "ValueError: planted"),
+        (str(int(signal.SIGKILL)), ""),
+        # it lives and does not answer
+        ("sleep1000", f"no answer from rank 1 ({module.machine()}) for "),
+        # it shows no sign of life
+        (str(int(signal.SIGSTOP)), "no sign of life from rank 1 ("),
+        ("end", "no sign of life from rank 1 ("),
+    ],
 )
 def test_a_rank_that_fails_ends_all(start: Started, tmp_path: Path, action: str, told: str) -> None:
-    """If one rank raises or is killed, the job ends with an error, and the last checkpoint is whole."""
-    job = start(2, action, "1", "9", *train("run", train__epochs=50, run__eval_every=0.1), code=FAILING)
-    assert told in finish(job, None)[1]
+    """If a rank raises, dies, hangs or ends, the job ends with an error, and the last checkpoint is whole."""
+    job = start(3, action, "1", "9", *train("run", train__epochs=50, run__eval_every=0.1), code=FAILING)
+    shown = finish(job, None)[1]
+    assert shown.count(told) == 1 or not told
+    assert shown.count("resume from it") <= 1
     assert checkpoint.load(tmp_path / "run/last.npz").progress["step"] <= 9
+
+
+needs_proc = pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs /proc")
+
+
+@needs_mpi
+@needs_proc
+def test_ranks_whose_launcher_dies_end(start: Started, tmp_path: Path) -> None:
+    """Ranks whose parent was killed do not go on as orphans, nor wait for each other."""
+    job = start(2, *train("run", train__epochs=1000, run__eval_every=0.1))
+    ranks = _training(job, tmp_path / "run")
+    try:
+        os.kill(_parent(ranks[0]), signal.SIGKILL)
+        finish(job, None)
+        end = time.monotonic() + 10
+        while left := [rank for rank in ranks if _runs(rank)]:
+            assert time.monotonic() < end, left
+            time.sleep(0.1)
+    finally:
+        for rank in ranks:
+            if _runs(rank):
+                os.kill(rank, signal.SIGKILL)
+
+
+@needs_mpi
+@needs_proc
+def test_ranks_may_be_slow_or_suspended(start: Started, tmp_path: Path) -> None:
+    """A job with a slow rank goes on, and so does one that was suspended as a whole."""
+    job = start(3, "sleep3", "1", "9", *train("run", train__epochs=1000, run__eval_every=0.1), code=FAILING)
+    ranks = _training(job, tmp_path / "run", after=9)
+    for number in (signal.SIGSTOP, signal.SIGCONT):
+        for rank in ranks:
+            os.kill(rank, number)
+        time.sleep(3)
+    os.kill(ranks[0], signal.SIGTERM)
+    assert finish(job, 143)[0].startswith("stopped after update ")
 
 
 @needs_mpi
@@ -233,18 +294,48 @@ def test_bench_measures_communication(start: Started) -> None:
 
 
 LAUNCHED = {"PMI_SIZE": "2", "PMI_RANK": "0", "MPI_LOCALRANKID": "0"}
+PMIX = {"PMIX_NAMESPACE": "prterun-host-7@1", "PMIX_RANK": "0"}
 
 
-def test_a_launcher_without_mpi4py_is_one_line(charlm: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("launched", "found"),
+    [(LAUNCHED, "2 processes were started as one job"), (PMIX, "PMIX_RANK is set")],
+)
+def test_a_launcher_without_mpi4py_is_one_line(
+    charlm: Run, monkeypatch: pytest.MonkeyPatch, launched: dict[str, str], found: str
+) -> None:
     """Of several processes without mpi4py, the first of a machine names what to install, and none trains."""
     monkeypatch.setitem(sys.modules, "mpi4py", None)
-    for name, value in LAUNCHED.items():
+    for name, value in launched.items():
         monkeypatch.setenv(name, value)
-    told = charlm("train", "--config", "run.yaml", status=1).stderr
-    assert told == "Error: the package mpi4py is missing: pip install 'charlm[mpi]'\n"
-    monkeypatch.setenv("PMI_RANK", "1")
-    monkeypatch.setenv("MPI_LOCALRANKID", "1")
-    assert charlm("train", "--config", "run.yaml", status=1).stderr == ""
+    told = charlm("train", "--config", "run.yaml", status=2).stderr
+    assert told == f"Error: {found}, and the package mpi4py is missing: pip install 'charlm[mpi]'\n"
+    for name, value in launched.items():
+        monkeypatch.setenv(name, value.replace("0", "1"))
+    assert charlm("train", "--config", "run.yaml", status=2).stderr == ""
+
+
+SIZELESS = """
+import sys
+from charlm.cli import main
+from charlm.system import ranks
+
+place, more = ranks.place, int(sys.argv.pop(1))
+ranks.place = lambda: ranks.Place(place().rank + more, 0, place().rank + more)
+main()
+"""
+"""The command, whose launcher tells a rank, with a number added to it, and no size."""
+
+
+@needs_mpi
+def test_mpi_knows_how_many_ranks_there_are(start: Started) -> None:
+    """A launcher may leave the size to MPI: of several ranks, of one; what contradicts MPI is an error."""
+    several = start(2, "0", *train("several", "--max-steps", "2"), code=SIZELESS)
+    one = start(1, "0", *train("one", "--max-steps", "2"), code=SIZELESS)
+    wrong = start(1, "1", *train("wrong"), code=SIZELESS)
+    for job in (several, one):
+        assert finish(job)[0].startswith("stopped after update 2; ")
+    assert "Error: several processes were started, and MPI sees 1: use" in finish(wrong, 1)[1]
 
 
 def test_other_commands_are_left_to_the_first_rank(charlm: Run, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -252,7 +343,7 @@ def test_other_commands_are_left_to_the_first_rank(charlm: Run, monkeypatch: pyt
     for name, value in LAUNCHED.items():
         monkeypatch.setenv(name, value)
     first = charlm("info", "--cache")
-    assert "only the first of 2 ranks" in first.stderr
+    assert "only the first rank does this" in first.stderr
     assert first.stdout
     monkeypatch.setenv("PMI_RANK", "1")
     other = charlm("info", "--cache")
@@ -269,13 +360,22 @@ def test_other_commands_are_left_to_the_first_rank(charlm: Run, monkeypatch: pyt
         ({"SLURM_STEP_NUM_TASKS": "8", "SLURM_PROCID": "5", "SLURM_LOCALID": "1"}, Place(5, 8, 1)),
         # a batch script of Slurm, outside of srun
         ({"SLURM_NTASKS": "8", "SLURM_PROCID": "0"}, Place()),
+        # prterun; MPI knows how many they are
+        (PMIX | {"PMIX_RANK": "3"}, Place(3, 0, 3)),
+        # PMIx in one process of srun, and of mpirun
+        (PMIX | {"SLURM_STEP_NUM_TASKS": "1", "SLURM_PROCID": "0"}, Place()),
+        (PMIX | {"OMPI_COMM_WORLD_SIZE": "1", "OMPI_COMM_WORLD_RANK": "0"}, Place()),
+        (PMIX | {"SLURM_STEP_NUM_TASKS": "8", "SLURM_PROCID": "5", "SLURM_LOCALID": "1"}, Place(5, 8, 1)),
+        # no job, or no rank of one
+        ({"PMIX_RANK": "0"}, Place()),
+        ({"PMIX_NAMESPACE": "job", "PMIX_RANK": ""}, Place()),
     ],
 )
 def test_launchers_are_known(
     monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], expected: Place
 ) -> None:
     """The place of a process is what its launcher says."""
-    for name in [name for names in module._LAUNCHERS for name in names]:
+    for name in [name for names in (*module._LAUNCHERS, module._PMIX) for name in names]:
         monkeypatch.delenv(name, raising=False)
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
@@ -315,6 +415,9 @@ def test_each_rank_needs_its_share_of_the_memory() -> None:
     size = 4 * sum(math.prod(shape) for shape in model.shapes().values())
     assert alone.parameters == (1 + 4 + 2) * size
     assert half.parameters == (1 + 1 + 2 + 1 + 2) * size
+    # all 8 shards of the other rank come as one
+    half = needed(model, "adam", 16, 50, shards=16, ranks=2)
+    assert half.parameters == (1 + 1 + 8 + 1 + 2) * size
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 5])
@@ -326,6 +429,77 @@ def test_items_are_divided(items: int, size: int) -> None:
     assert len(parts) == size
     assert max(map(len, parts)) - min(map(len, parts)) <= 1
     assert len(parts[0]) == max(map(len, parts))
+
+
+class _Request:
+    """A request that is done, or not."""
+
+    def __init__(self, done: bool) -> None:
+        self.done = done
+
+    def Test(self) -> bool:  # noqa: N802 (as mpi4py has it)
+        return self.done
+
+    def Cancel(self) -> None:  # noqa: N802
+        pass
+
+    Wait = Cancel
+
+
+class _Line:
+    """The connection of rank 2 of 3 to its neighbours, as a heartbeat sees it."""
+
+    rank, size = 2, 3
+
+    def __init__(self, fails: bool = False) -> None:
+        self.fails, self.sent = fails, 0
+
+    def Irecv(self, _buffer: bytearray, source: int) -> _Request:  # noqa: N802
+        assert source == 1
+        return _Request(False)
+
+    def Isend(self, _buffer: bytearray, target: int) -> _Request:  # noqa: N802
+        assert target == 0
+        if self.fails:
+            raise RuntimeError("the network is down")
+        self.sent += 1
+        return _Request(False)
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_heartbeat_counts_the_silence(monkeypatch: pytest.MonkeyPatch, fails: bool) -> None:
+    """Silence grows beat by beat, and only one message waits for a rank that takes none."""
+    monkeypatch.setattr(module, "_BEAT", 0.01)
+    line = _Line(fails)
+    heartbeat = module._Heartbeat(line)
+    heartbeat.start()
+    end = time.monotonic() + 30
+    while heartbeat.silence < 0.05:
+        assert time.monotonic() < end
+        time.sleep(0.01)
+    heartbeat._end()
+    assert (heartbeat.silence == math.inf) == fails
+    assert line.sent == (0 if fails else 1)
+
+
+class _Suspended(threading.Event):
+    """Ten times as long as it was asked for: five waits, then the end."""
+
+    waits = 0
+
+    def wait(self, timeout: float | None = None) -> bool:
+        time.sleep(10 * (timeout or 0.0))
+        self.waits += 1
+        return self.waits > 5
+
+
+def test_a_heartbeat_does_not_count_its_own_suspension(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who listens counts beats, not the time in which it was suspended."""
+    monkeypatch.setattr(module, "_BEAT", 0.01)
+    heartbeat = module._Heartbeat(_Line())
+    heartbeat._ended = _Suspended()
+    heartbeat._beat()
+    assert heartbeat.silence == pytest.approx(0.05)
 
 
 def test_one_process_waits_for_nobody() -> None:
@@ -419,6 +593,14 @@ def test_random_kills_of_random_ranks(start: Started, process: Run, tmp_path: Pa
     np.testing.assert_array_equal(last[0].parameters.flat, last[1].parameters.flat)
 
 
+def _training(job: subprocess.Popen[str], run: Path, after: int = 0) -> list[int]:
+    """The processes of the ranks of a job, as soon as it has saved something after that update."""
+    while not (run / "last.npz").exists() or checkpoint.load(run / "last.npz").progress["step"] <= after:
+        assert job.poll() is None
+        time.sleep(0.1)
+    return _ranks_of(job)
+
+
 def _ranks_of(job: subprocess.Popen[str]) -> list[int]:
     """The processes of the ranks of a job (Linux)."""
     found = []
@@ -426,14 +608,26 @@ def _ranks_of(job: subprocess.Popen[str]) -> list[int]:
         try:
             variables = (entry / "environ").read_bytes().split(b"\0")
             command = (entry / "cmdline").read_bytes().split(b"\0")
-            parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+            parent = _parent(int(entry.name))
         except (OSError, ValueError):
             continue
         named = any(variable.startswith((b"PMI_RANK=", b"OMPI_COMM_WORLD_RANK=")) for variable in variables)
-        if named and b"charlm" in command and parent in (job.pid, *_children(job.pid)):
+        if named and b"train" in command and parent in (job.pid, *_children(job.pid)):
             found.append(int(entry.name))
     return found
 
 
+def _parent(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+
+
 def _children(pid: int) -> list[int]:
     return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def _runs(pid: int) -> bool:
+    """Whether there is such a process, and it has not ended."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False

@@ -56,7 +56,8 @@ LAYERS = [
         "inference.gradient_flow",
     ],
     ["inference.sampling"],
-    ["runs.checkpoint", "training.data_parallel", "training.memory"],
+    ["training.data_parallel"],
+    ["runs.checkpoint", "training.memory"],
     ["runs.directory", "inference.evaluate", "inference.held_out", "inference.novelty"],
     ["training.trainer", "training.events"],
     [

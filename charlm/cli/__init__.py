@@ -116,7 +116,7 @@ def _leave_to_the_first(arguments: list[str]) -> bool:
     if started.size == 1 or ("--help" not in arguments and any(arguments[: len(c)] == c for c in _DIVIDED)):
         return False
     if started.rank == 0:
-        click.echo(f"Note: only the first of {started.size} ranks does this command", err=True)
+        click.echo("Note: only the first rank does this command", err=True)
     return started.rank > 0
 
 

@@ -10,12 +10,15 @@ let each other work, and signals are answered.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import hashlib
+import math
 import os
 import pickle
 import socket
 import sys
+import threading
 import time
 from array import array
 from collections.abc import Callable, Sequence
@@ -23,7 +26,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
-from charlm.errors import RankError
+from charlm.errors import ExtraError, RankError
 from charlm.system.extras import extra
 
 if TYPE_CHECKING:
@@ -40,6 +43,9 @@ _LAUNCHERS = (
 )
 """What launchers tell a process: the number of ranks, its own, and its own among those of its machine."""
 
+_PMIX = ("PMIX_NAMESPACE", "PMIX_RANK")
+"""What any launcher with PMIx tells; prterun tells no more: the job, and the rank."""
+
 _SPIN = 0.05
 """Seconds that a wait only yields the processor; after that it sleeps between two looks."""
 
@@ -49,8 +55,16 @@ _NAP = 0.0005
 _PATIENCE = 600.0
 """Seconds without an answer from other ranks after which an exchange fails.
 
-A rank that dies ends the job at once; this is for one that hangs.
+A rank that dies ends the job at once, one whose process does not run after `_SILENCE`. This is for
+one that lives and does not answer. It is long, since that may be the first rank that writes a
+checkpoint to a slow disk.
 """
+
+_BEAT = 1.0
+"""Seconds between two signs of life of a rank."""
+
+_SILENCE = 60.0
+"""Seconds without a sign of life of a rank after which it counts as lost."""
 
 _GRACE = 2.0
 """Seconds in which ranks that fail wait for each other, to see if all of them do."""
@@ -67,7 +81,10 @@ _SAMPLES, _SAMPLE = 64, 4096
 
 @dataclass(frozen=True)
 class Place:
-    """Where a launcher has put this process: its rank of `size`, and the rank among those of its machine."""
+    """Where a launcher has put this process: its rank of `size`, and the rank among those of its machine.
+
+    A `size` of 0 is one that MPI alone knows; `local` is the rank then.
+    """
 
     rank: int = 0
     size: int = 1
@@ -80,6 +97,9 @@ def place() -> Place:
         values = [os.environ.get(name, "") for name in names]
         if values[0].isdigit() and values[1].isdigit() and int(values[0]) > 1:
             return Place(int(values[1]), int(values[0]), int(values[2]) if values[2].isdigit() else 0)
+    job, rank = (os.environ.get(name, "") for name in _PMIX)
+    if job and rank.isdigit() and not any(size in os.environ for size, *_ in _LAUNCHERS):
+        return Place(int(rank), 0, int(rank))
     return Place()
 
 
@@ -181,14 +201,15 @@ def connected() -> Ranks:
 def connect(command: Sequence[str] = ()) -> Ranks:
     """The ranks of this job, by MPI if a launcher has started several.
 
-    Raises `ExtraError` if mpi4py is missing, and `RankError` if MPI does not see what the launcher
-    started, or the ranks were not given the same `command`.
+    Raises `RankError` if mpi4py is missing, if MPI does not see what the launcher started, or if the
+    ranks were not given the same `command`.
     """
     started = place()
     if started.size == 1:
         return ALONE
     if not _connected:
-        _connected.append(_MpiRanks(started))
+        ranks = _MpiRanks(started)
+        _connected.append(ranks if ranks.size > 1 else ALONE)
         told = connected().gather(list(command))
         if any(other != told[0] for other in told):
             raise RankError(
@@ -207,8 +228,14 @@ class _MpiRanks(Ranks):
 
     def __init__(self, started: Place) -> None:
         os.environ.setdefault("RDMAV_FORK_SAFE", "1")
-        package = extra("mpi4py", "mpi")
-        package.rc.thread_level = "funneled"
+        self._launcher = os.getppid()
+        try:
+            extra("mpi4py", "mpi")
+        except ExtraError as error:
+            found = (
+                f"{started.size} processes were started as one job" if started.size else "PMIX_RANK is set"
+            )
+            raise RankError(f"{found}, and {error}", 2) from error
         try:
             from mpi4py import MPI
         except (ImportError, RuntimeError) as error:
@@ -217,20 +244,26 @@ class _MpiRanks(Ranks):
             ) from error
         self._mpi: Any = MPI
         world = MPI.COMM_WORLD
-        if world.size != started.size:
+        if world.size != started.size and (started.size or world.rank != started.rank):
+            if started.rank == 1 and not started.size:
+                _connected.append(ALONE)  # shows the error: for all that rank 0 can know, it is the only one
             raise RankError(
-                f"{started.size} processes were started, and MPI sees {world.size}: use the mpirun of the "
-                "MPI that mpi4py has loaded, or srun --mpi=pmix (pmi2)"
+                f"{started.size or 'several'} processes were started, and MPI sees {world.size}: use the "
+                "mpirun of the MPI that mpi4py has loaded, or srun --mpi=pmix (Open MPI), --mpi=pmi2 (MPICH)"
             )
         super().__init__(world.rank, world.size)
+        self._heartbeat = _Heartbeat(world.Dup())
         self._comm: Any = world.Dup()
         self._failures: Any = world.Dup()
         self._machine: Any = world.Split_type(MPI.COMM_TYPE_SHARED, world.rank)
         # of each rank the first one of its machine
         self._leaders: list[int] = self.gather(self._machine.bcast(world.rank))
+        self._machines: list[str] = self.gather(machine())
         self._flags = bytearray(self.size)
         self._stops = False
         self._windows: list[Any] = []
+        if self.size > 1 and MPI.Query_thread() == MPI.THREAD_MULTIPLE:
+            self._heartbeat.start()
 
     def first(self, work: Callable[[], Result]) -> Result:
         if self.rank == 0:
@@ -323,7 +356,8 @@ class _MpiRanks(Ranks):
 
         def run() -> None:
             started = time.perf_counter()
-            self._wait([call(buffer, rank) for call, buffer, rank in messages], _PATIENCE)
+            requests = [call(buffer, rank) for call, buffer, rank in messages]
+            self._wait(requests, [rank for _, _, rank in messages])
             self._stops = any(self._flags)
             self.waited += time.perf_counter() - started
 
@@ -334,24 +368,45 @@ class _MpiRanks(Ranks):
         agreed, self._stops = self._stops, False
         return agreed
 
-    def _wait(self, requests: list[Any], patience: float = float("inf")) -> None:
-        """Wait until all requests are done; raises `RankError` if that fails, or takes too long."""
+    def _wait(self, requests: list[Any], answering: Sequence[int] = ()) -> None:
+        """Wait until all requests are done; raises `RankError` if that fails.
+
+        It fails too if the ranks of `answering`, one for each request, take too long.
+        """
         end, napped = time.perf_counter() + _SPIN, 0.0
         try:
-            while not self._mpi.Request.Testall(requests):
+            while self._is_whole() and not self._mpi.Request.Testall(requests):
                 if time.perf_counter() < end:
                     _yield()
-                elif napped < patience:
-                    time.sleep(_NAP)
-                    napped += _NAP  # not by the clock: a process that is suspended does not wait
-                else:
-                    raise RankError(f"the other ranks have not answered for {patience:g} seconds: {_LAST}")
+                    continue
+                time.sleep(_NAP)
+                napped += _NAP  # not by the clock: a process that is suspended does not wait
+                if answering and napped > _PATIENCE:
+                    asked = zip(requests, answering, strict=True)
+                    late = sorted({rank for request, rank in asked if not request.Test()})
+                    who = " and ".join(self._name(rank) for rank in late)
+                    raise RankError(f"no answer from {who} for {_PATIENCE:g} seconds: {_LAST}")
         except self._mpi.Exception as error:
             raise RankError(f"the connection to another rank failed ({error}): {_LAST}") from error
 
+    def _is_whole(self) -> bool:
+        """True while nobody that this rank can see is lost; otherwise raises `RankError`."""
+        if os.getppid() != self._launcher:
+            raise RankError(f"the launcher on {machine()} was killed: {_LAST}")
+        if self._heartbeat.silence > _SILENCE:
+            raise RankError(
+                f"no sign of life from {self._name(self._heartbeat.watched)} for {_SILENCE:g} seconds "
+                f"(suspended, ended, or its machine or network is down): {_LAST}"
+            )
+        return True
+
+    def _name(self, rank: int) -> str:
+        return f"rank {rank} ({self._machines[rank]})"
+
     def together(self) -> bool:
         request = self._failures.Ibarrier()
-        end = time.perf_counter() + _GRACE
+        # in turn: the first that gives up shows what happened, and ends the others before they do too
+        end = time.perf_counter() + _GRACE + 2 * _PASSING * min(self.rank, 5)
         while not request.Test():
             if time.perf_counter() > end:
                 return False
@@ -364,6 +419,59 @@ class _MpiRanks(Ranks):
         time.sleep(_PASSING)
         self._mpi.COMM_WORLD.Abort(status)
         os._exit(status)
+
+
+class _Heartbeat:
+    """A sign of life, sent to the next rank of a ring and expected from the one before.
+
+    It comes from a thread of its own, whatever the rank does: compute, read a text, write a
+    checkpoint, wait. So silence means that the process does not run or cannot be reached, and the
+    limit need not know how long anything takes. Silence is counted in beats of the one who
+    listens: if that is suspended or slow itself, it counts slowly, so that a job that was suspended
+    as a whole goes on. Needs an MPI that several threads may call; without it, `_PATIENCE` is all.
+
+    Attributes
+    ----------
+    watched
+        The rank before.
+    silence
+        Seconds since its last sign of life; infinite if the connection failed.
+    """
+
+    def __init__(self, comm: Any) -> None:
+        self._comm = comm
+        self._next, self.watched = (comm.rank + 1) % comm.size, (comm.rank - 1) % comm.size
+        self.silence = 0.0
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def start(self) -> None:
+        """Begin; the end comes with the interpreter's, before that of MPI."""
+        self._thread.start()
+        atexit.register(self._end)
+
+    def _end(self) -> None:
+        self._ended.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        try:
+            self._beat()
+        except RuntimeError:  # of MPI
+            self.silence = math.inf
+
+    def _beat(self) -> None:
+        sign, heard = bytearray(1), bytearray(1)
+        sent, expected = None, self._comm.Irecv(heard, self.watched)
+        while not self._ended.wait(_BEAT):
+            if sent is None or sent.Test():  # not one after the other to a rank that takes none
+                sent = self._comm.Isend(sign, self._next)
+            self.silence += _BEAT
+            while expected.Test():
+                self.silence = 0.0
+                expected = self._comm.Irecv(heard, self.watched)
+        expected.Cancel()
+        expected.Wait()
 
 
 _LAST = "the last checkpoint is whole, resume from it"

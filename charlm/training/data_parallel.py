@@ -1,13 +1,15 @@
 """One update of truncated BPTT, divided into shards that workers share.
 
 The batch is divided into shards. Each has a forward and a backward pass of its own, and gradients
-of its own. These are summed in the order of the shards, so that the result does not depend on who
-computed what: one process, several workers, or several machines. The sums, the norm and the update
-are divided too, into spans of the flat buffer, as many as there are shards.
+of its own. These are summed in a fixed order, so that the result does not depend on who computed
+what: one process, several workers, or several machines. The sums, the norm and the update are
+divided too, into spans of the flat buffer, as many as there are shards.
 
 Each rank has arrays for all of this, and computes a part of it: the shards that are its own, and
 the sums over all shards in its own spans. What the others have computed comes into the same arrays
 in two exchanges: of every shard the spans of this rank, then the sums in the spans of the others.
+The order of the sums is a tree, so that a rank adds neighbouring shards of its own before the first
+exchange, and sends their sum in their place: one buffer, if ranks have a power of two of shards.
 """
 
 from __future__ import annotations
@@ -36,16 +38,40 @@ def default_shards(batch: int, workers: int) -> int:
     return len(slices(batch, workers, FEWEST))
 
 
-def reduce_shards(grads: Sequence[Array], span: slice) -> Array:
-    """`grads[0][span] += grads[1][span] + …`, in this order; returns the sum, a view.
+Additions = Sequence[tuple[int, int]]
+"""Pairs of shards; the second of each is added to the first."""
+
+
+def additions(shards: int, own: range | None = None) -> Additions:
+    """The order in which gradients of `shards` are summed; of it, what needs those of `own` only.
+
+    `((0 + 1) + (2 + 3)) + ((4 + 5) + 6)`: neighbours, then neighbouring sums, and so on.
+    """
+    own = range(shards) if own is None else own
+    found, width = [], 1
+    while width < shards:
+        for shard in range(0, shards - width, 2 * width):
+            if own.start <= shard and min(shard + 2 * width, shards) <= own.stop:
+                found.append((shard, shard + width))
+        width *= 2
+    return found
+
+
+def left_to_add(shards: int, own: range) -> list[int]:
+    """The shards of `own` that hold what is left after their `additions`."""
+    added = {second for _, second in additions(shards, own)}
+    return [shard for shard in own if shard not in added]
+
+
+def reduce_shards(grads: Sequence[Array], span: slice, order: Additions) -> Array:
+    """`grads[a][span] += grads[b][span]` for every `a, b` of `order`; returns `grads[0][span]`, a view.
 
     The one place where gradients of shards meet. Floating-point sums depend on their order, so the
-    shards are always added in theirs, by whichever worker or machine they were computed.
+    shards are always added in the one of `additions`, by whichever worker or machine they were computed.
     """
-    total = grads[0][span]
-    for shard in grads[1:]:
-        np.add(total, shard[span], total)
-    return total
+    for first, second in order:
+        np.add(grads[first][span], grads[second][span], grads[first][span])
+    return grads[0][span]
 
 
 class DataParallel(Closing):
@@ -106,21 +132,26 @@ class DataParallel(Closing):
         self._share_gradients, self._share_sums = self._exchanges()
         self._workspaces = [Workspace() for _ in self._shards]
         # last: workers know what was made before them
-        self._pool = WorkerPool(min(workers, len(self._own)), self._backpropagate, self._reduce, self._update)
+        tasks = (self._backpropagate, self._combine, self._reduce, self._update)
+        self._pool = WorkerPool(min(workers, len(self._own)), *tasks)
 
     def _exchanges(self) -> tuple[Callable[[], None], Callable[[], None]]:
         """The two exchanges between ranks: of the shards' gradients, and of their sums.
 
         The losses of the shards go with the former, the squares of the sums with the latter.
         """
-        ranks = self._ranks
-        shards, spans = ranks.divide(len(self._shards)), ranks.divide(len(self._spans))
+        ranks, count = self._ranks, len(self._shards)
+        shards, spans = ranks.divide(count), ranks.divide(len(self._spans))
         self._own, self._own_spans = shards[ranks.rank], spans[ranks.rank]
+        # one process has nothing to send, and sums in one pass
+        by_rank = [additions(count, own) for own in shards] if ranks.size > 1 else [()]
+        self._before = by_rank[ranks.rank]
+        self._after = [pair for pair in additions(count) if not any(pair in pairs for pairs in by_rank)]
         edges = [0, *(span.stop for span in self._spans)]
 
         def gradients(shards: range, spans: range) -> list[Array]:
             within = slice(edges[spans.start], edges[spans.stop])
-            of_shards = [self._grads[shard].flat[within] for shard in shards]
+            of_shards = [self._grads[shard].flat[within] for shard in left_to_add(count, shards)]
             return [*of_shards, self._losses[shards.start : shards.stop]]
 
         def sums(spans: range) -> list[Array]:
@@ -145,6 +176,8 @@ class DataParallel(Closing):
             noise.draw(rng, self._noise[name][: noise.size].reshape(noise.shape))
         losses = self._pool.map(self._backpropagate, self._own, step)
         self._losses[self._own.start : self._own.stop] = losses
+        if self._before:
+            self._pool.map(self._combine, range(len(self._spans)))
         self._share_gradients()
         return math.fsum(self._losses)
 
@@ -210,9 +243,14 @@ class DataParallel(Closing):
         return loss
 
     @np.errstate(over="ignore", invalid="ignore")
+    def _combine(self, number: int) -> None:
+        """One span of the gradients: the sums over shards of this rank."""
+        reduce_shards([grads.flat for grads in self._grads], self._spans[number], self._before)
+
+    @np.errstate(over="ignore", invalid="ignore")
     def _reduce(self, number: int) -> tuple[float, float]:
         """One span of the gradients: summed over the shards and its values clipped; sums of squares."""
-        total = reduce_shards([grads.flat for grads in self._grads], self._spans[number])
+        total = reduce_shards([grads.flat for grads in self._grads], self._spans[number], self._after)
         return clip_values(total, self.clip_value)
 
     @np.errstate(over="ignore", invalid="ignore")  # the next loss is not finite then

@@ -10,6 +10,8 @@ from charlm.errors import ConfigError
 from charlm.nn.model import Model
 from charlm.optim.optimizers import OPTIMIZERS
 from charlm.system.memory import machine_bytes
+from charlm.system.ranks import Ranks
+from charlm.training.data_parallel import left_to_add
 
 
 @dataclass(frozen=True)
@@ -45,14 +47,17 @@ def needed(
     the logits, which their gradient replaces; the masks of weights, and what each shard makes of them.
     With several ranks, each has its share of the shards, and of the others what it adds up.
     """
-    here = -(-shards // ranks)
-    whole = shards if ranks == 1 else 1 + here + -(-(shards - here) // ranks)
+    here, *others = Ranks(0, ranks).divide(shards)
+    received = sum(len(left_to_add(shards, own)) for own in others)
+    whole = shards if ranks == 1 else 1 + len(here) + -(-received // ranks)
     size = sum(math.prod(shape) for shape in model.shapes().values())
     kept = 1 + average + whole + len(OPTIMIZERS[optimizer].slot_names)
     own = (2 * len(model.cell.gates) + len(model.cell.states) + bool(model.dropout)) * model.hidden
     per_step = model.layers * own + model.hidden + model.vocab
     on_weights = sum(noise.size for noise in model.noise(T, B).values() if noise.streams is None)
-    return Need(itemsize * (kept * size + (1 + here) * on_weights), itemsize * -(-B // ranks) * T * per_step)
+    return Need(
+        itemsize * (kept * size + (1 + len(here)) * on_weights), itemsize * -(-B // ranks) * T * per_step
+    )
 
 
 def check_memory(need: Need, config: Config) -> None:
