@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from charlm.nn.matmul import in_tiles, multiply, tile_width, tiled
+from charlm.nn.matmul import in_tiles, tile_width, tiled
 from charlm.nn.workspace import Workspace
 
 RNG = np.random.default_rng(0)
@@ -26,22 +26,6 @@ def test_products_with_tiles(rows: int, inputs: int, outputs: int, steps: int, t
     tiles = tiled(matrices, rows, steps, Workspace().scratch(), "Wh")
     np.matmul(x, tiles, in_tiles(out, tiles.shape[-1]))
     np.testing.assert_allclose(out, np.einsum("ri,gio->gro", x, matrices), atol=1e-12)
-
-
-@pytest.mark.parametrize("transposed", [False, True])
-@pytest.mark.parametrize(
-    ("N", "inputs", "outputs"),
-    [(1, 8, 8), (7, 64, 64), (256, 64, 128), (259, 64, 128), (250, 30, 65), (800, 512, 96), (128, 2000, 3)],
-)
-def test_multiply_is_the_product(N: int, inputs: int, outputs: int, transposed: bool) -> None:
-    """Whatever the shapes, in chunks and tiles or as one product."""
-    x = RNG.standard_normal((N, inputs))
-    matrix = (
-        RNG.standard_normal((outputs, inputs)).T if transposed else RNG.standard_normal((inputs, outputs))
-    )
-    out = np.full((N, outputs), np.nan)
-    assert multiply(x, matrix, out, Workspace()) is out
-    np.testing.assert_allclose(out, np.einsum("ni,io->no", x, matrix), atol=1e-11)
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ import math
 import numpy as np
 
 from charlm.arrays import Array
-from charlm.nn.workspace import Scratch, Workspace
+from charlm.nn.workspace import Scratch
 
 _SMALL = 1_000_000
 """Multiplications up to which OpenBLAS uses its kernels for small products."""
@@ -30,9 +30,6 @@ _WIDEST = 64
 
 _WORTH_COPYING = 8
 """Products for which it pays to copy a matrix into tiles."""
-
-_CHUNK = range(16, 33)
-"""Rows of a window that are multiplied at a time."""
 
 
 def tile_width(rows: int, inputs: int, outputs: int) -> int:
@@ -60,24 +57,6 @@ def tiled(matrices: Array, rows: int, steps: int, scratch: Scratch, name: str) -
     tiles = scratch.array(name, (G, outputs // w, inputs, w), matrices.dtype)
     tiles[...] = in_tiles(matrices, w)
     return tiles
-
-
-def multiply(rows: Array, matrix: Array, out: Array, workspace: Workspace) -> Array:
-    """`out = rows matrix` for all rows of a window at once: `[N, I] @ [I, O]`; returns `out`.
-
-    As small products where that is possible (1.1 times as fast as one large product), else as
-    one. `matrix` may be a transposed view.
-    """
-    N, inputs = rows.shape
-    outputs = matrix.shape[1]
-    chunk = max((r for r in _CHUNK if N % r == 0), default=N)
-    w = tile_width(chunk, inputs, outputs)
-    if chunk * inputs * w > _SMALL or N // chunk < _WORTH_COPYING:
-        return np.matmul(rows, matrix, out)
-    with workspace.scratch() as scratch:
-        tiles = tiled(matrix[None], chunk, N // chunk, scratch, "tiles of one matrix")[0]
-        np.matmul(rows.reshape(-1, 1, chunk, inputs), tiles, in_tiles(out.reshape(-1, chunk, outputs), w))
-    return out
 
 
 def in_tiles(array: Array, width: int) -> Array:
