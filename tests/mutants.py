@@ -166,8 +166,8 @@ MUTANTS = (
     Mutant(
         "the state before the window is not the first",
         "nn/kernels/lstm.py",
-        "np.matmul(h_at[t], Wh, products)",
-        "np.matmul(h_at[max(t, 1)], Wh, products)",
+        "np.matmul(rows_at[t], Wh.tiles, products)",
+        "np.matmul(rows_at[max(t, 1)], Wh.tiles, products)",
         ("test_cells.py",),
     ),
     Mutant(
@@ -587,8 +587,8 @@ MUTANTS = (
     Mutant(
         "tiles of the last outputs are not copied",
         "nn/matmul.py",
-        "tiles[...] = in_tiles(matrices, w)",
-        "tiles[:, :-1] = in_tiles(matrices, w)[:, :-1]",
+        "copy[...] = tiles",
+        "copy[:, :-1] = tiles[:, :-1]",
         (
             "test_cells.py",
             "test_matmul.py",
@@ -1262,8 +1262,29 @@ MUTANTS = (
     Mutant(
         "tiles are chosen for one row",
         "nn/matmul.py",
-        "if rows * inputs * w <= _SMALL",
-        "if inputs * w <= _SMALL",
+        "and r * inputs * w <= _SMALL",
+        "and inputs * w <= _SMALL",
+        ("test_matmul.py",),
+    ),
+    Mutant(
+        "blocks of rows change places with tiles",
+        "nn/matmul.py",
+        "parts.swapaxes(-2, -3).swapaxes(-3, -4)",
+        "parts.swapaxes(-2, -3)",
+        ("test_matmul.py", "test_cells.py"),
+    ),
+    Mutant(
+        "tiles are as narrow for many rows as for few",
+        "nn/matmul.py",
+        "max(_WIDEST, 4 * rows)",
+        "max(_WIDEST, rows)",
+        ("test_matmul.py",),
+    ),
+    Mutant(
+        "narrow blocks of rows",
+        "nn/matmul.py",
+        "if r >= min(rows, _FEWEST_ROWS):",
+        "if r >= 1:",
         ("test_matmul.py",),
     ),
     Mutant(
