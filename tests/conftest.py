@@ -149,7 +149,7 @@ def narrow(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(matmul, "tile_shape", matmul.tile_shape.__wrapped__)  # as the limits say
     monkeypatch.setattr(matmul, "_WORTH_COPYING", 2)
     monkeypatch.setattr(kernel, "_BLOCK", 3 * 4 * 6 * 12)  # 3 steps of the LSTM, 4 of the GRU
-    monkeypatch.setattr(one_hot_linear, "_MANY", 1)
+    monkeypatch.setattr(one_hot_linear, "_FEW", 0)
     monkeypatch.setattr(loss, "_WIDE", 1)
 
 
