@@ -116,10 +116,10 @@ class Geometry:
 GEOMETRIES = {
     # one block, no tiles
     "small": Geometry(T=6, B=3, H=5, layers=3, vocab=7),
-    # what training uses: several blocks, of which the last is shorter, tiles, and products in chunks
+    # what training uses: several blocks, of which the last is shorter, and tiles
     "training": Geometry(T=18, B=20, H=96, layers=2, vocab=40),
     # every limit crossed many times
-    "narrow": Geometry(T=17, B=5, H=12, layers=2, vocab=9, narrow=True),
+    "narrow": Geometry(T=17, B=6, H=12, layers=2, vocab=9, narrow=True),
     # a size that nothing divides
     "prime": Geometry(T=17, B=5, H=13, layers=2, vocab=9, narrow=True),
 }
@@ -135,7 +135,7 @@ def geometry(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) ->
 
 
 def narrow(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Make blocks, tiles and chunks so small that small networks cross the limits of all.
+    """Make blocks and tiles so small that small networks cross the limits of all.
 
     Its sigmoid is of the form that this processor does not use.
     """
@@ -145,10 +145,11 @@ def narrow(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(matmul, "_VECTOR", 2)
     monkeypatch.setattr(matmul, "_WIDEST", 4)
     monkeypatch.setattr(matmul, "_SMALL", 250)
+    monkeypatch.setattr(matmul, "_FEWEST_ROWS", 2)
+    monkeypatch.setattr(matmul, "tile_shape", matmul.tile_shape.__wrapped__)  # as the limits say
     monkeypatch.setattr(matmul, "_WORTH_COPYING", 2)
-    monkeypatch.setattr(matmul, "_CHUNK", range(4, 6))
-    monkeypatch.setattr(kernel, "_BLOCK", 3 * 4 * 5 * 12)  # 3 steps of the LSTM, 4 of the GRU
-    monkeypatch.setattr(one_hot_linear, "_MANY", 1)
+    monkeypatch.setattr(kernel, "_BLOCK", 3 * 4 * 6 * 12)  # 3 steps of the LSTM, 4 of the GRU
+    monkeypatch.setattr(one_hot_linear, "_FEW", 0)
     monkeypatch.setattr(loss, "_WIDE", 1)
 
 

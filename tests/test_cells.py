@@ -8,7 +8,9 @@ from conftest import FORMS, Geometry, draw_masks, make_model, make_window
 from naive import Network
 
 from charlm.config.schema import ModelConfig
+from charlm.nn.activations import sigmoid_by_exp_into
 from charlm.nn.cells import CELL_NAMES, make_cell
+from charlm.nn.kernels import gru, lstm
 from charlm.nn.kernels.kernel import block_steps, blocks
 from charlm.nn.loss import softmax_cross_entropy
 from charlm.nn.workspace import Workspace
@@ -105,6 +107,24 @@ def test_forward_only_reads_its_arguments(form: str) -> None:
     np.testing.assert_array_equal(parameters.flat, before[0])
     np.testing.assert_array_equal(state, before[1])
     np.testing.assert_array_equal(after, kept)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_gates_far_from_zero(form: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A gate whose exponential overflows is 0 and warns of nothing, in a window and in generating."""
+    monkeypatch.setattr(lstm, "sigmoid_into", sigmoid_by_exp_into)
+    monkeypatch.setattr(gru, "sigmoid_into", sigmoid_by_exp_into)
+    model = make_model(form, layers=2)
+    parameters, x, _, state = make_window(model, B=1)
+    for size in (-1e3, 1e3):
+        for name, bias in parameters.items():
+            if name.endswith(".b"):
+                bias[...] = size
+        with np.errstate(all="raise", under="ignore"):
+            logits, _, _ = model.forward(parameters, x, state, Workspace())
+            step = model.decoder(parameters, state)
+            drawn = np.stack([step(int(unit)).copy() for unit in x[:, 0]])
+        np.testing.assert_allclose(drawn, logits[:, 0], rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("kernel", ["fused", "textbook"])

@@ -55,7 +55,7 @@ def test_every_gradient_is_right(
 @pytest.mark.parametrize("noise", [0.0, 0.3])
 @pytest.mark.parametrize("form", FORMS)
 def test_gradients_are_right_where_training_runs(form: str, noise: float, geometry: Geometry) -> None:
-    """Across blocks, tiles, chunks and parts of the batch, every array agrees with central differences."""
+    """Across blocks, tiles and parts of the batch, every array agrees with central differences."""
     sizes = (geometry.layers, geometry.vocab, geometry.H)
     model = make_model(form, *sizes, dropout=noise, dropout_mask="step", weight_drop=noise)
     shards = slices(geometry.B, 2)

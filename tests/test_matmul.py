@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from charlm.nn.matmul import in_tiles, multiply, tile_width, tiled
+from charlm.nn import matmul
+from charlm.nn.matmul import tile_shape, tiled
 from charlm.nn.workspace import Workspace
 
 RNG = np.random.default_rng(0)
@@ -13,52 +14,74 @@ RNG = np.random.default_rng(0)
 
 @pytest.mark.parametrize("transposed", [False, True])
 @pytest.mark.parametrize("steps", [1, 7, 8, 50])
+@pytest.mark.parametrize("small", [0, 200_000, 1_000_000])
 @pytest.mark.parametrize(
     ("rows", "inputs", "outputs"),
-    [(1, 64, 64), (4, 48, 96), (5, 7, 48), (32, 256, 256), (3, 20, 37), (6, 40, 200)],
+    [(1, 64, 64), (4, 48, 96), (5, 7, 48), (32, 256, 256), (64, 256, 64), (3, 20, 37), (6, 40, 200)],
 )
-def test_products_with_tiles(rows: int, inputs: int, outputs: int, steps: int, transposed: bool) -> None:
-    """A product with tiles, written through the view, is the plain product; tiled or not, copied or not."""
+def test_products_with_tiles(
+    rows: int,
+    inputs: int,
+    outputs: int,
+    small: int,
+    steps: int,
+    transposed: bool,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A product with tiles, written through the view, is the plain product; cut or not, copied or not."""
+    monkeypatch.setattr(matmul, "_SMALL", small)
+    monkeypatch.setattr(matmul, "tile_shape", tile_shape.__wrapped__)
     shape = (3, outputs, inputs) if transposed else (3, inputs, outputs)
     matrices = RNG.standard_normal(shape)
     matrices = matrices.swapaxes(1, 2) if transposed else matrices
-    x, out = RNG.standard_normal((rows, inputs)), np.full((3, rows, outputs), np.nan)
+    x, out = RNG.standard_normal((3, rows, inputs)), np.full((3, rows, outputs), np.nan)
     tiles = tiled(matrices, rows, steps, Workspace().scratch(), "Wh")
-    np.matmul(x, tiles, in_tiles(out, tiles.shape[-1]))
-    np.testing.assert_allclose(out, np.einsum("ri,gio->gro", x, matrices), atol=1e-12)
-
-
-@pytest.mark.parametrize("transposed", [False, True])
-@pytest.mark.parametrize(
-    ("N", "inputs", "outputs"),
-    [(1, 8, 8), (7, 64, 64), (256, 64, 128), (259, 64, 128), (250, 30, 65), (800, 512, 96), (128, 2000, 3)],
-)
-def test_multiply_is_the_product(N: int, inputs: int, outputs: int, transposed: bool) -> None:
-    """Whatever the shapes, in chunks and tiles or as one product."""
-    x = RNG.standard_normal((N, inputs))
-    matrix = (
-        RNG.standard_normal((outputs, inputs)).T if transposed else RNG.standard_normal((inputs, outputs))
-    )
-    out = np.full((N, outputs), np.nan)
-    assert multiply(x, matrix, out, Workspace()) is out
-    np.testing.assert_allclose(out, np.einsum("ni,io->no", x, matrix), atol=1e-11)
+    np.matmul(tiles.row_blocks(x), tiles.tiles, tiles.in_tiles(out))
+    np.testing.assert_allclose(out, np.einsum("gri,gio->gro", x, matrices), atol=1e-12)
+    np.matmul(tiles.row_blocks(x[0]), tiles.tiles, tiles.in_tiles(out))
+    np.testing.assert_allclose(out, np.einsum("ri,gio->gro", x[0], matrices), atol=1e-12)
 
 
 @pytest.mark.parametrize(
-    ("rows", "inputs", "outputs", "width"),
+    ("rows", "inputs", "outputs", "shape"),
     [
-        (1, 512, 512, 512),  # a vector
-        (25, 128, 128, 64),
-        (32, 256, 256, 64),
-        (32, 512, 512, 32),  # 64 would be too large a product
-        (64, 512, 512, 16),
-        (128, 512, 512, 512),  # nothing is small enough
-        (16, 200, 200, 200),  # small as it is, and 8 numbers past a whole vector rather than 8 and more
-        (32, 200, 200, 40),
-        (8, 257, 257, 257),
-        (32, 257, 257, 257),  # a prime
+        (1, 512, 512, (1, 512)),  # a vector
+        (25, 128, 128, (25, 64)),
+        (32, 256, 256, (32, 64)),
+        (32, 512, 512, (16, 64)),  # 32 rows would be too large a product
+        (37, 512, 512, (37, 32)),  # rows that cannot be divided
+        (64, 512, 512, (16, 64)),
+        (25, 1024, 1024, (25, 32)),  # rather than 5 rows
+        (4, 2048, 2048, (4, 64)),
+        (67, 1024, 1024, (67, 1024)),  # nothing is small enough
+        (16, 200, 200, (16, 200)),  # 8 numbers past a whole vector rather than 8 and more
+        (32, 200, 200, (16, 200)),
+        (32, 257, 257, (8, 257)),  # a prime
     ],
 )
-def test_tile_width(rows: int, inputs: int, outputs: int, width: int) -> None:
-    """Tiles are whole vectors where that is possible, small products always, and as wide as can be."""
-    assert tile_width(rows, inputs, outputs) == width
+def test_small_products(
+    rows: int, inputs: int, outputs: int, shape: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Tiles are whole vectors where that is possible, as wide as can be, and every product is small."""
+    monkeypatch.setattr(matmul, "_SMALL", 1_000_000)
+    assert tile_shape.__wrapped__(rows, inputs, outputs) == shape
+
+
+@pytest.mark.parametrize(
+    ("rows", "H", "width"),
+    [
+        (1, 256, 256),
+        (8, 256, 64),
+        (25, 128, 64),
+        (32, 512, 128),
+        (64, 256, 256),
+        (128, 512, 512),
+        (25, 257, 257),
+    ],
+)
+def test_without_kernels_for_small_products(
+    rows: int, H: int, width: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rows stay together, and the more they are, the wider are the tiles."""
+    monkeypatch.setattr(matmul, "_SMALL", 0)
+    assert tile_shape.__wrapped__(rows, H, H) == (rows, width)

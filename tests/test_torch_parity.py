@@ -257,7 +257,7 @@ def test_forgotten_clipping_is_found(run: str) -> None:
 # A network at the shape of training
 
 PATHS = ("fused", "narrow", "narrow tiles", "textbook")
-"""Ways through the code: the kernel, and what limits of blocks, tiles and chunks are in force."""
+"""Ways through the code: the kernel, and what limits of blocks and tiles are in force."""
 
 
 def load_training(cell: str, kind: str = "fused") -> Case:

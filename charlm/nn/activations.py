@@ -13,9 +13,6 @@ from numpy.lib.introspect import opt_func_info
 
 from charlm.arrays import Array
 
-_LARGEST = 88.0
-"""A number whose exponential is finite in float32; `sigmoid(-88)` is below 1e-38."""
-
 _SLOW_TANH = ("AVX2", "X86_V3")
 """In the names of NumPy's implementations of `tanh` that are slower than its `exp`."""
 
@@ -39,9 +36,13 @@ def sigmoid_by_tanh_into(a: Array, out: Array) -> Array:
 
 
 def sigmoid_by_exp_into(a: Array, out: Array) -> Array:
-    """`1 / (1 + exp(-a))` written to `out`, which is returned; `a` is overwritten."""
+    """`1 / (1 + exp(-a))` written to `out`, which is returned; `a` is overwritten.
+
+    The exponential of a large number is infinite, and `1 / (1 + ∞)` is the right 0. NumPy warns of
+    it: callers switch that off for all steps of a window at once, which a limit on `a` would cost
+    at each step.
+    """
     np.negative(a, a)
-    np.minimum(a, _LARGEST, out=a)
     np.exp(a, a)
     np.add(a, 1.0, a)
     np.divide(1.0, a, out)

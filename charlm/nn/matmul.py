@@ -1,91 +1,113 @@
 """Matrix products for the shapes of recurrent networks.
 
 BLAS copies the factors of a large product into a layout of its own before it multiplies. For the
-few rows of a step this costs more than it saves. OpenBLAS has kernels for small products that do
-without, and a product with a wide matrix is many products with narrow ones: with the matrix cut
-into tiles, each contiguous, 32 rows are multiplied 1.3 times as fast at H = 256 and 512, and 8
-rows 3 times as fast at H = 1024 (one thread, SkylakeX kernels).
+few rows of a step this costs more than it saves. With AVX-512, OpenBLAS has kernels for small
+products that do without, and a large product is many small ones: with the matrix cut into tiles,
+each contiguous, and the rows into blocks, 32 rows are multiplied 1.6 times as fast at H = 512 and
+2.1 times at H = 1024 (one thread, SkylakeX kernels). Without such kernels, tiles still make the
+copies cheaper where rows are few: 8 rows are multiplied 1.2 times as fast at H = 256 and 512, 25
+rows 1.05 times (Haswell kernels).
 
-Letters: `R` rows of a step, `N` rows of a window, `I` inputs, `O` outputs, `n` tiles of `w`
-outputs: `O = n w`.
+Letters: `R` rows of a step in `k` blocks of `r`, `I` inputs, `O` outputs in `n` tiles of `w`:
+`R = k r`, `O = n w`.
 """
 
 from __future__ import annotations
 
+import functools
 import math
+from dataclasses import dataclass
 
 import numpy as np
 
 from charlm.arrays import Array
-from charlm.nn.workspace import Scratch, Workspace
+from charlm.nn.workspace import Scratch
+from charlm.system import blas
 
-_SMALL = 1_000_000
-"""Multiplications up to which OpenBLAS uses its kernels for small products."""
+_SMALL = 1_000_000 if blas.kernel() in blas.AVX512_KERNELS else 0
+"""Multiplications up to which OpenBLAS uses its kernels for small products; 0 if it has none."""
 
 _VECTOR = 16
 """Numbers in the widest vector register."""
 
 _WIDEST = 64
-"""Most outputs of a tile."""
+"""Most outputs of a tile, for few rows."""
+
+_FEWEST_ROWS = 8
+"""Rows of a block below which a narrower tile and more rows pay."""
 
 _WORTH_COPYING = 8
 """Products for which it pays to copy a matrix into tiles."""
 
-_CHUNK = range(16, 33)
-"""Rows of a window that are multiplied at a time."""
+
+@dataclass(frozen=True)
+class Tiles:
+    """Matrices `[G, I, O]` in tiles, for products with R rows.
+
+    ::
+
+        y = x matrices        as        np.matmul(row_blocks(x), tiles, in_tiles(y))
+
+    Where there is one tile or one block, the axis of n or k is left out of all three: every axis
+    adds to the time of a call.
+    """
+
+    tiles: Array
+    """`[G, n, 1, I, w]`."""
+    rows: int
+    """r."""
+    left_out: tuple[int, ...]
+    """Axes, counted from the last."""
+
+    def row_blocks(self, x: Array) -> Array:
+        """A view of `x [..., R, I]` as `[..., 1, k, r, I]`."""
+        *leading, R, inputs = x.shape
+        blocks: Array = x.reshape(*leading, 1, R // self.rows, self.rows, inputs).squeeze(self.left_out)
+        return blocks
+
+    def in_tiles(self, y: Array) -> Array:
+        """A view of `y [..., R, O]` as `[..., n, k, r, w]`."""
+        *leading, R, outputs = y.shape
+        w = self.tiles.shape[-1]
+        parts = y.reshape(*leading, R // self.rows, self.rows, outputs // w, w)
+        tiles: Array = parts.swapaxes(-2, -3).swapaxes(-3, -4).squeeze(self.left_out)
+        return tiles
 
 
-def tile_width(rows: int, inputs: int, outputs: int) -> int:
-    """The width w for products `[R, I] @ [I, O]`: a divisor of O, or O itself if tiles would not help."""
+@functools.cache
+def tile_shape(rows: int, inputs: int, outputs: int) -> tuple[int, int]:
+    """`r, w` for products `[R, I] @ [I, O]`: divisors of R and O, or R and O where cutting would not help."""
     if rows == 1:
-        return outputs  # a product with a vector reads the matrix once, whatever its layout
-    divisors = [w for w in range(_VECTOR, _WIDEST + 1) if outputs % w == 0]
-    small = [w for w in {*divisors, outputs} if rows * inputs * w <= _SMALL]
-    # the width that leaves least of its last vector empty; of those the widest tile
-    return max(small, key=lambda w: (w / math.ceil(w / _VECTOR), w <= _WIDEST, w), default=outputs)
+        return rows, outputs  # a product with a vector reads the matrix once, whatever its layout
+    # without kernels for small products, BLAS copies the rows again for every tile
+    widest = _WIDEST if _SMALL else max(_WIDEST, 4 * rows)
+    widths = {outputs, *(w for w in range(_VECTOR, widest + 1) if outputs % w == 0)}
+    # the width that leaves least of its last vector empty comes first; of those the widest tile
+    best = sorted(widths, key=lambda w: (w / math.ceil(w / _VECTOR), w <= widest, w), reverse=True)
+    if not _SMALL:
+        return rows, best[0]
+    for w in best:
+        r = max((r for r in range(1, rows + 1) if rows % r == 0 and r * inputs * w <= _SMALL), default=0)
+        if r >= min(rows, _FEWEST_ROWS):
+            return r, w
+    return rows, outputs
 
 
-def tiled(matrices: Array, rows: int, steps: int, scratch: Scratch, name: str) -> Array:
-    """`matrices [G, I, O]` as tiles `[G, n, I, w]`, for `steps` products with `rows` rows each.
+def tiled(matrices: Array, rows: int, steps: int, scratch: Scratch, name: str) -> Tiles:
+    """`matrices [G, I, O]` for `steps` products with `rows` rows each.
 
     Usually a copy, called `name` in the scratch memory. A transposed view is welcome: multiplied
     as it is, it would take 1.6 times as long.
     """
-    if steps < _WORTH_COPYING:
-        return matrices[:, None]
     G, inputs, outputs = matrices.shape
-    w = tile_width(rows, inputs, outputs)
-    if w == outputs and matrices.flags.c_contiguous:
-        return matrices[:, None]
-    tiles = scratch.array(name, (G, outputs // w, inputs, w), matrices.dtype)
-    tiles[...] = in_tiles(matrices, w)
-    return tiles
-
-
-def multiply(rows: Array, matrix: Array, out: Array, workspace: Workspace) -> Array:
-    """`out = rows matrix` for all rows of a window at once: `[N, I] @ [I, O]`; returns `out`.
-
-    As small products where that is possible (1.1 times as fast as one large product), else as
-    one. `matrix` may be a transposed view.
-    """
-    N, inputs = rows.shape
-    outputs = matrix.shape[1]
-    chunk = max((r for r in _CHUNK if N % r == 0), default=N)
-    w = tile_width(chunk, inputs, outputs)
-    if chunk * inputs * w > _SMALL or N // chunk < _WORTH_COPYING:
-        return np.matmul(rows, matrix, out)
-    with workspace.scratch() as scratch:
-        tiles = tiled(matrix[None], chunk, N // chunk, scratch, "tiles of one matrix")[0]
-        np.matmul(rows.reshape(-1, 1, chunk, inputs), tiles, in_tiles(out.reshape(-1, chunk, outputs), w))
-    return out
-
-
-def in_tiles(array: Array, width: int) -> Array:
-    """A view of `array [..., R, O]` as `[..., n, R, w]`: where a product with tiles is written to."""
-    *leading, rows, outputs = array.shape
-    if width == outputs:
-        return array[..., None, :, :]
-    return array.reshape(*leading, rows, outputs // width, width).swapaxes(-3, -2)
+    r, w = tile_shape(rows, inputs, outputs) if steps >= _WORTH_COPYING else (rows, outputs)
+    tiles = matrices.reshape(G, inputs, outputs // w, w).swapaxes(1, 2)  # [G, n, I, w]
+    if steps >= _WORTH_COPYING and not tiles.flags.c_contiguous:
+        copy = scratch.array(name, tiles.shape, tiles.dtype)
+        copy[...] = tiles
+        tiles = copy
+    left_out = (*((-4,) if w == outputs else ()), *((-3,) if r == rows else ()))
+    return Tiles(tiles[:, :, None].squeeze(left_out), r, left_out)
 
 
 def column_sums(rows: Array, out: Array) -> Array:

@@ -194,7 +194,8 @@ class Model:
             logits: Array = signal[0]
             return logits
 
-        return step
+        # the exponential of a gate may overflow: see `sigmoid_by_exp_into`
+        return np.errstate(over="ignore")(step) if len(self.cell.gates) > 1 else step
 
 
 _STATELESS: Array = np.empty(0)

@@ -27,7 +27,7 @@ _KERNEL = "OPENBLAS_CORETYPE"
 _SKYLAKEX = {"avx512f", "avx512dq", "avx512bw", "avx512vl", "avx512cd"}
 """What a CPU must have to run OpenBLAS's SkylakeX kernels."""
 
-_AVX512_KERNELS = ("SkylakeX", "Cooperlake", "SapphireRapids")
+AVX512_KERNELS = ("SkylakeX", "Cooperlake", "SapphireRapids")
 """OpenBLAS's kernels that use AVX-512."""
 
 _PREFIXES, _SUFFIXES = ("scipy_openblas_", "openblas_"), ("64_", "_64", "")
@@ -82,11 +82,10 @@ def warning() -> str | None:
     """What `prepare` could not set because NumPy was imported before it; None if all is well."""
     import numpy  # noqa: F401 (loads the library)
 
-    for library in _openblas():
-        kernel = _text(library, "get_corename")
-        if _KERNEL in _environment() and kernel not in _AVX512_KERNELS:
+    if loaded := kernel():
+        if _KERNEL in _environment() and loaded not in AVX512_KERNELS:
             return (
-                f"NumPy was imported before and runs OpenBLAS's {kernel} kernel, slower than SkylakeX and "
+                f"NumPy was imported before and runs OpenBLAS's {loaded} kernel, slower than SkylakeX and "
                 f"with other rounding: set {_KERNEL}=SkylakeX before NumPy is imported"
             )
         return None
@@ -135,11 +134,16 @@ def blas() -> str:
 
     built = np.show_config(mode="dicts")["Build Dependencies"]["blas"]
     name = f"{built.get('name', 'BLAS')} {built.get('version', '')}".strip()
-    for library in _openblas():
+    if loaded := kernel():
         threads = blas_threads()
         count = "" if threads is None else f", {threads} thread{'s' if threads != 1 else ''}"
-        return f"{name} ({_text(library, 'get_corename')}{count})"
+        return f"{name} ({loaded}{count})"
     return name
+
+
+def kernel() -> str:
+    """The kernel of the loaded OpenBLAS, as it names it: `SkylakeX`; empty for another library."""
+    return next((_text(library, "get_corename") for library in _openblas()), "")
 
 
 def arithmetic() -> str:

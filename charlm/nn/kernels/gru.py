@@ -10,7 +10,7 @@ import numpy as np
 from charlm.arrays import Array
 from charlm.nn.activations import sigmoid_into
 from charlm.nn.kernels.kernel import Kernel, block_steps, blocks, recurrent_gradients
-from charlm.nn.matmul import column_sums, in_tiles, tiled
+from charlm.nn.matmul import column_sums, tiled
 from charlm.nn.parameters import Params
 from charlm.nn.workspace import Scratch, Workspace
 
@@ -39,14 +39,14 @@ class GRUAfterKernel(Kernel[Tape]):
         (h,) = states
         inner = workspace.array("inner", (T, B, H), a.dtype)  # u_n + bn
         u = scratch.array("sums", (3, B, H), a.dtype)
-        products = in_tiles(u, Wh.shape[-1])
+        rows, products = Wh.row_blocks(h), Wh.in_tiles(u)
         u_rz, u_n = u[:2], u[2]
         product = scratch.array("product", (B, H), a.dtype)
         gates = a  # [3, T, B, H]: becomes r, z, n in place
 
         def step(t: int) -> None:
             r, z, n = a_t = gates[:, t]
-            np.matmul(h[t], Wh, products)
+            np.matmul(rows[t], Wh.tiles, products)
             # r, z = sigmoid(a_t + u)
             np.add(u_rz, a_t[:2], u_rz)
             sigmoid_into(u_rz, a_t[:2])
@@ -75,7 +75,8 @@ class GRUAfterKernel(Kernel[Tape]):
         with workspace.scratch() as scratch:
             WhT = tiled(params["Wh"].swapaxes(1, 2), B, T, scratch, "Wh")
             back = scratch.array("back", (3, B, H), dh.dtype)
-            products = in_tiles(back, WhT.shape[-1])
+            products = WhT.in_tiles(back)
+            rows_rz, rows_n = WhT.row_blocks(gates[:2]), WhT.row_blocks(du_n)
             all_slopes = scratch.array("slopes", (3 * block_steps(T, size), B, H), dh.dtype)
             for block in blocks(T, size):
                 # what each gradient is multiplied by does not recur: a block at a time
@@ -84,7 +85,7 @@ class GRUAfterKernel(Kernel[Tape]):
                 np.multiply(slopes[0], tape.reset[block], slopes[0])
                 for t in reversed(range(block.start, block.stop)):
                     slope_r, slope_z, slope_n = slopes[:, t - block.start]
-                    r, z, _ = da_r, da_z, da_n = da_t = gates[:, t]
+                    r, z, _ = da_r, da_z, da_n = gates[:, t]
                     np.add(dh_t, dh[t], dh_t)
                     np.multiply(slope_n, dh_t, da_n)
                     np.multiply(r, da_n, du_n[t])
@@ -94,8 +95,8 @@ class GRUAfterKernel(Kernel[Tape]):
                     np.multiply(slope_z, dh_t, da_z)
                     np.multiply(slope_r, da_n, da_r)
                     # forward was u_t = h_{t-1} Wh
-                    np.matmul(da_t[:2, None], WhT[:2], products[:2])
-                    np.matmul(du_n[t], WhT[2], products[2])
+                    np.matmul(rows_rz[:, t], WhT.tiles[:2], products[:2])
+                    np.matmul(rows_n[t], WhT.tiles[2], products[2])
                     np.add.reduce(back, axis=0, out=dh_t)
                     np.add(dh_t, dh_direct, dh_t)
         recurrent_gradients(grads["Wh"], tape.h, [*gates[:2], du_n])
@@ -112,23 +113,24 @@ class GRUBeforeKernel(Kernel[Tape]):
         """See `Kernel.prepare`."""
         _, T, B, H = a.shape
         Wh = tiled(params["Wh"], B, T, scratch, "Wh")
-        Wh_rz, Wh_n = Wh[:2], Wh[2]
+        Wh_rz, Wh_n = Wh.tiles[:2], Wh.tiles[2]
         (h,) = states
         kept = workspace.array("kept", (T, B, H), a.dtype)  # r * h_{t-1}
         sums = scratch.array("sums", (2, B, H), a.dtype)
         product = scratch.array("product", (B, H), a.dtype)
-        products, product_n = in_tiles(sums, Wh.shape[-1]), in_tiles(product, Wh.shape[-1])
+        products, product_n = Wh.in_tiles(sums), Wh.in_tiles(product)
+        rows, rows_kept = Wh.row_blocks(h), Wh.row_blocks(kept)
         gates = a  # [3, T, B, H]: becomes r, z, n in place
 
         def step(t: int) -> None:
             r, z, n = a_t = gates[:, t]
             # r, z = sigmoid(a_t + h_{t-1} Wh_rz)
-            np.matmul(h[t], Wh_rz, products)
+            np.matmul(rows[t], Wh_rz, products)
             np.add(sums, a_t[:2], sums)
             sigmoid_into(sums, a_t[:2])
             # n = tanh(a_t + (r * h_{t-1}) Wh_n)
             np.multiply(r, h[t], kept[t])
-            np.matmul(kept[t], Wh_n, product_n)
+            np.matmul(rows_kept[t], Wh_n, product_n)
             np.add(n, product, n)
             np.tanh(n, n)
             # h_t = (1 - z) * n + z * h_{t-1} = n + z * (h_{t-1} - n)
@@ -150,7 +152,8 @@ class GRUBeforeKernel(Kernel[Tape]):
         with workspace.scratch() as scratch:
             WhT = tiled(params["Wh"].swapaxes(1, 2), B, T, scratch, "Wh")
             back = scratch.array("back", (2, B, H), dh.dtype)
-            products, product_n = in_tiles(back, WhT.shape[-1]), in_tiles(dkept, WhT.shape[-1])
+            products, product_n = WhT.in_tiles(back), WhT.in_tiles(dkept)
+            rows_rz, rows_n = WhT.row_blocks(gates[:2]), WhT.row_blocks(gates[2])
             all_slopes = scratch.array("slopes", (3 * block_steps(T, size), B, H), dh.dtype)
             for block in blocks(T, size):
                 # what each gradient is multiplied by does not recur: a block at a time
@@ -159,11 +162,11 @@ class GRUBeforeKernel(Kernel[Tape]):
                 np.multiply(slopes[0], tape.h[block], slopes[0])
                 for t in reversed(range(block.start, block.stop)):
                     slope_r, slope_z, slope_n = slopes[:, t - block.start]
-                    r, z, _ = da_r, da_z, da_n = da_t = gates[:, t]
+                    r, z, _ = da_r, da_z, da_n = gates[:, t]
                     np.add(dh_t, dh[t], dh_t)
                     np.multiply(slope_n, dh_t, da_n)
                     # forward was n = tanh(a_n + kept Wh_n)
-                    np.matmul(da_n, WhT[2], product_n)
+                    np.matmul(rows_n[t], WhT.tiles[2], product_n)
                     # forward was h_t = … + z * h_{t-1};  kept = r * h_{t-1}
                     np.multiply(dh_t, z, dh_direct)
                     np.multiply(dkept, r, product)
@@ -172,7 +175,7 @@ class GRUBeforeKernel(Kernel[Tape]):
                     np.multiply(slope_z, dh_t, da_z)
                     np.multiply(slope_r, dkept, da_r)
                     # forward was r, z = sigmoid(a_t + h_{t-1} Wh_rz)
-                    np.matmul(da_t[:2, None], WhT[:2], products)
+                    np.matmul(rows_rz[:, t], WhT.tiles[:2], products)
                     np.add(back[0], back[1], dh_t)
                     np.add(dh_t, dh_direct, dh_t)
         recurrent_gradients(grads["Wh"][:2], tape.h, gates[:2])

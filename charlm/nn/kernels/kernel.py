@@ -76,7 +76,8 @@ class Kernel(ABC, Generic[Tape]):
         _, T, B, H = a.shape
         states = workspace.array("states", (len(state), T + 1, B, H), a.dtype)
         states[:, 0] = state
-        with workspace.scratch() as scratch:
+        # the exponential of a gate may overflow: see `sigmoid_by_exp_into`
+        with workspace.scratch() as scratch, np.errstate(over="ignore"):
             tape, step = self.prepare(params, a, states, workspace, scratch)
             for t in range(T):
                 step(t)

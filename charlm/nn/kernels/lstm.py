@@ -10,7 +10,7 @@ import numpy as np
 from charlm.arrays import Array
 from charlm.nn.activations import sigmoid_into
 from charlm.nn.kernels.kernel import Kernel, block_steps, blocks, recurrent_gradients
-from charlm.nn.matmul import in_tiles, tiled
+from charlm.nn.matmul import tiled
 from charlm.nn.parameters import Params
 from charlm.nn.workspace import Scratch, Workspace
 
@@ -40,18 +40,18 @@ class LSTMKernel(Kernel[Tape]):
         tanh_c = workspace.array("tanh_c", (T, B, H), a.dtype)
         sums = scratch.array("sums", (4, B, H), a.dtype)
         ig = scratch.array("ig", (B, H), a.dtype)
-        Wh = tiled(params["Wh"], B, T, scratch, "Wh")  # [4, n, H, w]
-        products = in_tiles(sums, Wh.shape[-1])
+        Wh = tiled(params["Wh"], B, T, scratch, "Wh")
+        products = Wh.in_tiles(sums)
         gates = a  # [4, T, B, H]: becomes i, f, o, g in place
         sums_ifo, sums_g = sums[:3], sums[3]
         # views of every step, made at once: half the time of one by one
         a_at, ifo_at = list(gates.swapaxes(0, 1)), list(gates[:3].swapaxes(0, 1))
-        h_at, c_at, tanh_c_at = list(h), list(c), list(tanh_c)
+        rows_at, h_at, c_at, tanh_c_at = list(Wh.row_blocks(h)), list(h), list(c), list(tanh_c)
 
         def step(t: int) -> None:
             a_t, c_t, tanh_c_t = a_at[t], c_at[t + 1], tanh_c_at[t]
             i, f, o, g = a_t
-            np.matmul(h_at[t], Wh, products)
+            np.matmul(rows_at[t], Wh.tiles, products)
             np.add(sums, a_t, sums)
             # i, f, o = sigmoid(a_t + h_{t-1} Wh);  g = tanh(…)
             sigmoid_into(sums_ifo, ifo_at[t])
@@ -77,12 +77,12 @@ class LSTMKernel(Kernel[Tape]):
         # views of every step, made at once: half the time of one by one
         f_at, da_if_at = list(gates[1]), list(gates[:2].swapaxes(0, 1))
         da_o_at, da_g_at = list(gates[2]), list(gates[3])
-        da_at, dh_at, dc_from_dh_at = list(gates.swapaxes(0, 1)[:, :, None]), list(dh), list(tanh_c)
+        dh_at, dc_from_dh_at = list(dh), list(tanh_c)
         size = 4 * B * H
         with workspace.scratch() as scratch:
             WhT = tiled(params["Wh"].swapaxes(1, 2), B, T, scratch, "Wh")
             back = scratch.array("back", (4, B, H), dh.dtype)
-            products = in_tiles(back, WhT.shape[-1])
+            rows_at, products = list(WhT.row_blocks(gates.swapaxes(0, 1))), WhT.in_tiles(back)
             all_slopes = scratch.array("slopes", (4 * block_steps(T, size), B, H), dh.dtype)
             for block in blocks(T, size):
                 # what each gate's gradient is multiplied by does not recur: a block at a time
@@ -120,7 +120,7 @@ class LSTMKernel(Kernel[Tape]):
                     np.multiply(slope_g[n], dc_t, da_g_at[t])
                     dc_t, product = product, dc_t
                     # forward was … = a_t + h_{t-1} Wh
-                    np.matmul(da_at[t], WhT, products)
+                    np.matmul(rows_at[t], WhT.tiles, products)
                     np.add.reduce(back, axis=0, out=dh_t)
         recurrent_gradients(grads["Wh"], h, gates)
         return gates, np.stack([dh_t, dc_t])

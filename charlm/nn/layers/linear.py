@@ -8,7 +8,7 @@ import numpy as np
 
 from charlm.arrays import Array, Shape, Signal
 from charlm.nn.layers.layer import Masks, Projection, Step
-from charlm.nn.matmul import column_sums, multiply
+from charlm.nn.matmul import column_sums
 from charlm.nn.parameters import Params
 from charlm.nn.workspace import Workspace
 
@@ -55,7 +55,7 @@ class Linear(Projection[Tape]):
         rows = x.reshape(-1, self.inputs)
         # y = x W + b
         for W_g, b_g, y_g in zip(W, b, y.reshape(len(W), -1, self.outputs), strict=True):
-            multiply(rows, W_g, y_g, workspace)
+            np.matmul(rows, W_g, y_g)
             np.add(y_g, b_g, y_g)
         return y, state, Tape(x)
 
@@ -81,10 +81,10 @@ class Linear(Projection[Tape]):
                 np.matmul(rows.T, dy_g, dW[g])
                 column_sums(dy_g, db[g])
                 if g == 0:
-                    multiply(dy_g, W[g].T, dx_rows, workspace)
+                    np.matmul(dy_g, W[g].T, dx_rows)
                     summand = scratch.array("rows", dx_rows.shape, dy.dtype) if len(W) > 1 else dx_rows
                 else:
-                    multiply(dy_g, W[g].T, summand, workspace)
+                    np.matmul(dy_g, W[g].T, summand)
                     np.add(dx_rows, summand, dx_rows)
         return dx, dstate
 

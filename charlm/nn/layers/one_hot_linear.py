@@ -10,12 +10,11 @@ import numpy.typing as npt
 
 from charlm.arrays import Array, Ids, Shape, Signal
 from charlm.nn.layers.layer import Masks, Projection, Step
-from charlm.nn.matmul import column_sums
 from charlm.nn.parameters import Params
 from charlm.nn.workspace import Workspace
 
-_MANY = 8
-"""Rows an id above which a product for each id pays."""
+_FEW = 1 << 16
+"""Numbers up to which the product with a one-hot matrix takes less time than the calls without."""
 
 
 @dataclass(frozen=True)
@@ -65,9 +64,10 @@ class OneHotLinear(Projection[Tape]):
         used = np.flatnonzero(counts)
         index = (np.cumsum(counts > 0) - 1)[ids]  # of each id among those used [N]
         y = workspace.array("y", (self.gates, *x.shape, self.outputs), W.dtype)
-        # y = onehot(x) W + b; mode="clip" is NumPy's unbuffered way into `out`: no index is out of bounds
-        for W_g, b_g, y_g in zip(W, b, y.reshape(self.gates, -1, self.outputs), strict=True):
-            np.take(W_g[used] + b_g, index, axis=0, out=y_g, mode="clip")
+        # y = onehot(x) W + b
+        rows = W[:, used] + b[:, None]  # [G, U, O]
+        # mode="clip" is NumPy's unbuffered way into `out`: no index is out of bounds
+        np.take(rows, index, axis=1, out=y.reshape(self.gates, -1, self.outputs), mode="clip")
         return y, state, Tape(ids, counts, used)
 
     def backward(
@@ -81,27 +81,21 @@ class OneHotLinear(Projection[Tape]):
         out: Array | None = None,
     ) -> tuple[Array, Array]:
         """`dW[v] = Σ dy` over the rows whose id is v, and `db = Σ dy`; there is no gradient of ids."""
-        N, U = len(tape.ids), len(tape.used)
-        order = np.argsort(tape.ids, kind="stable")
-        edges = [0, *np.cumsum(tape.counts[tape.used]).tolist()]
-        ones = np.ones(N, dy.dtype)
-        sums = np.empty((U, self.outputs), dy.dtype)
-        with workspace.scratch() as scratch:
-            sorted_rows = scratch.array("rows", (N, self.outputs), dy.dtype)
-            for dW, db, dy_g in zip(
-                grads[self.weight], grads["b"], dy.reshape(self.gates, N, self.outputs), strict=True
-            ):
-                # The rows of each id are brought together and summed. A product with a one-hot
-                # matrix takes up to 4 times as long: most of its factors are zero.
-                np.take(dy_g, order, axis=0, out=sorted_rows, mode="clip")
-                if U * _MANY <= N:
-                    for total, (start, stop) in zip(sums, pairwise(edges), strict=True):
-                        np.matmul(ones[start:stop], sorted_rows[start:stop], total)
-                else:
-                    np.add.reduceat(sorted_rows, edges[:-1], axis=0, out=sums)
-                dW[...] = 0.0
-                dW[tape.used] = sums
-                column_sums(sums, db)
+        dW, used = grads[self.weight], tape.used
+        rows = dy.reshape(self.gates, -1, self.outputs)  # [G, N, O]
+        ones = np.ones(len(tape.ids), dy.dtype)
+        dW[...] = 0.0
+        if rows.size <= _FEW:
+            onehot = (used[:, None] == tape.ids).astype(dy.dtype)  # [U, N]
+            dW[:, used] = np.matmul(onehot, rows)
+        else:
+            # The rows of each id are brought together and summed. Where there are many, the product
+            # with a one-hot matrix takes up to 4 times as long: most of its factors are zero.
+            order = np.argsort(tape.ids, kind="stable")
+            edges = [0, *np.cumsum(tape.counts[used]).tolist()]
+            for v, (start, stop) in zip(used.tolist(), pairwise(edges), strict=True):
+                np.matmul(ones[start:stop], rows.take(order[start:stop], axis=1), dW[:, v])
+        np.matmul(ones[: len(used)], dW[:, used], grads["b"])
         return np.empty(0, dy.dtype), dstate
 
     def stepper(self, params: Params, state: Array, out: Array | None = None) -> Step:
