@@ -10,7 +10,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -22,7 +21,7 @@ from conftest import ENVIRONMENT, TEXT, Run, contents, make_model, make_trainer
 
 from charlm.runs import checkpoint
 from charlm.system import ranks as module
-from charlm.system.ranks import ALONE, Place, Ranks, place
+from charlm.system.ranks import ALONE, Ranks
 from charlm.training import session
 from charlm.training.memory import needed
 
@@ -59,11 +58,11 @@ SETTINGS = {
 FAILING = """
 import os, sys, time
 from charlm.cli import main
-from charlm.system import ranks
+from charlm.system import heartbeat, ranks
 from charlm.training.trainer import Trainer
 
 action, rank, step = sys.argv.pop(1), int(sys.argv.pop(1)), int(sys.argv.pop(1))
-ranks._BEAT, ranks._SILENCE, ranks._PATIENCE = 0.1, 2.0, 9.0
+heartbeat.BEAT, heartbeat.SILENCE, ranks._PATIENCE = 0.1, 2.0, 9.0
 update = Trainer.update
 
 def failing(trainer):
@@ -90,14 +89,14 @@ APART = """
 from charlm.cli import main
 from charlm.system import ranks
 
-connect, mapped = ranks._MpiRanks.__init__, ranks._mapped
+connect, mapped = ranks._MpiRanks.__init__, ranks.mapped
 
 def apart(self, started):
     connect(self, started)
     self._machine, self._leaders = self._mpi.COMM_SELF, list(range(self.size))
 
 ranks._MpiRanks.__init__ = apart
-ranks._mapped = lambda about: None if ranks.place().rank else mapped(about)
+ranks.mapped = lambda about: None if ranks.place().rank else mapped(about)
 main()
 """
 """The command on ranks that are all on machines of their own, of which the first alone has a cache."""
@@ -350,38 +349,6 @@ def test_other_commands_are_left_to_the_first_rank(charlm: Run, monkeypatch: pyt
     assert (other.stdout, other.stderr) == ("", "")
 
 
-@pytest.mark.parametrize(
-    ("environment", "expected"),
-    [
-        ({}, Place()),
-        ({"PMI_SIZE": "1", "PMI_RANK": "0"}, Place()),
-        (LAUNCHED | {"PMI_RANK": "1", "MPI_LOCALRANKID": "1"}, Place(1, 2, 1)),
-        ({"OMPI_COMM_WORLD_SIZE": "4", "OMPI_COMM_WORLD_RANK": "3"}, Place(3, 4, 0)),
-        ({"SLURM_STEP_NUM_TASKS": "8", "SLURM_PROCID": "5", "SLURM_LOCALID": "1"}, Place(5, 8, 1)),
-        # a batch script of Slurm, outside of srun
-        ({"SLURM_NTASKS": "8", "SLURM_PROCID": "0"}, Place()),
-        # prterun; MPI knows how many they are
-        (PMIX | {"PMIX_RANK": "3"}, Place(3, 0, 3)),
-        # PMIx in one process of srun, and of mpirun
-        (PMIX | {"SLURM_STEP_NUM_TASKS": "1", "SLURM_PROCID": "0"}, Place()),
-        (PMIX | {"OMPI_COMM_WORLD_SIZE": "1", "OMPI_COMM_WORLD_RANK": "0"}, Place()),
-        (PMIX | {"SLURM_STEP_NUM_TASKS": "8", "SLURM_PROCID": "5", "SLURM_LOCALID": "1"}, Place(5, 8, 1)),
-        # no job, or no rank of one
-        ({"PMIX_RANK": "0"}, Place()),
-        ({"PMIX_NAMESPACE": "job", "PMIX_RANK": ""}, Place()),
-    ],
-)
-def test_launchers_are_known(
-    monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], expected: Place
-) -> None:
-    """The place of a process is what its launcher says."""
-    for name in [name for names in (*module._LAUNCHERS, module._PMIX) for name in names]:
-        monkeypatch.delenv(name, raising=False)
-    for name, value in environment.items():
-        monkeypatch.setenv(name, value)
-    assert place() == expected
-
-
 class _Told(Ranks):
     """Three ranks, of which the last is on another machine."""
 
@@ -431,77 +398,6 @@ def test_items_are_divided(items: int, size: int) -> None:
     assert len(parts[0]) == max(map(len, parts))
 
 
-class _Request:
-    """A request that is done, or not."""
-
-    def __init__(self, done: bool) -> None:
-        self.done = done
-
-    def Test(self) -> bool:  # noqa: N802 (as mpi4py has it)
-        return self.done
-
-    def Cancel(self) -> None:  # noqa: N802
-        pass
-
-    Wait = Cancel
-
-
-class _Line:
-    """The connection of rank 2 of 3 to its neighbours, as a heartbeat sees it."""
-
-    rank, size = 2, 3
-
-    def __init__(self, fails: bool = False) -> None:
-        self.fails, self.sent = fails, 0
-
-    def Irecv(self, _buffer: bytearray, source: int) -> _Request:  # noqa: N802
-        assert source == 1
-        return _Request(False)
-
-    def Isend(self, _buffer: bytearray, target: int) -> _Request:  # noqa: N802
-        assert target == 0
-        if self.fails:
-            raise RuntimeError("the network is down")
-        self.sent += 1
-        return _Request(False)
-
-
-@pytest.mark.parametrize("fails", [False, True])
-def test_a_heartbeat_counts_the_silence(monkeypatch: pytest.MonkeyPatch, fails: bool) -> None:
-    """Silence grows beat by beat, and only one message waits for a rank that takes none."""
-    monkeypatch.setattr(module, "_BEAT", 0.01)
-    line = _Line(fails)
-    heartbeat = module._Heartbeat(line)
-    heartbeat.start()
-    end = time.monotonic() + 30
-    while heartbeat.silence < 0.05:
-        assert time.monotonic() < end
-        time.sleep(0.01)
-    heartbeat._end()
-    assert (heartbeat.silence == math.inf) == fails
-    assert line.sent == (0 if fails else 1)
-
-
-class _Suspended(threading.Event):
-    """Ten times as long as it was asked for: five waits, then the end."""
-
-    waits = 0
-
-    def wait(self, timeout: float | None = None) -> bool:
-        time.sleep(10 * (timeout or 0.0))
-        self.waits += 1
-        return self.waits > 5
-
-
-def test_a_heartbeat_does_not_count_its_own_suspension(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Who listens counts beats, not the time in which it was suspended."""
-    monkeypatch.setattr(module, "_BEAT", 0.01)
-    heartbeat = module._Heartbeat(_Line())
-    heartbeat._ended = _Suspended()
-    heartbeat._beat()
-    assert heartbeat.silence == pytest.approx(0.05)
-
-
 def test_one_process_waits_for_nobody() -> None:
     """The process that works alone does at once what ranks agree on."""
     values = np.arange(3)
@@ -510,25 +406,6 @@ def test_one_process_waits_for_nobody() -> None:
     assert ALONE.share(values) is values
     assert [ALONE.agree(stop) for stop in (True, False)] == [True, False]
     assert ALONE.together()
-
-
-def test_a_file_is_known_by_its_contents(tmp_path: Path) -> None:
-    """A mapped array is found again in its file, with what it holds; another content is not taken for it."""
-    rng = np.random.default_rng(0)
-    values = rng.integers(0, 200, 50_000).astype(np.uint8)
-    file = tmp_path / "ids"
-    file.write_bytes(values.tobytes())
-    mapped = np.memmap(file, np.uint8, "r").view(np.ndarray)[100:]
-    about = module._description(mapped)
-    assert about.offset == 100
-    found = module._mapped(about)
-    assert found is not None
-    np.testing.assert_array_equal(found, mapped)
-    file.write_bytes(rng.permutation(values).tobytes())
-    assert module._mapped(about) is None
-    file.unlink()
-    assert module._mapped(about) is None
-    assert module._mapped(module._description(values)) is None
 
 
 @needs_mpi

@@ -1,8 +1,9 @@
 """Ranks: processes that an MPI launcher has started to do one job, on one machine or on many.
 
 `Ranks` is the process that works alone, with nobody to wait for. `connect` gives that, or, where
-a launcher has started several processes, the same methods over MPI. Only this module knows MPI.
-All ranks call the same methods in the same order; what the first rank alone does stands in `first`.
+a launcher has started several processes, the same methods over MPI. Only this module and
+`heartbeat` know MPI. All ranks call the same methods in the same order; what the first rank alone
+does stands in `first`.
 
 Whatever waits here looks again and again instead of blocking in MPI: ranks that share a processor
 let each other work, and signals are answered.
@@ -10,24 +11,22 @@ let each other work, and signals are answered.
 
 from __future__ import annotations
 
-import atexit
 import contextlib
-import hashlib
-import math
 import os
 import pickle
 import socket
 import sys
-import threading
 import time
 from array import array
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from charlm.errors import ExtraError, RankError
+from charlm.system import heartbeat
 from charlm.system.extras import extra
+from charlm.system.launcher import Place, place
+from charlm.system.mapping import describe, mapped
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -35,16 +34,6 @@ if TYPE_CHECKING:
     Buffer = npt.NDArray[Any]
 
 Result = TypeVar("Result")
-
-_LAUNCHERS = (
-    ("OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_LOCAL_RANK"),
-    ("PMI_SIZE", "PMI_RANK", "MPI_LOCALRANKID"),  # MPICH, Intel MPI, srun --mpi=pmi2
-    ("SLURM_STEP_NUM_TASKS", "SLURM_PROCID", "SLURM_LOCALID"),  # srun; not set in a batch script itself
-)
-"""What launchers tell a process: the number of ranks, its own, and its own among those of its machine."""
-
-_PMIX = ("PMIX_NAMESPACE", "PMIX_RANK")
-"""What any launcher with PMIx tells; prterun tells no more: the job, and the rank."""
 
 _SPIN = 0.05
 """Seconds that a wait only yields the processor; after that it sleeps between two looks."""
@@ -55,16 +44,10 @@ _NAP = 0.0005
 _PATIENCE = 600.0
 """Seconds without an answer from other ranks after which an exchange fails.
 
-A rank that dies ends the job at once, one whose process does not run after `_SILENCE`. This is for
+A rank that dies ends the job at once, one whose process does not run after `heartbeat.SILENCE`. This is for
 one that lives and does not answer. It is long, since that may be the first rank that writes a
 checkpoint to a slow disk.
 """
-
-_BEAT = 1.0
-"""Seconds between two signs of life of a rank."""
-
-_SILENCE = 60.0
-"""Seconds without a sign of life of a rank after which it counts as lost."""
 
 _GRACE = 2.0
 """Seconds in which ranks that fail wait for each other, to see if all of them do."""
@@ -74,33 +57,6 @@ _PASSING = 0.3
 
 _PIECE = 1 << 26
 """Most bytes of one broadcast."""
-
-_SAMPLES, _SAMPLE = 64, 4096
-"""Places of a file, and bytes there, by which two machines find that they see the same one."""
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where a launcher has put this process: its rank of `size`, and the rank among those of its machine.
-
-    A `size` of 0 is one that MPI alone knows; `local` is the rank then.
-    """
-
-    rank: int = 0
-    size: int = 1
-    local: int = 0
-
-
-def place() -> Place:
-    """The place of this process, from the environment; rank 0 of 1 without a launcher."""
-    for names in _LAUNCHERS:
-        values = [os.environ.get(name, "") for name in names]
-        if values[0].isdigit() and values[1].isdigit() and int(values[0]) > 1:
-            return Place(int(values[1]), int(values[0]), int(values[2]) if values[2].isdigit() else 0)
-    job, rank = (os.environ.get(name, "") for name in _PMIX)
-    if job and rank.isdigit() and not any(size in os.environ for size, *_ in _LAUNCHERS):
-        return Place(int(rank), 0, int(rank))
-    return Place()
 
 
 class Ranks:
@@ -252,7 +208,7 @@ class _MpiRanks(Ranks):
                 "mpirun of the MPI that mpi4py has loaded, or srun --mpi=pmix (Open MPI), --mpi=pmi2 (MPICH)"
             )
         super().__init__(world.rank, world.size)
-        self._heartbeat = _Heartbeat(world.Dup())
+        self._heartbeat = heartbeat.Heartbeat(world.Dup())
         self._comm: Any = world.Dup()
         self._failures: Any = world.Dup()
         self._machine: Any = world.Split_type(MPI.COMM_TYPE_SHARED, world.rank)
@@ -314,8 +270,8 @@ class _MpiRanks(Ranks):
     def share(self, values: Buffer | None) -> Buffer:
         import numpy as np
 
-        about = self.first(lambda: _description(values))
-        found = values if self.rank == 0 and about.file else _mapped(about)
+        about = self.first(lambda: describe(values))
+        found = values if self.rank == 0 and about.file else mapped(about)
         lacking = [rank for rank, has in enumerate(self.gather(found is not None)) if not has]
         machines = {self._leaders[rank] for rank in lacking}
         if not machines:
@@ -393,10 +349,10 @@ class _MpiRanks(Ranks):
         """True while nobody that this rank can see is lost; otherwise raises `RankError`."""
         if os.getppid() != self._launcher:
             raise RankError(f"the launcher on {machine()} was killed: {_LAST}")
-        if self._heartbeat.silence > _SILENCE:
+        if self._heartbeat.silence > heartbeat.SILENCE:
             raise RankError(
-                f"no sign of life from {self._name(self._heartbeat.watched)} for {_SILENCE:g} seconds "
-                f"(suspended, ended, or its machine or network is down): {_LAST}"
+                f"no sign of life from {self._name(self._heartbeat.watched)} for {heartbeat.SILENCE:g} "
+                f"seconds (suspended, ended, or its machine or network is down): {_LAST}"
             )
         return True
 
@@ -421,59 +377,6 @@ class _MpiRanks(Ranks):
         os._exit(status)
 
 
-class _Heartbeat:
-    """A sign of life, sent to the next rank of a ring and expected from the one before.
-
-    It comes from a thread of its own, whatever the rank does: compute, read a text, write a
-    checkpoint, wait. So silence means that the process does not run or cannot be reached, and the
-    limit need not know how long anything takes. Silence is counted in beats of the one who
-    listens: if that is suspended or slow itself, it counts slowly, so that a job that was suspended
-    as a whole goes on. Needs an MPI that several threads may call; without it, `_PATIENCE` is all.
-
-    Attributes
-    ----------
-    watched
-        The rank before.
-    silence
-        Seconds since its last sign of life; infinite if the connection failed.
-    """
-
-    def __init__(self, comm: Any) -> None:
-        self._comm = comm
-        self._next, self.watched = (comm.rank + 1) % comm.size, (comm.rank - 1) % comm.size
-        self.silence = 0.0
-        self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._run, daemon=True)
-
-    def start(self) -> None:
-        """Begin; the end comes with the interpreter's, before that of MPI."""
-        self._thread.start()
-        atexit.register(self._end)
-
-    def _end(self) -> None:
-        self._ended.set()
-        self._thread.join()
-
-    def _run(self) -> None:
-        try:
-            self._beat()
-        except RuntimeError:  # of MPI
-            self.silence = math.inf
-
-    def _beat(self) -> None:
-        sign, heard = bytearray(1), bytearray(1)
-        sent, expected = None, self._comm.Irecv(heard, self.watched)
-        while not self._ended.wait(_BEAT):
-            if sent is None or sent.Test():  # not one after the other to a rank that takes none
-                sent = self._comm.Isend(sign, self._next)
-            self.silence += _BEAT
-            while expected.Test():
-                self.silence = 0.0
-                expected = self._comm.Irecv(heard, self.watched)
-        expected.Cancel()
-        expected.Wait()
-
-
 _LAST = "the last checkpoint is whole, resume from it"
 
 _yield: Callable[[], None] = getattr(os, "sched_yield", lambda: time.sleep(0))
@@ -483,59 +386,6 @@ def _status_of(error: BaseException) -> int:
     """The exit status of an error: of ours, or of click's."""
     status: int = getattr(error, "exit_status", getattr(error, "exit_code", 1))
     return status
-
-
-@dataclass(frozen=True)
-class _Description:
-    """An array, and the file that it is mapped from if it is."""
-
-    dtype: str
-    shape: tuple[int, ...]
-    bytes: int
-    file: str | None
-    offset: int
-    sample: str
-
-
-def _description(values: Buffer | None) -> _Description:
-    import numpy as np
-
-    if values is None:
-        raise ValueError("the first rank has the array")
-    mapped: Any = values
-    while isinstance(mapped, np.ndarray) and not isinstance(mapped, np.memmap):
-        mapped = mapped.base
-    file, offset = None, 0
-    if isinstance(mapped, np.memmap) and mapped.filename is not None:
-        file = str(mapped.filename)
-        offset = mapped.offset + values.ctypes.data - mapped.ctypes.data
-    sample = _sample(values) if file else ""
-    return _Description(values.dtype.str, values.shape, values.nbytes, file, offset, sample)
-
-
-def _mapped(about: _Description) -> Buffer | None:
-    """The array in its file, mapped into memory, if this machine sees the same file."""
-    import numpy as np
-
-    if about.file is None:
-        return None
-    try:
-        found: Buffer = np.memmap(about.file, about.dtype, "r", about.offset, about.shape).view(np.ndarray)
-    except (OSError, ValueError):
-        return None
-    return found if _sample(found) == about.sample else None
-
-
-def _sample(values: Buffer) -> str:
-    """A digest of some places of an array."""
-    import numpy as np
-
-    contents = values.reshape(-1).view(np.uint8)
-    starts = np.linspace(0, max(0, contents.size - _SAMPLE), _SAMPLES, dtype=np.int64)
-    digest = hashlib.sha256()
-    for start in starts.tolist():
-        digest.update(contents[start : start + _SAMPLE].tobytes())
-    return digest.hexdigest()
 
 
 def machine() -> str:
