@@ -2048,15 +2048,15 @@ MUTANTS = (
     Mutant(
         "rules win over what a person chose",
         "training/recipe.py",
-        "**rules(N, hidden, n, _WINDOW if lines is None else N // lines), **given}",
-        "**given, **rules(N, hidden, n, _WINDOW if lines is None else N // lines)}",
+        "**rules(N, V, hidden, n, _WINDOW if lines is None else N // lines), **given}",
+        "**given, **rules(N, V, hidden, n, _WINDOW if lines is None else N // lines)}",
         ("test_recipe.py",),
     ),
     Mutant(
         "the pace is that of another network",
         "training/recipe.py",
-        "config = config.replace({**rules(N, hidden, n, _WINDOW if lines is None else N // lines), **given})\n    speed = pace(config, corpus,",
-        "config = config.replace({**rules(N, hidden, n, _WINDOW if lines is None else N // lines), **given})\n    speed = pace(reference, corpus,",
+        "config = config.replace({**rules(N, V, hidden, n, _WINDOW if lines is None else N // lines), **given})\n    speed = pace(config, corpus,",
+        "config = config.replace({**rules(N, V, hidden, n, _WINDOW if lines is None else N // lines), **given})\n    speed = pace(reference, corpus,",
         ("test_recipe.py",),
     ),
     Mutant(

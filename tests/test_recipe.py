@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 import time
@@ -111,17 +112,18 @@ def test_larger_networks_want_more() -> None:
 
 def test_short_lines_are_read_in_larger_batches() -> None:
     """An update of short lines holds about as many characters as one of a stream."""
-    assert rules(10**5, 192, 4e6, 7)["train.batch"] == 64
-    assert rules(10**5, 192, 0.8e6, 7)["train.batch"] == 40
-    assert rules(10**5, 192, 1.2e6)["train.batch"] == 16
-    assert rules(10**5, 192, 3.6e6)["train.batch"] == 24
+    assert rules(10**5, 65, 192, 4e6, 7)["train.batch"] == 64
+    assert rules(10**5, 65, 192, 0.8e6, 7)["train.batch"] == 40
+    assert rules(10**5, 65, 192, 1.2e6)["train.batch"] == 16
+    assert rules(10**5, 65, 192, 3.6e6)["train.batch"] == 24
 
 
 def test_rules_are_keys_with_valid_values() -> None:
     """Whatever the text and the time, the settings are a configuration."""
-    for N in (1, 10**4, 10**9):
+    for N, V in itertools.product((1, 10**4, 10**9), (1, 65, 100_000)):
         for n in (1.0, 1e6, 1e12):
-            config = Config().replace(rules(N, 256, n))
+            config = Config().replace(rules(N, V, 256, n))
+            assert 0 < config.train.weight_decay <= 0.05
             assert 16 <= config.train.batch <= 64
             assert config.train.batch % 8 == 0
             assert 0 <= config.model.dropout <= 0.5

@@ -55,7 +55,7 @@ _MEASURING = 0.02
 _LONGEST = 20.0
 """Most seconds of a measurement."""
 
-_RESERVE = 0.01
+_RESERVE = 0.03
 """Share of the time for previews, checkpoints and slower moments."""
 
 _UPDATES = 3000
@@ -151,7 +151,7 @@ def choose(
     """
     started = time.perf_counter()
     measured = _USUAL if seconds > _BRIEF else _SIZES[0]
-    reference = config.replace({**rules(1, measured, _UPDATES * _WINDOW * 20), **given})
+    reference = config.replace({**rules(1, 1, measured, _UPDATES * _WINDOW * 20), **given})
     speed = pace(reference, corpus, threads, _measuring(seconds), ranks)
     if "corpus.split" not in given:
         share = held_out(len(corpus.ids), _SCORING * speed * _VALIDATION_SHARE * seconds)
@@ -165,7 +165,7 @@ def choose(
     )
     n = usable * speed * _relative_pace(V, hidden, measured)
     lines = corpus.part("train").lines
-    config = config.replace({**rules(N, hidden, n, _WINDOW if lines is None else N // lines), **given})
+    config = config.replace({**rules(N, V, hidden, n, _WINDOW if lines is None else N // lines), **given})
     speed = pace(config, corpus, threads, _measuring(seconds), ranks)
     left = ranks.first(lambda: (1 - _RESERVE) * seconds - (time.perf_counter() - started))
     left -= _VALIDATIONS * _validation_characters(corpus) / (_SCORING * speed)
@@ -190,25 +190,28 @@ def enough(N: int, V: int, H: int, n: float) -> bool:
     return _SIZES[0] >= H or (n >= for_time and largest >= H)
 
 
-def rules(N: int, H: int, n: float, steps: int = _WINDOW) -> dict[str, Any]:
-    """The settings for a network of `H` that is trained on `n` characters of a text of `N`.
+def rules(N: int, V: int, H: int, n: float, steps: int = _WINDOW) -> dict[str, Any]:
+    """The settings for a network of `H` that is trained on `n` characters of a text of `N`, of `V` different.
 
     `steps` are those of a usual window: of lines, their mean length.
 
     The figures come from the runs in configs/README.md. What regularises slows learning, so there
     is no dropout and no weight drop with few epochs, and little weight decay where there are few
-    weights (about 12 H²) for the text.
+    weights for the text. With a large vocabulary each character is seen seldom, so that dropout pays
+    sooner.
     """
     doublings = math.log2(max(1.0, n / N))  # of the epochs
     # small batches are slow, large ones make few updates; windows of short lines are short
     batch = _ROWS * round(n / _UPDATES / min(steps, _WINDOW) / _ROWS)
     batch = min(max(16, batch), 32 if steps >= _WINDOW else 64)
+    weights = (4 * (2 * _LAYERS - 1) * H + 5 * V) * H  # of an LSTM, its input and its output
+    seldom = 0.4 * math.log2(max(65, V) / 65)
     lr = min(0.02, 5 / H)
     return {
         "model.cell": "lstm",
         "model.hidden": H,
         "model.layers": _LAYERS,
-        "model.dropout": round(min(0.5, max(0.0, 0.13 * (doublings - 2.9))), 2),
+        "model.dropout": round(min(0.5, max(0.0, 0.13 * (doublings - 2.9 + seldom))), 2),
         "model.dropout_mask": "step",
         "model.weight_drop": round(min(0.5, max(0.0, 0.1 * (doublings - 1.3))), 2),
         "train.batch": batch,
@@ -221,7 +224,7 @@ def rules(N: int, H: int, n: float, steps: int = _WINDOW) -> dict[str, Any]:
         "train.beta2": 0.99,
         "train.clip_norm": 1.0,
         # a small network cannot learn a long text by heart, and needs all of its weights
-        "train.weight_decay": round(0.05 * min(1.0, 12 * H**2 / N), 4),
+        "train.weight_decay": round(0.05 * min(1.0, 2 * weights / N), 4),
         "train.schedule": "cosine",
         "train.warmup": 100,
     }
