@@ -55,7 +55,9 @@ from charlm.config.schema import Config
 from charlm.data.corpus import Corpus
 from charlm.data.units import Units
 from charlm.data.vocabulary import Vocabulary
-from charlm.system import blas, ranks
+from charlm.system import blas
+from charlm.system.connection import connect
+from charlm.system.ranks import Ranks
 from charlm.training.data_parallel import left_to_add
 from charlm.training.trainer import Trainer
 
@@ -114,7 +116,7 @@ def size_of(hidden: int) -> Size:
 def buffers(machines: int, workers: int) -> float:
     """Sums of gradients that a machine sends, in the mean."""
     shards = machines * workers
-    owned = ranks.Ranks(0, machines).divide(shards)
+    owned = Ranks(0, machines).divide(shards)
     return sum(len(left_to_add(shards, own)) for own in owned) / machines
 
 
@@ -189,7 +191,7 @@ def updates(hidden: int, workers: int, gbit: float, rounds: int) -> None:
     """Time updates on all ranks, every second one with the delay of a network; the first prints them."""
     # mpirun gives each rank a session of its own, and Linux divides a busy processor by sessions
     os.register_at_fork(after_in_child=os.setsid)
-    together = ranks.connect()
+    together = connect()
     blas.prepare(workers)
     latency = min(NETWORKS.items(), key=lambda network: abs(network[0] - gbit))[1]
     delayed = [False]

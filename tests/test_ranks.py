@@ -20,8 +20,7 @@ import pytest
 from conftest import ENVIRONMENT, TEXT, Run, contents, make_model, make_trainer
 
 from charlm.runs import checkpoint
-from charlm.system import ranks as module
-from charlm.system.ranks import ALONE, Ranks
+from charlm.system.ranks import ALONE, Ranks, machine
 from charlm.training import session
 from charlm.training.memory import needed
 
@@ -58,15 +57,16 @@ SETTINGS = {
 FAILING = """
 import os, sys, time
 from charlm.cli import main
-from charlm.system import heartbeat, ranks
+from charlm.system import heartbeat, mpi
+from charlm.system.launcher import place
 from charlm.training.trainer import Trainer
 
 action, rank, step = sys.argv.pop(1), int(sys.argv.pop(1)), int(sys.argv.pop(1))
-heartbeat.BEAT, heartbeat.SILENCE, ranks._PATIENCE = 0.1, 2.0, 9.0
+heartbeat.BEAT, heartbeat.SILENCE, mpi._PATIENCE = 0.1, 2.0, 9.0
 update = Trainer.update
 
 def failing(trainer):
-    if ranks.place().rank == rank and trainer.progress.step == step:
+    if place().rank == rank and trainer.progress.step == step:
         if action == "raise":
             raise ValueError("planted")
         if action == "end":
@@ -87,16 +87,17 @@ Ranks wait for each other for seconds only.
 
 APART = """
 from charlm.cli import main
-from charlm.system import ranks
+from charlm.system import mpi
+from charlm.system.launcher import place
 
-connect, mapped = ranks._MpiRanks.__init__, ranks.mapped
+connect, mapped = mpi.MpiRanks.__init__, mpi.mapped
 
-def apart(self, started):
-    connect(self, started)
+def apart(self, *given):
+    connect(self, *given)
     self._machine, self._leaders = self._mpi.COMM_SELF, list(range(self.size))
 
-ranks._MpiRanks.__init__ = apart
-ranks.mapped = lambda about: None if ranks.place().rank else mapped(about)
+mpi.MpiRanks.__init__ = apart
+mpi.mapped = lambda about: None if place().rank else mapped(about)
 main()
 """
 """The command on ranks that are all on machines of their own, of which the first alone has a cache."""
@@ -193,7 +194,7 @@ def test_a_run_goes_on_on_other_ranks(start: Started, charlm: Run, tmp_path: Pat
         ("raise", "ValueError: planted"),
         (str(int(signal.SIGKILL)), ""),
         # it lives and does not answer
-        ("sleep1000", f"no answer from rank 1 ({module.machine()}) for "),
+        ("sleep1000", f"no answer from rank 1 ({machine()}) for "),
         # it shows no sign of life
         (str(int(signal.SIGSTOP)), "no sign of life from rank 1 ("),
         ("end", "no sign of life from rank 1 ("),
@@ -292,35 +293,14 @@ def test_bench_measures_communication(start: Started) -> None:
     )
 
 
-LAUNCHED = {"PMI_SIZE": "2", "PMI_RANK": "0", "MPI_LOCALRANKID": "0"}
-PMIX = {"PMIX_NAMESPACE": "prterun-host-7@1", "PMIX_RANK": "0"}
-
-
-@pytest.mark.parametrize(
-    ("launched", "found"),
-    [(LAUNCHED, "2 processes were started as one job"), (PMIX, "PMIX_RANK is set")],
-)
-def test_a_launcher_without_mpi4py_is_one_line(
-    charlm: Run, monkeypatch: pytest.MonkeyPatch, launched: dict[str, str], found: str
-) -> None:
-    """Of several processes without mpi4py, the first of a machine names what to install, and none trains."""
-    monkeypatch.setitem(sys.modules, "mpi4py", None)
-    for name, value in launched.items():
-        monkeypatch.setenv(name, value)
-    told = charlm("train", "--config", "run.yaml", status=2).stderr
-    assert told == f"Error: {found}, and the package mpi4py is missing: pip install 'charlm[mpi]'\n"
-    for name, value in launched.items():
-        monkeypatch.setenv(name, value.replace("0", "1"))
-    assert charlm("train", "--config", "run.yaml", status=2).stderr == ""
-
-
 SIZELESS = """
 import sys
 from charlm.cli import main
-from charlm.system import ranks
+from charlm.system import connection
+from charlm.system.launcher import Place, place
 
-place, more = ranks.place, int(sys.argv.pop(1))
-ranks.place = lambda: ranks.Place(place().rank + more, 0, place().rank + more)
+more = int(sys.argv.pop(1))
+connection.place = lambda: Place(place().rank + more, 0, place().rank + more)
 main()
 """
 """The command, whose launcher tells a rank, with a number added to it, and no size."""
@@ -335,18 +315,6 @@ def test_mpi_knows_how_many_ranks_there_are(start: Started) -> None:
     for job in (several, one):
         assert finish(job)[0].startswith("stopped after update 2; ")
     assert "Error: several processes were started, and MPI sees 1: use" in finish(wrong, 1)[1]
-
-
-def test_other_commands_are_left_to_the_first_rank(charlm: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What cannot be divided is done by one rank, which says so."""
-    for name, value in LAUNCHED.items():
-        monkeypatch.setenv(name, value)
-    first = charlm("info", "--cache")
-    assert "only the first rank does this" in first.stderr
-    assert first.stdout
-    monkeypatch.setenv("PMI_RANK", "1")
-    other = charlm("info", "--cache")
-    assert (other.stdout, other.stderr) == ("", "")
 
 
 class _Told(Ranks):

@@ -26,9 +26,9 @@ from charlm.cli.sample import sample
 from charlm.cli.show import one_line
 from charlm.cli.train import train
 from charlm.errors import CharlmError, shortened
+from charlm.system.connection import connected
 from charlm.system.files import reason
 from charlm.system.launcher import place
-from charlm.system.ranks import connected
 from charlm.system.version import __version__
 
 _HELP = """Train character-level language models on a text, and generate text with them.

@@ -13,7 +13,7 @@ from charlm.cli.reading import warn
 from charlm.cli.show import shown_paths
 from charlm.config import loading, schema
 from charlm.system import blas
-from charlm.system.ranks import connect
+from charlm.system.connection import connect
 
 
 @click.command(cls=Command, short_help="Measure the speed of a configuration.")

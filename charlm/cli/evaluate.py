@@ -29,7 +29,7 @@ from charlm.config.schema import Config, CorpusConfig
 from charlm.errors import ConfigError
 from charlm.nn.cells import forms
 from charlm.system import blas
-from charlm.system.ranks import connect
+from charlm.system.connection import connect
 
 if TYPE_CHECKING:
     from charlm.inference.held_out import HeldOut

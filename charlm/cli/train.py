@@ -24,8 +24,9 @@ from charlm.config import schema
 from charlm.config.schema import Config
 from charlm.errors import CharlmError
 from charlm.system import blas
+from charlm.system.connection import connect
 from charlm.system.files import STANDARD_INPUT
-from charlm.system.ranks import Ranks, connect
+from charlm.system.ranks import Ranks
 
 if TYPE_CHECKING:
     from charlm.training.events import Event, Started, Stopped
