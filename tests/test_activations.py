@@ -64,7 +64,7 @@ def test_the_form_follows_the_processor(without: str, expected: str | None) -> N
     script = "from charlm.nn import activations as a; print(a.sigmoid_form(), a.sigmoid_into)"
     printed = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", script],
-        env={**os.environ, "NPY_DISABLE_CPU_FEATURES": without},
+        env={**os.environ, **({"NPY_DISABLE_CPU_FEATURES": without} if without else {})},
         capture_output=True,
         text=True,
         check=True,
