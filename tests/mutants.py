@@ -980,15 +980,29 @@ MUTANTS = (
     Mutant(
         "the characters left over are not scored",
         "inference/score.py",
-        "return float(nll.sum() + rest[0] + correction)",
+        "return float(before[0] + nll.sum() + correction)",
         "return float(nll.sum() + correction)",
         ("test_score.py",),
     ),
     Mutant(
         "seams are not corrected",
         "inference/score.py",
-        "return float(nll.sum() + rest[0] + correction)",
-        "return float(nll.sum() + rest[0])",
+        "return float(before[0] + nll.sum() + correction)",
+        "return float(before[0] + nll.sum())",
+        ("test_score.py",),
+    ),
+    Mutant(
+        "streams are begun again from ends that are not theirs",
+        "inference/score.py",
+        "np.concatenate([first_end, state[:, :, : B - 1]], axis=2)",
+        "state[:, :, :B]",
+        ("test_score.py",),
+    ),
+    Mutant(
+        "streams that are begun again are compared with a zero state",
+        "inference/score.py",
+        "            worse, better = better, ",
+        "            better = ",
         ("test_score.py",),
     ),
     Mutant(
@@ -1662,8 +1676,8 @@ MUTANTS = (
     Mutant(
         "a stream goes on from its own end",
         "inference/score.py",
-        "right = ends[:, :, :-1]",
-        "right = ends[:, :, 1:]",
+        "better = ends[:, :, :1], ends[:, :, :-1]",
+        "better = ends[:, :, :1], ends[:, :, 1:]",
         ("test_score.py",),
     ),
     Mutant(
@@ -2041,8 +2055,22 @@ MUTANTS = (
     Mutant(
         "validations take no time",
         "training/recipe.py",
-        "left / (epoch + validation / config.run.eval_every)",
+        "left / (epoch + measured.validation / config.run.eval_every)",
         "left / epoch",
+        ("test_recipe.py",),
+    ),
+    Mutant(
+        "a validation is never measured",
+        "training/recipe.py",
+        "if validation < seconds:",
+        "if validation < 0:",
+        ("test_recipe.py",),
+    ),
+    Mutant(
+        "a validation is measured however long it takes",
+        "training/recipe.py",
+        "if validation < seconds:",
+        "if validation < 1e9:",
         ("test_recipe.py",),
     ),
     Mutant(
@@ -2055,8 +2083,8 @@ MUTANTS = (
     Mutant(
         "the pace is that of another network",
         "training/recipe.py",
-        "config = config.replace({**rules(N, V, hidden, n, _WINDOW if lines is None else N // lines), **given})\n    speed = pace(config, corpus,",
-        "config = config.replace({**rules(N, V, hidden, n, _WINDOW if lines is None else N // lines), **given})\n    speed = pace(reference, corpus,",
+        "config = config.replace({**rules(N, V, hidden, n, _WINDOW if lines is None else N // lines), **given})\n    chosen = pace(config, corpus,",
+        "config = config.replace({**rules(N, V, hidden, n, _WINDOW if lines is None else N // lines), **given})\n    chosen = pace(reference, corpus,",
         ("test_recipe.py",),
     ),
     Mutant(

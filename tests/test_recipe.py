@@ -21,7 +21,8 @@ from charlm.data.vocabulary import Vocabulary
 from charlm.errors import ConfigError
 from charlm.system.ranks import Ranks
 from charlm.training import recipe
-from charlm.training.recipe import Plan, choose, enough, fit_to_time, held_out, looks_like_lines, rules
+from charlm.training.recipe import Pace, Plan, choose, enough, fit_to_time, held_out, looks_like_lines, rules
+from charlm.training.trainer import Trainer
 
 
 def _corpus(N: int, V: int = 20, split: tuple[float, float, float] = (0.9, 0.05, 0.05)) -> Corpus:
@@ -34,10 +35,11 @@ def paces(monkeypatch: pytest.MonkeyPatch) -> list[Config]:
     """A machine that trains on 30 billion numbers of a matrix a second; the configurations it measured."""
     measured: list[Config] = []
 
-    def pace(config: Config, corpus: Corpus, threads: int, seconds: float, ranks: Ranks) -> float:
+    def pace(config: Config, corpus: Corpus, threads: int, seconds: float, ranks: Ranks) -> Pace:
         measured.append(config)
         H = config.model.hidden
-        return 3e10 / (12 * H * H + H * len(corpus.vocabulary))
+        speed = 3e10 / (12 * H * H + H * len(corpus.vocabulary))
+        return Pace(speed, corpus.part("validation").targets / (2.5 * speed))
 
     monkeypatch.setattr(recipe, "pace", pace)
     return measured
@@ -80,6 +82,25 @@ def test_epochs_are_fitted_to_the_time(paces: list[Config], eval_every: float) -
     speed = 3e10 / (12 * 128**2 + 128 * 20)
     seconds = epochs * (90_000 / speed + 5_000 / (2.5 * speed) / eval_every)
     assert seconds == pytest.approx(0.97 * 60, rel=0.02)
+
+
+@pytest.mark.parametrize(("seconds", "measured"), [(0.1, True), (0.0, False)])
+def test_a_validation_is_measured(monkeypatch: pytest.MonkeyPatch, seconds: float, measured: bool) -> None:
+    """Scoring a short text is slow, so a validation is timed, unless it would take too long."""
+    validations = []
+
+    def slow(_: Trainer) -> None:
+        validations.append(time.sleep(0.5))
+
+    monkeypatch.setattr(Trainer, "validate", slow)
+    config = Config().replace({"model.hidden": 8, "train.batch": 4})
+    found = recipe.pace(config, _corpus(4000), 1, seconds)
+    assert found.characters > 0
+    assert bool(validations) == measured
+    if measured:
+        assert found.validation >= 0.5
+    else:
+        assert found.validation == pytest.approx(199 / (2.5 * found.characters))
 
 
 def test_no_time_at_all_is_refused(paces: list[Config]) -> None:

@@ -48,6 +48,9 @@ SEAM_TOLERANCE = 1e-5
 """Mean difference, in nats a character of one window, below which a wrong start counts as forgotten:
 a tenth of what the two ways of scoring may differ by."""
 
+SEAM_ROUNDS = 3
+"""How often all streams are begun again before the text is scored as one stream, which is slow."""
+
 
 @dataclass(frozen=True)
 class Score:
@@ -232,40 +235,45 @@ class _Scorer(Closing):
         All streams first start from zero, which is wrong for all but the first. Then each is
         begun again from the state in which its left neighbour ended, side by side with the wrong
         start, and its score is corrected by the difference, until no stream differs by more than
-        SEAM_TOLERANCE nats a character: the wrong start is forgotten. If a stream ends before it
-        is, the text is scored as one stream.
+        SEAM_TOLERANCE nats a character: the wrong start is forgotten. Streams that end before it
+        is have better ends now, from which all are begun again in the same way. If SEAM_ROUNDS are
+        not enough, the text is scored as one stream.
         """
         targets = len(self.ids) - 1
         streams = min(STREAMS, targets // STREAM_LENGTH)
         if streams < 2:
             return self.single()
         length = targets // streams
-        starts = np.arange(streams) * length
-        nll, ends = self.run(starts, length, self.zero_state(streams))
-        # the fewer than `streams` characters that are left over follow the last stream
-        rest, _ = self.run(starts[-1:] + length, targets - streams * length, ends[:, :, -1:])
+        # the fewer than `streams` characters that are left over come before the first stream
+        rest = targets - streams * length
+        before, state = self.run(np.zeros(1, np.intp), rest, self.zero_state(1))
+        starts = rest + np.arange(streams) * length
+        nll, ends = self.run(starts, length, np.concatenate([state, self.zero_state(streams - 1)], axis=2))
         correction = self.seams(starts[1:], length, ends)
         if correction is None:
             return self.single()
-        return float(nll.sum() + rest[0] + correction)
+        return float(before[0] + nll.sum() + correction)
 
     def seams(self, starts: Ids, length: int, ends: Array) -> float | None:
         """Nats by which the streams at `starts [B]` change when they begin where their neighbours ended.
 
         `ends` is the state `[L, S, B+1, H]` after every stream, the first one's included. None if
-        a stream still differs at its end.
+        after SEAM_ROUNDS a stream still differs at its end.
         """
         B = len(starts)
-        both = np.concatenate([starts, starts])  # right starts, then wrong ones
-        right = ends[:, :, :-1]
-        state = np.concatenate([right, np.zeros_like(right)], axis=2)
+        both = np.concatenate([starts, starts])  # better starts, then worse ones
+        first_end, better = ends[:, :, :1], ends[:, :, :-1]
+        worse = np.zeros_like(better)
         correction = 0.0
-        for first in range(0, length, SEAM_STEPS):
-            nll, state = self.window(both + first, min(SEAM_STEPS, length - first), state)
-            difference = nll[:, :B] - nll[:, B:]  # [T, B]
-            correction += float(difference.sum())
-            if np.abs(difference).mean(axis=0).max() < SEAM_TOLERANCE:
-                return correction
+        for _ in range(SEAM_ROUNDS):
+            state = np.concatenate([better, worse], axis=2)
+            for first in range(0, length, SEAM_STEPS):
+                nll, state = self.window(both + first, min(SEAM_STEPS, length - first), state)
+                difference = nll[:, :B] - nll[:, B:]  # [T, B]
+                correction += float(difference.sum())
+                if np.abs(difference).mean(axis=0).max() < SEAM_TOLERANCE:
+                    return correction
+            worse, better = better, np.concatenate([first_end, state[:, :, : B - 1]], axis=2)
         return None
 
     def windows(self, window: int) -> float:

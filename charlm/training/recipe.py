@@ -47,7 +47,10 @@ _SHORT = 400
 """Characters of a text of which nothing is held out."""
 
 _SCORING = 2.5
-"""How many times faster scoring is than training."""
+"""How many times faster a long text is scored than trained on."""
+
+_SEAMS = 2.0
+"""How much longer a validation takes than one of the new network, which forgets where streams begin."""
 
 _MEASURING = 0.02
 """Share of the time for each measurement of the pace, of which there are two."""
@@ -129,11 +132,10 @@ def fit_to_time(config: Config, corpus: Corpus, threads: int, seconds: float, ra
     Raises `ConfigError` if not even one update fits.
     """
     started = time.perf_counter()
-    speed = pace(config, corpus, threads, _measuring(seconds), ranks)
+    measured = pace(config, corpus, threads, _measuring(seconds), ranks)
     left = ranks.first(lambda: (1 - _RESERVE) * seconds - (time.perf_counter() - started))
-    epoch = corpus.part("train").targets / speed
-    validation = _validation_characters(corpus) / (_SCORING * speed)
-    return _with_epochs(config, corpus, left / (epoch + validation / config.run.eval_every))
+    epoch = corpus.part("train").targets / measured.characters
+    return _with_epochs(config, corpus, left / (epoch + measured.validation / config.run.eval_every))
 
 
 def choose(
@@ -152,7 +154,7 @@ def choose(
     started = time.perf_counter()
     measured = _USUAL if seconds > _BRIEF else _SIZES[0]
     reference = config.replace({**rules(1, 1, measured, _UPDATES * _WINDOW * 20), **given})
-    speed = pace(reference, corpus, threads, _measuring(seconds), ranks)
+    speed = pace(reference, corpus, threads, _measuring(seconds), ranks).characters
     if "corpus.split" not in given:
         share = held_out(len(corpus.ids), _SCORING * speed * _VALIDATION_SHARE * seconds)
         config = config.replace({"corpus.split": (1 - 2 * share, share, share)})
@@ -166,10 +168,10 @@ def choose(
     n = usable * speed * _relative_pace(V, hidden, measured)
     lines = corpus.part("train").lines
     config = config.replace({**rules(N, V, hidden, n, _WINDOW if lines is None else N // lines), **given})
-    speed = pace(config, corpus, threads, _measuring(seconds), ranks)
+    chosen = pace(config, corpus, threads, _measuring(seconds), ranks)
     left = ranks.first(lambda: (1 - _RESERVE) * seconds - (time.perf_counter() - started))
-    left -= _VALIDATIONS * _validation_characters(corpus) / (_SCORING * speed)
-    config = _with_epochs(config, corpus, left * speed / N)
+    left -= _VALIDATIONS * chosen.validation
+    config = _with_epochs(config, corpus, left * chosen.characters / N)
     epochs = config.train.epochs
     reports = {
         "run.eval_every": _digits(epochs / _VALIDATIONS),
@@ -235,8 +237,22 @@ def held_out(N: int, characters: float) -> float:
     return 0.0 if N < _SHORT else min(_HELD_OUT, _digits(characters / N))
 
 
-def pace(config: Config, corpus: Corpus, threads: int, seconds: float, ranks: Ranks = ALONE) -> float:
-    """Characters trained on a second with a configuration, measured for `seconds`."""
+@dataclass(frozen=True)
+class Pace:
+    """How fast a configuration is on this machine."""
+
+    characters: float
+    """Characters trained on a second."""
+    validation: float
+    """Seconds of one validation."""
+
+
+def pace(config: Config, corpus: Corpus, threads: int, seconds: float, ranks: Ranks = ALONE) -> Pace:
+    """The pace of a configuration, for which training is measured for `seconds`.
+
+    A validation is measured too, since a short text is scored in few streams, which is slow. Only
+    one that would take longer than `seconds` is not.
+    """
     with Trainer(config, corpus, threads, ranks=ranks) as trainer:
         for _ in range(_FIRST):
             trainer.update()
@@ -245,7 +261,14 @@ def pace(config: Config, corpus: Corpus, threads: int, seconds: float, ranks: Ra
             characters += trainer.update().characters
             taken = time.perf_counter() - started
             done = ranks.agree(taken >= seconds)
-        return ranks.first(lambda: characters / taken)
+        speed = ranks.first(lambda: characters / taken)
+        held = corpus.part("validation").targets if corpus.usable("validation") else 0
+        validation = held / (_SCORING * speed)
+        if validation < seconds:
+            started = time.perf_counter()
+            trainer.validate()
+            validation = ranks.first(lambda: _SEAMS * (time.perf_counter() - started))
+        return Pace(speed, validation)
 
 
 def _measuring(seconds: float) -> float:
@@ -272,10 +295,6 @@ def _relative_pace(V: int, H: int, measured: int) -> float:
         return hidden * (gates * hidden * (2 * _LAYERS - 1) + V) * (1 + 60 / hidden)
 
     return cost(measured) / cost(H)
-
-
-def _validation_characters(corpus: Corpus) -> int:
-    return corpus.part("validation").targets if corpus.usable("validation") else 0
 
 
 def _with_epochs(config: Config, corpus: Corpus, epochs: float) -> Config:
