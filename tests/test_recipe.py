@@ -54,7 +54,7 @@ def test_more_time_makes_no_smaller_model(paces: list[Config]) -> None:
         speed = 3e10 / (12 * config.model.hidden**2 + config.model.hidden * 20)
         trained = config.train.epochs * split.part("train").targets / speed
         assert 0.85 < trained / (60 * minutes) < 1
-        assert config.train.epochs / config.run.eval_every == pytest.approx(8, rel=1e-2)
+        assert 7.98 < config.train.epochs / config.run.eval_every <= 8, "the eighth is that of the end"
         assert paces[-1].model == config.model, "the pace is that of the network that is chosen"
         found.append((config.model.hidden, config.model.dropout, config.model.weight_drop))
     assert [hidden for hidden, _, _ in found] == sorted(hidden for hidden, _, _ in found)

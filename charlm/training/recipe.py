@@ -37,7 +37,7 @@ _BRIEF = 10.0
 _VALIDATIONS = 8
 """Validations of a run."""
 
-_VALIDATION_SHARE = 0.005
+_VALIDATION_SHARE = 0.003
 """Largest share of the time that one validation may take."""
 
 _HELD_OUT = 0.05
@@ -49,8 +49,8 @@ _SHORT = 400
 _SCORING = 2.5
 """How many times faster a long text is scored than trained on."""
 
-_SEAMS = 2.0
-"""How much longer a validation takes than one of the new network, which forgets where streams begin."""
+_SEAMS = 2.5
+"""How many times longer a validation takes than one of the new network, which forgets where streams begin."""
 
 _MEASURING = 0.02
 """Share of the time for each measurement of the pace, of which there are two."""
@@ -174,7 +174,8 @@ def choose(
     config = _with_epochs(config, corpus, left * chosen.characters / N)
     epochs = config.train.epochs
     reports = {
-        "run.eval_every": _digits(epochs / _VALIDATIONS),
+        # rounded up: the last one is that of the end, not one of its own just before it
+        "run.eval_every": _digits(1.0005 * epochs / _VALIDATIONS),
         "run.sample_every": _digits(epochs / 4),
         "train.warmup": min(100, int(epochs * _windows(config, corpus)) // 20),
     }
