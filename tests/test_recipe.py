@@ -131,6 +131,15 @@ def test_larger_networks_want_more() -> None:
     assert largest(100, 65, 10) == recipe._SIZES[0]
 
 
+@pytest.mark.parametrize("cell", ["rnn", "lstm", "gru", "mine"])
+def test_every_cell_has_learning_rates(cell: str) -> None:
+    """The LSTM learns fastest, the RNN slowest; a cell that nobody knows has the rates of the GRU."""
+    chosen = rules(10**6, 65, 224, 4e6, cell=cell)
+    assert chosen["model.cell"] == cell
+    rates = (chosen["train.lr"], round(chosen["train.output_lr"], 1))
+    assert rates == {"lstm": (0.02, 4.9), "rnn": (0.004464, 3.0)}.get(cell, (0.008036, 3.0))
+
+
 def test_short_lines_are_read_in_larger_batches() -> None:
     """An update of short lines holds about as many characters as one of a stream."""
     assert rules(10**5, 65, 192, 4e6, 7)["train.batch"] == 64

@@ -70,6 +70,30 @@ _ROWS = 8
 _WINDOW = 50
 """Steps of a window."""
 
+
+@dataclass(frozen=True)
+class Rates:
+    """The learning rates of a cell.
+
+    Attributes
+    ----------
+    largest
+        The largest learning rate, in small networks.
+    times_hidden
+        What a network bears falls with its width: it is at most this over H.
+    output_times_hidden
+        That of the output layer is this over H. A logit is a sum of H values below 1: its weights
+        have to become the largest of all.
+    """
+
+    largest: float
+    times_hidden: float
+    output_times_hidden: float
+
+
+_RATES = {"lstm": Rates(0.02, 5.0, 22.0), "gru": Rates(0.014, 1.8, 5.4), "rnn": Rates(0.006, 1.0, 3.0)}
+"""Those of other cells are taken to be those of the GRU."""
+
 _FIRST = 5
 """Updates of a new network, which are slow and not measured."""
 
@@ -161,13 +185,15 @@ def choose(
         corpus = corpus.with_split(config.corpus.split)
     N, V = corpus.part("train").targets, len(corpus.vocabulary)
     usable = (1 - _RESERVE - 2 * _MEASURING - _VALIDATIONS * _VALIDATION_SHARE) * seconds
+    cell = given.get("model.cell", "lstm")
     hidden = given.get("model.hidden") or max(
-        (H for H in _SIZES if enough(N, V, H, usable * speed * _relative_pace(V, H, measured))),
+        (H for H in _SIZES if enough(N, V, H, usable * speed * _relative_pace(V, H, measured, cell))),
         default=_SIZES[0],
     )
-    n = usable * speed * _relative_pace(V, hidden, measured)
+    n = usable * speed * _relative_pace(V, hidden, measured, cell)
     lines = corpus.part("train").lines
-    config = config.replace({**rules(N, V, hidden, n, _WINDOW if lines is None else N // lines), **given})
+    steps = _WINDOW if lines is None else N // lines
+    config = config.replace({**rules(N, V, hidden, n, steps, cell), **given})
     chosen = pace(config, corpus, threads, _measuring(seconds), ranks)
     left = ranks.first(lambda: (1 - _RESERVE) * seconds - (time.perf_counter() - started))
     left -= _VALIDATIONS * chosen.validation
@@ -188,12 +214,12 @@ def enough(N: int, V: int, H: int, n: float) -> bool:
     A larger network needs more of them, and a longer text; with a large vocabulary the text says
     less of each character.
     """
-    for_time = 2.5e6 * (H / 192) ** 1.5
-    largest = max(128.0, 320 * (N / 1e6) ** 0.35 * (65 / max(65, V)) ** 0.3)
+    for_time = 2.2e6 * (H / 192) ** 1.5
+    largest = max(128.0, 430 * (N / 1e6) ** 0.35 * (65 / max(65, V)) ** 0.08)
     return _SIZES[0] >= H or (n >= for_time and largest >= H)
 
 
-def rules(N: int, V: int, H: int, n: float, steps: int = _WINDOW) -> dict[str, Any]:
+def rules(N: int, V: int, H: int, n: float, steps: int = _WINDOW, cell: str = "lstm") -> dict[str, Any]:
     """The settings for a network of `H` that is trained on `n` characters of a text of `N`, of `V` different.
 
     `steps` are those of a usual window: of lines, their mean length.
@@ -209,9 +235,10 @@ def rules(N: int, V: int, H: int, n: float, steps: int = _WINDOW) -> dict[str, A
     batch = min(max(16, batch), 32 if steps >= _WINDOW else 64)
     weights = (4 * (2 * _LAYERS - 1) * H + 5 * V) * H  # of an LSTM, its input and its output
     seldom = 0.4 * math.log2(max(65, V) / 65)
-    lr = min(0.02, 5 / H)
+    rates = _RATES.get(cell, _RATES["gru"])
+    lr = min(rates.largest, rates.times_hidden / H)
     return {
-        "model.cell": "lstm",
+        "model.cell": cell,
         "model.hidden": H,
         "model.layers": _LAYERS,
         "model.dropout": round(min(0.5, max(0.0, 0.13 * (doublings - 2.9 + seldom))), 2),
@@ -220,10 +247,8 @@ def rules(N: int, V: int, H: int, n: float, steps: int = _WINDOW) -> dict[str, A
         "train.batch": batch,
         "train.seq_len": _WINDOW,
         "train.optimizer": "adamw",
-        # the largest that a network bears falls with its width
         "train.lr": _digits(lr),
-        # a logit is a sum of H values below 1: its weights have to become the largest of all
-        "train.output_lr": _digits(22 / H / lr),
+        "train.output_lr": _digits(rates.output_times_hidden / H / lr),
         "train.beta2": 0.99,
         "train.clip_norm": 1.0,
         # a small network cannot learn a long text by heart, and needs all of its weights
@@ -286,11 +311,11 @@ def looks_like_lines(corpus: Corpus) -> bool:
     return len(lengths) >= 50 and lengths.min() > 0 and lengths.mean() <= 30 and lengths.max() <= 80
 
 
-def _relative_pace(V: int, H: int, measured: int) -> float:
+def _relative_pace(V: int, H: int, measured: int, cell: str) -> float:
     """The pace of a network, relative to that of one with `measured` hidden units."""
 
     def cost(hidden: int) -> float:
-        gates = len(make_cell("lstm", "after").gates)
+        gates = len(make_cell(cell).gates)
         # products: recurrent ones, those between layers, the output; elementwise work and calls weigh
         # more in small networks
         return hidden * (gates * hidden * (2 * _LAYERS - 1) + V) * (1 + 60 / hidden)
