@@ -2095,6 +2095,27 @@ MUTANTS = (
         ("test_recipe.py",),
     ),
     Mutant(
+        "a larger network is dropped no more than a small one",
+        "training/recipe.py",
+        " + 0.5 * math.log2(4 * (2 * _LAYERS - 1) * H * H / N)",
+        "",
+        ("test_recipe.py",),
+    ),
+    Mutant(
+        "a large vocabulary calls for no dropout",
+        "training/recipe.py",
+        "(overfitting - 2.9 + seldom)",
+        "(overfitting - 2.9)",
+        ("test_recipe.py",),
+    ),
+    Mutant(
+        "every cell learns at the rate of the LSTM",
+        "training/recipe.py",
+        '_RATES.get(cell, _RATES["gru"])',
+        '_RATES["lstm"]',
+        ("test_recipe.py",),
+    ),
+    Mutant(
         "larger networks want no more text",
         "training/recipe.py",
         "n >= for_time and largest >= H",

@@ -225,11 +225,12 @@ def rules(N: int, V: int, H: int, n: float, steps: int = _WINDOW, cell: str = "l
     `steps` are those of a usual window: of lines, their mean length.
 
     The figures come from the runs in configs/README.md. What regularises slows learning, so there
-    is no dropout and no weight drop with few epochs, and little weight decay where there are few
-    weights for the text. With a large vocabulary each character is seen seldom, so that dropout pays
-    sooner.
+    is no dropout and no weight drop where the text is not seen often by a network that could keep
+    it, and little weight decay where there are few weights for the text. With a large vocabulary
+    each character is seen seldom, so that dropout pays sooner.
     """
-    doublings = math.log2(max(1.0, n / N))  # of the epochs
+    # how often the text is seen, in doublings, and half the doublings of the weights for each character
+    overfitting = math.log2(max(1.0, n / N)) + 0.5 * math.log2(4 * (2 * _LAYERS - 1) * H * H / N)
     # small batches are slow, large ones make few updates; windows of short lines are short
     batch = _ROWS * round(n / _UPDATES / min(steps, _WINDOW) / _ROWS)
     batch = min(max(16, batch), 32 if steps >= _WINDOW else 64)
@@ -241,9 +242,9 @@ def rules(N: int, V: int, H: int, n: float, steps: int = _WINDOW, cell: str = "l
         "model.cell": cell,
         "model.hidden": H,
         "model.layers": _LAYERS,
-        "model.dropout": round(min(0.5, max(0.0, 0.13 * (doublings - 2.9 + seldom))), 2),
+        "model.dropout": round(min(0.65, max(0.0, 0.105 * (overfitting - 2.9 + seldom))), 2),
         "model.dropout_mask": "step",
-        "model.weight_drop": round(min(0.5, max(0.0, 0.1 * (doublings - 1.3))), 2),
+        "model.weight_drop": round(min(0.5, max(0.0, 0.1 * (overfitting - 1.3))), 2),
         "train.batch": batch,
         "train.seq_len": _WINDOW,
         "train.optimizer": "adamw",
