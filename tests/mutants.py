@@ -2097,7 +2097,7 @@ MUTANTS = (
     Mutant(
         "a larger network is dropped no more than a small one",
         "training/recipe.py",
-        " + 0.5 * math.log2(4 * (2 * _LAYERS - 1) * H * H / N)",
+        " + 0.5 * math.log2(capacity)",
         "",
         ("test_recipe.py",),
     ),

@@ -143,8 +143,8 @@ def test_every_cell_has_learning_rates(cell: str) -> None:
 def test_what_is_seen_often_is_regularised() -> None:
     """More epochs, a larger network, a shorter text and a larger vocabulary each call for more dropout."""
 
-    def dropped(N: int, V: int, H: int, epochs: float) -> tuple[float, float]:
-        chosen = rules(N, V, H, epochs * N)
+    def dropped(N: int, V: int, H: int, epochs: float, steps: int = 50) -> tuple[float, float]:
+        chosen = rules(N, V, H, epochs * N, steps)
         return chosen["model.dropout"], chosen["model.weight_drop"]
 
     usual = dropped(10**6, 65, 256, 15)
@@ -154,6 +154,7 @@ def test_what_is_seen_often_is_regularised() -> None:
     assert dropped(5 * 10**5, 65, 256, 15) > usual
     assert dropped(10**6, 1500, 256, 15) == (pytest.approx(usual[0] + 0.19, abs=0.01), usual[1])
     assert dropped(3 * 10**6, 65, 256, 1) == (0, 0)
+    assert dropped(10**6, 65, 256, 15, steps=7) < usual
 
 
 def test_short_lines_are_read_in_larger_batches() -> None:

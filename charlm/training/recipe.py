@@ -227,10 +227,11 @@ def rules(N: int, V: int, H: int, n: float, steps: int = _WINDOW, cell: str = "l
     The figures come from the runs in configs/README.md. What regularises slows learning, so there
     is no dropout and no weight drop where the text is not seen often by a network that could keep
     it, and little weight decay where there are few weights for the text. With a large vocabulary
-    each character is seen seldom, so that dropout pays sooner.
+    each character is seen seldom, so that dropout pays sooner; of short lines there is less to keep.
     """
-    # how often the text is seen, in doublings, and half the doublings of the weights for each character
-    overfitting = math.log2(max(1.0, n / N)) + 0.5 * math.log2(4 * (2 * _LAYERS - 1) * H * H / N)
+    # doublings of how often the text is seen; half those of the weights for each character, and of the steps
+    capacity = 4 * (2 * _LAYERS - 1) * H * H / N * min(steps, _WINDOW) / _WINDOW
+    overfitting = math.log2(max(1.0, n / N)) + 0.5 * math.log2(capacity)
     # small batches are slow, large ones make few updates; windows of short lines are short
     batch = _ROWS * round(n / _UPDATES / min(steps, _WINDOW) / _ROWS)
     batch = min(max(16, batch), 32 if steps >= _WINDOW else 64)
