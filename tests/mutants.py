@@ -2116,6 +2116,13 @@ MUTANTS = (
         ("test_recipe.py",),
     ),
     Mutant(
+        "a text that is seen often wants no larger network",
+        "training/recipe.py",
+        "(1.5 if n >= _OFTEN * N else 2.0)",
+        "2.0",
+        ("test_recipe.py",),
+    ),
+    Mutant(
         "larger networks want no more text",
         "training/recipe.py",
         "n >= for_time and largest >= H",

@@ -122,12 +122,13 @@ def test_what_is_held_out(N: int, characters: float, share: float) -> None:
 def test_larger_networks_want_more() -> None:
     """More characters to train on, a longer text, and a smaller vocabulary allow a larger network."""
 
-    def largest(N: int, V: int, n: float) -> int:
-        return max(H for H in recipe._SIZES if enough(N, V, H, n))
+    def largest(N: float, V: int, n: float) -> int:
+        return max(H for H in recipe._SIZES if enough(int(N), V, H, n))
 
     assert largest(10**6, 65, 1e6) < largest(10**6, 65, 1e7) < largest(10**8, 65, 1e9)
     assert largest(10**5, 65, 1e9) < largest(10**7, 65, 1e9)
     assert largest(10**6, 1500, 1e9) < largest(10**6, 65, 1e9)
+    assert largest(10**6, 65, 5.1e6) > largest(2.6 * 10**6, 65, 5.1e6)
     assert largest(100, 65, 10) == recipe._SIZES[0]
 
 

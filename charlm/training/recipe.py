@@ -64,6 +64,9 @@ _RESERVE = 0.03
 _UPDATES = 3000
 """Updates of a run, as far as the batch allows."""
 
+_OFTEN = 5
+"""Epochs after which a text has been seen often."""
+
 _ROWS = 8
 """The batch is a multiple of it: two workers then have multiples of 4 rows, which AVX2 multiplies best."""
 
@@ -212,9 +215,10 @@ def enough(N: int, V: int, H: int, n: float) -> bool:
     """Whether `n` characters to train on, of a text of `N` with a vocabulary of `V`, are enough for `H`.
 
     A larger network needs more of them, and a longer text; with a large vocabulary the text says
-    less of each character.
+    less of each character. Of a text that is seen often, a larger network makes more than a smaller
+    one that sees it still oftener.
     """
-    for_time = 2.2e6 * (H / 192) ** 1.5
+    for_time = 2.2e6 * (H / 192) ** (1.5 if n >= _OFTEN * N else 2.0)
     largest = max(128.0, 430 * (N / 1e6) ** 0.35 * (65 / max(65, V)) ** 0.08)
     return _SIZES[0] >= H or (n >= for_time and largest >= H)
 
