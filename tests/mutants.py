@@ -2076,15 +2076,15 @@ MUTANTS = (
     Mutant(
         "rules win over what a person chose",
         "training/recipe.py",
-        "**rules(N, V, hidden, n, _WINDOW if lines is None else N // lines), **given}",
-        "**given, **rules(N, V, hidden, n, _WINDOW if lines is None else N // lines)}",
+        "**rules(N, V, hidden, n, steps, cell), **given}",
+        "**given, **rules(N, V, hidden, n, steps, cell)}",
         ("test_recipe.py",),
     ),
     Mutant(
         "the pace is that of another network",
         "training/recipe.py",
-        "config = config.replace({**rules(N, V, hidden, n, _WINDOW if lines is None else N // lines), **given})\n    chosen = pace(config, corpus,",
-        "config = config.replace({**rules(N, V, hidden, n, _WINDOW if lines is None else N // lines), **given})\n    chosen = pace(reference, corpus,",
+        "config = config.replace({**rules(N, V, hidden, n, steps, cell), **given})\n    chosen = pace(config, corpus,",
+        "config = config.replace({**rules(N, V, hidden, n, steps, cell), **given})\n    chosen = pace(reference, corpus,",
         ("test_recipe.py",),
     ),
     Mutant(

@@ -180,7 +180,9 @@ def choose(
     """
     started = time.perf_counter()
     measured = _USUAL if seconds > _BRIEF else _SIZES[0]
-    reference = config.replace({**rules(1, 1, measured, _UPDATES * _WINDOW * 20), **given})
+    train = corpus.part("train")
+    steps = _WINDOW if train.lines is None else train.targets // train.lines
+    reference = config.replace({**rules(1, 1, measured, _UPDATES * _WINDOW * 20, steps), **given})
     speed = pace(reference, corpus, threads, _measuring(seconds), ranks).characters
     if "corpus.split" not in given:
         share = held_out(len(corpus.ids), _SCORING * speed * _VALIDATION_SHARE * seconds)
@@ -194,8 +196,6 @@ def choose(
         default=_SIZES[0],
     )
     n = usable * speed * _relative_pace(V, hidden, measured, cell)
-    lines = corpus.part("train").lines
-    steps = _WINDOW if lines is None else N // lines
     config = config.replace({**rules(N, V, hidden, n, steps, cell), **given})
     chosen = pace(config, corpus, threads, _measuring(seconds), ranks)
     left = ranks.first(lambda: (1 - _RESERVE) * seconds - (time.perf_counter() - started))
