@@ -2118,8 +2118,8 @@ MUTANTS = (
     Mutant(
         "a text that is seen often wants no larger network",
         "training/recipe.py",
-        "(1.5 if n >= _OFTEN * N else 2.0)",
-        "2.0",
+        "if n >= _OFTEN * N else",
+        "if False else",
         ("test_recipe.py",),
     ),
     Mutant(

@@ -218,7 +218,7 @@ def enough(N: int, V: int, H: int, n: float) -> bool:
     less of each character. Of a text that is seen often, a larger network makes more than a smaller
     one that sees it still oftener.
     """
-    for_time = 2.2e6 * (H / 192) ** (1.5 if n >= _OFTEN * N else 2.0)
+    for_time = 2.2e6 * (H / 192) ** 1.5 if n >= _OFTEN * N else 3e6 * (H / 192) ** 2
     largest = max(128.0, 430 * (N / 1e6) ** 0.35 * (65 / max(65, V)) ** 0.08)
     return _SIZES[0] >= H or (n >= for_time and largest >= H)
 
