@@ -71,6 +71,7 @@ def test_what_a_person_chose_is_kept(paces: list[Config]) -> None:
     assert {key: config.flat()[key] for key in given} == given
     assert split.split == (0.8, 0.2, 0.0)
     assert paces[-1].model.cell == "gru"
+    assert paces[-1].train.lr == 0.01, "the pace is measured with them too"
 
 
 @pytest.mark.parametrize("eval_every", [0.1, 1.0, 1000.0])
