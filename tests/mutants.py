@@ -2095,6 +2095,13 @@ MUTANTS = (
         ("test_recipe.py",),
     ),
     Mutant(
+        "a validation is as fast as that of a new network",
+        "training/recipe.py",
+        "ranks.first(lambda: _SEAMS * (time",
+        "ranks.first(lambda: (time",
+        ("test_recipe.py",),
+    ),
+    Mutant(
         "a larger network is dropped no more than a small one",
         "training/recipe.py",
         " + 0.5 * math.log2(capacity)",

@@ -99,7 +99,7 @@ def test_a_validation_is_measured(monkeypatch: pytest.MonkeyPatch, seconds: floa
     assert found.characters > 0
     assert bool(validations) == measured
     if measured:
-        assert found.validation >= 0.5
+        assert found.validation >= 0.5 * recipe._SEAMS, "a trained network forgets later"
     else:
         assert found.validation == pytest.approx(199 / (2.5 * found.characters))
 
@@ -151,12 +151,18 @@ def test_what_is_seen_often_is_regularised() -> None:
 
     usual = dropped(10**6, 65, 256, 15)
     assert 0 < usual[0] < usual[1]
-    assert dropped(10**6, 65, 256, 30) > usual
-    assert dropped(10**6, 65, 384, 15) > usual
-    assert dropped(5 * 10**5, 65, 256, 15) > usual
+    for more in (
+        dropped(10**6, 65, 256, 30),
+        dropped(10**6, 65, 384, 15),
+        dropped(5 * 10**5, 65, 256, 15),
+    ):
+        assert usual[0] < more[0]
+        assert usual[1] < more[1]
     assert dropped(10**6, 1500, 256, 15) == (pytest.approx(usual[0] + 0.19, abs=0.01), usual[1])
     assert dropped(3 * 10**6, 65, 256, 1) == (0, 0)
-    assert dropped(10**6, 65, 256, 15, steps=7) < usual
+    lines = dropped(10**6, 65, 256, 15, steps=7)
+    assert lines[0] < usual[0]
+    assert lines[1] < usual[1]
 
 
 def test_short_lines_are_read_in_larger_batches() -> None:

@@ -233,13 +233,14 @@ def rules(N: int, V: int, H: int, n: float, steps: int = _WINDOW, cell: str = "l
     it, and little weight decay where there are few weights for the text. With a large vocabulary
     each character is seen seldom, so that dropout pays sooner; of short lines there is less to keep.
     """
+    recurrent = 4 * (2 * _LAYERS - 1) * H * H  # weights of an LSTM, with those between its layers
+    weights = recurrent + 5 * V * H  # with its input and its output
     # doublings of how often the text is seen; half those of the weights for each character, and of the steps
-    capacity = 4 * (2 * _LAYERS - 1) * H * H / N * min(steps, _WINDOW) / _WINDOW
+    capacity = recurrent / N * min(steps, _WINDOW) / _WINDOW
     overfitting = math.log2(max(1.0, n / N)) + 0.5 * math.log2(capacity)
     # small batches are slow, large ones make few updates; windows of short lines are short
     batch = _ROWS * round(n / _UPDATES / min(steps, _WINDOW) / _ROWS)
     batch = min(max(16, batch), 32 if steps >= _WINDOW else 64)
-    weights = (4 * (2 * _LAYERS - 1) * H + 5 * V) * H  # of an LSTM, its input and its output
     seldom = 0.4 * math.log2(max(65, V) / 65)
     rates = _RATES.get(cell, _RATES["gru"])
     lr = min(rates.largest, rates.times_hidden / H)
