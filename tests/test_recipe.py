@@ -129,7 +129,7 @@ def test_larger_networks_want_more() -> None:
     assert largest(10**6, 65, 1e6) < largest(10**6, 65, 1e7) < largest(10**8, 65, 1e9)
     assert largest(10**5, 65, 1e9) < largest(10**7, 65, 1e9)
     assert largest(10**6, 1500, 1e9) < largest(10**6, 65, 1e9)
-    assert largest(10**6, 65, 5.1e6) > largest(2.6 * 10**6, 65, 5.1e6)
+    assert largest(5 * 10**5, 65, 5.1e6) > largest(2.6 * 10**6, 65, 5.1e6)
     assert largest(100, 65, 10) == recipe._SIZES[0]
 
 

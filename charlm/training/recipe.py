@@ -64,7 +64,7 @@ _RESERVE = 0.03
 _UPDATES = 3000
 """Updates of a run, as far as the batch allows."""
 
-_OFTEN = 5
+_OFTEN = 10
 """Epochs after which a text has been seen often."""
 
 _ROWS = 8
