@@ -422,7 +422,7 @@ def test_noise_on_weights_is_the_same_in_all_shards(tmp_path: Path) -> None:
 
 def test_a_training_split_of_one_character_is_refused(tmp_path: Path) -> None:
     """There must be something to predict in the training split."""
-    with pytest.raises(RunError, match="training split holds 1 characters"):
+    with pytest.raises(RunError, match="training split holds one character;"):
         make_trainer(tmp_path, corpus__split=(0.004, 0.996, 0.0))
 
 

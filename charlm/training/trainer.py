@@ -171,7 +171,8 @@ class Trainer(Closing):
         """`threads` workers of each of `ranks` share the work."""
         if not corpus.usable("train"):
             text = corpus.part("train")
-            size, least = (f"{len(text)} characters", "two") if text.lines is None else ("no lines", "one")
+            held = "one character" if len(text) else "no characters"
+            size, least = (held, "two") if text.lines is None else ("no lines", "one")
             raise RunError(
                 f"the training split holds {size}; it takes {least} at least: "
                 "give corpus.split a larger first part, or a longer text"
