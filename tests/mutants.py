@@ -2111,8 +2111,15 @@ MUTANTS = (
     Mutant(
         "a large vocabulary calls for no dropout",
         "training/recipe.py",
-        "(overfitting - 2.9 + seldom)",
-        "(overfitting - 2.9)",
+        "(overfitting - 2.5 + seldom)",
+        "(overfitting - 2.5)",
+        ("test_recipe.py",),
+    ),
+    Mutant(
+        "a large vocabulary calls for no weight drop",
+        "training/recipe.py",
+        "(overfitting - 1.0 + seldom / 2)",
+        "(overfitting - 1.0)",
         ("test_recipe.py",),
     ),
     Mutant(

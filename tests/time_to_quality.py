@@ -35,14 +35,14 @@ EVERY = 0.25
 """Epochs between two scores."""
 
 CHARLM: dict[str, dict[str, object]] = {
-    "model": {"cell": "lstm", "hidden": 192, "layers": 2, "weight_drop": 0.15},
+    "model": {"cell": "lstm", "hidden": 192, "layers": 2, "weight_drop": 0.05},
     "train": {
-        "batch": 32,
+        "batch": 24,
         "seq_len": 50,
-        "epochs": 8,
+        "epochs": 5,
         "optimizer": "adamw",
         "lr": 0.02,
-        "output_lr": 10.0,
+        "output_lr": 5.73,
         "beta2": 0.99,
         "clip_norm": 1.0,
         "weight_decay": 0.05,

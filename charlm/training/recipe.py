@@ -231,7 +231,7 @@ def rules(N: int, V: int, H: int, n: float, steps: int = _WINDOW, cell: str = "l
     The figures come from the runs in configs/README.md. What regularises slows learning, so there
     is no dropout and no weight drop where the text is not seen often by a network that could keep
     it, and little weight decay where there are few weights for the text. With a large vocabulary
-    each character is seen seldom, so that dropout pays sooner; of short lines there is less to keep.
+    each character is seen seldom, so that both pay sooner; of short lines there is less to keep.
     """
     recurrent = 4 * (2 * _LAYERS - 1) * H * H  # weights of an LSTM, with those between its layers
     weights = recurrent + 5 * V * H  # with its input and its output
@@ -241,16 +241,16 @@ def rules(N: int, V: int, H: int, n: float, steps: int = _WINDOW, cell: str = "l
     # small batches are slow, large ones make few updates; windows of short lines are short
     batch = _ROWS * round(n / _UPDATES / min(steps, _WINDOW) / _ROWS)
     batch = min(max(16, batch), 32 if steps >= _WINDOW else 64)
-    seldom = 0.4 * math.log2(max(65, V) / 65)
+    seldom = 0.6 * math.log2(max(65, V) / 65)
     rates = _RATES.get(cell, _RATES["gru"])
     lr = min(rates.largest, rates.times_hidden / H)
     return {
         "model.cell": cell,
         "model.hidden": H,
         "model.layers": _LAYERS,
-        "model.dropout": round(min(0.65, max(0.0, 0.105 * (overfitting - 2.9 + seldom))), 2),
+        "model.dropout": round(min(0.65, max(0.0, 0.08 * (overfitting - 2.5 + seldom))), 2),
         "model.dropout_mask": "step",
-        "model.weight_drop": round(min(0.5, max(0.0, 0.1 * (overfitting - 1.3))), 2),
+        "model.weight_drop": round(min(0.5, max(0.0, 0.07 * (overfitting - 1.0 + seldom / 2))), 2),
         "train.batch": batch,
         "train.seq_len": _WINDOW,
         "train.optimizer": "adamw",
