@@ -586,6 +586,20 @@ MUTANTS = (
         ),
     ),
     Mutant(
+        "gates side by side in another order",
+        "nn/matmul.py",
+        "[...] = matrices.swapaxes(0, 1)",
+        "[...] = matrices[::-1].swapaxes(0, 1)",
+        ("test_matmul.py",),
+    ),
+    Mutant(
+        "several rows are multiplied as one",
+        "nn/matmul.py",
+        "if rows == 1 and G > 1 and same_rows:",
+        "if rows <= 4 and G > 1 and same_rows:",
+        ("test_matmul.py",),
+    ),
+    Mutant(
         "tiles of the last outputs are not copied",
         "nn/matmul.py",
         "copy[...] = tiles",

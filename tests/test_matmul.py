@@ -40,6 +40,11 @@ def test_products_with_tiles(
     np.testing.assert_allclose(out, np.einsum("gri,gio->gro", x, matrices), atol=1e-12)
     np.matmul(tiles.row_blocks(x[0]), tiles.tiles, tiles.in_tiles(out))
     np.testing.assert_allclose(out, np.einsum("ri,gio->gro", x[0], matrices), atol=1e-12)
+    same = tiled(matrices, rows, steps, Workspace().scratch(), "Wh", same_rows=True)
+    assert same.side_by_side == (rows == 1)
+    out[...] = np.nan
+    np.matmul(same.row_blocks(x[0]), same.tiles, same.in_tiles(out))
+    np.testing.assert_allclose(out, np.einsum("ri,gio->gro", x[0], matrices), atol=1e-12)
 
 
 @pytest.mark.parametrize(

@@ -59,7 +59,8 @@ def test_more_time_makes_no_smaller_model(paces: list[Config]) -> None:
         found.append((config.model.hidden, config.model.dropout, config.model.weight_drop))
     assert [hidden for hidden, _, _ in found] == sorted(hidden for hidden, _, _ in found)
     assert len({hidden for hidden, _, _ in found}) > 2
-    assert found[-1][1:] == (0.65, 0.5)
+    assert found[-1][1] > 0.6
+    assert found[-1][2] == 0.5
     assert found[0][2] < 0.3
 
 

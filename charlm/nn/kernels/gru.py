@@ -35,7 +35,7 @@ class GRUAfterKernel(Kernel[Tape]):
     ) -> tuple[Tape, Callable[[int], None]]:
         """See `Kernel.prepare`."""
         _, T, B, H = a.shape
-        Wh, bn = tiled(params["Wh"], B, T, scratch, "Wh"), params["bn"]
+        Wh, bn = tiled(params["Wh"], B, T, scratch, "Wh", same_rows=True), params["bn"]
         (h,) = states
         inner = workspace.array("inner", (T, B, H), a.dtype)  # u_n + bn
         u = scratch.array("sums", (3, B, H), a.dtype)
@@ -112,25 +112,26 @@ class GRUBeforeKernel(Kernel[Tape]):
     ) -> tuple[Tape, Callable[[int], None]]:
         """See `Kernel.prepare`."""
         _, T, B, H = a.shape
-        Wh = tiled(params["Wh"], B, T, scratch, "Wh")
-        Wh_rz, Wh_n = Wh.tiles[:2], Wh.tiles[2]
+        Wh_rz = tiled(params["Wh"][:2], B, T, scratch, "Wh_rz", same_rows=True)
+        Wh_n = tiled(params["Wh"][2:], B, T, scratch, "Wh_n")
         (h,) = states
         kept = workspace.array("kept", (T, B, H), a.dtype)  # r * h_{t-1}
         sums = scratch.array("sums", (2, B, H), a.dtype)
         product = scratch.array("product", (B, H), a.dtype)
-        products, product_n = Wh.in_tiles(sums), Wh.in_tiles(product)
-        rows, rows_kept = Wh.row_blocks(h), Wh.row_blocks(kept)
+        products, product_n = Wh_rz.in_tiles(sums), Wh_n.in_tiles(product)
+        rows, rows_kept = Wh_rz.row_blocks(h), Wh_n.row_blocks(kept)
+        tiles_n = Wh_n.tiles[0]  # of the only gate
         gates = a  # [3, T, B, H]: becomes r, z, n in place
 
         def step(t: int) -> None:
             r, z, n = a_t = gates[:, t]
             # r, z = sigmoid(a_t + h_{t-1} Wh_rz)
-            np.matmul(rows[t], Wh_rz, products)
+            np.matmul(rows[t], Wh_rz.tiles, products)
             np.add(sums, a_t[:2], sums)
             sigmoid_into(sums, a_t[:2])
             # n = tanh(a_t + (r * h_{t-1}) Wh_n)
             np.multiply(r, h[t], kept[t])
-            np.matmul(rows_kept[t], Wh_n, product_n)
+            np.matmul(rows_kept[t], tiles_n, product_n)
             np.add(n, product, n)
             np.tanh(n, n)
             # h_t = (1 - z) * n + z * h_{t-1} = n + z * (h_{t-1} - n)

@@ -40,7 +40,7 @@ class LSTMKernel(Kernel[Tape]):
         tanh_c = workspace.array("tanh_c", (T, B, H), a.dtype)
         sums = scratch.array("sums", (4, B, H), a.dtype)
         ig = scratch.array("ig", (B, H), a.dtype)
-        Wh = tiled(params["Wh"], B, T, scratch, "Wh")
+        Wh = tiled(params["Wh"], B, T, scratch, "Wh", same_rows=True)
         products = Wh.in_tiles(sums)
         gates = a  # [4, T, B, H]: becomes i, f, o, g in place
         sums_ifo, sums_g = sums[:3], sums[3]

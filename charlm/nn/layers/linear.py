@@ -8,7 +8,7 @@ import numpy as np
 
 from charlm.arrays import Array, Shape, Signal
 from charlm.nn.layers.layer import Masks, Projection, Step
-from charlm.nn.matmul import column_sums
+from charlm.nn.matmul import column_sums, side_by_side
 from charlm.nn.parameters import Params
 from charlm.nn.workspace import Workspace
 
@@ -92,9 +92,12 @@ class Linear(Projection[Tape]):
         """See `Projection.stepper`."""
         W, b = params[self.weight], params["b"][..., None, :]
         y = np.empty((*self._leading, 1, self.outputs), W.dtype) if out is None else out
+        if self._leading:
+            W = side_by_side(W)
+        products = y.reshape(1, -1)
 
         def step(x: Signal | int) -> Array:
-            np.matmul(x, W, y)
+            np.matmul(x, W, products)
             return np.add(y, b, y)
 
         return step
