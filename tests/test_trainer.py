@@ -15,6 +15,8 @@ from charlm.arrays import Ids
 from charlm.data.batches import Window
 from charlm.errors import DivergenceError, RunError
 from charlm.inference.score import score
+from charlm.nn.activations import sigmoid_by_exp_into, sigmoid_by_tanh_into
+from charlm.nn.kernels import gru, lstm
 from charlm.nn.parameters import Parameters
 from charlm.nn.workspace import Workspace
 from charlm.optim.optimizers import OPTIMIZERS
@@ -63,6 +65,21 @@ def _advance(trainer: Trainer, updates: int) -> list[float]:
         if trainer.progress.step % 7 == 0:
             trainer.record_validation(report.loss)
     return reports
+
+
+@pytest.mark.parametrize("cell", CELLS[1:], ids=lambda cell: "-".join(cell.values()))
+def test_training_is_the_same_with_either_sigmoid(
+    cell: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The losses of a hundred updates in float32 do not depend on the form of the sigmoid, to 1e-4 nats."""
+    losses = []
+    for form in (sigmoid_by_exp_into, sigmoid_by_tanh_into):
+        monkeypatch.setattr(lstm, "sigmoid_into", form)
+        monkeypatch.setattr(gru, "sigmoid_into", form)
+        trainer = make_trainer(tmp_path, **cell, model__hidden=32, train__epochs=50, train__lr=0.01)
+        losses.append([trainer.update().loss for _ in range(100)])
+    assert losses[0][-1] < losses[0][0] - 0.5, "it has learned"
+    np.testing.assert_allclose(losses[0], losses[1], rtol=0, atol=1e-4)
 
 
 @pytest.mark.parametrize("mask", ["window", "step"])
