@@ -55,7 +55,7 @@ def shared(shape: tuple[int, ...], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
     return np.frombuffer(memory, dtype, count=math.prod(shape)).reshape(shape)
 
 
-FEWEST = 4
+FEWEST = 2
 """Streams of a shard below which one more shard, and one more worker, does not pay."""
 
 
