@@ -17,7 +17,16 @@ RNG = np.random.default_rng(0)
 @pytest.mark.parametrize("small", [0, 200_000, 1_000_000])
 @pytest.mark.parametrize(
     ("rows", "inputs", "outputs"),
-    [(1, 64, 64), (4, 48, 96), (5, 7, 48), (32, 256, 256), (64, 256, 64), (3, 20, 37), (6, 40, 200)],
+    [
+        (1, 64, 64),
+        (1, 512, 512),
+        (4, 48, 96),
+        (5, 7, 48),
+        (32, 256, 256),
+        (64, 256, 64),
+        (3, 20, 37),
+        (6, 40, 200),
+    ],
 )
 def test_products_with_tiles(
     rows: int,

@@ -51,7 +51,7 @@ CHARLM: dict[str, dict[str, object]] = {
     },
     "run": {"eval_every": EVERY, "sample_every": 0},
 }
-"""What `charlm train --minutes 3` chooses for this text, nearly."""
+"""What `charlm train --minutes 2` chooses for this text, nearly."""
 
 Scores = Iterator[tuple[float, float]]
 """Seconds of training, and the loss then."""

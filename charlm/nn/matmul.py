@@ -63,6 +63,7 @@ class Tiles:
     left_out: tuple[int, ...]
     """Axes, counted from the last."""
     side_by_side: bool = False
+    """Whether one product with one row is that of all gates."""
 
     def row_blocks(self, x: Array) -> Array:
         """A view of `x [..., R, I]` as `[..., 1, k, r, I]`."""
@@ -105,8 +106,9 @@ def tile_shape(rows: int, inputs: int, outputs: int) -> tuple[int, int]:
 def tiled(
     matrices: Array, rows: int, steps: int, scratch: Scratch, name: str, same_rows: bool = False
 ) -> Tiles:
-    """`matrices [G, I, O]` for `steps` products with `rows` rows each; `same_rows` with all G matrices.
+    """`matrices [G, I, O]` for `steps` products with `rows` rows each.
 
+    `same_rows`: all G matrices are multiplied with the same rows, so that they may stand side by side.
     Usually a copy, called `name` in the scratch memory. A transposed view is welcome: multiplied
     as it is, it would take 1.6 times as long.
     """

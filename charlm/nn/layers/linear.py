@@ -93,7 +93,7 @@ class Linear(Projection[Tape]):
         W, b = params[self.weight], params["b"][..., None, :]
         y = np.empty((*self._leading, 1, self.outputs), W.dtype) if out is None else out
         if self._leading:
-            W = side_by_side(W)
+            W = side_by_side(W)  # one product for all gates
         products = y.reshape(1, -1)
 
         def step(x: Signal | int) -> Array:
