@@ -5,8 +5,9 @@ from __future__ import annotations
 import ctypes
 import io
 import os
+import shutil
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -92,14 +93,15 @@ class _Raw(io.RawIOBase):
 _TRACE_ME, _SYSCALL = 0, 24  # <sys/ptrace.h>
 
 
-def kill_at_system_call(number: int, work: Callable[[], object]) -> bool:
-    """Run `work` in a process that is killed at one stop of its system calls, counted from 0.
+def at_system_calls(directory: Path, work: Callable[[], object]) -> Iterator[Path]:
+    """Run `work` in a process, and yield copies of `directory` as a kill at any moment would leave it.
 
-    Each call has two stops, before and after it. Returns False if the work ended before that
-    stop was reached. Linux.
+    The process waits before and after each of its system calls. Whenever the files differ from those
+    of the moment before, they are copied, to one place again and again. Linux.
     """
     libc = ctypes.CDLL(None, use_errno=True)
     libc.ptrace.argtypes = [ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_void_p]
+    copy, seen = directory.with_name(f"{directory.name} killed"), None
     child = os.fork()
     if child == 0:
         status = 1
@@ -110,17 +112,21 @@ def kill_at_system_call(number: int, work: Callable[[], object]) -> bool:
             status = 0
         finally:
             os._exit(status)
-    stops = -1  # the first is the child's own
-    while True:
-        _, status = os.waitpid(child, 0)
-        if os.WIFEXITED(status):
-            assert os.WEXITSTATUS(status) == 0
-            return False
-        if stops == number:
-            os.kill(child, signal.SIGKILL)
+    try:
+        while True:
             _, status = os.waitpid(child, 0)
-            assert os.WIFSIGNALED(status)
-            return True
-        stops += 1
-        if libc.ptrace(_SYSCALL, child, None, None) != 0:
-            raise OSError(ctypes.get_errno(), "ptrace")
+            if os.WIFEXITED(status):
+                break
+            now = {file: file.is_file() and file.read_bytes() for file in sorted(directory.rglob("*"))}
+            if now != seen:
+                seen = now
+                shutil.rmtree(copy, ignore_errors=True)
+                shutil.copytree(directory, copy)
+                yield copy
+            if libc.ptrace(_SYSCALL, child, None, None) != 0:
+                raise OSError(ctypes.get_errno(), "ptrace")
+    except BaseException:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        raise
+    assert os.WEXITSTATUS(status) == 0

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import gc
 import os
-import shutil
 import signal
 import subprocess
 import sys
-from itertools import count
 from pathlib import Path
 
 import pytest
 from conftest import ROOT
-from faults import kill_at_system_call
+from faults import at_system_calls
 
 from charlm.errors import CheckpointError, RunError
 from charlm.runs.directory import EVENT_FILES, RunDirectory, find_checkpoint, find_run, read_objects
@@ -101,26 +99,24 @@ def test_killed_at_any_system_call_of_a_replacement(tmp_path: Path, best: bool) 
     def replace() -> None:
         _run(RunDirectory(tmp_path / "run"), "new", best)
 
+    directory = RunDirectory(tmp_path / "run")
+    old = _run(directory, "old")
+    optional = ("best.npz", "previews.jsonl")
+    new = {name: text.replace("old", "new") for name, text in old.items() if best or name not in optional}
+    event_file = directory.path / EVENT_FILES.replace("*", "1.host")
+    event_file.write_text("events of old")
+    old[event_file.name] = "events of old"
     seen = []
-    for number in count():
-        directory = RunDirectory(tmp_path / "run")
-        shutil.rmtree(directory.path, ignore_errors=True)
-        old = _run(directory, "old")
-        optional = ("best.npz", "previews.jsonl")
-        new = {name: text.replace("old", "new") for name, text in old.items() if best or name not in optional}
-        event_file = directory.path / EVENT_FILES.replace("*", "1.host")
-        event_file.write_text("events of old")
-        old[event_file.name] = "events of old"
-        if not kill_at_system_call(number, replace):
-            break
-        assert find_checkpoint(directory.path).read_text() in ("checkpoint of old", "checkpoint of new")
-        assert directory.last.read_text() in ("checkpoint of old", "checkpoint of new")
-        configured = directory.config.read_text()
-        directory.lock().release()
-        found = _contents(directory.path)
+    for killed in at_system_calls(directory.path, replace):
+        left = RunDirectory(killed)
+        assert find_checkpoint(killed).read_text() in ("checkpoint of old", "checkpoint of new")
+        assert left.last.read_text() in ("checkpoint of old", "checkpoint of new")
+        configured = left.config.read_text()
+        left.lock().release()
+        found = _contents(killed)
         assert found in (old, new)
         assert found["config.yaml"] == configured, "what was read before the lock is true after it"
-        assert not list(directory.path.glob(".*"))
+        assert not list(killed.glob(".*"))
         seen.append(found == new)
     assert seen == sorted(seen)
     assert set(seen) == {False, True}

@@ -253,11 +253,11 @@ def test_init_prints_what_train_would_use(charlm: Run, tmp_path: Path) -> None:
 def test_odd_texts_are_chosen_for(charlm: Run, tmp_path: Path) -> None:
     """Bytes that are no text, a text without room for a split, and a list of names need nothing else."""
     (tmp_path / "bytes.txt").write_bytes(bytes(range(256)) * 40)
-    quick = ("--minutes", "0.04")
+    quick = ("--minutes", "0.04", "--max-steps", "2")
     assert "learned byte by byte" in charlm("train", "--corpus", "bytes.txt", *quick).stderr
     assert "unit: byte" in (tmp_path / "runs/bytes/config.yaml").read_text()
     (tmp_path / "tiny.txt").write_text("a tiny text")
-    done = charlm("train", "--corpus", "tiny.txt", *quick)
+    done = charlm("train", "--corpus", "tiny.txt", "--minutes", "0.04")
     assert "best training loss" in done.stdout
     (tmp_path / "names.txt").write_text("".join(f"na{a}{b}\n" for a in "aeiou" for b in "klmnprst" * 4))
     assert "corpus.mode=lines" in charlm("train", "--corpus", "names.txt", *quick).stderr
