@@ -62,7 +62,7 @@ from charlm.system.launcher import place
 from charlm.training.trainer import Trainer
 
 action, rank, step = sys.argv.pop(1), int(sys.argv.pop(1)), int(sys.argv.pop(1))
-heartbeat.BEAT, heartbeat.SILENCE, mpi._PATIENCE = 0.1, 2.0, 9.0
+heartbeat.BEAT, heartbeat.SILENCE, mpi._PATIENCE = 0.1, 2.0, 5.0 if action == "sleep1000" else 9.0
 update = Trainer.update
 
 def failing(trainer):
