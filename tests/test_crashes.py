@@ -40,10 +40,6 @@ def _log(directory: RunDirectory) -> list[dict[str, Any]]:
     return [{name: value for name, value in line.items() if name not in MEASURED} for line in lines]
 
 
-every_so_often = pytest.mark.parametrize("often", [3, pytest.param(1, marks=pytest.mark.slow)])
-"""Every third moment, or all of them."""
-
-
 @pytest.mark.skipif(sys.platform != "linux", reason="system calls are traced with Linux's ptrace")
 def test_killed_at_any_system_call_of_a_save(tmp_path: Path) -> None:
     """A kill before or after any system call of a save leaves the old checkpoint or the new one."""
@@ -141,7 +137,8 @@ def unharmed(tmp_path: Path) -> tuple[list[dict[str, Any]], bytes]:
     return _log(directory), trainer.parameters.flat.tobytes()
 
 
-@every_so_often
+# every third write, or every one
+@pytest.mark.parametrize("often", [3, pytest.param(1, marks=pytest.mark.slow)])
 def test_one_failure_never_ends_a_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, unharmed: tuple[Any, bytes], often: int
 ) -> None:
