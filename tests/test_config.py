@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import json
 import re
 from pathlib import Path
@@ -17,7 +16,6 @@ from charlm.config.loading import from_mapping, load, parse_overrides
 from charlm.config.schema import PATH_KEYS, Config, CorpusConfig, Key, from_nested, keys, reference
 from charlm.config.values import plain
 from charlm.errors import ConfigError
-from charlm.optim.optimizers import Hyperparameters
 
 KEYS = {dotted: key for dotted, _, _, key in keys()}
 DEFAULTS = Config().flat()
@@ -112,21 +110,6 @@ def test_defaults_are_valid(dotted: str) -> None:
     again = from_nested({section: {name: plain}}, "it").flat()[dotted]
     assert again == default or dotted == "run.dir"
     assert type(again) is type(default)
-
-
-def test_defaults_of_the_rules_are_those_of_the_configuration() -> None:
-    """What the update rules assume when nothing is said is what the configuration says."""
-    assert {f"train.{name}": value for name, value in dataclasses.asdict(Hyperparameters()).items()} == {
-        dotted: DEFAULTS[dotted]
-        for dotted in (
-            "train.momentum",
-            "train.beta1",
-            "train.beta2",
-            "train.rms_decay",
-            "train.epsilon",
-            "train.weight_decay",
-        )
-    }
 
 
 @given(config=configurations())

@@ -11,7 +11,7 @@ from charlm.config.schema import keys
 from charlm.optim.optimizers import _BLOCK, OPTIMIZERS, Hyperparameters, Optimizer
 
 Vector = npt.NDArray[np.floating]
-Rule = Callable[[Any, Sequence[Any], float], Any]
+Rule = Callable[..., Any]
 
 # all different, and none so near 0 or 1 that a rule could read another one's and not be noticed;
 # ε so large that it shows where it is added
@@ -23,52 +23,52 @@ LR = 0.1
 # be numbers, or arrays of numbers that know nothing of one another.
 
 
-def sgd(p: Any, gs: Sequence[Any], lr: float) -> Any:
+def sgd(p: Any, gs: Sequence[Any], lr: float, h: Hyperparameters = H) -> Any:
     """Go down the gradient."""
     for g in gs:
         p = p - lr * g
     return p
 
 
-def momentum(p: Any, gs: Sequence[Any], lr: float) -> Any:
+def momentum(p: Any, gs: Sequence[Any], lr: float, h: Hyperparameters = H) -> Any:
     """Go down the sum of all gradients, each counted less and less."""
     for t in range(len(gs)):
-        p = p - lr * sum(H.momentum ** (t - k) * gs[k] for k in range(t + 1))
+        p = p - lr * sum(h.momentum ** (t - k) * gs[k] for k in range(t + 1))
     return p
 
 
-def adagrad(p: Any, gs: Sequence[Any], lr: float) -> Any:
+def adagrad(p: Any, gs: Sequence[Any], lr: float, h: Hyperparameters = H) -> Any:
     """Go down the gradient divided by the root of the sum of squares."""
     for t, g in enumerate(gs):
-        p = p - lr * g / (sum(past**2 for past in gs[: t + 1]) ** 0.5 + H.epsilon)
+        p = p - lr * g / (sum(past**2 for past in gs[: t + 1]) ** 0.5 + h.epsilon)
     return p
 
 
-def rmsprop(p: Any, gs: Sequence[Any], lr: float) -> Any:
+def rmsprop(p: Any, gs: Sequence[Any], lr: float, h: Hyperparameters = H) -> Any:
     """Go down the gradient divided by the root of the decaying mean of squares."""
     s = 0.0
     for g in gs:
-        s = H.rms_decay * s + (1 - H.rms_decay) * g**2
-        p = p - lr * g / (s**0.5 + H.epsilon)
+        s = h.rms_decay * s + (1 - h.rms_decay) * g**2
+        p = p - lr * g / (s**0.5 + h.epsilon)
     return p
 
 
-def adam(p: Any, gs: Sequence[Any], lr: float, weight_decay: float = 0.0) -> Any:
+def adam(p: Any, gs: Sequence[Any], lr: float, h: Hyperparameters = H, weight_decay: float = 0.0) -> Any:
     """Kingma & Ba's Algorithm 1, line by line; and the decay of Loshchilov & Hutter before it."""
     m = v = 0.0
     for t, g in enumerate(gs, start=1):
         p = p - lr * weight_decay * p
-        m = H.beta1 * m + (1 - H.beta1) * g
-        v = H.beta2 * v + (1 - H.beta2) * g**2
-        m_hat = m / (1 - H.beta1**t)
-        v_hat = v / (1 - H.beta2**t)
-        p = p - lr * m_hat / (v_hat**0.5 + H.epsilon)
+        m = h.beta1 * m + (1 - h.beta1) * g
+        v = h.beta2 * v + (1 - h.beta2) * g**2
+        m_hat = m / (1 - h.beta1**t)
+        v_hat = v / (1 - h.beta2**t)
+        p = p - lr * m_hat / (v_hat**0.5 + h.epsilon)
     return p
 
 
-def adamw(p: Any, gs: Sequence[Any], lr: float) -> Any:
+def adamw(p: Any, gs: Sequence[Any], lr: float, h: Hyperparameters = H) -> Any:
     """Adam with decay that does not go through the means."""
-    return adam(p, gs, lr, H.weight_decay)
+    return adam(p, gs, lr, h, h.weight_decay)
 
 
 TWINS: dict[str, Rule] = {

@@ -9,12 +9,22 @@ from charlm.optim.schedules import Plateau, Schedule
 
 KINDS = ("constant", "linear", "cosine", "exponential", "step", "plateau")
 
-STEPS, PER_EPOCH = 100, 10
+STEPS = 100
 
 
 def make(kind: str, **settings: Any) -> Schedule:
-    """Return a schedule of ten epochs of ten updates."""
-    return Schedule(kind, STEPS, PER_EPOCH, **settings)
+    """Return a schedule of ten epochs of ten updates, unless `settings` say otherwise."""
+    usual = {
+        "steps": STEPS,
+        "steps_per_epoch": 10,
+        "warmup": 0,
+        "final": 0.0,
+        "decay": 0.95,
+        "decay_after": 10,
+        "decay_every": 5,
+        "patience": 2,
+    }
+    return Schedule(kind, **{**usual, **settings})
 
 
 def after(schedule: Schedule, losses: list[float]) -> list[float]:
@@ -39,7 +49,7 @@ def after(schedule: Schedule, losses: list[float]) -> list[float]:
             {0: 1.0, 25: (2 + math.sqrt(2)) / 4, 50: 0.5, 75: (2 - math.sqrt(2)) / 4, 100: 0.0, 150: 0.0},
         ),
         # a third of the way cos is 1/2, so that 3/4 of the fall is still to come
-        (Schedule("cosine", 30, 10, final=0.2), {0: 1.0, 10: 0.8, 15: 0.6, 20: 0.4, 30: 0.2, 45: 0.2}),
+        (make("cosine", steps=30, final=0.2), {0: 1.0, 10: 0.8, 15: 0.6, 20: 0.4, 30: 0.2, 45: 0.2}),
         (
             make("exponential", decay=0.5, decay_after=2),
             {0: 1.0, 19: 1.0, 20: 0.5, 29: 0.5, 30: 0.25, 39: 0.25, 99: 0.5**8},

@@ -8,6 +8,7 @@ The values are frozen in `values/`, made by `values/make_values.py`; no PyTorch 
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -21,6 +22,8 @@ from conftest import clip, narrow
 from values import drawn
 
 from charlm.arrays import Array, Ids
+from charlm.config.build import build_optimizer
+from charlm.config.schema import TrainConfig
 from charlm.nn import matmul
 from charlm.nn.cells import CELL_NAMES, make_cell
 from charlm.nn.kernels import gru, kernel, lstm
@@ -31,7 +34,7 @@ from charlm.nn.loss import softmax_cross_entropy
 from charlm.nn.model import Model
 from charlm.nn.parameters import Parameters, Params
 from charlm.nn.workspace import Workspace
-from charlm.optim.optimizers import OPTIMIZERS, Hyperparameters
+from charlm.optim.optimizers import OPTIMIZERS
 
 VALUES = Path(__file__).with_name("values")
 DEPTHS = (1, 2)
@@ -150,7 +153,8 @@ def train(
     settings = {name: float(value) for name, value in case.group("settings").items()}
     lr = settings.pop("lr")
     parameters, state = case.parameters.copy(), case.state
-    optimizer = OPTIMIZERS[optimizer_name](parameters.flat.size, np.float64, Hyperparameters(**settings))
+    config = dataclasses.replace(TrainConfig(), optimizer=optimizer_name, **settings)
+    optimizer = build_optimizer(config, parameters.flat.size, np.float64)
     losses, norms = [], []
     for window in windows:
         made = step(case.model, parameters, window, state)

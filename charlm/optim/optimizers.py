@@ -27,12 +27,12 @@ _BLOCK = 1 << 15
 class Hyperparameters:
     """Settings of the rules; the docstring of each rule names those that it uses."""
 
-    momentum: float = 0.9
-    beta1: float = 0.9
-    beta2: float = 0.999
-    rms_decay: float = 0.95
-    epsilon: float = 1e-8
-    weight_decay: float = 0.01
+    momentum: float
+    beta1: float
+    beta2: float
+    rms_decay: float
+    epsilon: float
+    weight_decay: float
 
 
 class Optimizer(ABC):

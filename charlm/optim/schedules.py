@@ -39,12 +39,12 @@ class Schedule:
     kind: str
     steps: int
     steps_per_epoch: int
-    warmup: int = 0
-    final: float = 0.0
-    decay: float = 0.95
-    decay_after: int = 10
-    decay_every: int = 5
-    patience: int = 2
+    warmup: int
+    final: float
+    decay: float
+    decay_after: int
+    decay_every: int
+    patience: int
 
     def factor(self, step: int, plateau: Plateau) -> float:
         """The factor of `lr` for update number `step`, counted from 0."""

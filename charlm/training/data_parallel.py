@@ -29,7 +29,7 @@ from charlm.optim.averaging import update_mean
 from charlm.optim.clipping import clip_factor, clip_values
 from charlm.optim.optimizers import Optimizer
 from charlm.system.closing import Closing
-from charlm.system.ranks import ALONE, Ranks
+from charlm.system.ranks import Ranks
 from charlm.system.workers import FEWEST, WorkerPool, shared, slices
 
 
@@ -97,11 +97,11 @@ class DataParallel(Closing):
         optimizer: Optimizer,
         workers: int,
         shards: int,
-        clip_norm: float = 0.0,
-        clip_value: float = 0.0,
-        average: float = 0.0,
-        output_lr: float = 1.0,
-        ranks: Ranks = ALONE,
+        clip_norm: float,
+        clip_value: float,
+        average: float,
+        output_lr: float,
+        ranks: Ranks,
     ) -> None:
         """`optimizer` must have its state in shared memory.
 
