@@ -305,6 +305,19 @@ def test_the_order_is_new_every_epoch_and_follows_from_seed_and_step() -> None:
     assert _seen(again, range(3, 10)) == first[3:]
 
 
+@pytest.mark.parametrize("child", [0, 1])
+def test_lines_are_not_ordered_by_the_draws_of_weights_and_noise(child: int) -> None:
+    """The order is drawn from neither of the first children of the seed, which are the trainer's."""
+    lines = _some_lines()
+    batches = _batches(lines, 6, 10, seed=5)
+    rng = np.random.default_rng(np.random.SeedSequence(5, spawn_key=(child,)))
+    drawn = (4 * rng.permutation(60) + 1)[:, None] + np.arange(4)
+    first = {frozenset(group) for group in drawn[:, 0].reshape(10, 6).tolist()}
+    for epoch in range(3):
+        read = _seen(batches, range(10 * epoch, 10 * epoch + 10))
+        assert {frozenset(window[0]) for window in read} != first
+
+
 def test_batches_of_different_lengths_are_mixed() -> None:
     """An epoch does not go from short lines to long ones."""
     read = read_lines([n // 4 + 2 for n in range(80)], 4, 100, 1.0)

@@ -10,6 +10,7 @@ from naive import Network
 from charlm.config.schema import ModelConfig
 from charlm.nn.activations import sigmoid_by_exp_into
 from charlm.nn.cells import CELL_NAMES, make_cell
+from charlm.nn.cells.cell import orthogonal
 from charlm.nn.kernels import gru, lstm
 from charlm.nn.kernels.kernel import block_steps, blocks
 from charlm.nn.loss import softmax_cross_entropy
@@ -156,6 +157,17 @@ def test_orthogonal_recurrent_matrices(form: str) -> None:
     for number, block in enumerate(blocks):
         np.testing.assert_allclose(block.T @ block, np.eye(16), atol=1e-12)
         assert not any(np.allclose(block, other) for other in blocks[:number])
+
+
+@pytest.mark.parametrize("size", [1, 2, 5])
+def test_orthogonal_matrices_are_drawn_evenly(size: int) -> None:
+    """Every entry is as often above zero as below, and of variance 1/H: no orthogonal matrix is likelier."""
+    rng, draws = np.random.default_rng(0), 2000
+    matrices = np.array([orthogonal(size, rng) for _ in range(draws)])
+    error = (size * draws) ** -0.5  # of a mean of entries, whose variance is 1/H
+    np.testing.assert_allclose(matrices.mean(axis=0), 0, atol=5 * error)
+    np.testing.assert_allclose((matrices**2).mean(axis=0), 1 / size, atol=5 * error)
+    assert np.linalg.det(matrices).mean() == pytest.approx(0, abs=5 * draws**-0.5)
 
 
 @pytest.mark.parametrize("init", ["orthogonal", "uniform"])

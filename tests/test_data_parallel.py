@@ -75,6 +75,19 @@ def _gradients(shards: int) -> list[Array]:
     return [rng.standard_normal(1000).astype(np.float32) for _ in range(shards)]
 
 
+@pytest.mark.parametrize("mask", ["window", "step"])
+def test_every_mask_is_drawn_by_itself(mask: str, tmp_path: Path) -> None:
+    """No layer has the masks of another, of its units or of its weights, and no window those of another."""
+    trainer = make_trainer(
+        tmp_path, model__layers=3, model__dropout=0.5, model__dropout_mask=mask, model__weight_drop=0.5
+    )
+    drawn = []
+    for _ in range(2):
+        trainer.update()
+        drawn += [noise.tobytes() for noise in trainer.data_parallel._noise.values()]
+    assert len(set(drawn)) == len(drawn) == 2 * (3 + 3)
+
+
 def test_the_norm_is_clipped_after_the_values(tmp_path: Path) -> None:
     """Where both limits apply, the update of all shards together is exactly as long as the norm's."""
     trainer = make_trainer(

@@ -35,6 +35,21 @@ def test_probabilities(choice: Sampling, expected: list[float]) -> None:
     np.testing.assert_allclose(weights / weights.sum(), expected, atol=1e-7)
 
 
+@pytest.mark.parametrize(
+    ("choice", "kept"),
+    [
+        (Sampling(top_p=0.25), 1),
+        (Sampling(top_p=0.5), 2),
+        (Sampling(top_p=0.75), 3),
+        (Sampling(top_k=2, top_p=0.5), 1),
+        (Sampling(top_k=2), 2),
+    ],
+)
+def test_top_p_keeps_no_more_than_it_takes(choice: Sampling, kept: int) -> None:
+    """Where the probabilities of some units sum to p exactly, here of equal ones, no further one is kept."""
+    assert choice.weights(np.zeros(4, np.float32)).tolist() == [1.0] * kept + [0.0] * (4 - kept)
+
+
 @pytest.mark.parametrize("choice", [Sampling(), Sampling(top_k=3), Sampling(temperature=2, top_p=0.9)])
 def test_draws_follow_the_probabilities(choice: Sampling) -> None:
     """Over many draws, each unit comes as often as its probability says, and excluded ones never."""

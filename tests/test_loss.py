@@ -45,6 +45,13 @@ def test_one_reference_for_all_rows_is_as_good_as_one_a_row(V: int, spread: floa
         np.testing.assert_allclose(gradient, expected_gradient, atol=1e-8)
 
 
+def test_the_loss_of_a_target_is_as_fine_as_its_logits() -> None:
+    """In float32 too, a target far below the largest logit loses no digit of the difference."""
+    logits = np.array([[100.0, 0.1, -3.0], [1e-3, 2000.0, 7.7]], np.float32)
+    expected = [float(logits[0, 0]) - float(logits[0, 1]), float(logits[1, 1]) - float(logits[1, 2])]
+    np.testing.assert_allclose(cross_entropy(logits, np.array([1, 2])), expected, rtol=1e-15)
+
+
 def test_parts_of_a_loss_sum_to_the_whole() -> None:
     """Losses and gradients of parts that know the size of the whole are those of the whole."""
     logits, targets = RNG.standard_normal((10, 4)), RNG.integers(0, 4, 10)
