@@ -12,6 +12,7 @@ import pytest
 from conftest import make_trainer
 
 from charlm.arrays import Ids
+from charlm.config.schema import keys
 from charlm.data.batches import Window
 from charlm.errors import DivergenceError, RunError
 from charlm.inference.score import score
@@ -298,6 +299,14 @@ def test_what_is_not_finite_never_reaches_the_parameters(tmp_path: Path, where: 
         np.testing.assert_array_equal(trainer.optimizer.slots[name], slot)
 
 
+def test_a_loss_too_large_to_be_summed_is_not_finite(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A loss of 1e200 nats, though a number, is treated as none: the sum of a few such losses is not one."""
+    trainer = make_trainer(tmp_path)
+    monkeypatch.setattr(trainer.data_parallel, "backpropagate", lambda *_: 1e200)
+    with pytest.raises(DivergenceError, match="the loss is not a finite number"):
+        trainer.update()
+
+
 def _spoil(trainer: Trainer, patch: pytest.MonkeyPatch, updates: range) -> None:
     """Make the gradient, and the state that is carried on, not finite in these updates."""
     backpropagate = trainer.data_parallel.backpropagate
@@ -362,24 +371,29 @@ def test_patience(tmp_path: Path) -> None:
     assert trainer.progress.best == 1.9
 
 
-@pytest.mark.parametrize(
-    ("key", "value"),
-    [
-        ("model__hidden", 7),
-        ("model__cell", "gru"),
-        ("model__layers", 1),
-        ("train__batch", 3),
-        ("train__seq_len", 5),
-        ("train__optimizer", "sgd"),
-        ("train__seed", 2),
-        ("corpus__split", (0.7, 0.3, 0.0)),
-    ],
-)
-def test_resuming_with_another_network_is_refused(tmp_path: Path, key: str, value: Any) -> None:
-    """A change that would make nonsense of a run is refused, and the message names it."""
-    saved = make_trainer(tmp_path).snapshot()
-    with pytest.raises(RunError, match=key.replace("__", ".")):
-        make_trainer(tmp_path, **{key: value}).restore(saved, "run")
+def _another(dotted: str, value: Any) -> Any:
+    """Another value of a key, in place of `value`."""
+    choices = {name: key.choices for name, _, _, key in keys()}[dotted]
+    if choices:
+        return next(choice for choice in choices if choice != value)
+    if isinstance(value, bool):
+        return not value
+    if isinstance(value, int):
+        return value + 1
+    return {float: 0.1, tuple: (0.7, 0.3, 0.0), str: "latin-1"}[type(value)]
+
+
+@pytest.mark.parametrize("dotted", [dotted for dotted, section, _, _ in keys() if section != "run"])
+def test_what_a_resume_may_change(tmp_path: Path, dotted: str) -> None:
+    """A change that would make nonsense of a run is refused, and the message names the key; no other is."""
+    trainer = make_trainer(tmp_path)
+    changed = trainer.config.replace({dotted: _another(dotted, trainer.config.flat()[dotted])})
+    again = Trainer(changed, trainer.corpus)
+    if dotted not in [name for name, _, _, key in keys() if key.fixed]:
+        again.restore(trainer.snapshot(), "run")
+        return
+    with pytest.raises(RunError, match=f"run: {dotted} is .* and cannot become "):
+        again.restore(trainer.snapshot(), "run")
 
 
 def test_resuming_on_another_text_is_refused(tmp_path: Path) -> None:
@@ -673,6 +687,7 @@ def test_the_best_step_is_that_of_the_validated_parameters(tmp_path: Path) -> No
     for loss, best in ((3.0, True), (3.0, False), (2.0, True), (2.5, False)):
         trainer.update()
         assert trainer.record_validation(loss) is best
+        assert trainer.progress.validation == loss
     assert (trainer.progress.best, trainer.progress.best_step) == (2.0, 3)
 
 
