@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -52,9 +53,70 @@ def test_events_of_a_whole_run(tmp_path: Path) -> None:
     assert sum(isinstance(event, Updated) for event in events) == 24
 
 
+def test_events_hold_the_numbers_of_their_updates(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An update has its own loss, a validation the mean of those since the last one, the end the best.
+
+    The last update is validated and previewed, though nothing falls due then; each state is saved once.
+    """
+    values = {"train__epochs": 2.0, "run__eval_every": 0.75, "run__sample_every": 0.75}
+    trainer, twin = make_trainer(tmp_path, **values), make_trainer(tmp_path)
+    directory, saved = _begin(tmp_path / "run", trainer), []
+    save = checkpoint.save
+
+    def counted(path: Path, content: checkpoint.Checkpoint) -> None:
+        saved.append(path.name)
+        save(path, content)
+
+    monkeypatch.setattr(checkpoint, "save", counted)
+    events = list(run(trainer, directory))
+    updates = [twin.update() for _ in range(24)]
+    assert [event.loss for event in events if isinstance(event, Updated)] == [one.loss for one in updates]
+    validated = [event for event in events if isinstance(event, Validated)]
+    assert [event.step for event in validated] == [9, 18, 24]
+    for event, first in zip(validated, (0, 9, 18), strict=True):
+        since = updates[first : event.step]
+        nats = sum(update.loss * update.characters for update in since)
+        assert event.train_loss == pytest.approx(nats / sum(update.characters for update in since))
+    previews = [json.loads(line)["step"] for line in directory.previews.read_text().splitlines()]
+    assert previews == [9, 18, 24]
+    assert saved.count("last.npz") == 3
+    stopped = events[-1]
+    assert isinstance(stopped, Stopped)
+    best = min(validated, key=lambda event: event.validation_loss or 0.0)
+    assert (stopped.best, stopped.best_step) == (best.validation_loss, best.step)
+    assert stopped.seconds == trainer.progress.total.seconds > 0
+
+
+def test_a_dropped_update_is_told_and_not_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A warning names it, its loss is none, and the means of the log are those of the other updates."""
+    trainer, twin = (
+        make_trainer(tmp_path, train__on_nonfinite="skip", train__epochs=1.0, run__log_every=3)
+        for _ in range(2)
+    )
+    backpropagate = trainer.data_parallel.backpropagate
+    monkeypatch.setattr(
+        trainer.data_parallel,
+        "backpropagate",
+        lambda step, rng: math.nan if step == 2 else backpropagate(step, rng),
+    )
+    directory = _begin(tmp_path / "run", trainer)
+    events = list(run(trainer, directory))
+    (warning,) = (event.message for event in events if isinstance(event, Warned))
+    assert warning == "update 3 was dropped: the loss is not a finite number"
+    losses = [event.loss for event in events if isinstance(event, Updated)]
+    assert (losses[2], None in losses[:2] + losses[3:]) == (None, False)
+    two = [twin.update() for _ in range(2)]
+    nats = sum(update.loss * update.characters for update in two)
+    expected = nats / sum(update.characters for update in two)
+    assert _log(directory)[0]["train_loss"] == pytest.approx(expected)
+    assert isinstance(events[-1], Stopped)
+    assert events[-1].skipped == 1
+
+
 def test_log_lines(tmp_path: Path) -> None:
     """A line holds the mean loss and norm of its updates, before clipping, and the rate and position."""
-    trainer, twin = make_trainer(tmp_path, train__epochs=1.0, run__log_every=4), make_trainer(tmp_path)
+    values = {"train__epochs": 1.0, "train__schedule": "linear"}
+    trainer, twin = make_trainer(tmp_path, run__log_every=4, **values), make_trainer(tmp_path, **values)
     directory = _begin(tmp_path / "run", trainer)
     list(run(trainer, directory))
     updates = [twin.update() for _ in range(4)]
@@ -65,7 +127,7 @@ def test_log_lines(tmp_path: Path) -> None:
     )
     assert line["grad_norm"] == pytest.approx(sum(update.norm for update in updates) / 4)
     assert line["clipped"] == 0.0
-    assert line["lr"] == 0.002
+    assert line["lr"] == updates[-1].lr == pytest.approx(0.002 * 9 / 12)
     assert (line["step"], line["epoch"], line["validation_loss"]) == (4, 4 / 12, None)
 
 
@@ -98,7 +160,7 @@ def test_without_validation_best_goes_by_training_loss(tmp_path: Path) -> None:
 
 def test_a_line_has_every_key(tmp_path: Path) -> None:
     """The keys are those that readers rely on, in their order; seconds are all those of training so far."""
-    trainer = make_trainer(tmp_path, train__epochs=1.0, run__log_every=4)
+    trainer = make_trainer(tmp_path, train__epochs=2.0, run__log_every=4)
     directory = _begin(tmp_path / "run", trainer)
     list(run(trainer, directory))
     lines = [json.loads(line) for line in directory.metrics.read_text().splitlines()]
