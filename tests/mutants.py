@@ -1719,6 +1719,20 @@ MUTANTS = (
         ("test_batches.py::test_the_order_is_new_every_epoch_and_follows_from_seed_and_step",),
     ),
     Mutant(
+        "an excerpt of the end is one of the beginning",
+        "data/lines.py",
+        "return self.between(len(self) - count, len(self)) if last else self.between(0, count)",
+        "return self.between(0, count)",
+        ("test_lines.py",),
+    ),
+    Mutant(
+        "an excerpt is rounded down",
+        "data/lines.py",
+        "math.ceil(len(self) * targets / max(1, self.targets))",
+        "len(self) * targets // max(1, self.targets)",
+        ("test_lines.py",),
+    ),
+    Mutant(
         "every shard has the first shard's noise",
         "training/data_parallel.py",
         ".reshape(noise.shape), shard)",
@@ -1956,6 +1970,20 @@ MUTANTS = (
         ("test_dynamic.py::test_the_constants_are_never_chosen_on_the_scored_text",),
     ),
     Mutant(
+        "a part of another text is looked at",
+        "inference/held_out.py",
+        "return HeldOut(corpus.whole, vocabulary, None, corpus.warnings)",
+        'return HeldOut(corpus.part("train"), vocabulary, None, corpus.warnings)',
+        ("test_held_out.py",),
+    ),
+    Mutant(
+        "the training split is looked at first",
+        "inference/held_out.py",
+        '("validation", "test", "train") if',
+        '("train", "validation", "test") if',
+        ("test_held_out.py",),
+    ),
+    Mutant(
         "the first unit may be <unk>",
         "inference/generate.py",
         "rng.integers(model.vocab if unknown is None else unknown)",
@@ -2135,7 +2163,7 @@ MUTANTS = (
         "training/loop.py",
         "best=progress.best,",
         "best=progress.validation,",
-        ("test_loop.py::test_events_hold_the_numbers_of_their_updates",),
+        ("test_loop.py::test_best_and_last",),
     ),
     Mutant(
         "the end is saved twice",
@@ -3592,6 +3620,27 @@ MUTANTS = (
         "        if other != machines[0][1]:",
         "        if other == where:",
         ("test_ranks.py::test_ranks_that_differ_are_a_warning",),
+    ),
+    Mutant(
+        "a warm-up that just fits is told",
+        "training/session.py",
+        "    if train.warmup > trainer.planned_steps",
+        "    if train.warmup >= trainer.planned_steps",
+        ("test_session.py",),
+    ),
+    Mutant(
+        "many updates are told of large windows too",
+        "training/session.py",
+        "streams.batch * streams.seq_len < _SMALL_WINDOW and",
+        "streams.batch * streams.seq_len < _SMALL_WINDOW or",
+        ("test_session.py",),
+    ),
+    Mutant(
+        "a run that asks for no validation is told that it has none",
+        "training/session.py",
+        "if corpus.split[1] and not",
+        "if not",
+        ("test_session.py",),
     ),
 )
 

@@ -123,3 +123,25 @@ def test_what_there_is_to_predict(text: module.Text, count: int) -> None:
     """All of one text but its first unit; of lines everything, line breaks included."""
     assert text.targets == count == sum(len(block) for block in text.target_blocks())
     assert text.examples()[1].sum() == count
+
+
+@pytest.mark.parametrize("last", [False, True])
+@pytest.mark.parametrize(
+    ("text", "targets", "units"),
+    [
+        (StreamText(np.arange(10)), 3, 4),
+        (StreamText(np.arange(10)), 9, 10),
+        (StreamText(np.arange(10)), 99, 10),
+        (_lines("/" + "ab/" * 10), 6, 2),
+        (_lines("/" + "ab/" * 10), 7, 3),
+        (_lines("/"), 5, 0),
+    ],
+)
+def test_an_excerpt_is_the_beginning_or_the_end(
+    text: module.Text, targets: int, units: int, last: bool
+) -> None:
+    """It holds about as many predicted units as asked for, rounded up, and never more than there are."""
+    excerpt = text.excerpt(targets, last)
+    assert len(excerpt) == units
+    whole, part = (one.examples()[0] if one.lines is not None else one.ids for one in (text, excerpt))
+    assert part.tolist() == (whole[len(whole) - units :] if last else whole[:units]).tolist()

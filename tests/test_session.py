@@ -1,0 +1,42 @@
+"""What a run tells before its first update."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import make_trainer
+
+from charlm.training import session
+
+
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        ({}, None),
+        # five epochs of twelve updates
+        ({"train__warmup": 60}, None),
+        ({"train__warmup": 61}, "train.warmup of 61 updates is longer than the run of 60"),
+        ({"corpus__split": (1.0, 0.0, 0.0)}, None),
+        ({"corpus__split": (0.999, 0.001, 0.0)}, "the validation split is too short to score"),
+        ({"train__batch": 4000}, "train.batch from 4000 to"),
+    ],
+)
+def test_warnings(tmp_path: Path, values: dict[str, Any], told: str | None) -> None:
+    """A setting that does not fit to the text or to the run is a warning, and no other is."""
+    messages = [*session._warnings(make_trainer(tmp_path, **values), None)]
+    assert len(messages) == (told is not None)
+    assert told is None or told in messages[0]
+
+
+@pytest.mark.parametrize(("small", "many", "told"), [(29, 59, True), (28, 59, False), (29, 60, False)])
+def test_many_small_updates_are_a_warning(
+    tmp_path: Path, small: int, many: int, told: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The run here has 60 updates of 4 x 7 characters: both limits must be passed."""
+    monkeypatch.setattr(session, "_SMALL_WINDOW", small)
+    monkeypatch.setattr(session, "_MANY_STEPS", many)
+    messages = [*session._warnings(make_trainer(tmp_path), None)]
+    expected = "60 updates of 4 x 7 characters take long: a larger train.batch or train.seq_len makes fewer"
+    assert messages == ([expected] if told else [])
