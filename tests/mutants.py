@@ -2075,6 +2075,13 @@ MUTANTS = (
         ("test_checkpoint.py",),
     ),
     Mutant(
+        "a checkpoint forgets that its vocabulary has <unk>",
+        "runs/checkpoint.py",
+        "vocabulary = Vocabulary(codes, pipeline.units, pipeline.min_count > 1)",
+        "vocabulary = Vocabulary(codes, pipeline.units)",
+        ("test_checkpoint.py::test_how_a_text_becomes_units_comes_back",),
+    ),
+    Mutant(
         "a directory means its last checkpoint",
         "runs/directory.py",
         "for file in (directory.best, directory.last):",

@@ -67,6 +67,25 @@ def test_everything_comes_back(tmp_path: Path, saved: Path) -> None:
         np.testing.assert_array_equal(array, expected.training[name])
 
 
+@pytest.mark.parametrize(
+    ("values", "unknown"),
+    [
+        ({}, False),
+        ({"corpus__min_count": 12}, True),
+        ({"corpus__unit": "byte"}, False),
+        ({"corpus__normalize": "nfd", "corpus__lowercase": True, "corpus__newlines": "lf"}, False),
+    ],
+)
+def test_how_a_text_becomes_units_comes_back(tmp_path: Path, values: dict[str, Any], unknown: bool) -> None:
+    """The vocabulary reads another text as the one of the training was read, `<unk>` included."""
+    trainer = make_trainer(tmp_path, **values)
+    checkpoint.save(tmp_path / "units.npz", trainer.snapshot())
+    vocabulary = checkpoint.load(tmp_path / "units.npz").vocabulary
+    assert vocabulary == trainer.corpus.vocabulary
+    assert vocabulary.units == trainer.corpus.vocabulary.units
+    assert vocabulary.has_unknown is unknown
+
+
 def test_the_file_is_plain(saved: Path) -> None:
     """NumPy alone opens a checkpoint without pickle: parameters by name, metadata as JSON."""
     members = _members(saved)
