@@ -32,6 +32,7 @@ from charlm.runs import checkpoint
 from charlm.runs.checkpoint import Checkpoint
 from charlm.runs.directory import RunDirectory, find_checkpoint, read_objects
 from charlm.system import blas
+from charlm.system.files import expanded
 from charlm.training import session
 from charlm.training.beginning import Beginning
 from charlm.training.events import Event, Listener, Warned
@@ -210,7 +211,7 @@ class Run:
 
     def __init__(self, path: str | Path) -> None:
         """Open a run that exists; raises `RunError` if there is none."""
-        object.__setattr__(self, "path", Path(path))
+        object.__setattr__(self, "path", expanded(Path(path)))
         if not RunDirectory(self.path).holds_run():
             raise RunError(f"{self.path} holds no run")
 

@@ -3046,8 +3046,8 @@ MUTANTS = (
     Mutant(
         "a picture with its date",
         "report/curves.py",
-        '".svg": {"Date": None},',
-        '".svg": {},',
+        '".svg": {"Date": None, ',
+        '".svg": {',
         ("test_curves.py::test_equal_logs_give_equal_bytes",),
     ),
     Mutant(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import json
 import lzma
@@ -9,6 +10,7 @@ import math
 import os
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +86,93 @@ def test_a_corpus_from_standard_input(process: Run, write: Any) -> None:
     assert (
         scored["nats_per_char"] == _eval(process, "--corpus", "text.txt", "--split", "test")["nats_per_char"]
     )
+
+
+@pytest.fixture
+def pipe() -> Iterator[Callable[[str], str]]:
+    """A function that puts a text into a pipe, as a shell's `<(…)` does, and gives the pipe's path."""
+    with contextlib.ExitStack() as opened:
+
+        def put(text: str) -> str:
+            read, write = os.pipe()
+            opened.callback(os.close, read)
+            os.write(write, text.encode())
+            os.close(write)
+            return f"/dev/fd/{read}"
+
+        yield put
+
+
+def test_a_pipe_of_the_shell_is_standard_input_later(
+    charlm: Run, write: Any, pipe: Callable[[str], str]
+) -> None:
+    """No later command can read `<(…)` again: training says so, and what it prints asks for the text."""
+    directory = write(text__txt=TEXT)
+    path = pipe(TEXT)
+    done = charlm("train", "--config", "small.yaml", "--corpus", path, "--max-steps", "3")
+    assert f"Warning: no later command can read {path} again" in done.stderr
+    assert done.stdout.endswith("--resume < TEXT\n")
+    assert "path: '-'\n" in (directory / "runs/small/config.yaml").read_text()
+    charlm("train", "--config", "runs/small", "--resume", input=TEXT)
+    charlm("train", "--config", "runs/small", "--resume", "--corpus", pipe(TEXT))
+    scored = charlm("eval", "perplexity", "--json", input=TEXT).stdout
+    assert json.loads(scored) == _eval(charlm, "--corpus", "text.txt", "--split", "test")
+    assert json.loads(scored) == _eval(charlm, "--corpus", pipe(TEXT), "--split", "test")
+    assert "its standard input, < TEXT" in charlm("eval", "perplexity", status=1).stderr
+
+
+@pytest.mark.parametrize(
+    ("setting", "named"),
+    [("corpus.path=[{}, {}]", "corpus.path"), ("corpus.validation={}", "corpus.validation")],
+)
+def test_a_pipe_that_no_command_can_read_again(
+    charlm: Run, write: Any, pipe: Callable[[str], str], setting: str, named: str
+) -> None:
+    """Two pipes, or one for a split, cannot both be standard input later: they are refused at once."""
+    directory = write(text__txt=TEXT)
+    setting = setting.format(*(pipe(TEXT) for _ in range(setting.count("{}"))))
+    refused = charlm("train", "--config", "small.yaml", "--set", setting, status=2).stderr
+    assert refused.startswith(f"Error: {named}: no later command can read ")
+    assert "name " in refused
+    assert not (directory / "runs").exists()
+
+
+def test_a_text_from_standard_input_is_kept(charlm: Run, write: Any) -> None:
+    """A run that begins with the weights of another reads its text twice, though it is piped in once."""
+    write(text__txt=TEXT)
+    _train(charlm)
+    begin = ("train", "--config", "small.yaml", "--init", "runs/small", "--corpus", "-", "--out", "new")
+    known = charlm(*begin, "--max-steps", "2", input=TEXT[::-1]).stderr
+    assert "vocabulary of 29" in known
+    more = charlm(*begin, "--extend-vocabulary", "--overwrite", "--max-steps", "2", input=TEXT.upper()).stderr
+    assert "vocabulary of 55" in more
+    resume = ("train", "--config", "new", "--resume")
+    charlm(*resume, "--max-steps", "4", input=TEXT.upper())
+    # the run keeps the vocabulary it began with, which is not that of the text alone
+    assert "vocabulary of 55" in charlm(*resume, input=TEXT.upper()).stderr
+
+
+def test_a_moved_or_grown_text_has_a_way_out(charlm: Run, write: Any) -> None:
+    """Errors about the text of a run name the option that helps, and it does."""
+    directory = write(text__txt=TEXT, valid__txt=TEXT[:70])
+    _train(charlm, "corpus.validation=valid.txt")
+    figures = _eval(charlm)
+    (directory / "text.txt").rename(directory / "moved.txt")
+    resume = ("train", "--config", "runs/small", "--resume", "--set", "train.epochs=3")
+    gone = charlm("eval", "perplexity", status=1).stderr
+    assert "text.txt cannot be read: no such file or directory; --corpus names it where it is now" in gone
+    assert _eval(charlm, "--corpus", "moved.txt", "--split", "test") == figures
+    gone = charlm(*resume, status=1).stderr
+    assert "; --corpus or --set corpus.validation=FILE names it where it is now" in gone
+    charlm(*resume, "--corpus", "moved.txt")
+    with (directory / "moved.txt").open("a") as text:
+        text.write(TEXT)
+    changed = charlm("eval", "perplexity", status=1).stderr
+    assert "name it with --corpus" in changed
+    assert "train with --init RUN" in changed
+    _eval(charlm, "--corpus", "moved.txt")
+    assert "--init instead of --resume" in charlm(*resume, status=1).stderr
+    charlm("train", "--config", "small.yaml", "--corpus", "moved.txt", "--init", "runs/small", "--out", "new")
 
 
 @pytest.mark.parametrize(

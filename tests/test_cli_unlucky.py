@@ -158,6 +158,12 @@ def test_long_windows_are_fitted_or_refused(charlm: Run, small: Path) -> None:
         (["sample", "runs/small"], ["runs/small", "--checkpoint"]),
         (["eval", "perplexity", "runs/small"], ["runs/small", "--checkpoint"]),
         (["bench", "small.yaml"], ["small.yaml", "--config"]),
+        (["train", "--corpus", "text.txt", "text.txt"], ["pattern", "quotes", "--corpus '*.txt'"]),
+        (
+            ["eval", "perplexity", "--corpus", "./text.txt", "small.yaml", "."],
+            ["3 follow it", "--corpus 'texts/*'"],
+        ),
+        (["train", "--corpus", "text.txt", "more"], ["more", "--config"]),
         (["train", "--config", "small.yaml", "--out", ""], ["--out", "path is empty"]),
         (["train", "--config", ""], ["--config", "path is empty"]),
         (["sample", "--checkpoint", ""], ["--checkpoint", "path is empty"]),

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from conftest import ROOT
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from charlm.config.loading import from_mapping, load, parse_overrides
+from charlm.config.loading import from_mapping, load, parse_overrides, with_path
 from charlm.config.schema import PATH_KEYS, Config, CorpusConfig, Key, from_nested, keys, reference
 from charlm.config.values import plain
 from charlm.errors import ConfigError
@@ -413,9 +414,48 @@ def test_a_relative_text_is_looked_for_where_it_was_named(
     assert load(Path("configs/small.yaml"), values).flat()[dotted] == wanted
 
 
-def test_standard_input_is_no_directory(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["-", "/dev/stdin"])
+def test_standard_input_is_no_directory(tmp_path: Path, name: str) -> None:
     """`-` among the paths of a text is standard input, wherever the file lies."""
-    assert load(write(tmp_path, "corpus: {path: [a.txt, -]}\n")).corpus.paths == (f"{tmp_path}/a.txt", "-")
+    path = write(tmp_path, f"corpus: {{path: [a.txt, {name}]}}\n")
+    assert load(path).corpus.paths == (f"{tmp_path}/a.txt", "-")
+
+
+@pytest.mark.parametrize("how", ["file", "given", "mapping", "option"])
+def test_a_tilde_is_the_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str) -> None:
+    """`~` before a path is the home directory, in every key of a path and wherever it is written."""
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    written: dict[str, Any] = dict.fromkeys(PATH_KEYS, "~/a.txt")
+    written |= {"corpus.test": ("~", "b~.txt", "~/c/*.txt"), "run.dir": "~/runs/a"}
+    home = str(tmp_path / "home")
+    wanted: dict[str, Any] = dict.fromkeys(PATH_KEYS, f"{home}/a.txt")
+    wanted |= {"corpus.test": (home, f"{tmp_path}/b~.txt", f"{home}/c/*.txt"), "run.dir": f"{home}/runs/a"}
+    monkeypatch.chdir(tmp_path)
+    if how == "option":
+        assert with_path(Config().corpus, "~/a.txt").path == f"{home}/a.txt"
+        monkeypatch.setenv("HOME", str(tmp_path))
+        path = write(tmp_path, "model: {layers: 1}\n")
+        assert load(Path("~") / path.name).model.layers == 1
+        return
+    nested = Config().replace(written).nested()
+    if how == "file":
+        found = load(write(tmp_path, yaml.safe_dump(nested)))
+    elif how == "given":
+        found = load(write(tmp_path, ""), written)
+    else:
+        found = from_mapping(nested)
+    assert {dotted: found.flat()[dotted] for dotted in wanted} == wanted
+
+
+def test_a_configuration_from_a_pipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A configuration from `<(…)` lies nowhere: its texts are relative to the current directory."""
+    monkeypatch.chdir(tmp_path)
+    read, write = os.pipe()
+    os.write(write, b"corpus: {path: texts/a.txt}\n")
+    os.close(write)
+    config = load(Path(f"/dev/fd/{read}"))
+    os.close(read)
+    assert (config.corpus.path, config.run.dir) == (f"{tmp_path}/texts/a.txt", "runs/a")
 
 
 def test_splits_with_texts_of_their_own_are_listed(tmp_path: Path) -> None:
@@ -601,6 +641,7 @@ def test_endless_files_are_refused(tmp_path: Path, contents: str) -> None:
         ("/texts/*.txt", "texts"),
         ("-", "text"),
         ("/*/*", "text"),
+        ("/dev/fd/63", "text"),
         (["a.txt", "b.txt"], "a"),
     ],
 )

@@ -19,6 +19,7 @@ from faults import Disk
 from test_history import log_line, write_run
 
 from charlm.arrays import Array
+from charlm.data.walk import walked
 from charlm.errors import RunError
 from charlm.report import curves, fonts
 from charlm.report.history import History, read
@@ -348,6 +349,9 @@ def test_a_korean_name_is_drawn_or_the_user_is_told(
     for suffix in (".png", ".pdf"):
         assert "Warning" not in charlm("plot", "한", "--out", f"drawn{suffix}").stderr
     assert (tmp_path / "none.png").read_bytes() != (tmp_path / "drawn.png").read_bytes()
+    walk = walked(str(tmp_path))
+    assert walk is not None
+    assert walk[1] == [str(hangul)], "a walk for texts leaves pictures out"
     # embedded whole as Type 42, outlines of PostScript are blank
     drawn = (tmp_path / "drawn.pdf").read_bytes()
     assert b"/Subtype /Type3" in drawn

@@ -7,6 +7,7 @@ import lzma
 import os
 import subprocess
 import sys
+import tarfile
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +17,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from charlm.data import sources
+from charlm.data.reader import TextPipeline
 from charlm.data.sources import Source, digest, find
+from charlm.data.units import Units
 from charlm.errors import CorpusError
 
 PACKERS: dict[str, Callable[[bytes], bytes]] = {".gz": gzip.compress, ".xz": lzma.compress}
@@ -66,7 +69,9 @@ def test_a_directory_without_files_is_refused(tmp_path: Path, files: list[str]) 
     plant(tmp_path, *files)
     with pytest.raises(CorpusError) as caught:
         find([str(tmp_path)])
-    assert str(caught.value) == f"text {tmp_path} is a directory without files"
+    named = ", ".join(sorted({file if "/." in file else file.split("/")[0] for file in files}))
+    left_out = f" (left out: hidden: {len(files)} ({named}); name a file to read it)" if files else ""
+    assert str(caught.value) == f"text {tmp_path} is a directory without files{left_out}"
 
 
 @pytest.mark.parametrize(
@@ -320,7 +325,48 @@ def test_a_pipe_is_kept(tmp_path: Path) -> None:
         assert b"".join(source.raw()) == b"text" * 100_000
 
 
-def test_standard_input_is_named_once() -> None:
-    """Standard input can be read only once, so that naming it twice is refused."""
+def test_standard_input_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Standard input can be read only once: naming it twice, or finding it again, is refused."""
     with pytest.raises(CorpusError, match="named twice"):
         find(["-", "a.txt", "-"])
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"text")))
+    find(["-"])
+    with pytest.raises(CorpusError, match="standard input has been read, and cannot be read again"):
+        find(["-"])
+
+
+def test_walks_have_roots_and_remarks(tmp_path: Path) -> None:
+    """A source knows the directory of the walk that came upon it; what is left out is a remark."""
+    plant(tmp_path, "a", ".b", "d/c")
+    remarks: list[str] = []
+    paths = [str(tmp_path), f"{tmp_path}/d/*", f"{tmp_path}/a"]
+    found = find(paths, remark=remarks.append)
+    assert [source.root for source in found] == [tmp_path, tmp_path, tmp_path / "d", None]
+    assert remarks == [f"left out of {tmp_path}: hidden: 1 (.b)"]
+
+
+@pytest.mark.parametrize(
+    ("name", "packing", "form"),
+    [
+        ("b c.tar", "", tarfile.GNU_FORMAT),
+        ("b.txt", "", tarfile.PAX_FORMAT),
+        ("b.tar.gz", "gz", tarfile.USTAR_FORMAT),
+        ("b.tgz", "gz", tarfile.GNU_FORMAT),
+        ("b.gz", "gz", tarfile.PAX_FORMAT),
+        ("b.tar.xz", "xz", tarfile.GNU_FORMAT),
+        ("b.TXZ", "xz", tarfile.PAX_FORMAT),
+    ],
+)
+def test_archives_are_refused(tmp_path: Path, name: str, packing: str, form: int) -> None:
+    """A tar archive, packed or not and whatever its name, is no text; the command that unpacks it works."""
+    file = tmp_path / name
+    plant(tmp_path, "texts/a.txt")
+    with tarfile.open(file, f"w:{packing}", format=form) as archive:  # type: ignore[call-overload]
+        archive.add(tmp_path / "texts", "texts")
+    with pytest.raises(CorpusError, match="is a tar archive, not a text") as caught:
+        list(TextPipeline().pieces([Source(str(file))]))
+    command = str(caught.value).split("directory, ")[1].split(", and")[0].replace("DIR", "there")
+    subprocess.run(command, shell=True, check=True, cwd=tmp_path)  # noqa: S602 -- printed to be pasted
+    assert (tmp_path / "there/texts/a.txt").read_text() == "texts/a.txt"
+    # the bytes of any file can be modelled
+    assert len(list(TextPipeline(Units("byte")).pieces([Source(str(file))]))) == 1

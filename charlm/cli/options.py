@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import math
+import os
+from collections.abc import Sequence
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
 import click
 
-from charlm.cli.show import shown_path
+from charlm.cli.show import shell, shown_path
+from charlm.system.files import expanded
 
 
 class FilePath(click.Path):
-    """A path, which cannot be empty."""
+    """A path, which cannot be empty. A leading `~` is a home directory: shells leave `--out=~/a` as it is."""
 
     def __init__(self) -> None:
         super().__init__(path_type=Path)
@@ -21,7 +25,7 @@ class FilePath(click.Path):
         """The path; an empty one would be the current directory."""
         if not str(value):
             self.fail("the path is empty", param, ctx)
-        return super().convert(value, param, ctx)
+        return super().convert(expanded(Path(value)), param, ctx)
 
 
 class Number(click.FloatRange):
@@ -40,14 +44,29 @@ class Command(click.Command):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """As click does, with a hint."""
+        typed = [*args, "--corpus"]  # a copy: click empties the list
         try:
             return super().parse_args(ctx, args)
         except click.UsageError as error:
             if type(error) is not click.UsageError or "extra argument" not in error.message:
                 raise
+            files = list(takewhile(os.path.exists, typed[typed.index("--corpus") + 1 :]))
+            if len(files) > 1:
+                raise click.UsageError(
+                    f"--corpus takes one path, and {len(files)} follow it: if the shell made them of a "
+                    f"pattern, write that in quotes, such as --corpus {shell(_pattern(files))}",
+                    ctx,
+                ) from error
             options = [option for parameter in self.params for option in parameter.opts]
             option = next(o for o in ("--config", "--checkpoint", "--corpus") if o in options)
             raise click.UsageError(f"{error.message.rstrip('.')}: name it with {option}", ctx) from error
+
+
+def _pattern(files: Sequence[str]) -> str:
+    """A pattern for files that a shell may have put in its place."""
+    directory, *others = {os.path.dirname(file) for file in files}
+    suffix, *further = {os.path.splitext(file)[1] for file in files}
+    return os.path.join("texts" if others else directory, "*" if further else f"*{suffix}")
 
 
 checkpoint_option = click.option(

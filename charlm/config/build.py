@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Any
 
@@ -14,19 +14,55 @@ import numpy.typing as npt
 from charlm.arrays import Ids
 from charlm.config.schema import CorpusConfig, ModelConfig, TrainConfig
 from charlm.data.cache import user_cache
-from charlm.data.corpus import SPLITS, Corpus, nothing, read_corpus, text_of
+from charlm.data.corpus import Corpus, nothing, read_corpus, text_of
 from charlm.data.corpus import Progress as ReadingProgress
 from charlm.data.lines import Text
 from charlm.data.reader import TextPipeline
 from charlm.data.sources import Source, find
 from charlm.data.units import Units
 from charlm.data.vocabulary import Vocabulary
-from charlm.errors import CorpusError
+from charlm.errors import ChangedError, CorpusError
 from charlm.nn.cells import make_cell
 from charlm.nn.model import Model
 from charlm.nn.parameters import Parameters
 from charlm.optim.optimizers import OPTIMIZERS, Hyperparameters, Optimizer
 from charlm.optim.schedules import Schedule
+from charlm.system.files import STANDARD_INPUT
+
+
+@dataclass(frozen=True)
+class Files:
+    """The files of the configured texts.
+
+    A pipe can be read once: whoever reads a text several times finds its files once.
+    """
+
+    path: Sequence[Source]
+    separate: Mapping[str, Sequence[Source]]
+    """Files of each split that has a separate text, by the split's name."""
+    remarks: Sequence[str]
+    """What the user should know of how they were found."""
+
+    def of(self, split: str | None) -> Sequence[Source]:
+        """The files that a split is in; None is the whole text without the separate ones."""
+        return self.separate.get(split or "", self.path)
+
+
+def find_files(config: CorpusConfig, progress: ReadingProgress = nothing) -> Files:
+    """Find the configured texts.
+
+    `progress` is called with 0 bytes if a pipe must be waited for. Raises `CorpusError` as
+    `sources.find` does, and if no text is configured.
+    """
+    remarks: list[str] = []
+
+    def found(paths: Sequence[str]) -> list[Source]:
+        return find(paths, lambda what: progress(what, 0), remarks.append)
+
+    if not config.paths:
+        raise CorpusError("corpus.path names no text")
+    path = found(config.paths)
+    return Files(path, {name: found(paths) for name, paths in config.separate_paths.items()}, remarks)
 
 
 def build_corpus(
@@ -34,30 +70,46 @@ def build_corpus(
     vocabulary: Vocabulary | None = None,
     expected: str | None = None,
     progress: ReadingProgress = nothing,
-) -> tuple[Corpus, dict[str, Sequence[Source]]]:
-    """Find and read the configured texts, through the user's cache. Also returns the files of each split.
+    files: Files | None = None,
+) -> tuple[Corpus, Files]:
+    """Read the configured texts, through the user's cache. Also returns their files.
 
-    For `vocabulary`, `expected`, `progress` and the errors raised, see `read_corpus`. Before the
-    first file is read, `progress` is also called with `total` and the bytes of all files, and with 0
-    bytes if a pipe must be waited for. Warnings are in `Corpus.warnings`.
+    For `vocabulary`, `expected`, `progress` and the errors raised, see `read_corpus`; without
+    `files`, see `find_files` too. Before the first file is read, `progress` is also called with
+    `total` and the bytes of all files. Warnings are in `Corpus.warnings`.
     """
-
-    def found(paths: Sequence[str]) -> list[Source]:
-        return find(paths, lambda what: progress(what, 0))
-
-    if not config.paths:
-        raise CorpusError("corpus.path names no text")
-    sources = found(config.paths)
-    separate = {name: found(paths) for name, paths in config.separate_paths.items()}
+    files = files or find_files(config, progress)
+    sources, separate = files.path, files.separate
     progress("total", sum(source.stamp()[0] for source in chain(sources, *separate.values())))
     cache = user_cache()
     corpus = read_corpus(
         sources, build_pipeline(config), config.split, vocabulary, cache, progress, expected, separate
     )
+    warnings = [*files.remarks]
     if cache is None:
-        warning = "no home directory was found: the encoded text is not cached"
-        corpus = replace(corpus, warnings=(warning, *corpus.warnings))
-    return corpus, {name: separate.get(name, sources) for name in SPLITS}
+        warnings.append("no home directory was found: the encoded text is not cached")
+    return replace(corpus, warnings=(*warnings, *corpus.warnings)), files
+
+
+def build_own_corpus(
+    config: CorpusConfig, vocabulary: Vocabulary, digest: str, progress: ReadingProgress, option: str
+) -> tuple[Corpus, Files]:
+    """The text that a model was trained on, with the digest that it had then; see `build_corpus`.
+
+    The errors name the `option` with which the user names a text.
+    """
+    try:
+        return build_corpus(config, vocabulary, digest, progress)
+    except ChangedError as error:
+        if STANDARD_INPUT in config.paths:
+            raise ChangedError(f"{error}; the model needs that text as its standard input, < TEXT") from error
+        raise ChangedError(
+            f"{error}; to use it as it is now, name it with {option}, and to learn it, train with --init RUN"
+        ) from error
+    except CorpusError as error:
+        raise CorpusError(
+            f"the model's own text: {error}; {option} names it where it is now, or another one"
+        ) from error
 
 
 def build_ids(config: CorpusConfig, vocabulary: Vocabulary, text: str) -> Ids:

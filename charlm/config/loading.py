@@ -22,7 +22,7 @@ from charlm.config.schema import (
 )
 from charlm.config.values import nearest, text_encoding
 from charlm.errors import ConfigError, shortened
-from charlm.system.files import STANDARD_INPUT, anchored, reason
+from charlm.system.files import STANDARD_INPUT, anchored, expanded, is_descriptor, reason
 
 
 def load(path: Path, given: Mapping[str, Any] | None = None, giver: str = "--set") -> Config:
@@ -34,6 +34,7 @@ def load(path: Path, given: Mapping[str, Any] | None = None, giver: str = "--set
     absolute. An empty `run.dir` becomes `runs/NAME`. Raises `ConfigError` with the key, and
     the file and line that hold it, or `giver`.
     """
+    path = expanded(path)
     if os.path.isdir(path):
         directory, path = path, path / "config.yaml"
         if not os.path.exists(path):
@@ -47,9 +48,11 @@ def load(path: Path, given: Mapping[str, Any] | None = None, giver: str = "--set
     except UnicodeDecodeError as error:
         raise ConfigError(f"configuration {path} is not UTF-8 (byte {error.start})") from error
     values, places = _read(text, str(path))
-    values = _anchored(values, path.parent) | _anchored(given or {}, Path.cwd())
+    piped = is_descriptor(str(path))
+    values = _anchored(values, Path.cwd() if piped else path.parent) | _anchored(given or {}, Path.cwd())
     places |= dict.fromkeys(given or {}, giver)
-    return resolve(values, name=path.stem, where=str(path), places=places)
+    name = _name_of(values) if piped else path.stem
+    return resolve(values, name=name, where=str(path), places=places)
 
 
 def from_mapping(
@@ -68,22 +71,27 @@ def from_mapping(
         for name, value in content.items():
             values[f"{section}.{name}"] = checked(f"{section}.{name}", value, where)
     values = _anchored({**values, **(given or {})}, Path.cwd())
-    path = values.get("corpus.path", "")
-    first = path[0] if isinstance(path, tuple) else path
     places = dict.fromkeys(given or {}, giver)
-    return resolve(values, name=_name_of(first), where=where, places=places)
+    return resolve(values, name=_name_of(values), where=where, places=places)
 
 
-def _name_of(path: str) -> str:
-    """What a run on a text is called: by its file, or by the directory of a pattern."""
-    names = [Path(path).stem, Path(path).parent.name]
+def _name_of(values: Mapping[str, Any]) -> str:
+    """The name of a run on a text: that of its file, or of the directory of a pattern."""
+    path = values.get("corpus.path", "")
+    path = path[0] if isinstance(path, tuple) else path
+    names = [] if is_descriptor(path) else [Path(path).stem, Path(path).parent.name]
     plain = (name for name in names if name and name != STANDARD_INPUT and not glob.has_magic(name))
     return next(plain, "text" if path else "model")
 
 
 def _anchored(values: Mapping[str, Any], directory: Path) -> dict[str, Any]:
-    """The values with absolute paths of texts; a relative one is relative to `directory`."""
+    """The values with absolute paths of texts; a relative one is relative to `directory`.
+
+    A leading `~` is a home directory, in `run.dir` too.
+    """
     found = dict(values)
+    if "run.dir" in values:
+        found["run.dir"] = os.path.expanduser(values["run.dir"])
     for dotted in PATH_KEYS:
         paths = values.get(dotted, "")
         if isinstance(paths, tuple):

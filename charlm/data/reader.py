@@ -102,6 +102,8 @@ class TextPipeline:
         decoder = codecs.getincrementaldecoder(self.encoding)("strict")
         before, lines, begun = 0, 1, False  # bytes read, lines begun, and whether any text was decoded
         for block in blocks:
+            if not before:
+                source.refuse_archive(block)
             text = self._decode(decoder, block, source, before, lines)
             before += len(block)
             lines += text.count("\n")

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import contextlib
-import glob
 import gzip
 import hashlib
 import io
 import lzma
 import os
 import select
+import shlex
 import shutil
 import stat
 import sys
+import tarfile
 import tempfile
+import weakref
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TextIO
 
+from charlm.data.walk import walked
 from charlm.errors import CorpusError
 from charlm.system.files import STANDARD_INPUT, reason
 
@@ -30,21 +33,38 @@ Announce = Callable[[str], object]
 
 _PACKED: dict[str, Callable[[IO[bytes]], Any]] = {
     ".gz": lambda stream: gzip.GzipFile(fileobj=stream),
+    ".tgz": lambda stream: gzip.GzipFile(fileobj=stream),
     ".xz": lzma.LZMAFile,
+    ".txz": lzma.LZMAFile,
 }
 """How to unpack files, by the ending of the name."""
+
+
+_PIPED = "standard input"
+"""The name of standard input in messages."""
+
+_consumed: weakref.WeakSet[TextIO] = weakref.WeakSet()
+"""Standard inputs that have been copied: there is nothing left to read."""
 
 
 class Source:
     """One file of a text, or standard input."""
 
-    def __init__(self, path: str, role: str = "text", announce: Announce = lambda what: None) -> None:
+    def __init__(
+        self,
+        path: str,
+        role: str = "text",
+        announce: Announce = lambda what: None,
+        root: Path | None = None,
+    ) -> None:
         """`role` names the source in messages; `announce` is called if a pipe has nothing to read yet.
 
         Raises `CorpusError` for a terminal or another device, and if a pipe cannot be copied.
         """
         self.role = role
-        self.name = "standard input" if path == STANDARD_INPUT else path
+        self.root = root
+        """The directory below which a walk came upon the file; None if its path was named."""
+        self.name = _PIPED if path == STANDARD_INPUT else path
         ending = Path(path).suffix.lower()
         self.packing = ending if ending in _PACKED else ""
         """The ending of a packed file, which says how to unpack it; empty for a plain file."""
@@ -88,6 +108,18 @@ class Source:
             while block := stream.read(BLOCK):
                 yield block
 
+    def refuse_archive(self, start: bytes) -> None:
+        """Raise `CorpusError` if the unpacked contents, which begin with `start`, are a tar archive."""
+        try:
+            tarfile.TarInfo.frombuf(start[: tarfile.BLOCKSIZE], "ascii", "replace")
+        except tarfile.HeaderError:
+            return
+        file = "FILE" if self.name == _PIPED else shlex.quote(self.name)
+        raise CorpusError(
+            f"{self} is a tar archive, not a text: unpack it into a directory, "
+            f"mkdir DIR && tar -xf {file} -C DIR, and name what it holds"
+        )
+
     def blocks(self) -> Iterator[tuple[bytes, int]]:
         """The unpacked contents, a block at a time, each with the position reached in the file.
 
@@ -110,37 +142,32 @@ def _reporting(source: Source) -> Iterator[None]:
         raise CorpusError(f"{source} cannot be read: {reason(error)}") from error
 
 
-def find(paths: Sequence[str], announce: Announce = lambda what: None) -> list[Source]:
+def find(
+    paths: Sequence[str],
+    announce: Announce = lambda what: None,
+    remark: Callable[[str], object] = lambda what: None,
+) -> list[Source]:
     """The files of `paths`, in their order; those of a directory or a pattern are sorted by name.
 
-    A path is a file, a directory (all files in it and below, except hidden ones), a pattern
-    (`*`, `?`, `[…]`, `**`), or `-`. `announce` is called if a pipe must be waited for. Raises
+    A path is a file, a directory (all files in it and below), a pattern (`*`, `?`, `[…]`, `**`), or
+    `-`. Directories and patterns are read without what `walked` leaves out, and `remark` is called
+    with a sentence about that. `announce` is called if a pipe must be waited for. Raises
     `CorpusError` if a path matches no file, and what `Source` does.
     """
     if list(paths).count(STANDARD_INPUT) > 1:
         raise CorpusError(f"standard input, {STANDARD_INPUT}, is named twice, but can be read only once")
-    return [Source(file, announce=announce) for path in paths for file in _files(path)]
-
-
-def _files(path: str) -> list[str]:
-    if path == STANDARD_INPUT:
-        return [path]
-    if os.path.isdir(path):
-        found = sorted(str(file) for file in Path(path).rglob("*") if file.is_file())
-        found = [file for file in found if not _is_hidden(Path(file).relative_to(path))]
-        if not found:
-            raise CorpusError(f"text {path} is a directory without files")
-        return found
-    if glob.has_magic(path) and not os.path.exists(path):
-        found = sorted(file for file in glob.iglob(path, recursive=True) if Path(file).is_file())  # noqa: PTH207 (absolute patterns too)
-        if not found:
-            raise CorpusError(f"text {path}: no file matches this pattern")
-        return found
-    return [path]
-
-
-def _is_hidden(path: Path) -> bool:
-    return any(part.startswith(".") for part in path.parts)
+    sources = []
+    for path in paths:
+        walk = None if path == STANDARD_INPUT else walked(path)
+        root, files, left_out = walk or (None, [path], "")
+        if not files:
+            what = " is a directory without files" if root == Path(path) else ": no file matches this pattern"
+            because = f" (left out: {left_out}; name a file to read it)" if left_out else ""
+            raise CorpusError(f"text {path}{what}{because}")
+        if left_out:
+            remark(f"left out of {path}: {left_out}")
+        sources += [Source(file, announce=announce, root=root) for file in files]
+    return sources
 
 
 def digest(sources: Sequence[Source], progress: Callable[[int], None]) -> str:
@@ -161,6 +188,9 @@ def digest(sources: Sequence[Source], progress: Callable[[int], None]) -> str:
 def _copy_standard_input(announce: Announce) -> IO[bytes]:
     if sys.stdin is None or sys.stdin.isatty():
         raise CorpusError("standard input is a terminal: pipe a text into the command, or name a file")
+    if sys.stdin in _consumed:
+        raise CorpusError("standard input has been read, and cannot be read again: name a file")
+    _consumed.add(sys.stdin)
     try:
         with contextlib.suppress(io.UnsupportedOperation):  # a stream of Python's own
             status = os.fstat(sys.stdin.fileno())

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from charlm.config.build import build_corpus, build_pipeline
+from charlm.config.build import build_corpus, build_own_corpus, build_pipeline
 from charlm.config.schema import CorpusConfig
 from charlm.data.corpus import SPLITS, Corpus, Progress, nothing, on_all_ranks
 from charlm.data.lines import Text
 from charlm.data.raw_size import RawSize, scored_raw_size
 from charlm.data.sources import Source
-from charlm.errors import ChangedError, ConfigError, CorpusError
+from charlm.errors import ConfigError, CorpusError
 from charlm.inference import dynamic
 from charlm.inference.score import Score, score
 from charlm.runs.checkpoint import Checkpoint
@@ -113,17 +113,18 @@ def evaluate(
             "the model came without the text that it was trained on: name one with --corpus FILE"
         )
     corpus: Corpus | None = None
-    files: Mapping[str, Sequence[Source]] = {}
+    sources: Sequence[Source] = ()
     learned_from: Corpus | None = None
 
     def read() -> str | None:
-        nonlocal corpus, files, learned_from
+        nonlocal corpus, sources, learned_from
         part = split
-        try:
-            expected = checkpoint.corpus["digest"] if own else None
-            corpus, files = build_corpus(config, vocabulary, expected, progress)
-        except ChangedError as error:
-            raise CorpusError(f"{error}; to score it as it is now, name it with --corpus") from error
+        if own:
+            corpus, files = build_own_corpus(
+                config, vocabulary, checkpoint.corpus["digest"], progress, "--corpus"
+            )
+        else:
+            corpus, files = build_corpus(config, vocabulary, progress=progress)
         if part is None and own:
             part = next((name for name in ("test", "validation") if corpus.usable(name)), "train")
         if part is not None and not corpus.usable(part):
@@ -131,6 +132,7 @@ def evaluate(
                 f"the {part} split of {', '.join(config.paths)} has nothing to predict: "
                 "it takes a line, or two characters"
             )
+        sources = files.of(part)
         learned_from = _learned_from(checkpoint, corpus, progress) if dynamically else None
         return part
 
@@ -161,7 +163,7 @@ def evaluate(
         if vocabulary.has_unknown:
             found = (np.count_nonzero(block == vocabulary.unknown) for block in text.target_blocks())
             unknown = int(sum(found))
-        raw = scored_raw_size(whole, files[split or "train"], build_pipeline(config), split)
+        raw = scored_raw_size(whole, sources, build_pipeline(config), split)
         return Evaluation(
             score=result,
             raw=raw,

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from charlm.config.build import build_corpus
+from charlm.config.build import build_corpus, build_own_corpus
 from charlm.config.schema import CorpusConfig
 from charlm.data.corpus import Corpus, Progress, nothing
 from charlm.data.lines import Text
 from charlm.data.vocabulary import Vocabulary
-from charlm.errors import ChangedError, CorpusError
 from charlm.runs.checkpoint import Checkpoint
 
 
@@ -51,12 +50,7 @@ def of_checkpoint(
         corpus, _ = build_corpus(another, vocabulary, progress=progress)
         return HeldOut(corpus.whole, vocabulary, None, corpus.warnings)
     digest = checkpoint.corpus["digest"]
-    try:
-        return _held_out(build_corpus(checkpoint.config.corpus, vocabulary, digest, progress)[0])
-    except ChangedError as error:
-        raise CorpusError(f"{error}; to use it as it is now, name it with {option}") from error
-    except CorpusError as error:
-        raise CorpusError(f"the model's own text: {error}; {option} names another one") from error
+    return _held_out(build_own_corpus(checkpoint.config.corpus, vocabulary, digest, progress, option)[0])
 
 
 def _held_out(corpus: Corpus) -> HeldOut:

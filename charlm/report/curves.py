@@ -27,12 +27,12 @@ from charlm.report.history import History, columns, names
 from charlm.system.extras import extra
 from charlm.system.files import reason, write_whole
 
-_METADATA: dict[str, dict[str, None]] = {
-    ".png": {},
-    ".svg": {"Date": None},
-    ".pdf": {"CreationDate": None},
+_METADATA: dict[str, dict[str, str | None]] = {
+    ".png": {"Software": "charlm"},
+    ".svg": {"Date": None, "Creator": "charlm"},
+    ".pdf": {"CreationDate": None, "Creator": "charlm"},
 }
-"""What is left out of each kind of file, so that equal logs give equal bytes."""
+"""The program, by which a file is known again, and no date, so that equal logs give equal bytes."""
 
 SUFFIXES = tuple(_METADATA)
 """What the suffix of a picture can be."""

@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import Any
 
 from charlm.errors import CheckpointError, RunError, shortened
-from charlm.system.files import append_whole, flush, move, reason, remove_leftovers, write_whole
+from charlm.system.files import append_whole, expanded, flush, move, reason, remove_leftovers, write_whole
 
 RUNS = Path("runs")
 """Where runs go by default, below the current directory."""
@@ -358,6 +358,7 @@ def find_checkpoint(path: Path | None) -> Path:
                 "checkpoint or run directory with --checkpoint"
             )
         path = newest
+    path = expanded(path)
     if not os.path.isdir(path):
         return path
     for directory in (RunDirectory(path), RunDirectory(_newest_run(path) or path)):
@@ -378,6 +379,7 @@ def find_run(path: Path | None) -> Path:
         if newest is None:
             raise RunError(f"no run under ./{RUNS}: train one (charlm train --config FILE), or name a run")
         return newest
+    path = expanded(path)
     directory = path.parent if os.path.isfile(path) else path
     if RunDirectory(directory).holds_run():
         return directory

@@ -5,12 +5,20 @@ from __future__ import annotations
 import contextlib
 import glob
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
 STANDARD_INPUT = "-"
 """The path that means standard input."""
+
+_DESCRIPTOR = re.compile(r"/dev/fd/\d+|/proc/(self|\d+)/fd/\d+")
+
+
+def is_descriptor(path: str) -> bool:
+    """Whether a path, such as a shell's `<(…)`, names an open file and means nothing later."""
+    return _DESCRIPTOR.fullmatch(path) is not None
 
 
 def reason(error: OSError) -> str:
@@ -20,8 +28,11 @@ def reason(error: OSError) -> str:
 
 
 def anchored(path: str, directory: Path) -> str:
-    """The absolute form of a `path` relative to `directory`; `-` is unchanged."""
-    if path == STANDARD_INPUT or Path(path).is_absolute():
+    """The absolute form of a `path` relative to `directory`; `-` is unchanged, a leading `~` is a home."""
+    path = os.path.expanduser(path)
+    if path in (STANDARD_INPUT, "/dev/stdin"):
+        return STANDARD_INPUT
+    if Path(path).is_absolute():
         return path
     base = os.path.realpath(directory)
     joined = os.path.join(base, path)
@@ -34,6 +45,11 @@ def anchored(path: str, directory: Path) -> str:
     if name in ("", ".", ".."):
         return os.path.realpath(joined)
     return os.path.join(os.path.realpath(parent), name)
+
+
+def expanded(path: Path) -> Path:
+    """The path with a home directory in the place of a leading `~`, if there is that home."""
+    return Path(os.path.expanduser(path))
 
 
 def write_whole(path: Path, write: Callable[[BinaryIO], object], lasting: bool = True) -> None:

@@ -131,7 +131,8 @@ class Plan:
         left = ranks.first(lambda: self.seconds - (time.perf_counter() - self.begun))
         if self.given is None:
             return fit_to_time(config, corpus, threads, left, ranks), corpus
-        return choose(config, corpus, threads, left, self.given, ranks)
+        given = {key: value for key, value in config.flat().items() if key in self.given}
+        return choose(config, corpus, threads, left, given, ranks)
 
     def with_given(self, settings: Mapping[str, Any]) -> Plan:
         """The same with other keys that are given; with a configuration all are."""

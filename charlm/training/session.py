@@ -7,17 +7,19 @@ import math
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 
-from charlm.config.build import build_corpus
+from charlm.config.build import Files, build_corpus, find_files
 from charlm.config.schema import Config
 from charlm.data.corpus import SPLITS, Corpus, Progress, nothing, on_all_ranks
 from charlm.data.vocabulary import Vocabulary
-from charlm.errors import ConfigError, EncodingError, RunError, VocabularyError
+from charlm.errors import ConfigError, CorpusError, EncodingError, RunError, VocabularyError
 from charlm.runs import checkpoint
 from charlm.runs.checkpoint import Checkpoint
 from charlm.runs.directory import RunDirectory
 from charlm.system import blas
+from charlm.system.files import STANDARD_INPUT, is_descriptor
 from charlm.system.memory import peak_bytes
 from charlm.system.ranks import ALONE, Ranks, machine
 from charlm.training import loop, tensorboard
@@ -157,15 +159,25 @@ def _opened(
         if beginning:
             settings = beginning.settings(config)
             config, plan = config.replace(settings), plan and plan.with_given(settings)
-        config, corpus = _read(config, progress, plan)
+        try:
+            config, files = _found(config, progress)
+            _refuse_to_hide(files, directory)
+            config, corpus = _read(config, files, progress, plan)
+        except CorpusError as error:
+            if saved is None:
+                raise
+            options = ["--corpus", *(f"--set corpus.{name}=FILE" for name in config.corpus.separate_paths)]
+            raise CorpusError(
+                f"the run's own text: {error}; {' or '.join(options)} names it where it is now"
+            ) from error
         if beginning:
             try:
-                corpus = _in(beginning.vocabulary(corpus.vocabulary), config, corpus, progress)
+                corpus = _in(beginning.vocabulary(corpus.vocabulary), config, corpus, files, progress)
             except VocabularyError as error:
                 raise VocabularyError(f"{error}; --extend-vocabulary adds them") from error
         elif saved is not None and corpus.digest == saved.corpus["digest"]:
             # a run that began with the weights of another has the vocabulary of that
-            corpus = _in(saved.vocabulary, config, corpus, progress)
+            corpus = _in(saved.vocabulary, config, corpus, files, progress)
         return config, plan, saved
 
     with contextlib.ExitStack() as held:
@@ -216,32 +228,70 @@ def planned(config: Config, plan: Plan, progress: Progress = nothing) -> tuple[C
     Raises what reading the text raises, and `ConfigError` if not even one update fits into the time.
     """
     threads = blas.prepare(config.run.threads)
-    config, corpus = _read(config, progress, plan)
+    config, files = _found(config, progress)
+    config, corpus = _read(config, files, progress, plan)
     progress(_MEASURING, 0)
     config, corpus = plan.carry_out(config, corpus, threads)
     return config, [*corpus.warnings, *plan.warnings(corpus)]
 
 
-def _read(config: Config, progress: Progress, plan: Plan | None) -> tuple[Config, Corpus]:
+def _found(config: Config, progress: Progress) -> tuple[Config, Files]:
+    """The files of the text, and the configuration that finds the text again.
+
+    Raises `ConfigError` if a text comes from a pipe that no later command can name.
+    """
+    files = find_files(config.corpus, progress)
+    paths = config.corpus.paths
+    for name, separate in config.corpus.separate_paths.items():
+        if any(map(is_descriptor, separate)):
+            raise ConfigError(
+                f"corpus.{name}: no later command can read {', '.join(separate)} again: name a file"
+            )
+    piped = [path for path in paths if is_descriptor(path)]
+    if not piped:
+        return config, files
+    if len(piped) + paths.count(STANDARD_INPUT) > 1:
+        raise ConfigError(f"corpus.path: no later command can read {', '.join(paths)} again: name files")
+    remark = f"no later command can read {piped[0]} again: each needs the text as its standard input, < TEXT"
+    renamed = tuple(STANDARD_INPUT if path in piped else path for path in paths)
+    config = config.replace({"corpus.path": renamed[0] if len(renamed) == 1 else renamed})
+    return config, replace(files, remarks=[*files.remarks, remark])
+
+
+def _refuse_to_hide(files: Files, directory: RunDirectory) -> None:
+    """Raise `RunError` if the next walk would leave out a file because it is within the run's directory."""
+    run = Path(os.path.realpath(directory.path))
+    if not os.path.isdir(run):
+        return
+    for source in chain(files.path, *files.separate.values()):
+        above = source.root and Path(os.path.realpath(source.root)) in run.parents
+        if above and run in Path(os.path.realpath(source.name)).parents:
+            raise RunError(
+                f"{source} is within the directory of the run, {directory.path}, which is left out of "
+                f"{source.root} once it holds a run: use --out DIR"
+            )
+
+
+def _read(config: Config, files: Files, progress: Progress, plan: Plan | None) -> tuple[Config, Corpus]:
     """The text; with a plan that chooses everything, as bytes if it is not text in UTF-8."""
     try:
-        corpus, _ = build_corpus(config.corpus, progress=progress)
+        corpus, _ = build_corpus(config.corpus, progress=progress, files=files)
     except EncodingError:
         chosen = ("corpus.unit", "corpus.encoding", "corpus.normalize", "corpus.lowercase")
         if plan is None or plan.given is None or any(key in plan.given for key in chosen):
             raise
         config = config.replace({"corpus.unit": "byte"})
-        corpus, _ = build_corpus(config.corpus, progress=progress)
+        corpus, _ = build_corpus(config.corpus, progress=progress, files=files)
         warning = "the text is not UTF-8: it is learned byte by byte"
         corpus = replace(corpus, warnings=(*corpus.warnings, warning))
     return config, corpus
 
 
-def _in(vocabulary: Vocabulary, config: Config, corpus: Corpus, progress: Progress) -> Corpus:
+def _in(vocabulary: Vocabulary, config: Config, corpus: Corpus, files: Files, progress: Progress) -> Corpus:
     """The text in another vocabulary; raises `VocabularyError` if that lacks a unit and has no `<unk>`."""
     if corpus.vocabulary == vocabulary:
         return corpus
-    again, _ = build_corpus(config.corpus, vocabulary, corpus.digest, progress)
+    again, _ = build_corpus(config.corpus, vocabulary, corpus.digest, progress, files)
     return replace(again, warnings=corpus.warnings)
 
 

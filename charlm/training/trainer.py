@@ -350,7 +350,10 @@ class Trainer(Closing):
         if training state is missing.
         """
         if checkpoint.corpus.get("digest") != self.corpus.digest:
-            raise RunError(f"{where}: the corpus is not the one that this run was trained on")
+            raise RunError(
+                f"{where}: the corpus is not the one that this run was trained on: --corpus names that one, "
+                "and --init instead of --resume begins a new run with these weights on another"
+            )
         now, then = self.config.flat(), checkpoint.config.flat()
         if not then["train.shards"]:  # of a format that did not know the key
             then["train.shards"] = now["train.shards"]
