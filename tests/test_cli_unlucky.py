@@ -191,6 +191,17 @@ def test_a_mistake_is_answered_with_what_is_right(
     assert not (small / "metrics.jsonl").exists()
 
 
+def test_a_tilde_is_the_home(charlm: Run, small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`~` is the home in `--out=~/a`, which no shell expands, and in every other option that names a path."""
+    monkeypatch.setenv("HOME", str(small))
+    tilde = ("--config=~/small.yaml", "--corpus=~/text.txt", "--out=~/runs/a")
+    charlm("train", *tilde, "--max-steps", "1")
+    charlm("train", "--config=~/runs/a", "--resume", "--max-steps", "2")
+    charlm("sample", "--checkpoint=~/runs/a", "--prime-file=~/text.txt", "--length", "1")
+    assert not (small / "~").exists()
+    assert charlm("train", *tilde, "--out=~/runs/a", status=1).stderr.startswith("Error: ")
+
+
 @pytest.mark.parametrize("option", ["--out", "--config", "--corpus", "--checkpoint", "--prime-file"])
 def test_names_that_are_too_long(charlm: Run, small: Path, option: str) -> None:
     """A name that the file system refuses is one line, wherever it is given."""

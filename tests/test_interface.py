@@ -418,6 +418,17 @@ def test_arguments_override_the_configuration(
     assert not (tmp_path / "run").exists()
 
 
+def test_a_tilde_is_the_home(text: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every path that a function takes may begin with `~`."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    run = charlm.train(_config(text), corpus="~/text.txt", out="~/run", settings={"train.epochs": 1})
+    assert (run.path, run.load().config.corpus.path) == (tmp_path / "run", str(text))
+    assert charlm.train("~/run", resume=True, settings={"train.epochs": 2}).path == run.path
+    assert charlm.train(_config(text), settings={"run.dir": "~/new"}, init="~/run").path == tmp_path / "new"
+    assert charlm.Run("~/run").path == run.path
+    assert charlm.load("~/run").vocabulary == run.load().vocabulary
+
+
 def test_a_run_is_named_after_its_text(text: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without a name, a mapping's run is `runs/NAME`, with the name of the text."""
     monkeypatch.chdir(text.parent)

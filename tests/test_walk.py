@@ -89,6 +89,7 @@ def test_what_is_hidden_is_left_out(tmp_path: Path) -> None:
         ("page.txt", GENERATOR, True),
         ("my.yaml", SMALL, False),
         ("my.yml", Config().to_commented_yaml(), False),
+        ("my.yaml", "", False),
         ("my.yaml", "title: the corpus: a study\n", True),
         ("previews.jsonl", '{"step": 3, "epoch": 1.0, "text": "a"}\n', False),
         ("posts.jsonl", '{"text": "a {\\"step\\": 3"}\n', True),

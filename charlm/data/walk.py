@@ -19,7 +19,7 @@ _SIGNATURES = {
         ((".svg",), rb"<dc:title>charlm</dc:title>"),
         ((".png",), rb"Software\0charlm"),
         ((".pdf",), rb"/Creator \(charlm\)"),
-        ((".yaml", ".yml"), rb"(?m)^corpus:"),
+        ((".yaml", ".yml"), rb"(?m)^corpus:|\A\Z"),
         ((".jsonl",), rb'\A(\{"step": \d|\Z)'),
         ((".ids",), rb"charlm\0\x01\Z"),
     )
