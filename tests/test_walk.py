@@ -154,6 +154,7 @@ def test_what_charlm_writes_is_not_read(charlm: Run, tmp_path: Path, settings: l
     charlm(*train, "--out", "books/one/again")
     first, second = (checkpoint.load(tmp_path / run / "last.npz").corpus for run in (out, "books/one/again"))
     assert first == second
+    (tmp_path / "books/one/again/sample.txt").write_text("saved from the terminal")
     assert "left out of" in charlm("eval", "perplexity", "--checkpoint", out).stderr
 
 
