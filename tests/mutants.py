@@ -2273,15 +2273,15 @@ MUTANTS = (
     Mutant(
         "a run below a walk is read",
         "data/walk.py",
-        "elif is_run(below):",
-        "elif False:",
+        "if not is_file and _is_run(path):",
+        "if False:",
         ("test_walk.py::test_runs_are_left_out", "test_walk.py::test_what_charlm_writes_is_not_read"),
     ),
     Mutant(
         "what charlm exported is read",
         "data/walk.py",
-        "elif below == Path(file) and _is_written(below):",
-        "elif False:",
+        "if is_file and _is_written(path):",
+        "if False:",
         (
             "test_walk.py::test_what_charlm_writes_is_known_by_name_and_contents",
             "test_walk.py::test_what_charlm_writes_is_not_read",
@@ -2290,8 +2290,8 @@ MUTANTS = (
     Mutant(
         "hidden files below a directory are read",
         "data/walk.py",
-        'if part.startswith(".") and not pattern:',
-        'if part.startswith(".") and pattern:',
+        'if path.name.startswith(".") and not pattern:',
+        'if path.name.startswith(".") and pattern:',
         ("test_walk.py", "test_sources.py"),
     ),
     Mutant(

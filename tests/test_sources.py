@@ -83,6 +83,7 @@ def test_a_directory_without_files_is_refused(tmp_path: Path, files: list[str]) 
         ("*", ["a.txt", "b.txt", "c.md"]),
         ("**/*.txt", ["a.txt", "b.txt", "below/a.txt", "below/deep/a.txt"]),
         ("**", ["a.txt", "b.txt", "below/a.txt", "below/deep/a.txt", "c.md"]),
+        ("**/**/*.txt", ["a.txt", "b.txt", "below/a.txt", "below/deep/a.txt"]),
         ("*/*.txt", ["below/a.txt"]),
         (".*", [".hidden.txt"]),
     ],

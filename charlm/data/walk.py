@@ -51,22 +51,26 @@ def walked(path: str) -> tuple[Path, list[str], str] | None:
         root, files = _beginning(path), glob.iglob(path, recursive=True)  # noqa: PTH207 (absolute patterns too)
     else:
         return None
-    is_run = functools.cache(_is_run)
+
+    @functools.cache
+    def why_not(path: Path, is_file: bool = False) -> tuple[str, Path] | None:
+        """Why a path is left out, and what is left out whole: the path, or a directory above it."""
+        above = None if path == root else why_not(path.parent)
+        if path == root or above:
+            return above
+        if path.name.startswith(".") and not pattern:
+            return "hidden", path
+        if not is_file and _is_run(path):
+            return "run directories", path
+        if is_file and _is_written(path):
+            return "written by charlm", path
+        return None
+
     kept: list[str] = []
     left: dict[str, dict[Path, None]] = {}
-    for file in sorted(file for file in files if os.path.isfile(file)):
-        kind, below = "", root
-        for part in Path(file).relative_to(root).parts:
-            below /= part
-            if part.startswith(".") and not pattern:
-                kind = "hidden"
-            elif is_run(below):
-                kind = "run directories"
-            elif below == Path(file) and _is_written(below):
-                kind = "written by charlm"
-            if kind:
-                left.setdefault(kind, {})[below.relative_to(root)] = None
-                break
+    for file in sorted({file for file in files if os.path.isfile(file)}):  # `**` may find one twice
+        if reason := why_not(Path(file), is_file=True):
+            left.setdefault(reason[0], {})[reason[1].relative_to(root)] = None
         else:
             kept.append(file)
     return root, kept, "; ".join(_counted(kind, list(left[kind])) for kind in sorted(left))
