@@ -108,7 +108,7 @@ def build_own_corpus(
         ) from error
     except CorpusError as error:
         raise CorpusError(
-            f"the model's own text: {error}; {option} names it where it is now, or another one"
+            f"the model's own text: {error}; {option} names another one, or this one where it is now"
         ) from error
 
 
