@@ -32,10 +32,7 @@ from charlm.system.files import STANDARD_INPUT
 
 @dataclass(frozen=True)
 class Files:
-    """The files of the configured texts.
-
-    A pipe can be read once: whoever reads a text several times finds its files once.
-    """
+    """The files of the configured texts, found once and read as often as needed: a pipe can be read once."""
 
     path: Sequence[Source]
     separate: Mapping[str, Sequence[Source]]
