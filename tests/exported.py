@@ -80,8 +80,19 @@ def make(
         if len(set(pairwise(ids))) > 15:
             break
     change(parameters)
-    progress = {"step": 1, "epoch": 1.0, "validation": 1.5, "best": 1.5, "best_step": 1}
-    described = {"digest": corpus.digest, "characters": len(corpus.ids)}
+    progress = {
+        "step": 1,
+        "epoch": 1.0,
+        "validation": 1.5,
+        "best": 1.5,
+        "best_step": 1,
+        "best_of": "validation",
+    }
+    described = {
+        "digest": corpus.digest,
+        "characters": len(corpus.ids),
+        "train": corpus.part("train").units,
+    }
     return Checkpoint(config, corpus.vocabulary, parameters, described, progress)
 
 

@@ -284,6 +284,7 @@ HOSTILE = {
     "a vocabulary of words": (_set("vocabulary", ["a"]), "vocabulary"),
     "progress that is a list": (_set("progress", []), "not a charlm checkpoint"),
     "a step that is a text": (_set("progress.step", "\x1b[2J" * 10_000), "step is"),
+    "a loss of another split": (_set("progress.best_of", "\x1b[2J"), "best_of is"),
     "a corpus without a digest": (_set("corpus", {"characters": 3}), "digest"),
     "weights that are not numbers": (
         _signed(lambda members, _: members["parameters/output.b"].fill(np.nan)),

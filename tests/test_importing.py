@@ -442,15 +442,19 @@ HOSTILE: dict[str, tuple[tuple[Any, bytes], str]] = {
     "a text that is waited for": (_described(corpus={"validation": "-"}), "corpus.validation names a text"),
     "a text of fewer than no characters": (
         _described(text={"digest": "", "characters": -1}),
-        "the digest or the length of its text",
+        "the length of its text",
     ),
     "a text of no number of characters": (
         _described(text={"digest": "", "characters": 1e300}),
-        "the digest or the length of its text",
+        "the length of its text",
     ),
     "a digest that is a list": (
         _described(text={"digest": [], "characters": 1}),
-        "the digest or the length of its text",
+        "digest is []",
+    ),
+    "a training split that is a text": (
+        _described(text={"digest": "", "characters": 1, "train": "all"}),
+        "train is 'all'",
     ),
     "weights that are not numbers": (
         (_described()[0], np.full(6, np.nan, "<f4").tobytes()),

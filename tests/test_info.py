@@ -1,4 +1,4 @@
-"""`charlm info --metrics`: the log of a run as a table, for people, spreadsheets and programs."""
+"""`charlm info`: what a checkpoint holds, and the log of a run for people, spreadsheets and programs."""
 
 from __future__ import annotations
 
@@ -6,11 +6,15 @@ import csv
 import io
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
-from conftest import Run
+from conftest import ROOT, TEXT, Run, make_trainer
+from exported import make
 from test_history import log_line, write_run
 
+from charlm.export import assembly
+from charlm.runs import checkpoint
 from charlm.runs.directory import LOG_KEYS
 
 LINES = [log_line(100), log_line(200, validation_loss=2.25), log_line(300, train_loss=None, grad_norm=None)]
@@ -97,3 +101,58 @@ def test_mistakes(charlm: Run, run: Path, arguments: list[str], status: int, mes
 def test_without_any_run(charlm: Run) -> None:
     """Where there is none, the message says what to do."""
     assert "no run under ./runs: train one" in charlm("info", "--metrics", status=1).stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "settings", "trained", "of"),
+    [
+        (TEXT, {}, int(0.8 * len(TEXT)), "validation"),
+        (TEXT[:12], {"corpus__split": (0.9, 0.1, 0.0)}, 10, "validation"),
+        (TEXT[:12], {"corpus__split": (0.9, 0.05, 0.05)}, 10, "training"),  # one character is for validation
+        (TEXT[:12], {"corpus__split": (1.0, 0.0, 0.0)}, 12, "training"),
+        ("ab\ncd\nef\n", {"corpus__mode": "lines", "corpus__split": (0.4, 0.6, 0.0)}, 3, "validation"),
+        ("ab\ncd\nef\n", {"corpus__mode": "lines", "corpus__split": (0.9, 0.05, 0.05)}, 6, "training"),
+    ],
+)
+def test_what_was_trained_on_and_what_the_loss_is_of(
+    charlm: Run, tmp_path: Path, text: str, settings: dict[str, Any], trained: int, of: str
+) -> None:
+    """The size of the training split, and no training loss called one of text that was held back."""
+    (tmp_path / "text.txt").write_text(text)
+    with make_trainer(tmp_path, **settings) as trainer:
+        assert (trainer.validate() is not None) == (of == "validation")
+        for loss in (2.0, 3.0):
+            trainer.record_validation(loss)
+        checkpoint.save(tmp_path / "made.npz", trainer.snapshot())
+    values = json.loads(charlm("info", "--json", "--checkpoint", "made.npz").stdout)
+    other = {"validation": "training", "training": "validation"}[of]
+    assert values["corpus"]["train"] == trained
+    assert (values[f"{of}_loss"], values[f"best_{of}_loss"]) == (3.0, 2.0)
+    assert values[f"{other}_loss"] is values[f"best_{other}_loss"] is None
+    shown = charlm("info", "--checkpoint", "made.npz").stdout
+    assert f"\n{of} loss 3.0" in shown
+    assert f"\nbest {of} loss 2.0" in shown
+    assert f"{other} loss" not in shown
+    account = assembly.account(checkpoint.load(tmp_path / "made.npz"))
+    assert f"trained on {trained} characters" in account
+    assert ("held back" in account) == (of == "validation")
+
+
+@pytest.mark.parametrize("version", range(1, checkpoint.FORMAT + 1))
+def test_checkpoints_of_older_versions_are_told_as_what_they_are(charlm: Run, version: int) -> None:
+    """The format of the file, and the size of a training split that it does not record."""
+    file = ROOT / "tests" / "values" / f"format-{version}.npz"
+    values = json.loads(charlm("info", "--json", "--checkpoint", str(file)).stdout)
+    assert values["format"] == version
+    assert values["corpus"]["train"] == int(0.8 * len(TEXT))
+
+
+def test_what_cannot_be_known_of_older_lines_is_left_out(tmp_path: Path) -> None:
+    """Lines are divided at random: without a record, the account names no size of the training split."""
+    made = make(tmp_path, kind="lines")
+    assert "trained on" in assembly.account(made)
+    del made.corpus["train"], made.progress["best_of"]
+    checkpoint.save(tmp_path / "old.npz", made)
+    account = assembly.account(checkpoint.load(tmp_path / "old.npz"))
+    assert "trained on" not in account
+    assert "held back" in account

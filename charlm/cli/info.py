@@ -66,7 +66,7 @@ def info(
     if as_json:
         values = {
             "checkpoint": str(file),
-            "format": checkpoint.FORMAT,
+            "format": loaded.format,
             "config": loaded.config.nested(),
             "vocabulary": {
                 "unit": units.unit,
@@ -80,17 +80,19 @@ def info(
             "corpus": loaded.corpus,
             "step": progress["step"],
             "epoch": progress["epoch"],
-            "validation_loss": progress["validation"],
-            "best_validation_loss": progress["best"],
+            **dict.fromkeys(
+                ("validation_loss", "best_validation_loss", "training_loss", "best_training_loss")
+            ),
+            f"{progress['best_of']}_loss": progress["validation"],
+            f"best_{progress['best_of']}_loss": progress["best"],
             "best_step": progress["best_step"],
         }
         click.echo(json.dumps(values))
         return
-    click.echo(f"{shown_path(file)} ({file.stat().st_size / 1e6:.1f} MB)")
+    click.echo(f"{shown_path(file)} ({file.stat().st_size / 1e6:.2f} MB)")
     click.echo(f"update {progress['step']:,}, epoch {progress['epoch']:.2f}")
     if progress["validation"] is not None:
-        corpus = loaded.config.corpus
-        of = "validation" if corpus.split[1] or corpus.validation else "training"
+        of = progress["best_of"]
         click.echo(f"{of} loss {losses(progress['validation'])}")
         click.echo(f"best {of} loss {losses(progress['best'])}, at update {progress['best_step']:,}")
     known = " ".join(units.describe(int(code)) for code in loaded.vocabulary.codes[:12])

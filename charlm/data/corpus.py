@@ -70,7 +70,7 @@ class Corpus:
 
     def with_split(self, split: Sequence[float]) -> Corpus:
         """The same texts with other fractions; that of a split with a text of its own goes to training."""
-        return replace(self, split=_without(split, self.separate))
+        return replace(self, split=own_shares(split, self.separate))
 
     def usable(self, name: str) -> bool:
         """Whether a split has something to predict: a line, or at least two units."""
@@ -156,7 +156,7 @@ def read_corpus(
     for each in encoders:
         each.check_unchanged()
     warnings = dict.fromkeys(warning for each in encoders for warning in each.warnings)
-    shares = _without(split, texts)
+    shares = own_shares(split, texts)
     return Corpus(ids, vocabulary, shares, sha256, pipeline.by_line, tuple(warnings), texts)
 
 
@@ -168,7 +168,7 @@ def _digest_with(sha256: str, separate: Mapping[str, str]) -> str:
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
-def _without(split: Sequence[float], separate: Iterable[str]) -> tuple[float, float, float]:
+def own_shares(split: Sequence[float], separate: Iterable[str]) -> tuple[float, float, float]:
     """The fractions of a text, those of the `separate` splits added to that of training."""
     shares = dict(zip(SPLITS, split, strict=True))
     for name in separate:

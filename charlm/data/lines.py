@@ -47,6 +47,11 @@ class Text(ABC):
     def lines(self) -> int | None:
         """Number of lines; None for a stream."""
 
+    @property
+    def units(self) -> int:
+        """Number of units; of lines, those that are predicted."""
+        return len(self) if self.lines is None else self.targets
+
     @abstractmethod
     def __len__(self) -> int:
         """Number of units of a stream, or of lines."""

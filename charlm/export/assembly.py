@@ -84,15 +84,14 @@ def account(loaded: Checkpoint) -> str:
     """What a model is, in a sentence."""
     model, what = loaded.config.model, unit(loaded)
     layers = f"{model.layers} layers of " if model.layers > 1 else ""
-    characters = loaded.corpus["characters"]
     account = (
         f"{CELLS.get(cell(loaded), model.cell)}, {layers}{model.hidden:,} units, "
         f"{loaded.parameters.flat.size:,} parameters"
     )
-    if characters:  # of a text that is known
-        account += f", trained on {characters:,} {what}s"
-    nats, corpus = loaded.progress.get("validation"), loaded.config.corpus
-    if nats is None or not (corpus.split[1] or corpus.validation):
+    if loaded.corpus["train"]:  # of a text that is known
+        account += f", trained on {loaded.corpus['train']:,} {what}s"
+    nats = loaded.progress["validation"]
+    if nats is None or loaded.progress["best_of"] == "training":
         return account
     return f"{account}; {nats / math.log(2):.2f} bits per {what} on text that was held back"
 

@@ -34,7 +34,14 @@ _PICKLED = (".pt", ".pth", ".bin", ".ckpt", ".pkl")
 _VOCABULARY_BYTES = 10_000_000
 """Longest list of characters."""
 
-_NOT_TRAINED = {"step": 0, "epoch": 0.0, "validation": None, "best": None, "best_step": 0}
+_NOT_TRAINED = {
+    "step": 0,
+    "epoch": 0.0,
+    "validation": None,
+    "best": None,
+    "best_step": 0,
+    "best_of": "validation",
+}
 """The progress of a model that comes from elsewhere."""
 
 _RECURRENT = re.compile(r"(weight|bias)_(ih|hh)_l(0|[1-9][0-9]{0,5})")
@@ -151,10 +158,10 @@ def _from_description(tensors: Tensors) -> Checkpoint:
         vocabulary = Vocabulary(codes, pipeline.units, pipeline.min_count > 1)
         if not len(vocabulary.codes):
             raise CheckpointError("the vocabulary is empty")
-        text = about["text"]
-        digest, characters = text["digest"], text["characters"]
-        if not isinstance(digest, str) or type(characters) is not int or not 0 <= characters < 2**63:
-            raise CheckpointError("the digest or the length of its text")
+        text = {key: about["text"][key] for key in ("digest", "characters", "train") if key in about["text"]}
+        if not 0 <= text["characters"] < 2**63:
+            raise CheckpointError("the length of its text")
+        checkpoint.complete(text, dict(_NOT_TRAINED), config)
     except KeyError as error:
         raise CheckpointError(f"its description of a model lacks {error}") from error
     except (TypeError, ValueError, RecursionError, CharlmError) as error:
@@ -167,7 +174,7 @@ def _from_description(tensors: Tensors) -> Checkpoint:
     names = {name: name for name in tensors.shapes}
     network = _Network(model.cell, model.layers, model.hidden, len(vocabulary), names)
     order = np.arange(len(vocabulary))
-    return _made(tensors, network, config, vocabulary, order, {"digest": digest, "characters": characters})
+    return _made(tensors, network, config, vocabulary, order, text)
 
 
 def _from_pytorch(tensors: Tensors, codes: Ids) -> Checkpoint:
@@ -179,7 +186,7 @@ def _from_pytorch(tensors: Tensors, codes: Ids) -> Checkpoint:
     except ConfigError as error:
         raise CheckpointError(str(error)) from error
     vocabulary = Vocabulary(codes.tolist(), build_pipeline(config.corpus).units)
-    text = {"digest": "", "characters": 0}
+    text = {"digest": "", "characters": 0, "train": 0}
     return _made(tensors, network, config, vocabulary, np.argsort(codes), text)
 
 

@@ -25,6 +25,8 @@ import numpy.typing as npt
 from charlm.arrays import Array, Ids
 from charlm.config.build import build_model, build_pipeline
 from charlm.config.schema import Config, from_nested
+from charlm.data.corpus import own_shares
+from charlm.data.lines import boundaries
 from charlm.data.vocabulary import Vocabulary
 from charlm.errors import CharlmError, CheckpointError, shortened
 from charlm.nn.model import Model
@@ -50,11 +52,14 @@ class Checkpoint:
     vocabulary: Vocabulary
     parameters: Parameters
     corpus: dict[str, Any]
-    """`digest` (see `charlm.data.corpus.Corpus`) and `characters` of the text trained on."""
+    """The text: its `digest` (see `charlm.data.corpus.Corpus`), its `characters`, and those of its training
+    split, `train`; None if an older version did not record them."""
     progress: dict[str, Any] = field(default_factory=dict)
     """Plain JSON values that training keeps: position, random state, scores."""
     training: dict[str, Array] = field(default_factory=dict)
     """Arrays that training keeps."""
+    format: int = FORMAT
+    """Version of the format of the file that it comes from."""
 
     @property
     def model(self) -> Model:
@@ -143,9 +148,28 @@ def _load(archive: Archive, where: str) -> Checkpoint:
         name.removeprefix(_TRAINING): array for name, array in arrays.items() if name.startswith(_TRAINING)
     }
     corpus, progress = metadata["corpus"], metadata["progress"]
+    complete(corpus, progress, config)
+    return Checkpoint(config, vocabulary, parameters, corpus, progress, training, version)
+
+
+def complete(corpus: dict[str, Any], progress: dict[str, Any], config: Config) -> None:
+    """Check what readers rely on, and add in place what older versions did not record.
+
+    This is the size of the training split, which cannot be known of lines, and whether losses are of the
+    validation split, which may have been too short to score.
+
+    Raises `TypeError` or `KeyError` if a value is missing or of the wrong type.
+    """
     _check_kinds(corpus, {"digest": str, "characters": int})
     _check_kinds(progress, _SHOWN)
-    return Checkpoint(config, vocabulary, parameters, corpus, progress, training)
+    separate = config.corpus.separate_paths
+    edges = boundaries(corpus["characters"], own_shares(config.corpus.split, separate))
+    corpus.setdefault("train", None if config.corpus.mode == "lines" else edges[1])
+    is_validated = "validation" in separate or edges[2] - edges[1] > 1
+    progress.setdefault("best_of", "validation" if is_validated else "training")
+    _check_kinds(corpus, {"train": (int, NoneType)})
+    if progress["best_of"] not in ("validation", "training"):
+        raise TypeError(f"best_of is {shortened(repr(progress['best_of']))}")
 
 
 def _rename_progress(metadata: dict[str, Any]) -> dict[str, Any]:
@@ -173,7 +197,7 @@ _SHOWN = {
     "best": (int, float, NoneType),
     "best_step": int,
 }
-"""What every reader of a checkpoint relies on of its progress; `Trainer.restore` checks the rest."""
+"""The part of the progress that every reader relies on; `Trainer.restore` checks the rest."""
 
 
 def _check_kinds(values: Any, kinds: Mapping[str, Any]) -> None:

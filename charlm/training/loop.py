@@ -68,7 +68,7 @@ def run(
         skipped=progress.skipped,
         best=progress.best,
         best_step=progress.best_step,
-        best_of="validation" if trainer.corpus.usable("validation") else "training",
+        best_of=trainer.best_of,
     )
 
 

@@ -310,7 +310,7 @@ def _started(trainer: Trainer, directory: RunDirectory) -> Started:
     return Started(
         path=directory.path,
         config=trainer.config,
-        units=len(whole) if whole.lines is None else whole.targets,
+        units=whole.units,
         sizes={name: len(corpus.part(name)) for name in SPLITS},
         lines=whole.lines,
         vocabulary=len(corpus.vocabulary),
@@ -351,7 +351,7 @@ def _warnings(trainer: Trainer, plan: Plan | None) -> Iterator[str]:
             f"{trainer.planned_steps:,} updates of {streams.batch} x {streams.seq_len} characters take long: "
             "a larger train.batch or train.seq_len makes fewer"
         )
-    if corpus.split[1] and not trainer.corpus.usable("validation"):
+    if corpus.split[1] and trainer.best_of == "training":
         yield "the validation split is too short to score; best.npz goes by training loss"
 
 

@@ -84,10 +84,10 @@ class Progress:
     """Updates done."""
     plateau: Plateau = field(default_factory=Plateau)
     best: float | None = None
-    """Lowest validation loss so far, in nats per character."""
+    """Lowest loss so far, in nats per character, of what `Trainer.best_of` says."""
     best_step: int = 0
     validation: float | None = None
-    """The last validation loss."""
+    """The last loss that could become the best."""
     waited: int = 0
     """Validations in a row without improvement."""
     skipped: int = 0
@@ -235,6 +235,11 @@ class Trainer(Closing):
         return self.progress.step >= self.planned_steps or self.out_of_patience
 
     @property
+    def best_of(self) -> str:
+        """The split of `Progress.best`: `validation`, or `training` if that cannot be scored."""
+        return "validation" if self.corpus.usable("validation") else "training"
+
+    @property
     def out_of_patience(self) -> bool:
         """Whether the last validations, as many as `train.patience` says, did not improve."""
         return 0 < self.config.train.patience <= self.progress.waited
@@ -281,7 +286,7 @@ class Trainer(Closing):
 
         Raises `DivergenceError` if its loss is not finite.
         """
-        if not self.corpus.usable("validation"):
+        if self.best_of == "training":
             return None
         text = self.corpus.part("validation")
         result = score(
@@ -337,10 +342,15 @@ class Trainer(Closing):
         progress = {
             **self.progress.to_json(),
             "epoch": self.epoch,
+            "best_of": self.best_of,
             "optimizer_updates": self.optimizer.updates,
             "random": copy.deepcopy(self.rng.bit_generator.state),
         }
-        corpus = {"digest": self.corpus.digest, "characters": len(self.corpus.ids)}
+        corpus = {
+            "digest": self.corpus.digest,
+            "characters": len(self.corpus.ids),
+            "train": self.corpus.part("train").units,
+        }
         return Checkpoint(self.config, self.corpus.vocabulary, self.mean, corpus, progress, arrays)
 
     def restore(self, checkpoint: Checkpoint, where: str) -> None:
@@ -365,7 +375,7 @@ class Trainer(Closing):
                 )
         try:
             values = dict(checkpoint.progress)
-            values.pop("epoch")
+            del values["epoch"], values["best_of"]
             updates = int(values.pop("optimizer_updates"))
             self.rng.bit_generator.state = values.pop("random")
             self.progress = Progress.from_json(values)
