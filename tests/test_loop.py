@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import MEASURED, make_trainer
+from conftest import MEASURED, TEXT, make_trainer
 
 from charlm.inference.score import Score
 from charlm.runs import checkpoint
 from charlm.runs.directory import LOG_KEYS, RunDirectory
 from charlm.training.events import Event, Logged, Previewed, Stopped, Updated, Validated, Warned
-from charlm.training.loop import run
+from charlm.training.loop import preview, run
 from charlm.training.trainer import Trainer
 
 
@@ -266,11 +266,24 @@ def test_a_preview_that_cannot_be_kept_is_shown(tmp_path: Path, monkeypatch: pyt
 
 
 def test_preview_is_reproducible(tmp_path: Path) -> None:
-    """A preview depends on the seed and the update alone, and has the length asked for."""
+    """It depends on the seed and the update alone: the first unit of the text, then as many as asked for."""
     texts = []
     for _ in range(2):
         trainer = make_trainer(tmp_path, train__epochs=1.0, run__sample_length=37)
         events = run(trainer, _begin(tmp_path / "run", trainer))
         texts += [event.text for event in events if isinstance(event, Previewed)]
     assert texts[0] == texts[1]
-    assert len(texts[0]) == 37
+    assert len(texts[0]) == 1 + 37
+    assert texts[0][0] == TEXT[0]
+
+
+@pytest.mark.parametrize("settings", [{}, {"corpus__normalize": "nfd"}, {"corpus__unit": "byte"}])
+def test_a_preview_begins_with_whole_characters(tmp_path: Path, settings: dict[str, Any]) -> None:
+    """Nothing is missing at its beginning, whatever the unit: the first syllable, line or letter is there."""
+    (tmp_path / "text.txt").write_text("한국말 " * 30)
+    trainer = make_trainer(tmp_path, run__sample_length=30, **settings)
+    codes = trainer.corpus.vocabulary.units.of_text("한국말 " * 10)
+    ids = iter(trainer.corpus.vocabulary.encode(codes, "text")[1:31].tolist())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("charlm.inference.sampling.generate", lambda *_: ids)
+        assert preview(trainer).startswith("한국말 한")

@@ -149,16 +149,16 @@ class TextSampler:
         rng: np.random.Generator,
         should_stop: Callable[[], bool] = lambda: False,
     ) -> str:
-        """A text of `length` units as the model writes by itself; of a model of lines, several lines.
+        """A text by the model alone, with `length` drawn units; of a model of lines, several lines.
 
-        It begins as the training text, `ids [N]`, does: after its first unit, or with a line. It
-        ends sooner once `should_stop`, asked before every unit, says so.
+        It begins with the first unit of the training text, `ids [N]`, or with a line. It ends sooner
+        once `should_stop`, asked before every unit, says so.
         """
         first = ids[: 0 if self.writes_lines else 1]
         prime = self.vocabulary.codes[first[first < len(self.vocabulary.codes)]]  # <unk> has no code
         texts = []
         while length > 0 and not should_stop():
             drawn = list(takewhile(lambda _: not should_stop(), self.draw(prime, length, Sampling(), rng)))
-            texts.append("".join(self.written(drawn, prime)))
+            texts.append("".join(self.written([*prime.tolist(), *drawn])))
             length -= len(drawn)
         return "\n".join(texts)
