@@ -13,6 +13,7 @@ from conftest import ROOT, TEXT, Run, make_trainer
 from exported import make
 from test_history import log_line, write_run
 
+from charlm.config.schema import resolve
 from charlm.export import assembly
 from charlm.runs import checkpoint
 from charlm.runs.directory import LOG_KEYS
@@ -156,3 +157,22 @@ def test_what_cannot_be_known_of_older_lines_is_left_out(tmp_path: Path) -> None
     account = assembly.account(checkpoint.load(tmp_path / "old.npz"))
     assert "trained on" not in account
     assert "held back" in account
+
+
+@pytest.mark.parametrize(
+    ("characters", "settings", "of", "train"),
+    [
+        (39, {}, "training", 35),
+        (40, {}, "validation", 36),
+        (39, {"corpus.validation": "other.txt"}, "validation", 37),
+        (39, {"corpus.split": (1.0, 0.0, 0.0)}, "training", 39),
+    ],
+)
+def test_what_older_checkpoints_do_not_record(
+    characters: int, settings: dict[str, Any], of: str, train: int
+) -> None:
+    """It follows from the length of the text, whose validation split may have been too short to score."""
+    corpus = {"digest": "", "characters": characters}
+    progress = {"step": 0, "epoch": 0, "validation": None, "best": None, "best_step": 0}
+    checkpoint.complete(corpus, progress, resolve({"corpus.path": "text.txt", **settings}))
+    assert (corpus["train"], progress["best_of"]) == (train, of)

@@ -26,7 +26,7 @@ from charlm.inference.score import unit_losses
 from charlm.inference.trace import Trace, trace
 from charlm.nn import cells
 from charlm.report import page as pages
-from charlm.report.characters import components, input_rows, kind
+from charlm.report.characters import directions, input_rows, kept, kind, layout, nearest
 from charlm.report.drawing import apart
 from charlm.report.neurons import HIGH, LOW, correlation, neurons, ranked, saturation
 from charlm.report.properties import PROPERTIES
@@ -277,22 +277,44 @@ def test_hardest_words_and_positions(tmp_path: Path) -> None:
 LINE_PLACES = [(1, 1), (2, 2), (3, 3), (4, 5), (6, 10), (11, 20), (21, 40)]
 
 
-def test_components_are_those_of_the_covariance() -> None:
-    """Places and shares are those of its eigenvectors; the largest coordinate of each is positive."""
+def test_alike_are_rows_that_point_the_same_way() -> None:
+    """Cosines of rows less their mean, and the nearest of each, against a naive count."""
     rng = np.random.default_rng(2)
-    Wx = rng.standard_normal((4, 30, 6)) * [1, 2, 3, 4, 5, 6]
+    Wx = rng.standard_normal((4, 30, 6)) + 3
     rows = input_rows(Wx)
     for v in (0, 29):
         np.testing.assert_array_equal(rows[v], np.concatenate([Wx[g, v] for g in range(4)]))
-    found = components(rows)
-    values, vectors = np.linalg.eigh(np.cov(rows.T))
-    np.testing.assert_allclose(found.shares, values[::-1][:2] / values.sum())
-    for axis in (0, 1):
-        expected = (rows - rows.mean(axis=0)) @ vectors[:, -1 - axis]
-        sign = 1 if expected[np.abs(expected).argmax()] > 0 else -1
-        np.testing.assert_allclose(found.places[:, axis], sign * expected, atol=1e-9)
-    assert components(np.ones((3, 4))).shares.tolist() == [0, 0]
-    assert components(np.ones((1, 4))).places.tolist() == [[0, 0]]
+    units = directions(rows)
+    cosines = units @ units.T
+    centred = rows - rows.mean(axis=0)
+    near = nearest(cosines)
+    for v in range(30):
+        naive = [centred[v] @ other / np.linalg.norm(centred[v]) / np.linalg.norm(other) for other in centred]
+        np.testing.assert_allclose(cosines[v], naive)
+        assert near[v].tolist() == sorted(set(range(30)) - {v}, key=lambda u: -naive[u])[:3]
+    line = np.stack([np.arange(30.0) ** 2, np.zeros(30)], axis=1)
+    by_place = [sorted(set(range(30)) - {v}, key=lambda u: abs(u**2 - v**2))[:3] for v in range(30)]
+    share = sum(len(set(others) & set(near[v])) for v, others in enumerate(by_place)) / 90
+    assert kept(near, line) == pytest.approx(share)
+    assert directions(np.ones((3, 4))).tolist() == [[0.0] * 4] * 3
+
+
+def test_the_map_keeps_together_what_is_alike() -> None:
+    """Planted groups stay together, better than by principal components; any number of units has a map."""
+    rng = np.random.default_rng(3)
+    groups = np.repeat(np.eye(12, 40), 4, axis=0)
+    units = directions(groups + 0.1 * rng.standard_normal(groups.shape))
+    cosines = units @ units.T
+    places, near = layout(cosines), nearest(cosines)
+    assert (near // 4 == np.arange(48)[:, None] // 4).all()
+    assert kept(near, places) > 0.95
+    assert kept(near, units @ np.linalg.svd(units)[2][:2].T) < 0.7
+    np.testing.assert_array_equal(places, layout(cosines))
+    for V in (1, 2, 3, 5):
+        for rows in (np.ones((V, 4)), np.eye(V), rng.standard_normal((V, 4))):
+            units = directions(rows)
+            assert np.isfinite(layout(units @ units.T)).all()
+            assert layout(units @ units.T).shape == (V, 2)
 
 
 @pytest.mark.parametrize(

@@ -1,16 +1,16 @@
-"""The characters as the first layer sees them: their input rows, by two principal components.
+"""The characters as the first layer sees them: which of their input rows are alike, and a map of them.
 
 Letters: `V` vocabulary, `G` gates, `H` hidden units.
 """
 
 from __future__ import annotations
 
+import math
 import unicodedata
-from dataclasses import dataclass
 
 import numpy as np
 
-from charlm.arrays import Array
+from charlm.arrays import Array, Ids
 from charlm.data.units import Units
 from charlm.data.vocabulary import Vocabulary
 
@@ -29,33 +29,91 @@ KINDS = (
 )
 """What a unit can be; `letter` is one of a script that does not part vowels from consonants."""
 
+NEAREST = 3
+"""Units that are named as the most alike of each."""
 
-@dataclass(frozen=True, eq=False)
-class Components:
-    """Two principal components of the rows of a matrix."""
-
-    places: Array
-    """Of each row, `[V, 2]`."""
-    shares: Array
-    """Of the variance that each component explains, `[2]`."""
+_PERPLEXITY, _STEPS = 8.0, 300
+"""How many neighbours the map tries to keep near each unit, and the steps that it takes."""
 
 
-def components(rows: Array) -> Components:
-    """The first two principal components of rows `[V, D]`, from the SVD of what differs from their mean.
-
-    The largest coordinate of each component is positive, so that equal rows give equal pictures.
-    """
+def directions(rows: Array) -> Array:
+    """The rows `[V, D]` less their mean, each of length 1; zeros where nothing is left."""
     centred = (rows - rows.mean(axis=0)).astype(np.float64)
-    U, lengths, _ = np.linalg.svd(centred, full_matrices=False)
-    places = np.zeros((len(rows), 2))
-    shares = np.zeros(2)
-    count = min(2, len(lengths))
-    places[:, :count] = U[:, :count] * lengths[:count]
-    total = float((lengths**2).sum())
-    if total > 0:
-        shares[:count] = lengths[:count] ** 2 / total
-    largest = np.take_along_axis(places, np.abs(places).argmax(axis=0)[None], axis=0)[0]
-    return Components(places * np.where(largest < 0, -1.0, 1.0), shares)
+    lengths = np.linalg.norm(centred, axis=1, keepdims=True)
+    units: Array = np.divide(centred, lengths, out=np.zeros_like(centred), where=lengths > 0)
+    return units
+
+
+def nearest(nearness: Array, count: int = NEAREST) -> Ids:
+    """For each row of `[V, V]` the others with the largest values, the largest first, `[V, ≤count]`."""
+    others = nearness.astype(np.float64)
+    np.fill_diagonal(others, -np.inf)
+    order: Ids = np.argsort(-others, axis=1, kind="stable")[:, : min(count, len(others) - 1)]
+    return order
+
+
+def kept(near: Ids, places: Array) -> float:
+    """The share of the `near [V, k]` that are among the k nearest of places `[V, 2]`; 1 of none."""
+    on_map = nearest(-_squares(places), near.shape[1])
+    return float((near[:, :, None] == on_map[:, None]).any(axis=2).mean()) if near.size else 1.0
+
+
+def layout(cosines: Array) -> Array:
+    """Places `[V, 2]` at which what is alike by `cosines [V, V]` is near: t-SNE, without random numbers.
+
+    ::
+
+        p_ij = exp(b_i cos_ij) / Σ_k exp(b_i cos_ik)         b_i: the perplexity of p_i is _PERPLEXITY
+        P = (p + pᵀ) / 2V
+        q_ij = 1 / (1 + ‖y_i - y_j‖²);  Q = q / Σ q
+        dy_i = 4 Σ_j (P_ij - Q_ij) q_ij (y_i - y_j)
+
+    Van der Maaten, Hinton 2008, Journal of Machine Learning Research 9. It begins with the two principal
+    components, the largest coordinate of each positive, so that equal rows give equal pictures.
+    """
+    V = len(cosines)
+    if V < 3:
+        return np.array([[0.0, 0.0], [1.0, 0.0]])[:V]
+    P = _neighbourhood(cosines)
+    values, vectors = np.linalg.eigh(cosines)
+    y: Array = vectors[:, :-3:-1] * np.sqrt(np.maximum(values[:-3:-1], 0))  # [V, 2]
+    largest = np.take_along_axis(y, np.abs(y).argmax(axis=0)[None], axis=0)
+    y *= np.where(largest < 0, -1e-4, 1e-4)
+    velocity = np.zeros_like(y)
+    for step in range(_STEPS):
+        is_early = step < _STEPS // 5
+        q = 1 / (1 + _squares(y))
+        np.fill_diagonal(q, 0)
+        pull = ((4 if is_early else 1) * P - q / q.sum()) * q
+        dy = 4 * (pull.sum(axis=1, keepdims=True) * y - pull @ y)
+        velocity = (0.5 if is_early else 0.8) * velocity - max(10.0, V / 4) * dy
+        y += velocity
+    y -= y.mean(axis=0)
+    return y
+
+
+def _neighbourhood(cosines: Array) -> Array:
+    """The symmetric probabilities P `[V, V]` of `layout`."""
+    V = len(cosines)
+    low, high = np.zeros((V, 1)), np.full((V, 1), 1e6)
+    for _ in range(60):
+        b = (low + high) / 2
+        logs = b * cosines
+        np.fill_diagonal(logs, -np.inf)
+        p = np.exp(logs - logs.max(axis=1, keepdims=True))
+        p /= p.sum(axis=1, keepdims=True)
+        entropy = -(p * np.log(np.where(p > 0, p, 1))).sum(axis=1, keepdims=True)
+        is_wide = entropy > math.log(min(_PERPLEXITY, V / 2))
+        low, high = np.where(is_wide, b, low), np.where(is_wide, high, b)
+    symmetric: Array = (p + p.T) / (2 * V)
+    return symmetric
+
+
+def _squares(places: Array) -> Array:
+    """The squared distances between places `[V, 2]`, `[V, V]`."""
+    norms = np.square(places).sum(axis=1)
+    squares: Array = norms[:, None] + norms - 2 * (places @ places.T)
+    return np.maximum(squares, 0.0, out=squares)
 
 
 def input_rows(Wx: Array) -> Array:

@@ -8,7 +8,7 @@ from html import escape
 
 import numpy as np
 
-from charlm.arrays import Array
+from charlm.arrays import Array, Ids
 
 
 def figure(width: float, height: float, label: str, parts: Sequence[str], kind: str) -> str:
@@ -133,26 +133,36 @@ def mark(what: str, x: float, y: float, radius: float) -> str:
     return f'<polygon points="{points}" class="mark {kind}"/>'
 
 
-def constellation(places: Array, signs: Sequence[str], kinds: Sequence[str], shares: Array) -> str:
-    """Signs at their places `[V, 2]`, one unit of length for both axes, each in the mark of its kind."""
-    width, margin = 860.0, 34.0
+def spread(places: Array) -> Array:
+    """Places `[V, 2]` of a map as points of its picture, moved apart where marks would overlap."""
     low, high = places.min(axis=0), places.max(axis=0)
-    spread = np.maximum(high - low, 1e-9)
-    scale = (width - 2 * margin) / max(spread[0], spread[1] * 1.25)
-    height = spread[1] * scale + 2 * margin + 20
-    left = (width - spread[0] * scale) / 2
-    zero_x, zero_y = left - low[0] * scale, margin + high[1] * scale
-    parts = [line(8, zero_y, width - 8, zero_y), line(zero_x, 8, zero_x, height - 26)]
-    points = apart(np.array([zero_x, zero_y]) + places * [scale, -scale], 21.0)
-    for (x, y), sign, what in zip(points.tolist(), signs, kinds, strict=True):
+    size = np.maximum(high - low, 1e-9)
+    scale = (_MAP - 2 * _MARGIN) / max(size[0], size[1] * 1.25)
+    return apart((places - (low + high) / 2) * scale + _MAP / 2, 21.0)
+
+
+_MAP, _MARGIN = 860.0, 34.0
+"""Width of a map, and the space around its points."""
+
+
+def constellation(
+    points: Array, signs: Sequence[str], kinds: Sequence[str], near: Ids, words: Sequence[str], label: str
+) -> str:
+    """Signs at points `[V, 2]`, each in the mark of its kind, with a line to the first of `near [V, k]`.
+
+    `words` are shown where the mouse is.
+    """
+    left, top = points.min(axis=0) - _MARGIN
+    right, bottom = points.max(axis=0) + _MARGIN
+    width = max(_MAP, right - left)
+    points = points - [(left + right - width) / 2, top]
+    parts = [line(*points[v], *points[other]) for v, others in enumerate(near) for other in others[:1]]
+    for (x, y), sign, what, about in zip(points.tolist(), signs, kinds, words, strict=True):
         short = sign.removeprefix("0x")  # of a byte: its mark and its title say that it is one
         size = "" if len(short) <= 2 else "small" if len(short) <= 5 else "tiny"
         drawn = mark(what, x, y, 10) + text(x, y + 4.5, short, size)
-        parts.append(f"<g><title>{escape(sign)}: {what}</title>{drawn}</g>")
-    across = f"across: {100 * shares[0]:.0f} % of the variance; up: {100 * shares[1]:.0f} %"
-    parts.append(text(width - 8, height - 8, across, "quiet", "end"))
-    label = f"{len(signs)} characters by two principal components of their input rows; {across}"
-    return figure(width, height, label, parts, "constellation")
+        parts.append(f"<g><title>{escape(about)}</title>{drawn}</g>")
+    return figure(width, bottom - top, label, parts, "constellation")
 
 
 def apart(points: Array, distance: float) -> Array:

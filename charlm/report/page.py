@@ -25,7 +25,7 @@ from charlm.inference.held_out import HeldOut
 from charlm.inference.shown import MOST_BITS, signs
 from charlm.inference.trace import trace
 from charlm.report import curves, drawing, history
-from charlm.report.characters import KINDS, components, input_rows, kinds
+from charlm.report.characters import KINDS, directions, input_rows, kept, kinds, layout, nearest
 from charlm.report.neurons import HIGH, LOW, Neurons, Saturation, neurons, ranked, saturation
 from charlm.report.stretch import Stretch
 from charlm.report.surprise import (
@@ -324,21 +324,38 @@ def _saturations(gates: Sequence[Saturation]) -> str:
 
 
 def _characters(loaded: Checkpoint, stretch: Stretch) -> str:
-    """The units by their input rows, and what the marks mean."""
+    """A map of the units by their input rows, what the marks mean, and the most alike of each."""
     vocabulary = loaded.vocabulary
     rows = input_rows(loaded.parameters["layers.0.Wx"])
     if not np.isfinite(rows).all():
         raise DivergenceError("a weight is not a finite number")
-    found, every, names = components(rows), kinds(vocabulary), signs(vocabulary, np.arange(len(vocabulary)))
-    counts = np.bincount(stretch.ids, minlength=len(names))
+    counts = np.bincount(stretch.ids, minlength=len(vocabulary))
     chosen = np.sort(np.argsort(-counts, kind="stable")[:_MOST_SIGNS])
-    shown = ["␣" if names[k] == " " else names[k] for k in chosen]
-    kept = [every[k] for k in chosen]
-    picture = drawing.constellation(found.places[chosen], shown, kept, found.shares)
+    shown = ["␣" if name == " " else name for name in signs(vocabulary, chosen)]
+    every = kinds(vocabulary)
+    own = [every[k] for k in chosen]
+    units = directions(rows)[chosen]
+    cosines = units @ units.T
+    near = nearest(cosines)
+    alike = [" · ".join(f"{shown[u]} {cosines[v, u]:.2f}" for u in others) for v, others in enumerate(near)]
+    points = drawing.spread(layout(cosines))
+    label = (
+        f"Map of {len(chosen)} characters. Of the {near.shape[1]} most alike of each, "
+        f"{100 * kept(near, points):.0f} % are among its {near.shape[1]} nearest on the map."
+    )
+    words = [f"{sign}: {what}; {others}" for sign, what, others in zip(shown, own, alike, strict=True)]
+    picture = drawing.constellation(points, shown, own, near, words, label)
     items = [
         f"<li>{drawing.key(what)}{what}</li>" if drawing.key(what) else f"<li>{what}: no mark</li>"
         for what in KINDS
-        if what in kept
+        if what in own
     ]
-    few = f"<p>The {len(chosen)} that occur most often in the text.</p>" if len(chosen) < len(names) else ""
-    return f'<ul class="kinds">{"".join(items)}</ul>{picture}{few}'
+    listed = [
+        f"<li><b>{escape(sign)}</b> {escape(others)}</li>" for sign, others in zip(shown, alike, strict=True)
+    ]
+    few = " They are the ones that occur most often in the text." if len(chosen) < len(vocabulary) else ""
+    return (
+        f'<ul class="kinds">{"".join(items)}</ul>{picture}<p>{label}{few}</p>'
+        "<details><summary>The most alike of each, with the cosine</summary>"
+        f'<ul lang="">{"".join(listed)}</ul></details>'
+    )
