@@ -162,10 +162,10 @@ def test_what_cannot_be_known_of_older_lines_is_left_out(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("characters", "settings", "of", "train"),
     [
-        (39, {}, "training", 35),
-        (40, {}, "validation", 36),
-        (39, {"corpus.validation": "other.txt"}, "validation", 37),
-        (39, {"corpus.split": (1.0, 0.0, 0.0)}, "training", 39),
+        (20, {}, "training", 18),
+        (39, {}, "validation", 35),
+        (20, {"corpus.validation": "other.txt"}, "validation", 19),
+        (20, {"corpus.split": (1.0, 0.0, 0.0)}, "training", 20),
     ],
 )
 def test_what_older_checkpoints_do_not_record(
@@ -174,5 +174,5 @@ def test_what_older_checkpoints_do_not_record(
     """It follows from the length of the text, whose validation split may have been too short to score."""
     corpus = {"digest": "", "characters": characters}
     progress = {"step": 0, "epoch": 0, "validation": None, "best": None, "best_step": 0}
-    checkpoint.complete(corpus, progress, resolve({"corpus.path": "text.txt", **settings}))
+    checkpoint.complete(corpus, progress, resolve({"corpus.path": "text.txt", **settings}, "run"))
     assert (corpus["train"], progress["best_of"]) == (train, of)
