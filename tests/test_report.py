@@ -25,9 +25,11 @@ from charlm.inference.held_out import HeldOut
 from charlm.inference.score import unit_losses
 from charlm.inference.trace import Trace, trace
 from charlm.nn import cells
+from charlm.nn.parameters import Parameters
 from charlm.report import page as pages
 from charlm.report.characters import directions, input_rows, kept, kind, layout, nearest
 from charlm.report.drawing import apart
+from charlm.report.drawing import number as rounded
 from charlm.report.neurons import HIGH, LOW, correlation, neurons, ranked, saturation
 from charlm.report.properties import PROPERTIES
 from charlm.report.stretch import Stretch
@@ -347,6 +349,43 @@ def test_kinds_of_units(units: Units, expected: dict[str, str]) -> None:
         assert {c: kind(ord(c), units) for c in characters} == dict.fromkeys(characters, what)
 
 
+@pytest.mark.parametrize(
+    ("value", "decimals", "shown"),
+    [
+        (0, 2, "0.00"),
+        (2.345, 2, "2.35"),
+        (0.1, 2, "0.10"),
+        (0.00123, 2, "0.0012"),
+        (8.1e-06, 3, "8.1e-06"),
+        (12.34, 1, "12.3"),
+        (0.0044, 3, "0.0044"),
+    ],
+)
+def test_a_small_number_is_not_zero(value: float, decimals: int, shown: str) -> None:
+    """Bits of a model that is nearly certain have the digits that tell them apart."""
+    assert rounded(value, decimals) == shown
+
+
+def test_a_text_that_is_learned_by_heart(page: Page, tmp_path: Path) -> None:
+    """Nothing is labelled 0.00 or 100 % that is not, and what cannot be said is told as it is."""
+
+    def confident(parameters: Parameters) -> None:
+        parameters["output.W"][...] = 0
+        parameters["output.b"][...] = [12, 0]
+
+    made = make(tmp_path, text="ab" * 40, change=confident)
+    file = written(made, tmp_path, "aaaa", length=100)
+    source = file.read_text()
+    assert "The 4 characters of a text" in source
+    assert "8.9e-06 bits per character on these" in source
+    assert "<p>No word is predicted from its first character on.</p>" in source
+    assert ">0.00<" not in source
+    assert source.count(">8.9e-06</text>") == 6
+    page.open(file)
+    assert "a: 0.0000089 bits, rank 1" in page.text("#expected")
+    assert "> 99.9 %" in page.text("#expected")
+
+
 def test_marks_are_moved_apart() -> None:
     """Points that lie on each other are parted, others stay where they are."""
     points = np.array([[0, 0], [0, 0], [3, 0], [200, 100]], float)
@@ -446,7 +485,7 @@ def test_it_is_looked_at(page: Page, tmp_path: Path, kind: str) -> None:
     for n, rows in zip(units, tables, strict=True):
         assert [name for name, _, _ in rows[:5]] == [names[unit] for unit in found.expected[n]]
         for (_, percent, _), p in zip(rows, found.probabilities[n], strict=False):
-            assert float(percent.strip("<% ")) == pytest.approx(100 * p, abs=0.51 if p >= 0.0995 else 0.1)
+            assert float(percent.strip("<>% ")) == pytest.approx(100 * p, abs=0.51 if p >= 0.0995 else 0.1)
         assert [name for name, _, mark in rows if mark == "true"] == [names[stretch.ids[n]]]
         assert len(rows) == 5 + (found.ranks[n] > 5)
     shade = page.evaluate(f"Number(lossBox.spans[{k}].style.getPropertyValue('--share'))")
@@ -629,7 +668,7 @@ def test_the_command(charlm: Run, tmp_path: Path) -> None:
     (tmp_path / "other.txt").write_text("The old man and the old woman.\n" * 3)
     done = charlm("report", "runs/small/last.npz", "--text", "other.txt", "--out", "a page.html")
     assert done.stderr.startswith("a page.html: ")
-    assert "The first 93 characters of other.txt" in (tmp_path / "a page.html").read_text()
+    assert "The 93 characters of other.txt" in (tmp_path / "a page.html").read_text()
     done_without = hidden_package(
         "matplotlib", tmp_path, "report", "runs/small", "--out", "plain.html", "--length", "300"
     )

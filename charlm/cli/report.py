@@ -62,7 +62,8 @@ def report(run: Path | None, text: str | None, length: int, out: Path | None) ->
         read = of_checkpoint(loaded, another, reading.advance, "--text")
     say_which(run, file)
     warn(read.warnings)
-    source = f"the {read.split} split" if read.split else "the text" if text in (None, "-") else visible(text)
+    split = "training split, which it has learned" if read.split == "train" else f"{read.split} split"
+    source = f"the {split}" if read.split else "the text" if text in (None, "-") else visible(text)
     made = page.report(loaded, file.parent, read, source, length, threads)
     out = out or file.parent / "report.html"
     assembly.write(out, made.html)

@@ -45,10 +45,13 @@ def directions(rows: Array) -> Array:
 
 
 def nearest(nearness: Array, count: int = NEAREST) -> Ids:
-    """For each row of `[V, V]` the others with the largest values, the largest first, `[V, ≤count]`."""
+    """For each row of `[V, V]` the others with the largest values, the largest first, `[V, ≤count]`.
+
+    At most half of the others are named, one at least if there is one.
+    """
     others = nearness.astype(np.float64)
     np.fill_diagonal(others, -np.inf)
-    order: Ids = np.argsort(-others, axis=1, kind="stable")[:, : min(count, len(others) - 1)]
+    order: Ids = np.argsort(-others, axis=1, kind="stable")[:, : min(count, len(others) // 2)]
     return order
 
 

@@ -8,7 +8,7 @@ from html import escape
 
 import numpy as np
 
-from charlm.arrays import Array, Ids
+from charlm.arrays import Array
 
 
 def figure(width: float, height: float, label: str, parts: Sequence[str], kind: str) -> str:
@@ -30,6 +30,11 @@ def line(x1: float, y1: float, x2: float, y2: float, kind: str = "rule") -> str:
     return f'<line x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}" class="{kind}"/>'
 
 
+def number(value: float, decimals: int = 2) -> str:
+    """A number of at least 0 with so many decimals, or with two digits if those would show less of it."""
+    return f"{value:.{decimals}f}" if value == 0 or value >= 10.0 ** (1 - decimals) else f"{value:.2g}"
+
+
 def bars(labels: Sequence[str], values: Sequence[float], titles: Sequence[str], label: str) -> str:
     """Upright bars from zero, each with its value above it, and a title where the mouse is.
 
@@ -44,7 +49,7 @@ def bars(labels: Sequence[str], values: Sequence[float], titles: Sequence[str], 
         parts.append(
             f"<g><title>{escape(title)}</title>"
             f'<rect x="{x + 12:.1f}" y="{top:.1f}" width="{width - 24:.1f}" height="{tall:.1f}" class="bar"/>'
-            f"{text(x + width / 2, top - 5, f'{value:.2f}')}"
+            f"{text(x + width / 2, top - 5, number(value))}"
             f"{text(x + width / 2, head + high + 15, name, 'quiet')}</g>"
         )
     parts.append(line(0, head + high, width * len(values), head + high))
@@ -146,9 +151,14 @@ _MAP, _MARGIN = 860.0, 34.0
 
 
 def constellation(
-    points: Array, signs: Sequence[str], kinds: Sequence[str], near: Ids, words: Sequence[str], label: str
+    points: Array,
+    signs: Sequence[str],
+    kinds: Sequence[str],
+    links: Sequence[tuple[int, int]],
+    words: Sequence[str],
+    label: str,
 ) -> str:
-    """Signs at points `[V, 2]`, each in the mark of its kind, with a line to the first of `near [V, k]`.
+    """Signs at points `[V, 2]`, each in the mark of its kind, with lines between the two of each link.
 
     `words` are shown where the mouse is.
     """
@@ -156,7 +166,7 @@ def constellation(
     right, bottom = points.max(axis=0) + _MARGIN
     width = max(_MAP, right - left)
     points = points - [(left + right - width) / 2, top]
-    parts = [line(*points[v], *points[other]) for v, others in enumerate(near) for other in others[:1]]
+    parts = [line(*points[one], *points[other]) for one, other in links]
     for (x, y), sign, what, about in zip(points.tolist(), signs, kinds, words, strict=True):
         short = sign.removeprefix("0x")  # of a byte: its mark and its title say that it is one
         size = "" if len(short) <= 2 else "small" if len(short) <= 5 else "tiny"

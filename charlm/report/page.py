@@ -114,7 +114,7 @@ def report(
         style=styles,
         script=assembly.part("charlm.report", "report.js"),
         account=assembly.account(loaded),
-        what=_counted(len(stretch.shown), source),
+        what=_counted(len(stretch.shown), source, is_whole=len(stretch.shown) < length),
         curves=curve,
         previews=_previews(run),
         flow=_flow(loaded, read, threads),
@@ -129,9 +129,9 @@ def report(
     return Report(html, remarks)
 
 
-def _counted(count: int, source: str) -> str:
-    what = "The first " if count > 1 else "The first"
-    return escape(f"{what}{count:,} characters of {source}" if count > 1 else f"{what} character of {source}")
+def _counted(count: int, source: str, is_whole: bool) -> str:
+    characters = f"{count:,} characters" if count > 1 else "character"
+    return escape(f"The {'' if is_whole else 'first '}{characters} of {source}")
 
 
 def _packed(array: npt.NDArray[Any], kind: str) -> str:
@@ -253,7 +253,7 @@ def _mean_bits(told: Surprise, stretch: Stretch, unit: str) -> str:
     bits = told.bits[~np.isnan(told.bits)]
     if not len(bits):
         return ""
-    return f"{bits.mean():.3f} bits per {unit} on these."
+    return f"{drawing.number(bits.mean(), 3)} bits per {unit} on these."
 
 
 def _hardest(stretch: Stretch, told: Surprise) -> str:
@@ -265,9 +265,11 @@ def _hardest(stretch: Stretch, told: Surprise) -> str:
         shown = "".join(signs_[:_LONGEST_WORD]) + ("…" if len(signs_) > _LONGEST_WORD else "")
         items.append(
             f'<li><button type="button" data-place="{word.start}"><b lang="">{escape(shown)}</b> '
-            f"<span>{bits[word].sum():.1f} bits</span></button></li>"
+            f"<span>{drawing.number(bits[word].sum(), 1)} bits</span></button></li>"
         )
-    return f"<ol>{''.join(items)}</ol>" if items else "<p>There are no words.</p>"
+    return (
+        f"<ol>{''.join(items)}</ol>" if items else "<p>No word is predicted from its first character on.</p>"
+    )
 
 
 def _positions(stretch: Stretch, told: Surprise) -> str:
@@ -286,8 +288,8 @@ def _positions(stretch: Stretch, told: Surprise) -> str:
 
 
 def _bars(means: Sequence[Mean], about: str) -> str:
-    words = "; ".join(f"{one.label}: {one.bits:.2f}" for one in means)
-    titles = [f"{one.label}: {one.bits:.3f} bits, mean of {one.count:,}" for one in means]
+    words = "; ".join(f"{one.label}: {drawing.number(one.bits)}" for one in means)
+    titles = [f"{one.label}: {drawing.number(one.bits, 3)} bits, mean of {one.count:,}" for one in means]
     label = f"Mean bits by {about}. {words}"
     return drawing.bars([one.label for one in means], [one.bits for one in means], titles, label)
 
@@ -340,11 +342,14 @@ def _characters(loaded: Checkpoint, stretch: Stretch) -> str:
     alike = [" · ".join(f"{shown[u]} {cosines[v, u]:.2f}" for u in others) for v, others in enumerate(near)]
     points = drawing.spread(layout(cosines))
     label = (
-        f"Map of {len(chosen)} characters. Of the {near.shape[1]} most alike of each, "
-        f"{100 * kept(near, points):.0f} % are among its {near.shape[1]} nearest on the map."
+        f"Map of {len(chosen)} characters. Of the {near.shape[1]} most alike of each and its "
+        f"{near.shape[1]} nearest on the map, {100 * kept(near, points):.0f} % are the same."
     )
+    links = [
+        (v, int(others[0])) for v, others in enumerate(near) if len(others) and cosines[v, others[0]] > 0
+    ]
     words = [f"{sign}: {what}; {others}" for sign, what, others in zip(shown, own, alike, strict=True)]
-    picture = drawing.constellation(points, shown, own, near, words, label)
+    picture = drawing.constellation(points, shown, own, links, words, label)
     items = [
         f"<li>{drawing.key(what)}{what}</li>" if drawing.key(what) else f"<li>{what}: no mark</li>"
         for what in KINDS

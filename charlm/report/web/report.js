@@ -125,8 +125,12 @@ function surprise(k) {
   return sum;
 }
 
+/** Bits with two decimals, or with two digits if those would show less. */
+const shown = (b) => (b === 0 || b >= 0.1 ? b.toFixed(2) : String(Number(b.toPrecision(2))));
+
 /** A probability for a reader. */
 function percent(p) {
+  if (p >= 0.995) return p < 0.9995 ? `${(100 * p).toFixed(1)} %` : p < 1 ? "> 99.9 %" : "100 %";
   return p >= 0.0995 ? `${Math.round(100 * p)} %` : p >= 0.0005 ? `${(100 * p).toFixed(1)} %` : "< 0.1 %";
 }
 
@@ -172,12 +176,12 @@ function tellLoss(k) {
       parts.push(made("p", `${visible(names[text.ids[unit]])}: not predicted, it is the first.`));
       continue;
     }
-    const words = `${visible(names[text.ids[unit]])}: ${bits[unit].toFixed(2)} bits, rank ${ranks[unit]}`;
+    const words = `${visible(names[text.ids[unit]])}: ${shown(bits[unit])} bits, rank ${ranks[unit]}`;
     parts.push(made("p", words), expectedTable(unit));
   }
   const total = surprise(k);
   if (text.starts[k + 1] - text.starts[k] > 1 && total >= 0) {
-    parts.unshift(made("p", made("b", `${sign}: ${total.toFixed(2)} bits`)));
+    parts.unshift(made("p", made("b", `${sign}: ${shown(total)} bits`)));
   }
   element("expected").replaceChildren(...parts);
   element("expected").scrollTop = 0;
