@@ -3257,6 +3257,13 @@ MUTANTS = (
         ("test_report.py::test_alike_are_rows_that_point_the_same_way",),
     ),
     Mutant(
+        "bars of small numbers are labelled 0.00",
+        "report/drawing.py",
+        'if value == 0 or value >= 10.0 ** (1 - decimals) else f"{value:.2g}"',
+        "",
+        ("test_report.py::test_a_small_number_is_not_zero",),
+    ),
+    Mutant(
         "the map of characters does not keep the alike together",
         "report/characters.py",
         "max(10.0, V / 4) * dy",

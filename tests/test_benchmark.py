@@ -44,8 +44,17 @@ def test_json(charlm: Run, cell: str) -> None:
 
 def test_text(charlm: Run) -> None:
     """Without --json the same is printed for people, the run's length and the memory included."""
-    shown = charlm("bench", *SMALL).stdout
-    for word in ("training", "generating", "evaluating", "GFLOP/s", "memory", "2 x 24 lstm", "vocabulary 65"):
+    shown = charlm("bench", *SMALL, "--threads", "1").stdout
+    for word in (
+        "training",
+        "generating",
+        "evaluating",
+        "GFLOP/s",
+        "memory",
+        "2 x 24 lstm",
+        "vocabulary 65",
+        "; 1 thread; ",
+    ):
         assert word in shown
 
 

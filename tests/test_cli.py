@@ -57,10 +57,12 @@ def _arrays(file: Path) -> dict[str, bytes]:
         return {name: arrays[name].tobytes() for name in arrays.files if name != "metadata"}
 
 
-def test_the_worked_example(process: Run) -> None:
-    """After `he`, the network of configs/hello.yaml goes on with `llo`."""
+def test_the_worked_example(process: Run, tmp_path: Path) -> None:
+    """After `he`, the network of configs/hello.yaml goes on with `llo`, and its log shows how it learned."""
     process("train", "--config", HELLO)
     assert process("sample", "--prime", "he", "--greedy", "--length", "3").stdout == "hello\n"
+    log = [json.loads(line) for line in (tmp_path / "runs/hello/metrics.jsonl").read_text().splitlines()]
+    assert sum(line["train_loss"] > 0.05 for line in log) >= 3, "a curve begins before all is learned"
 
 
 def test_train_writes_a_run(charlm: Run, small: Path) -> None:

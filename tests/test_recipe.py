@@ -267,6 +267,8 @@ def test_odd_texts_are_chosen_for(charlm: Run, tmp_path: Path) -> None:
     (tmp_path / "tiny.txt").write_text("a tiny text")
     done = charlm("train", "--corpus", "tiny.txt", "--minutes", "0.04")
     assert "best training loss" in done.stdout
+    log = (tmp_path / "runs/tiny/metrics.jsonl").read_text()
+    assert log.count("\n") >= 40, "a short run has a curve, too"
     (tmp_path / "names.txt").write_text("".join(f"na{a}{b}\n" for a in "aeiou" for b in "klmnprst" * 4))
     assert "corpus.mode=lines" in charlm("train", "--corpus", "names.txt", *quick).stderr
     done = charlm("train", "--corpus", "names.txt", *quick, "--set", "corpus.mode=lines", "--out", "lines")

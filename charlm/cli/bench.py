@@ -10,7 +10,7 @@ import click
 
 from charlm.cli.options import Command, FilePath, Number, json_option, set_option
 from charlm.cli.reading import warn
-from charlm.cli.show import shown_paths
+from charlm.cli.show import counted, shown_paths
 from charlm.config import loading, schema
 from charlm.system import blas
 from charlm.system.connection import connect
@@ -116,7 +116,7 @@ def bench(
         f"{model.layers} x {model.hidden} {model.cell}, {speed.parameters:,} parameters, "
         f"vocabulary {vocab:,}; batch {train.batch} x {train.seq_len}; "
         + ("" if ranks.size == 1 else f"{ranks.size} ranks of ")
-        + f"{values['threads']} threads; {values['blas']}; sigmoid by {values['sigmoid']}"
+        + f"{counted(used, 'thread')}; {values['blas']}; sigmoid by {values['sigmoid']}"
     )
     click.echo(f"training    {speed.train_chars_per_s:12,.0f} chars/s")
     if ranks.size > 1:

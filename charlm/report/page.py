@@ -345,9 +345,7 @@ def _characters(loaded: Checkpoint, stretch: Stretch) -> str:
         f"Map of {len(chosen)} characters. Of the {near.shape[1]} most alike of each and its "
         f"{near.shape[1]} nearest on the map, {100 * kept(near, points):.0f} % are the same."
     )
-    links = [
-        (v, int(others[0])) for v, others in enumerate(near) if len(others) and cosines[v, others[0]] > 0
-    ]
+    links = [(v, u) for v, others in enumerate(near.tolist()) for u in others[:1] if cosines[v, u] > 0]
     words = [f"{sign}: {what}; {others}" for sign, what, others in zip(shown, own, alike, strict=True)]
     picture = drawing.constellation(points, shown, own, links, words, label)
     items = [

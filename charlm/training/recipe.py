@@ -203,11 +203,13 @@ def choose(
     left -= _VALIDATIONS * chosen.validation
     config = _with_epochs(config, corpus, left * chosen.characters / N)
     epochs = config.train.epochs
+    updates = int(epochs * _windows(config, corpus))
     reports = {
         # rounded up: the last one is that of the end, not one of its own just before it
         "run.eval_every": _digits(1.0005 * epochs / _VALIDATIONS),
         "run.sample_every": _digits(epochs / 4),
-        "train.warmup": min(100, int(epochs * _windows(config, corpus)) // 20),
+        "run.log_every": min(100, max(1, updates // 40)),
+        "train.warmup": min(100, updates // 20),
     }
     return config.replace({**reports, **given}), corpus
 
