@@ -2668,9 +2668,32 @@ MUTANTS = (
     Mutant(
         "a text that is stopped goes on in the page",
         "export/web/page.js",
-        "if (run !== own) return;",
+        "if (run !== turn) return;",
         "",
         ("test_export_page.py::test_a_click_writes_and_another_stops",),
+    ),
+    Mutant(
+        "a text that goes on keeps what was uncertain at the end of its part",
+        "export/web/page.js",
+        'if (begins) element("output").replaceChildren();',
+        'if (begins && !own.drawn) element("output").replaceChildren();',
+        ("test_export_page.py::test_a_text_goes_on",),
+    ),
+    Mutant(
+        "lines that go on begin again",
+        "export/web/page.js",
+        "new Random(seed, line)",
+        "new Random(seed, line % lines)",
+        ("test_export_page.py::test_a_text_goes_on",),
+    ),
+    Mutant(
+        "after an error the page keeps the text of before",
+        "export/web/page.js",
+        """  shown = null;
+  element("output").replaceChildren();
+""",
+        "  shown = null;\n",
+        ("test_export_page.py::test_a_number_out_of_range_begins_nothing",),
     ),
     Mutant(
         "a page that has no turn while it writes",

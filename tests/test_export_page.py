@@ -22,6 +22,7 @@ from exported import KINDS, TALES, make, nats
 
 from charlm.data.units import Units
 from charlm.errors import ConfigError
+from charlm.export import assembly
 from charlm.export import page as pages
 from charlm.inference.generate import Sampling
 from charlm.inference.sampling import TextSampler, streams_of
@@ -257,10 +258,10 @@ def test_every_control_has_a_name(page: Page, tmp_path: Path) -> None:
             named.setdefault(role, []).append(node["name"]["value"])
     assert named == {
         "heading": ["made"],
-        "textbox": ["The text begins with", "Length", "Seed"],
+        "textbox": ["The text begins with", "Length", "Seed"],  # no number of lines: it writes a text
         "spinbutton": ["Temperature", "Top-p"],
         "checkbox": ["Always take the likeliest character"],
-        "button": ["Generate", "Stop", "Copy link"],
+        "button": ["Generate", "Stop", "Continue", "Copy text", "Copy link"],
         "region": ["Generated text"],
     }
     assert page.evaluate("document.getElementById('status').getAttribute('role')") == "status"
@@ -290,20 +291,36 @@ def test_a_line_cannot_hold_a_line_break(page: Page, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "value"),
+    ("name", "value", "words"),
     [
-        ("temperature", "0"),
-        ("temperature", "x"),
-        ("top_p", "1.5"),
-        ("length", "-1"),
-        ("length", "12345678"),
-        ("seed", "a"),
+        ("temperature", "0", "Temperature: a number above 0; what 0 would be is “Always take the likeliest"),
+        ("temperature", "x", "Temperature: a number above 0"),
+        ("top_p", "1.5", "Top-p: a number above 0, at most 1."),
+        ("length", "-1", "Length: a whole number, at most 9,999,999."),
+        ("length", "99999999", "Length: a whole number, at most 9,999,999."),
+        ("seed", "abc", "Seed: a whole number of at most 40 digits, or nothing for any."),
+        ("num", "0", "Lines: a whole number from 1 to 99,999."),
     ],
 )
-def test_a_number_out_of_range_begins_nothing(page: Page, tmp_path: Path, name: str, value: str) -> None:
-    """The field is marked as invalid by the browser, whose words are in the reader's language."""
-    assert written(page, export(tmp_path, make(tmp_path)), prime="The", **{name: value}) == ""
-    assert page.evaluate(f"document.getElementById('{name}').matches(':invalid')")
+def test_a_number_out_of_range_begins_nothing(
+    page: Page, tmp_path: Path, name: str, value: str, words: str
+) -> None:
+    """The page says which field is wrong and what would be right; what was written before is gone."""
+    file = export(tmp_path, make(tmp_path, kind="lines" if name == "num" else "char"))
+    page.open(file)
+    page.evaluate(f"element('{name}').value = '{value}'; element('output').textContent = 'of before'")
+    page.evaluate("element('status').textContent = 'Written: 500 characters'")
+    page.click("#generate")
+    assert page.text("#message").startswith(words)
+    assert page.text("#output") == page.text("#status") == ""
+    assert page.evaluate("document.activeElement.id") == name
+    assert page.evaluate(f"element('{name}').matches(':invalid[aria-invalid=true]')")
+    page.evaluate(
+        f"element('{name}').value = '1';"
+        f"element('{name}').dispatchEvent(new Event('input', {{ bubbles: true }}))"
+    )
+    assert page.text("#message") == ""
+    assert not page.evaluate(f"element('{name}').matches(':invalid')")
 
 
 def test_numbers_between_the_steps_of_the_arrows_are_valid(page: Page, tmp_path: Path) -> None:
@@ -313,12 +330,49 @@ def test_numbers_between_the_steps_of_the_arrows_are_valid(page: Page, tmp_path:
     assert written(page, file, temperature=0, top_p=9, greedy=1, length=6)
 
 
+@pytest.mark.parametrize("kind", ["char", "jamo", "byte", "lines"])
+def test_a_text_goes_on(page: Page, charlm: Run, tmp_path: Path, kind: str) -> None:
+    """Continue gives what twice the length, or number, would have given at once; after Stop the rest."""
+    made = make(tmp_path, kind=kind)
+    checkpoint.save(tmp_path / "made.npz", made)
+    prime, seed = KINDS[kind][2], {"prime": KINDS[kind][2], "seed": 4}
+    command = ("sample", "--checkpoint", "made.npz", "--prime", prime, "--seed", "4", "--temperature", "0.7")
+    of_lines = kind == "lines"
+    settings = {"length": 60, "num": 3} if of_lines else {"length": 41}
+    written(page, export(tmp_path, made), **seed, **settings)
+    length = page.evaluate("shown.drawn")
+    page.click("#continue")
+    page.wait_for("run === null")
+    size = ("--length", "60", "--num", "6") if of_lines else ("--length", "82")
+    assert page.text("#output") + "\n" == charlm(*command, *size).stdout
+    assert page.evaluate("document.activeElement.id") == "continue"
+    count = "6 lines" if of_lines else f"82 {'unit' if kind == 'jamo' else assembly.unit(made)}s"
+    assert page.text("#status").startswith(f"Written: {count} in ")
+    assert of_lines or length == 41
+    page.evaluate("copied = []; navigator.clipboard.writeText = (text) => copied.push(text)")
+    page.click("#copy_text")
+    page.wait_for("element('status').textContent === 'The text is copied.'")
+    assert page.evaluate("copied[0] === element('output').textContent")
+    # a text that was stopped has its rest before it has more
+    page.evaluate("write(); end('Stopped')")
+    page.click("#continue")
+    page.wait_for("run === null")
+    size = ("--length", "60", "--num", "3") if of_lines else ("--length", "41")
+    assert page.text("#output") + "\n" == charlm(*command, *size).stdout
+
+
 def test_a_link_carries_the_settings(page: Page, tmp_path: Path) -> None:
-    """The link that is copied gives the same text elsewhere, its random seed included."""
+    """A link gives the same text elsewhere, its random seed included; that of a file names no folder."""
     file = export(tmp_path, make(tmp_path, kind="byte"))
     text = written(page, file, prime="한국 + &=%#\n", temperature=0.5, top_p=0.9, length=30)
+    page.evaluate("copied = []; navigator.clipboard.writeText = (text) => copied.push(text)")
     page.click("#copy")
-    page.wait_for("document.getElementById('status').textContent.includes('link')")
+    page.wait_for("element('status').textContent.includes('Whoever opens it needs the file')")
+    assert page.evaluate("copied[0] === location.hash.replace(/^/, location.pathname.split('/').pop())")
+    assert page.evaluate("copied[0]").startswith(f"{file.name}#prime=")
+    page.evaluate("navigator.clipboard.writeText = () => Promise.reject()")
+    page.click("#copy")
+    page.wait_for("element('status').textContent.includes('in the address bar')")
     fragment = page.evaluate("location.hash.slice(1)")
     assert (
         "prime=%ED%95%9C%EA%B5%AD%20%2B%20%26%3D%25%23%0A&length=30&temperature=0.5&top_p=0.9&seed="
@@ -418,7 +472,8 @@ def test_it_fits_a_phone(page: Page, tmp_path: Path, width: int) -> None:
     written(page, export(tmp_path, make(tmp_path, kind="byte")), prime="한" * 200, length=200, temperature=5)
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     heights = page.evaluate(
-        "[...document.querySelectorAll('button, textarea, input:not(#greedy)')].map((e) => e.offsetHeight)"
+        "[...document.querySelectorAll('button, textarea, label:not([hidden]) input:not(#greedy)')]"
+        ".map((e) => e.offsetHeight)"
     )
     assert min(heights) >= 40
 
@@ -563,7 +618,7 @@ def test_the_account_of_the_model(tmp_path: Path) -> None:
         unit = {"char": "character"}.get(kind, kind)
         assert account.strip().startswith(
             f"{words}{made.parameters.flat.size:,} parameters, trained on "
-            f"{made.corpus['characters']:,} {unit}s; 2.16 bits per {unit} on text that was held back."
+            f"{made.corpus['train']:,} {unit}s; 2.16 bits per {unit} on text that was held back."
         )
     whole = make(tmp_path, corpus__split=(1.0, 0.0, 0.0))
     assert "bits" not in _Data(export(tmp_path, whole).read_text()).found["p"]

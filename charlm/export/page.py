@@ -99,10 +99,20 @@ def _page(loaded: Checkpoint, cell: str, rounds: bool) -> str:
         script="\n".join(map(_part, _SCRIPTS)),
         account=assembly.account(loaded),
         unit=assembly.unit(loaded),
-        what="line" if loaded.config.corpus.mode == "lines" else "text",
+        **_words(loaded),
         description=assembly.as_json(description),
         parameters=base64.b64encode(flat.tobytes()).decode("ascii"),
     )
+
+
+def _words(loaded: Checkpoint) -> dict[str, str]:
+    """What the form says of a text, or of lines, and whether it asks for their number."""
+    units = f"{assembly.unit(loaded)}s"
+    if loaded.config.corpus.mode == "lines":
+        length = f"A whole number: the most {units} of a line"
+        return {"what": "line", "prompt": "some letters, or nothing", "length": length, "of_lines": ""}
+    length = f"A whole number of {units}"
+    return {"what": "text", "prompt": "some words, or nothing", "length": length, "of_lines": " hidden"}
 
 
 def _part(name: str) -> str:

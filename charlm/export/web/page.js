@@ -1,7 +1,5 @@
 // The page: the model that it holds, its form, and a text that appears as it is drawn.
 
-const LINES = 10; // lines that a model of lines writes, unless it takes the likeliest every time
-
 const SLICE = 25; // milliseconds of work before the browser has its turn
 
 const element = (id) => document.getElementById(id);
@@ -57,19 +55,35 @@ function primeShown() {
   return primeGiven.replace(/\r\n?/g, "\n") === value ? primeGiven : value;
 }
 
-/** Whether the numbers are within their ranges; the first that is not is pointed out. */
+/** For each field of numbers what it takes, and whether a value is that. */
+const FIELDS = {
+  temperature: [
+    `a number above 0; what 0 would be is “Always take the likeliest ${described.unit}”`,
+    (value) => value > 0,
+  ],
+  top_p: ["a number above 0, at most 1", (value) => value > 0 && value <= 1],
+  length: ["a whole number, at most 9,999,999", (value) => /^[0-9]{1,7}$/.test(value)],
+  num: ["a whole number from 1 to 99,999", (value) => /^[1-9][0-9]{0,4}$/.test(value)],
+  seed: ["a whole number of at most 40 digits, or nothing for any", (value) => /^[0-9]{0,40}$/.test(value)],
+};
+
+/** Say what is wrong with a field, or that nothing is; a field that is wrong is marked. */
+function complain(field, words) {
+  if (field.id in FIELDS) field.setCustomValidity(words);
+  field.setAttribute("aria-invalid", Boolean(words));
+  element("message").textContent = words;
+  if (words) field.focus();
+}
+
+/** Whether the form can be read; if not, the first field that is wrong is pointed out. */
 function valid() {
-  for (const id of ["temperature", "top_p"]) {
+  for (const [id, [takes, isRight]] of Object.entries(FIELDS)) {
     const field = element(id);
-    field.setCustomValidity(field.valueAsNumber === 0 ? "A number above 0" : "");
+    const isWrong = !field.disabled && !isRight(field.value);
+    complain(field, isWrong ? `${field.labels[0].textContent.trim()}: ${takes}.` : "");
+    if (isWrong) return false;
   }
-  // the steps are those of the arrows, and numbers between them are valid
-  const between = (of) => of.stepMismatch && !(of.rangeUnderflow || of.rangeOverflow || of.customError);
-  const wrong = [...element("form").elements].find(
-    ({ willValidate, validity }) => willValidate && !validity.valid && !between(validity),
-  );
-  wrong?.reportValidity();
-  return !wrong;
+  return true;
 }
 
 /** What the form asks for. */
@@ -82,7 +96,7 @@ function asked() {
     topP: element("top_p").valueAsNumber,
     length: Number(element("length").value),
     seed: BigInt(element("seed").value || crypto.getRandomValues(new Uint32Array(1))[0]),
-    lines: loaded().vocabulary.ofLines && !greedy ? LINES : 1,
+    lines: greedy ? 1 : Number(element("num").value),
   };
 }
 
@@ -112,40 +126,60 @@ function append(text, ofPrime) {
   element("output").append(piece);
 }
 
-let run = null; // the text that is being written, if one is; another ends it
+let shown = null; // the text that is shown, and how it goes on
 
-let seedShown = ""; // the seed of the text that is shown, if it was drawn
+let run = null; // while a text is being written, what tells that from another time
+
+/** Lines below each other in pieces as `continued` gives them: as many as asked for, then as many again. */
+function* listOf({ prime, seed, lines, ...settings }) {
+  for (let line = 0; ; line++) {
+    if (line) yield { text: "\n", ofPrime: false, drawn: 0 };
+    yield* continued(loaded(), prime, settings, new Random(seed, line));
+    yield { text: "", ofPrime: false, drawn: 0, ends: (line + 1) % lines === 0 };
+  }
+}
 
 /** Write what the form asks for in place of what is there. */
-async function write() {
+function write() {
   end("Stopped");
-  if (!valid()) return;
-  const { prime, seed, lines, ...settings } = asked();
-  const [words, refused] = objection(prime);
-  element("message").textContent = words;
-  element("prime").setAttribute("aria-invalid", refused);
-  if (refused) {
-    element("prime").focus();
-    return;
-  }
-  const own = { begun: performance.now(), lines, drawn: 0 };
-  run = own;
-  seedShown = settings.greedy ? "" : String(seed);
-  element("status").textContent = "Writing…";
-  element("stop").disabled = false;
-  element("output").setAttribute("aria-busy", true);
+  shown = null;
   element("output").replaceChildren();
+  element("status").textContent = "";
+  showButtons();
+  if (!valid()) return;
+  const settings = asked();
+  const { prime, seed, greedy } = settings;
+  const [words, refused] = objection(prime);
+  complain(element("prime"), refused ? words : "");
+  element("message").textContent = words;
+  if (refused) return;
+  const pieces = loaded().vocabulary.ofLines
+    ? listOf(settings)
+    : continued(loaded(), prime, settings, new Random(seed, 0));
+  shown = { pieces, greedy, seed, drawn: 0, seconds: 0 };
+  writeOn();
+}
+
+/** Write the text that is shown on, to its end, or as much as it has again. */
+async function writeOn() {
+  const [own, turn] = [shown, {}];
+  run = turn;
+  own.begun = performance.now();
+  own.from = document.activeElement;
+  element("status").textContent = "Writing…";
+  element("output").setAttribute("aria-busy", true);
+  showButtons();
   let due = 0;
-  for (let line = 0; line < lines; line++) {
-    if (line) append("\n", false);
-    for (const { text, ofPrime, drawn } of continued(loaded(), prime, settings, new Random(seed, line))) {
-      append(text, ofPrime);
-      own.drawn += drawn;
-      if (performance.now() < due) continue;
-      await new Promise((resolve) => setTimeout(resolve));
-      if (run !== own) return;
-      due = performance.now() + SLICE;
-    }
+  for (;;) {
+    const { text, ofPrime, drawn, begins, ends } = own.pieces.next().value;
+    if (begins) element("output").replaceChildren();
+    append(text, ofPrime);
+    own.drawn += drawn;
+    if (ends) break;
+    if (performance.now() < due) continue;
+    await new Promise((resolve) => setTimeout(resolve));
+    if (run !== turn) return;
+    due = performance.now() + SLICE;
   }
   end("Written");
 }
@@ -153,20 +187,33 @@ async function write() {
 /** The text that is being written ends here; `how` is how. */
 function end(how) {
   if (run === null) return;
-  const seconds = ((performance.now() - run.begun) / 1000).toFixed(1);
-  const [count, thing] = run.lines > 1 ? [run.lines, "line"] : [run.drawn, described.unit];
-  const many = `${count.toLocaleString("en")} ${thing}${count === 1 ? "" : "s"}`;
-  element("status").textContent = `${how}: ${many} in ${seconds} s${seedShown && `, seed ${seedShown}`}`;
   run = null;
+  const text = element("output").textContent;
+  const lines = text && text.split("\n").length;
+  const [count, thing] = loaded().vocabulary.ofLines ? [lines, "line"] : [shown.drawn, described.unit];
+  const many = `${count.toLocaleString("en")} ${thing}${count === 1 ? "" : "s"}`;
+  shown.seconds += (performance.now() - shown.begun) / 1000;
+  const seed = shown.greedy ? "" : `, seed ${shown.seed}`;
+  element("status").textContent = `${how}: ${many} in ${shown.seconds.toFixed(1)} s${seed}`;
   element("output").setAttribute("aria-busy", false);
-  // a button that is switched off would lose the focus
-  if (document.activeElement === element("stop")) element("generate").focus();
-  element("stop").disabled = true;
+  showButtons();
 }
 
-/** Temperature, top-p and seed matter only where a unit is drawn. */
+/** Switch on the buttons that can be used; one that is switched off does not take the focus with it. */
+function showButtons() {
+  const focus = document.activeElement;
+  const isRepeated = shown?.greedy && loaded().vocabulary.ofLines; // the likeliest line is always the same
+  element("stop").disabled = run === null;
+  element("continue").disabled = !shown || run !== null || isRepeated;
+  element("copy_text").disabled = !shown;
+  if (!focus.disabled) return;
+  const next = run !== null ? "stop" : shown?.from === element("continue") ? "continue" : "generate";
+  element(next).focus();
+}
+
+/** Temperature, top-p, seed and the number of lines matter only where a unit is drawn. */
 function showGreedy() {
-  for (const id of ["temperature", "top_p", "seed"]) element(id).disabled = element("greedy").checked;
+  for (const id of ["temperature", "top_p", "num", "seed"]) element(id).disabled = element("greedy").checked;
 }
 
 /** The settings as a fragment: prime=The%20&length=200&greedy=1. */
@@ -176,8 +223,9 @@ function fragment() {
   if (greedy) {
     given.set("greedy", "1");
   } else {
-    for (const name of ["temperature", "top_p"]) given.set(name, element(name).value);
-    given.set("seed", element("seed").value || seedShown);
+    const names = ["temperature", "top_p", ...(loaded().vocabulary.ofLines ? ["num"] : [])];
+    for (const name of names) given.set(name, element(name).value);
+    given.set("seed", element("seed").value || (shown?.greedy ? "" : (shown?.seed ?? "")));
   }
   return String(given).replaceAll("+", "%20");
 }
@@ -185,7 +233,7 @@ function fragment() {
 /** Fill the form with what the fragment of the address says, and begin; without one do nothing. */
 function begin() {
   const given = new URLSearchParams(location.hash.slice(1));
-  const names = ["prime", "temperature", "top_p", "seed", "length"].filter((name) => given.has(name));
+  const names = ["prime", "temperature", "top_p", "num", "seed", "length"].filter((name) => given.has(name));
   if (!names.length && !given.has("greedy")) return;
   element("form").reset();
   for (const name of names) element(name).value = given.get(name);
@@ -195,16 +243,37 @@ function begin() {
   write();
 }
 
-/** Put a link with the settings on the clipboard, and into the address bar. */
-async function copyLink() {
+/** Put a text on the clipboard and say so; where that is not allowed do something else, and say that. */
+async function copy(text, done, otherwise) {
+  try {
+    await navigator.clipboard.writeText(text);
+    element("status").textContent = done;
+  } catch {
+    element("status").textContent = otherwise();
+  }
+}
+
+/** Put a link with the settings on the clipboard, and into the address bar; of a file only its name. */
+function copyLink() {
   if (!valid()) return;
   history.replaceState(null, "", `#${fragment()}`);
-  try {
-    await navigator.clipboard.writeText(location.href);
-    element("status").textContent = "The link is copied, with these settings.";
-  } catch {
-    element("status").textContent = "The link with these settings is in the address bar.";
-  }
+  const { protocol, pathname, hash, href } = location;
+  const isFile = protocol === "file:";
+  copy(
+    isFile ? pathname.split("/").pop() + hash : href,
+    isFile
+      ? "The name of this file with these settings is copied. Whoever opens it needs the file."
+      : "The link is copied, with these settings.",
+    () => "The link with these settings is in the address bar.",
+  );
+}
+
+/** Put the text that is shown on the clipboard, or select it. */
+function copyText() {
+  copy(element("output").textContent, "The text is copied.", () => {
+    getSelection().selectAllChildren(element("output"));
+    return "The text is selected, and can be copied.";
+  });
 }
 
 element("form").addEventListener("submit", (event) => {
@@ -212,7 +281,10 @@ element("form").addEventListener("submit", (event) => {
   write();
 });
 element("stop").addEventListener("click", () => end("Stopped"));
+element("continue").addEventListener("click", writeOn);
+element("copy_text").addEventListener("click", copyText);
 element("copy").addEventListener("click", copyLink);
+element("form").addEventListener("input", ({ target }) => complain(target, ""));
 element("greedy").addEventListener("change", showGreedy);
 element("prime").addEventListener("keydown", (event) => {
   if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) element("form").requestSubmit();

@@ -61,27 +61,35 @@ function* generate({ network, vocabulary }, codes, settings, random) {
 
 /**
  * The text that the model writes after `prime`, in pieces { text, ofPrime, drawn } that are certain: a
- * text that may be empty, and how many units have been drawn for it, 0 or 1. A line ends before its
- * line break.
+ * text that may be empty, and how many units have been drawn for it, 0 or 1.
+ *
+ * A line ends before its line break. Of a text `settings.length` units are written, then that many more,
+ * without end: each part begins with all that there is before it, since a character at its end may
+ * change. The first piece of a part has `begins`, the last `ends`.
  */
 function* continued(model, prime, settings, random) {
   const { vocabulary } = model;
-  const writer = new Writer(vocabulary);
   const codes = vocabulary.codesOf(vocabulary.prepared(prime));
-  yield { text: codes.map((code) => writer.write(code)).join(""), ofPrime: true, drawn: 0 };
-  let left = settings.length;
-  const ids = left ? generate(model, codes, settings, random) : [];
-  for (const id of ids) {
-    if (id === null) {
-      yield { text: "", ofPrime: true, drawn: 0 };
-      continue;
+  const ids = generate(model, codes, settings, random);
+  const written = [];
+  do {
+    const writer = new Writer(vocabulary);
+    const textOf = (some) => some.map((code) => writer.write(code)).join("");
+    yield { text: textOf(codes), ofPrime: true, drawn: 0, begins: !vocabulary.ofLines };
+    yield { text: textOf(written), ofPrime: false, drawn: 0 };
+    for (let left = settings.length; left; ) {
+      const id = ids.next().value;
+      if (id === null) {
+        yield { text: "", ofPrime: true, drawn: 0 };
+        continue;
+      }
+      if (vocabulary.ofLines && id === vocabulary.lineBreak) break;
+      left -= 1;
+      written.push(vocabulary.codes[id]);
+      yield { text: writer.write(vocabulary.codes[id]), ofPrime: false, drawn: 1 };
     }
-    if (vocabulary.ofLines && id === vocabulary.lineBreak) break;
-    yield { text: writer.write(vocabulary.codes[id]), ofPrime: false, drawn: 1 };
-    left -= 1;
-    if (!left) break;
-  }
-  yield { text: writer.finish(), ofPrime: false, drawn: 0 };
+    yield { text: writer.finish(), ofPrime: false, drawn: 0, ends: !vocabulary.ofLines };
+  } while (!vocabulary.ofLines);
 }
 
 /** -ln p of the unit `id`, in nats, where p = softmax(logits)[id]. */
