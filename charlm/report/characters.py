@@ -51,7 +51,9 @@ def nearest(nearness: Array, count: int = NEAREST) -> Ids:
     """
     others = nearness.astype(np.float64)
     np.fill_diagonal(others, -np.inf)
-    order: Ids = np.argsort(-others, axis=1, kind="stable")[:, : min(count, len(others) // 2)]
+    order: Ids = np.argsort(-others, axis=1, kind="stable")[
+        :, : min(count, max(1, (len(others) - 1) // 2), len(others) - 1)
+    ]
     return order
 
 
