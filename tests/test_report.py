@@ -299,6 +299,7 @@ def test_alike_are_rows_that_point_the_same_way() -> None:
     share = sum(len(set(others) & set(near[v])) for v, others in enumerate(by_place)) / 90
     assert kept(near, line) == pytest.approx(share)
     assert directions(np.ones((3, 4))).tolist() == [[0.0] * 4] * 3
+    assert [nearest(np.eye(V)).shape[1] for V in range(1, 9)] == [0, 1, 1, 1, 2, 2, 3, 3], "at most half"
 
 
 def test_the_map_keeps_together_what_is_alike() -> None:

@@ -200,7 +200,7 @@ def _previews(run: Path | None) -> str:
             for k in np.unique(np.linspace(0, len(every) - 1, min(_PREVIEWS, len(every))).astype(int))
         ]
         items = [
-            f"<li><b>epoch {float(one['epoch']):.4g}</b>"
+            f"<li><b>epoch {drawing.number(float(one['epoch']))}</b>"
             f'<p lang="" dir="auto">{_visible(_beginning(str(one["text"])))}</p></li>'
             for one in kept
         ]
@@ -341,9 +341,10 @@ def _characters(loaded: Checkpoint, stretch: Stretch) -> str:
     near = nearest(cosines)
     alike = [" · ".join(f"{shown[u]} {cosines[v, u]:.2f}" for u in others) for v, others in enumerate(near)]
     points = drawing.spread(layout(cosines))
+    many = f"{near.shape[1]} " if near.shape[1] > 1 else ""
     label = (
-        f"Map of {len(chosen)} characters. Of the {near.shape[1]} most alike of each and its "
-        f"{near.shape[1]} nearest on the map, {100 * kept(near, points):.0f} % are the same."
+        f"Map of {len(chosen)} {assembly.unit(loaded)}s. Of the {many}most alike of each, "
+        f"{100 * kept(near, points):.0f} % are among its {many}nearest on the map."
     )
     links = [(v, u) for v, others in enumerate(near.tolist()) for u in others[:1] if cosines[v, u] > 0]
     words = [f"{sign}: {what}; {others}" for sign, what, others in zip(shown, own, alike, strict=True)]
