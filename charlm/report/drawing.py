@@ -138,7 +138,7 @@ def mark(what: str, x: float, y: float, radius: float) -> str:
     return f'<polygon points="{points}" class="mark {kind}"/>'
 
 
-def spread(places: Array) -> Array:
+def on_map(places: Array) -> Array:
     """Places `[V, 2]` of a map as points of its picture, moved apart where marks would overlap."""
     low, high = places.min(axis=0), places.max(axis=0)
     size = np.maximum(high - low, 1e-9)

@@ -340,7 +340,7 @@ def _characters(loaded: Checkpoint, stretch: Stretch) -> str:
     cosines = units @ units.T
     near = nearest(cosines)
     alike = [" · ".join(f"{shown[u]} {cosines[v, u]:.2f}" for u in others) for v, others in enumerate(near)]
-    points = drawing.spread(layout(cosines))
+    points = drawing.on_map(layout(cosines))
     many = f"{near.shape[1]} " if near.shape[1] > 1 else ""
     label = (
         f"Map of {len(chosen)} {assembly.unit(loaded)}s. Of the {many}most alike of each, "
