@@ -3804,8 +3804,8 @@ MUTANTS = (
     Mutant(
         "a run that asks for no validation is told that it has none",
         "training/session.py",
-        "if corpus.split[1] and not",
-        "if not",
+        'if corpus.split[1] and trainer.best_of == "training":',
+        'if trainer.best_of == "training":',
         ("test_session.py",),
     ),
 )
