@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import math
 import re
-from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,18 +20,19 @@ from charlm.errors import CorpusError, DivergenceError
 from charlm.inference import gradient_flow as flows
 from charlm.inference.gradient_flow import find_places, gradient_flow, state_gradients
 from charlm.nn.gradcheck import Check, check
-from charlm.nn.model import Model, Tape
+from charlm.nn.model import Model
 from charlm.nn.parameters import Parameters
-from charlm.nn.workspace import Workspace
+from charlm.report import drawing
+
+Moved = dict[tuple[int, int, str], Array]
+"""What is added to a state, by layer, step and name."""
 
 
-def _twin(
-    model: Model, params: Parameters, x: Ids, y: Ids, state: Array, moved: dict[tuple[int, int], Array]
-) -> float:
+def _twin(model: Model, params: Parameters, x: Ids, y: Ids, state: Array, moved: Moved) -> float:
     """The mean loss of the streams after the last step, by the textbook steps of the cell alone.
 
-    `moved` is added to h of a layer right after a step of the window, for all that follows: the
-    layers above at this step, and the steps after it.
+    `moved` is added to a state of a layer at a step of the window, for all that is made of it: of h
+    the layers above at this step, and the next step; of c also h of the same step.
     """
     states = [tuple(layer) for layer in state]
     for t, ids in enumerate(x):
@@ -38,7 +40,11 @@ def _twin(
         for layer in range(model.layers):
             own = params.under(f"layers.{layer}")
             h, *others = model.cell.step(own, signal @ own["Wx"] + own["b"][:, None], states[layer])[0]
-            signal = h + moved.get((layer, t), 0.0)
+            if (layer, t, "c") in moved:
+                (c,) = others
+                others = [c + moved[layer, t, "c"]]
+                h = h / np.tanh(c) * np.tanh(others[0])  # h = o * tanh(c)
+            signal = h + moved.get((layer, t, "h"), 0.0)
             states[layer] = (signal, *others)
     logits = signal @ params["output.W"] + params["output.b"]
     chosen = logits[np.arange(len(y)), y]
@@ -46,30 +52,39 @@ def _twin(
 
 
 def _checks(model: Model, T: int, B: int, entries: int, back: list[int]) -> list[Check]:
-    """The gradients of h of every layer, some steps back, against central differences."""
+    """The gradients of every state of every layer, some steps back, against central differences."""
     params, x, targets, state = make_window(model, T, B)
     params.flat *= min(1.0, 2 * model.hidden**-0.5)
     y = targets[-1]
-    found = state_gradients(model, params, x, y, state, [Workspace() for _ in range(T)])
-    assert found.shape == (T, model.layers, B, model.hidden)
-    moved = {(layer, T - 1 - k): np.zeros((B, model.hidden)) for layer in range(model.layers) for k in back}
+    measured = state_gradients(model, params, x, y, state)
+    names = model.cell.states
+    assert measured.shape == (model.layers, T, len(names), B, model.hidden)
+    moved = {
+        (layer, T - 1 - k, name): np.zeros((B, model.hidden))
+        for layer in range(model.layers)
+        for k in back
+        for name in names
+    }
+    called = {(layer, t, name): f"layers.{layer}.{name}, {T - 1 - t} back" for layer, t, name in moved}
     return check(
         lambda: _twin(model, params, x, y, state, moved),
-        {f"layers.{layer}, {T - 1 - t} back": array for (layer, t), array in moved.items()},
-        {f"layers.{layer}, {T - 1 - t} back": found[T - 1 - t, layer] / B for layer, t in moved},
+        {called[place]: array for place, array in moved.items()},
+        {
+            called[layer, t, name]: measured[layer, T - 1 - t, names.index(name)] / B
+            for layer, t, name in moved
+        },
         np.random.default_rng(3),
         entries,
     )
 
 
-@pytest.mark.parametrize("kernel", ["fused", "textbook"])
 @pytest.mark.parametrize("layers", [1, 2])
 @pytest.mark.parametrize("form", FORMS)
-def test_every_entry_agrees_with_central_differences(form: str, layers: int, kernel: str) -> None:
-    """The gradient with respect to every h of every layer, 0 to 4 steps back, is right to 1e-6."""
-    model = make_model(form, layers, kernel=kernel)
+def test_every_entry_agrees_with_central_differences(form: str, layers: int) -> None:
+    """The gradient with respect to every h and c of every layer, 0 to 4 steps back, is right to 1e-6."""
+    model = make_model(form, layers)
     checks = _checks(model, T=5, B=3, entries=10**9, back=[0, 1, 4])
-    assert len(checks) == 3 * layers
+    assert len(checks) == 3 * layers * len(model.cell.states)
     assert [f"{one.name}: {one.worst:.1e}" for one in checks if not one.right] == []
 
 
@@ -82,28 +97,35 @@ def test_gradients_are_right_where_limits_are_crossed(form: str, layers: int, ge
     assert [f"{one.name}: {one.worst:.1e}" for one in checks if not one.right] == []
 
 
-@dataclass(frozen=True)
-class _Broken(Model):
-    """A model that hands back a gradient of one state that is wrong by 0.1 %."""
+@pytest.mark.parametrize(
+    ("form", "state", "steps"),
+    [*((form, "h", {"1", "2"}) for form in FORMS), ("lstm", "c", {"1", "2"}), ("lstm", "c at once", {"0"})],
+)
+def test_a_gradient_that_is_wrong_by_a_thousandth_is_found(
+    form: str, state: str, steps: set[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An error in the gradient that is handed on shows in the steps before, one in a step itself there."""
+    model = make_model(form)
+    cell = type(model.cell)
+    right = cell.arriving if state == "c at once" else cell.step_backward
 
-    number: int = 0
+    def back(*arguments: Any) -> Any:
+        da, before = right(*arguments)
+        return da, tuple(
+            array * (1.001 if name == state else 1) for name, array in zip(cell.states, before, strict=True)
+        )
 
-    def backward(self, grads: Parameters, tape: Tape, dlogits: Array, dstate: Array | None = None) -> Array:
-        """See `Model.backward`."""
-        before = super().backward(grads, tape, dlogits, dstate)
-        before[:, self.number] *= 1.001
-        return before
+    def at_once(*arguments: Any) -> Any:
+        dh, dc = right(*arguments)
+        return dh, dc * 1.001
 
-
-@pytest.mark.parametrize(("form", "number"), [*((form, 0) for form in FORMS), ("lstm", 1)])
-def test_a_gradient_that_is_wrong_by_a_thousandth_is_found(form: str, number: int) -> None:
-    """An error in the gradient of h, or of c, that is handed on shows in the steps before, not at k = 0."""
-    right = make_model(form)
-    model = _Broken(right.cell, right.vocab, right.hidden, right.layers, number=number)
+    if state == "c at once":
+        monkeypatch.setattr(cell, "arriving", at_once)
+    else:
+        monkeypatch.setattr(cell, "step_backward", back)
     wrong = [one.name for one in _checks(model, 6, 3, 10**9, [0, 1, 2]) if not one.right]
-    # the gradient of c reaches h only a step further back
-    first = 1 + number
-    assert {int(name.split()[1]) for name in wrong} == set(range(first, 3))
+    assert {name.split()[1] for name in wrong} >= steps
+    assert all(name.split()[1] != "0" for name in wrong) or state == "c at once"
 
 
 @pytest.fixture(params=["one", "several"])
@@ -119,19 +141,11 @@ def pieces(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> i
     return 2
 
 
-def _alone(model: Model, params: Parameters, ids: Ids, steps: int) -> list[Array]:
-    """Norms `[L, K+1]` at the last place but one of a text, read alone from its first unit."""
-    T = len(ids) - 1
-    dh = state_gradients(
-        model,
-        params,
-        ids[:-1, None],
-        ids[-1:],
-        model.zero_state(1, np.float64),
-        [Workspace() for _ in range(T)],
-    )
-    norms: list[Array] = np.sqrt((dh[: steps + 1, :, 0] ** 2).sum(axis=-1)).T
-    return norms
+def _alone(model: Model, params: Parameters, ids: Ids, steps: int) -> Array:
+    """Norms `[L, S, K+1]` at the last place but one of a text, read alone from its first unit."""
+    gradients = state_gradients(model, params, ids[:-1, None], ids[-1:], model.zero_state(1, np.float64))
+    norms: Array = np.sqrt((gradients[:, : steps + 1, :, 0] ** 2).sum(axis=-1))
+    return norms.swapaxes(1, 2)
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -142,12 +156,13 @@ def test_the_mean_over_places_of_a_text(form: str, pieces: int) -> None:
     ids = np.random.default_rng(5).integers(0, model.vocab, 90).astype(np.uint8)
     flow = gradient_flow(model, params, StreamText(ids), steps=9, places=5, threads=pieces)
     _, ends, steps = find_places(StreamText(ids), 9, 5)
-    assert (flow.places, steps, flow.norms.shape) == (5, 9, (2, 10))
+    assert (flow.places, steps, flow.norms.shape) == (5, 9, (2, len(model.cell.states), 10))
+    assert flow.states == model.cell.states
     assert ends[0] < 9 + 12, "some places must be near the beginning"
     alone = [_alone(model, params, ids[max(0, end - 21) : end + 2], 9) for end in ends.tolist()]
     np.testing.assert_allclose(flow.norms, np.mean(alone, axis=0), rtol=1e-9)
-    np.testing.assert_allclose(flow.relative, flow.norms / flow.norms[:, :1])
-    assert (flow.relative[:, 0] == 1).all()
+    np.testing.assert_allclose(flow.relative, flow.norms / flow.norms[:, :, :1])
+    assert (flow.relative[:, :, 0] == 1).all()
 
 
 @pytest.mark.parametrize("form", ["lstm", "gru before"])
@@ -187,7 +202,7 @@ def test_a_single_unit_by_its_formula() -> None:
     expected = [1.0]
     for k in range(3):  # one step back: times Wh, and the slope at the state that it leads to
         expected.append(expected[-1] * abs(w) * (1 - states[end - k] ** 2))
-    assert flow.relative[0].tolist() == pytest.approx(expected, rel=1e-9)
+    assert flow.relative[0, 0].tolist() == pytest.approx(expected, rel=1e-9)
 
 
 @pytest.mark.parametrize(
@@ -232,7 +247,7 @@ def test_small_gradients_are_not_lost() -> None:
     params = model.initialise(np.random.default_rng(1), "orthogonal")
     params["layers.0.Wh"][...] *= np.float32(1e-3)
     ids = np.random.default_rng(1).integers(0, 7, 300)
-    assert 0 < gradient_flow(model, params, StreamText(ids), steps=20).relative[0, 20] < 1e-55
+    assert 0 < gradient_flow(model, params, StreamText(ids), steps=20).relative[0, 0, 20] < 1e-55
 
 
 def test_nothing_is_changed() -> None:
@@ -276,14 +291,14 @@ def small(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def _table(shown: str) -> dict[int, list[tuple[int, float, str]]]:
-    """Of each layer the rows of the table: steps back, norm, bar."""
-    tables: dict[int, list[tuple[int, float, str]]] = {}
+def _table(shown: str) -> dict[str, dict[int, tuple[float, str]]]:
+    """The rows of the table: by what is measured, at each number of steps back the norm and the bar."""
+    tables: dict[str, dict[int, tuple[float, str]]] = {}
+    k = 0
     for line in shown.splitlines():
-        if line.startswith("layer "):
-            rows = tables[int(line.removeprefix("layer "))] = []
-        elif row := re.fullmatch(r" *(\d+) +(\d\.\de[-+]\d+) *(█*)", line):
-            rows.append((int(row[1]), float(row[2]), row[3]))
+        if row := re.fullmatch(r"( *\d+|    ) (.*?) *(\d\.\de[-+]\d+) *([█<>]*)", line):
+            k = int(row[1]) if row[1].strip() else k
+            tables.setdefault(row[2].strip(), {})[k] = (float(row[3]), row[4])
     return tables
 
 
@@ -292,37 +307,78 @@ def test_the_command_before_and_after_training(charlm: Run, small: Path) -> None
     fresh = json.loads(charlm(*COMMAND, "--config", "small.yaml", "--json").stdout)
     charlm("train", "--config", "small.yaml")
     trained = json.loads(charlm(*COMMAND, "--json").stdout)
-    assert charlm(*COMMAND, "--checkpoint", "runs/small", "--json").stdout == json.dumps(trained) + "\n"
+    for named in (("--checkpoint", "runs/small"), ("runs/small",)):
+        assert charlm(*COMMAND, *named, "--json").stdout == json.dumps(trained) + "\n"
     # the configuration of a run describes its network as it was before the first update
-    assert json.loads(charlm(*COMMAND, "--config", "runs/small", "--json").stdout) == fresh
+    again = json.loads(charlm(*COMMAND, "--config", "runs/small", "--json").stdout)
+    assert again == fresh | {"network": "runs/small"}
     for values in (fresh, trained):
         assert values["split"] == "validation"
         assert values["places"] == int(0.9 * len(TEXT)) - int(0.6 * len(TEXT)) - 1 - 50
         assert [layer["layer"] for layer in values["layers"]] == [0, 1]
         top = values["layers"][1]
-        assert all(values[key] == top[key] for key in ("steps_back", "gradient_norm", "layer"))
+        assert all(values[key] == top[key] for key in ("steps_back", "gradient_norm", "layer", "states"))
         for layer in values["layers"]:
             assert layer["steps_back"] == list(range(51))
-            assert layer["gradient_norm"][0] == 1.0
-            assert 0 < layer["gradient_norm"][50] < layer["gradient_norm"][10] < 1
+            assert list(layer["states"]) == ["h", "c"]
+            assert layer["states"]["h"] == layer["gradient_norm"] != layer["states"]["c"]
+            for norms in layer["states"].values():
+                assert norms[0] == 1.0
+                assert 0 < norms[50] < norms[10] < norms[2]
     assert fresh["gradient_norm"] != trained["gradient_norm"]
 
     shown = charlm(*COMMAND).stdout
-    assert max(map(len, shown.splitlines())) <= 80
+    assert max(map(len, shown.splitlines())) <= 79
     assert "runs/small/best.npz on text.txt: validation split" in shown
-    tables = _table(shown)
-    for layer, rows in tables.items():
-        norms = trained["layers"][layer]["gradient_norm"]
-        assert [k for k, _, _ in rows] == [0, 1, 2, 5, 10, 20, 50]
-        assert [norm for _, norm, _ in rows] == pytest.approx([norms[k] for k, _, _ in rows], rel=0.05)
-        by_norm = sorted(rows, key=lambda row: row[1])
-        assert [len(bar) for _, _, bar in by_norm] == sorted(len(bar) for _, _, bar in rows)
-        assert min(len(bar) for _, _, bar in rows) >= 1
-    assert len(tables) == 2
+    table = _table(shown)
+    assert list(table) == ["layer 0 h", "layer 0 c", "layer 1 h", "layer 1 c"]
+    for what, rows in table.items():
+        _, layer, state = what.split()
+        norms = trained["layers"][int(layer)]["states"][state]
+        assert list(rows) == [1, 2, 5, 10, 20, 50]
+        assert [norm for norm, _ in rows.values()] == pytest.approx([norms[k] for k in rows], rel=0.05)
+        assert [len(bar) for _, bar in rows.values()] == [
+            round(4 * (math.log10(norms[k]) + 10)) for k in rows
+        ]
     assert "1 x 9 gru (reset before), untrained, on text.txt" in charlm(
         *COMMAND, "--config", "small.yaml", "--set", "model.cell=gru", "--set", "model.layers=1",
         "--set", "model.hidden=9", "--set", "model.gru_reset=before",
     ).stdout  # fmt: skip
+
+
+def test_several_networks_in_one_table(charlm: Run, small: Path) -> None:
+    """Networks of other cells stand below each other at each k, on one axis; JSON has the object of each."""
+    names = [f"a-network-with-a-long-name-{cell}.yaml" for cell in ("rnn", "lstm")]
+    for name, cell in zip(names, ("rnn", "lstm"), strict=True):
+        (small / name).write_text(
+            SMALL.replace("cell: lstm", f"cell: {cell}").replace("layers: 2", "layers: 1")
+        )
+    configs = [part for name in names for part in ("--config", name)]
+    alone = [json.loads(charlm(*COMMAND, "--config", name, "--json").stdout) for name in names]
+    assert [one["network"] for one in alone] == names
+    assert json.loads(charlm(*COMMAND, *configs, "--json").stdout) == {"runs": alone}
+    shown = charlm(*COMMAND, *configs).stdout
+    assert max(map(len, shown.splitlines())) <= 79
+    table = _table(shown)
+    assert list(table) == ["…ong-name-rnn.yaml h", "…ng-name-lstm.yaml h", "…ng-name-lstm.yaml c"]
+    for name in names:
+        (rows,) = (rows for what, rows in table.items() if what.endswith(f"{name[-8:]} h"))
+        assert rows == _table(charlm(*COMMAND, "--config", name).stdout)["h"]
+
+
+def test_the_report_shows_the_figures_of_the_command(charlm: Run, small: Path) -> None:
+    """Of one checkpoint the report and the command give the same norms at the same places."""
+    charlm("train", "--config", "small.yaml", "--max-steps", "2")
+    values = json.loads(charlm(*COMMAND, "--json").stdout)
+    charlm("report", "--out", "report.html", "--length", "50")
+    section = (small / "report.html").read_text().split('id="gradient-flow"')[1].split("</section>")[0]
+    figures = re.findall(r"<span>layer (\d) (\w): ([^<]+)</span>", section)
+    assert figures == [
+        (str(layer["layer"]), state, f"{norms[-1]:.1e}")
+        for layer in values["layers"]
+        for state, norms in layer["states"].items()
+    ]
+    assert f"Mean of {values['places']} places" in section
 
 
 def test_the_network_is_the_one_that_training_begins_with(charlm: Run, small: Path) -> None:
@@ -340,11 +396,11 @@ def test_other_texts_and_steps(charlm: Run, small: Path) -> None:
     (small / "other.txt").write_bytes(("the quick brown fox. " * 4).encode("utf-16"))
     done = charlm(*COMMAND, "--corpus", "other.txt", "--encoding", "utf-16", "--steps", "7")
     assert "other.txt: whole text, 76 places" in done.stdout
-    assert [k for k, _, _ in _table(done.stdout)[0]] == [0, 1, 2, 5, 7]
+    assert list(_table(done.stdout)["layer 0 h"]) == [1, 2, 5, 7]
     done = charlm(*COMMAND, "--corpus", "-", "--json", input="the quick brown fox.")
     assert json.loads(done.stdout)["steps_back"] == list(range(10))
     assert "9 steps back at most" in done.stderr
-    assert charlm(*COMMAND, "--corpus", "-", input="th").stdout.endswith(f"{'█' * 56}\n")
+    assert _table(charlm(*COMMAND, "--corpus", "-", input="th").stdout)["layer 1 c"] == {0: (1.0, "█" * 40)}
     done = charlm(*COMMAND, "--config", "small.yaml", "--corpus", "-", "--steps", "3", input="ab" * 40)
     assert "standard input: validation split" in done.stdout
 
@@ -382,7 +438,8 @@ def test_every_kind_of_model(charlm: Run, small: Path, corpus: dict[str, object]
         (["--config", "small.yaml", "--set", "model.layers=1000000"], 2, ["model.layers"]),
         (["--steps", "0"], 2, ["--steps"]),
         (["--steps", "1001"], 2, ["--steps"]),
-        (["runs/small"], 2, ["runs/small", "--config"]),
+        (["--config", "small.yaml", "runs/small"], 2, ["RUN and --config exclude"]),
+        (["runs/small", "nowhere"], 1, ["nowhere"]),
         (["--corpus", "nowhere.txt"], 1, ["nowhere.txt"]),
         (["--corpus", "odd.txt"], 1, ["odd.txt", "'§'"]),
         (["--checkpoint", "nowhere.npz"], 1, ["nowhere.npz"]),
@@ -413,8 +470,27 @@ def test_a_text_that_is_gone_or_has_changed(charlm: Run, small: Path) -> None:
     assert all("--corpus" in error and error.count("\n") == 1 for error in (changed, gone))
 
 
-def test_a_gradient_that_explodes_has_a_bar_of_its_own(capsys: pytest.CaptureFixture[str]) -> None:
-    """The scale reaches beyond 1 if a norm does; nothing at all has no bar."""
-    _show_flow([[1.0, 30.0, 0.0]])
-    rows = _table(capsys.readouterr().out)[0]
-    assert [len(bar) for _, _, bar in rows] == [19, 46, 0]
+def test_what_is_beyond_the_axis_is_marked(capsys: pytest.CaptureFixture[str]) -> None:
+    """The axis does not change with the norms; one beyond it has a mark at that end, zero has no bar."""
+    _show_flow([("", ("h",), [[[1.0, 10.0, 1e-9, 1.1, 1.1, 30.0, 1e-11, 1.1, 1.1, 1.1, 0.0]]])])
+    rows = _table(capsys.readouterr().out)["h"]
+    assert [bar for _, bar in rows.values()] == ["█" * 44, "█" * 4, "█" * 43 + ">", ""]
+
+
+def test_names_are_at_their_lines() -> None:
+    """In the report each name is beside the end of its line, in the same order, and none lies on another."""
+    ends = [[1e-3, 1e-2], [1.1e-3, 1e-6], [1.2e-3, 1e-30]]
+    norms = np.array([[[1.0, end] for end in layer] for layer in ends])
+    names = [f"layer {layer} {state}" for layer in range(3) for state in "hc"]
+    picture = drawing.flow(names, norms, "")
+    lines = [float(end) for end in re.findall(r',([\d.]+)" class="line', picture)]
+    places = {name: float(y) for y, name in re.findall(r'y="([\d.]+)"[^>]*>(layer [^<]+)', picture)}
+    assert sorted(names, key=lambda name: lines[names.index(name)]) == sorted(names, key=places.__getitem__)
+    for name, end in zip(names, lines, strict=True):
+        assert abs(places[name] - 4 - end) <= 30
+    rising = sorted(places.values())
+    assert min(after - before for before, after in pairwise(rising)) >= 19.9
+    # the axis is the same whatever the norms are
+    ticks = re.findall(r">(1e[-\d]+|1)<", picture)
+    assert ticks == re.findall(r">(1e[-\d]+|1)<", drawing.flow(names, norms**0.1, ""))
+    assert drawing.spread([5.0] * 30, 0, 100) == pytest.approx(np.linspace(0, 100, 30))

@@ -248,6 +248,8 @@ def gradients(config_path: Path | None, overrides: tuple[str, ...], as_json: boo
 class _Network:
     """A network to look at, and the text to look at it with."""
 
+    label: str
+    """The short name, in the table."""
     name: str
     text: CorpusConfig
     model: Model
@@ -256,17 +258,27 @@ class _Network:
 
 
 _MOST_STEPS = 1000
-"""Steps back at most: each keeps what its backward pass needs."""
+"""Most steps back: each keeps what its backward pass needs."""
 
 
-@evaluate.command("gradient-flow", cls=Command, short_help="How much of the gradient reaches k steps back.")
-@checkpoint_option
+@evaluate.command("gradient-flow", short_help="How much of the gradient reaches k steps back.")
+@click.argument("runs", nargs=-1, type=FilePath(), metavar="[RUN]...")
+@click.option(
+    "--checkpoint",
+    "checkpoints",
+    multiple=True,
+    type=FilePath(),
+    metavar="PATH",
+    help="The same as RUN; may be repeated.  [default: the newest run below ./runs]",
+)
 @click.option(
     "--config",
-    "config_path",
+    "configs",
+    multiple=True,
     type=FilePath(),
     metavar="FILE",
-    help="Look at the untrained network of this configuration, on its text, instead of a trained one.",
+    help="Look at the untrained network of this configuration, on its text, instead of a trained one; "
+    "may be repeated.",
 )
 @set_option
 @corpus_option
@@ -276,52 +288,57 @@ _MOST_STEPS = 1000
 )
 @json_option
 def gradient_flow(
-    checkpoint_path: Path | None,
-    config_path: Path | None,
+    runs: tuple[Path, ...],
+    checkpoints: tuple[Path, ...],
+    configs: tuple[Path, ...],
     overrides: tuple[str, ...],
     corpus: str | None,
     encoding: str | None,
     steps: int,
     as_json: bool,
 ) -> None:
-    """How much of the gradient of a loss reaches the hidden state k steps back.
+    """How much of the gradient of a loss reaches the states of each RUN k steps back.
 
     For each layer: the norm of the gradient of the loss of one character with respect to the hidden
-    state k steps before its prediction, averaged over 200 places of the validation split (or of the
-    text of --corpus), relative to k = 0, the state that the prediction is made from. Where it is
-    small, the network hardly learns from what it read so long ago. The bars are logarithmic.
+    state h, and to the memory c of an LSTM, k steps before its prediction. It is averaged over 200 places
+    of the validation split (or of the text of --corpus), relative to k = 0, the state that the prediction
+    is made from. Where it is small, the network hardly learns from what it read so long ago.
+
+    RUN is a run directory or a checkpoint file. Several stand in one table:
+    `charlm eval gradient-flow runs/rnn runs/gru runs/lstm`. The bars are logarithmic, on the same axis in
+    every table. --json prints one object; for several networks it is {"runs": [...]}, an object for each.
     """
     threads = blas.prepare()
     from charlm.inference.gradient_flow import gradient_flow as measure
 
-    if config_path is None and overrides:
+    paths: list[Path | None] = [*runs, *checkpoints]
+    if not configs and overrides:
         raise ConfigError("--set changes a configuration: name one with --config")
-    if config_path is not None and checkpoint_path is not None:
-        raise ConfigError("--checkpoint and --config exclude each other")
-    if config_path is None:
-        network = _trained(checkpoint_path, corpus, encoding)
-    else:
-        config = loading.load(config_path, loading.parse_overrides(overrides))
-        network = _untrained(config, corpus, encoding)
-    read = network.read
-    flow = measure(network.model, network.params, read.text, steps, threads=threads)
-    warn(read.warnings)
-    norms = flow.relative.tolist()
-    reached = len(norms[0]) - 1
-    if reached < steps:
-        warn([f"too few characters have {steps} before them: {counted(reached, 'step')} back at most"])
+    if configs and paths:
+        option = "RUN" if runs else "--checkpoint"
+        raise ConfigError(f"{option} and --config exclude each other")
+    flows, series, objects = [], [], []
+    for path in configs or paths or [None]:
+        if path is not None and configs:
+            network = _untrained(path, overrides, corpus, encoding)
+        else:
+            network = _trained(path, corpus, encoding)
+        read = network.read
+        flow = measure(network.model, network.params, read.text, steps, threads=threads)
+        warn(read.warnings)
+        reached = flow.norms.shape[-1] - 1
+        if reached < steps:
+            warn([f"too few characters have {steps} before them: {counted(reached, 'step')} back at most"])
+        objects.append({"network": network.label, **flow.as_object(), "split": read.split})
+        what = "whole text" if read.split is None else f"{read.split} split"
+        texts = network.text.separate_paths.get(read.split or "", network.text.paths)
+        flows.append(f"{network.name} on {shown_paths(texts)}: {what}, {counted(flow.places, 'place')}")
+        series.append((network.label, flow.states, flow.relative.tolist()))
     if as_json:
-        layers = [
-            {"steps_back": list(range(reached + 1)), "gradient_norm": row, "layer": layer}
-            for layer, row in enumerate(norms)
-        ]
-        click.echo(json.dumps({**layers[-1], "layers": layers, "places": flow.places, "split": read.split}))
+        click.echo(json.dumps(objects[0] if len(objects) == 1 else {"runs": objects}))
         return
-    what = "whole text" if read.split is None else f"{read.split} split"
-    paths = network.text.separate_paths.get(read.split or "", network.text.paths)
-    click.echo(f"{network.name} on {shown_paths(paths)}: {what}, {counted(flow.places, 'place')}")
-    click.echo("norm of the gradient with respect to h, k steps before the prediction (k = 0: 1)")
-    _show_flow(norms)
+    click.echo("\n".join(flows))
+    _show_flow(series)
 
 
 def _trained(path: Path | None, corpus: str | None, encoding: str | None) -> _Network:
@@ -337,46 +354,69 @@ def _trained(path: Path | None, corpus: str | None, encoding: str | None) -> _Ne
         read = of_checkpoint(loaded, other, reading.advance)
     say_which(path, file)
     config = other or loaded.config.corpus
-    return _Network(shown_path(file), config, loaded.model, loaded.parameters, read)
+    label = shown_path(file if path == file else file.parent)
+    return _Network(label, shown_path(file), config, loaded.model, loaded.parameters, read)
 
 
-def _untrained(config: Config, corpus: str | None, encoding: str | None) -> _Network:
+def _untrained(path: Path, overrides: tuple[str, ...], corpus: str | None, encoding: str | None) -> _Network:
     """The network that a configuration describes as its training begins, and its text or another one."""
     from charlm.config.build import build_model, fresh_parameters
     from charlm.inference.held_out import of_config
     from charlm.training.memory import check_memory, needed
 
+    config = loading.load(path, loading.parse_overrides(overrides))
     text = _another(config.corpus, corpus, encoding) or config.corpus
     if not text.path:
         raise ConfigError("no text to read: set corpus.path in the configuration, or name one with --corpus")
     with contextlib.closing(ReadingBar()) as reading:
         read = of_config(text, reading.advance)
-    model = build_model(config.model, len(read.vocabulary), config.run.kernel)
+    model = build_model(config.model, len(read.vocabulary))
     check_memory(needed(model, config.train.optimizer, B=1, T=1), config)
     params = fresh_parameters(model, config.model, config.train.seed)
-    return _Network(f"{_form_name(config)}, untrained,", text, model, params, read)
+    name = f"{_form_name(config)}, untrained,"
+    return _Network(shown_path(path), name, text, model, params, read)
 
 
-_ROWS = (0, 1, 2, 5, 10, 20, 50, 100, 200, 500)
-"""Steps back that have a row in the table, if there are more."""
+_ROWS = (1, 2, 5, 10, 20, 50, 100, 200, 500)
+"""Steps back that have rows in the table, if there are more."""
 
-_WIDTH = 56
-"""Columns of the longest bar."""
+_DECADE = 4
+"""Columns of a power of ten."""
+
+_LABEL = 20
+"""Most columns of what is measured, in the table."""
 
 
-def _show_flow(layers: Sequence[Sequence[float]]) -> None:
-    """A table for each layer, all bars on one logarithmic scale between powers of ten."""
-    rows = [*(k for k in _ROWS if k < len(layers[0]) - 1), len(layers[0]) - 1]
-    exponents = [math.log10(norms[k]) for norms in layers for k in rows if norms[k]]
-    low = min(-1, math.floor(min(exponents)))
-    high = max(0, math.ceil(max(exponents)))
-    scale = f"{f'1e{low}':{_WIDTH - 5}}{f'1e{high}' if high else '1':>5}"
-    for layer, norms in enumerate(layers):
-        click.echo(f"\nlayer {layer}\n{'k':>5} {'norm':>8}  {scale}".rstrip())
-        for k in rows:
-            # whatever is there can be seen, if only just
-            part = max(1 / _WIDTH, (math.log10(norms[k]) - low) / (high - low)) if norms[k] else 0.0
-            click.echo(f"{k:5} {norms[k]:8.1e}  {bar(part, _WIDTH)}".rstrip())
+def _show_flow(networks: Sequence[tuple[str, Sequence[str], Sequence[Sequence[Sequence[float]]]]]) -> None:
+    """One table of all networks: names, states and norms `[L, S, K+1]` of each; all bars on one axis.
+
+    The axis is the same for every table. A norm beyond it has `<` or `>` at its end.
+    """
+    from charlm.inference.gradient_flow import DECADES
+
+    rows = []  # of each series: what it is, and its norms
+    for label, states, layers in networks:
+        for layer, norms in enumerate(layers):
+            for state, row in zip(states, norms, strict=True):
+                what = f"layer {layer} {state}" if len(layers) > 1 else state
+                room = _LABEL - len(what) - 1
+                cut = label if len(label) <= room else f"…{label[len(label) - room + 1 :]}"
+                rows.append((what if len(networks) == 1 else f"{cut} {what}", row))
+    most = max(len(row) - 1 for _, row in rows)
+    width, (low, high) = max(len(what) for what, _ in rows), DECADES
+    powers = {0: "1", 1: "10"}
+    ticks = "".join(f"{powers.get(power, f'1e{power}'):{2 * _DECADE}}" for power in range(low, high + 1, 2))
+    click.echo("\nnorm of the gradient k steps before the prediction, relative to k = 0")
+    click.echo(f"{'k':>4} {'':{width}} {'norm':>7}  {ticks}".rstrip())
+    for k in [*(k for k in _ROWS if k < most), most]:
+        if len(rows) > 1:
+            click.echo()
+        for place, (what, norms) in enumerate(row for row in rows if k < len(row[1])):
+            norm = norms[k]
+            part = (math.log10(norm) - low) / (high - low) if norm else 0.0
+            drawn = bar(min(1.0, part), _DECADE * (high - low)) or ("<" if norm else "")
+            drawn = f"{drawn[:-1]}>" if part > 1 else drawn
+            click.echo(f"{'' if place else k:>4} {what:{width}} {norm:7.1e}  {drawn}".rstrip())
 
 
 def _every_form(given: dict[str, Any]) -> list[dict[str, Any]]:

@@ -1,17 +1,19 @@
-"""How much of the gradient of a loss reaches the hidden states of earlier steps.
+"""How much of the gradient of a loss reaches the states of earlier steps.
 
-Of each layer `l` it is the mean, over many places `T` of a text, of
+For each state of each layer it is the mean, over many places `T` of a text, of
 
 ::
 
     ‖dh_{T-k}‖,    dh_{T-k} = ∂ loss_T / ∂ h_{T-k},    k = 0, 1, 2, …
 
+and, in an LSTM, of `‖dc_{T-k}‖`.
+
 - `loss_T = -ln p(x_{T+1} | x_T, x_{T-1}, …)`: the loss of one unit, not the mean of a window.
-- `h_{T-k}`: the hidden state of layer `l` after it has read unit `x_{T-k}`; k = 0 is the state that
-  has read the last unit before the prediction. It is what the layer shows, so that the gradient comes
-  along two paths: through the steps that follow in the same layer, and at the same step through the
-  layers above. Of an LSTM, c_{T-k} is a state of its own: the path from h_{T-k} through the gates into
-  c_{T-k+1} counts, the path from c_{T-k} does not.
+- `h_{T-k}`, `c_{T-k}`: the states of a layer after it has read unit `x_{T-k}`; k = 0 is the state that
+  has read the last unit before the prediction.
+- `dh_t` and `dc_t` are those of the textbook. `dh_t` comes along two paths: through the next step of the
+  same layer, and at the same step through the layers above. `dc_t` comes through the memory `c_{t+1}` of
+  the next step, and through `h_t = o * tanh(c_t)`.
 - Relative to k = 0 it is the mean norm at k over the mean norm at k = 0, at the same places. A unit
   that the model predicts with certainty has nearly no gradient, and so nearly no weight.
 
@@ -24,26 +26,32 @@ hidden units, `K` the largest k.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
-from charlm.arrays import Array, Ids
+from charlm.arrays import Array, Ids, Shape
 from charlm.data.lines import Text
 from charlm.errors import CorpusError, DivergenceError
-from charlm.nn.layers.layer import Backward
+from charlm.nn.cells.cell import Cell, Saved, States
 from charlm.nn.loss import softmax_cross_entropy
-from charlm.nn.model import Model, Tape
+from charlm.nn.model import Model
 from charlm.nn.parameters import Parameters, Params
 from charlm.nn.workspace import Workspace
 from charlm.system.workers import WorkerPool, shared
+
+STEPS = 50
+"""Steps back, by default."""
 
 PLACES = 200
 """Places of a text, at most: enough for the order of magnitude at 50 steps, where they differ most."""
 
 WARM_UP = 50
 """Units that are read from a zero state before the first step that the gradient may reach."""
+
+DECADES = (-10, 1)
+"""Powers of ten at the ends of the axis of every picture: networks compare from picture to picture."""
 
 _FEWEST = 20
 """Places that a step back must have, or half of all places of a text with fewer than twice as many."""
@@ -58,29 +66,45 @@ _ROUNDING = 1e-12
 
 @dataclass(frozen=True, eq=False)
 class GradientFlow:
-    """Norms of the gradient with respect to h, k steps back."""
+    """Norms of the gradient with respect to the states of every layer, k steps back."""
 
+    states: tuple[str, ...]
+    """Names of the states, such as `h` and `c`; S of them."""
     norms: Array
-    """Mean over the places, `[L, K+1]`."""
+    """Mean over the places, `[L, S, K+1]`."""
     places: int
     """P."""
 
     @property
     def relative(self) -> Array:
-        """The norms relative to those at k = 0, `[L, K+1]`."""
-        relative: Array = self.norms / self.norms[:, :1]
+        """The norms relative to k = 0, `[L, S, K+1]`; to h where the loss does not read a state at k = 0."""
+        first = self.norms[..., :1]
+        relative: Array = self.norms / np.where(first < _ROUNDING, first[:, :1], first)
         return relative
+
+    def as_object(self) -> dict[str, Any]:
+        """The relative norms as JSON has them: of the last layer, and of each in `layers`."""
+        layers = []
+        for layer, norms in enumerate(self.relative.tolist()):
+            back, of_state = list(range(len(norms[0]))), dict(zip(self.states, norms, strict=True))
+            layers.append({"steps_back": back, "gradient_norm": norms[0], "layer": layer, "states": of_state})
+        return {**layers[-1], "layers": layers, "places": self.places}
 
 
 def gradient_flow(
-    model: Model, params: Parameters, text: Text, steps: int, places: int = PLACES, threads: int = 1
+    model: Model,
+    params: Parameters,
+    text: Text,
+    steps: int = STEPS,
+    places: int = PLACES,
+    threads: int = 1,
 ) -> GradientFlow:
     """The gradient at up to `steps` steps back, over up to `places` places of a text.
 
     In float64, so that small gradients are not lost, and without dropout. The places are evenly
-    spaced, so that the same text always has the same ones. The state at a place is that after the
-    WARM_UP units before the steps looked at, or from the beginning of the text or line, where it is
-    zero. K is less than `steps` where few places of a text, or of the lines, have as many units
+    spaced, so that the same text always has the same ones. The state at a place is the state after
+    the WARM_UP units before the steps looked at, or from the beginning of the text or line, where it
+    is zero. K is less than `steps` where few places of a text, or of the lines, have as many units
     before them.
 
     Raises `CorpusError` if the loss has no gradient, and `DivergenceError` if one is not finite.
@@ -88,21 +112,18 @@ def gradient_flow(
     begins, ends, steps = find_places(text, steps, places)
     params = Parameters(params.shapes, flat=params.flat.astype(np.float64))
     G, S, H, L = len(model.cell.gates), len(model.cell.states), model.hidden, model.layers
-    # of each step and layer the gates, the states before and after, and two arrays more at most
-    per_stream = (steps + 1) * (L * (G + 2 * S + 2) * H + model.vocab)
+    # for each step and layer: the gates twice, and the states and their gradients
+    per_stream = (steps + 1) * (L * (2 * G + 4 * S) * H + 2 * model.vocab)
     B = max(1, min(len(ends), _NUMBERS // per_stream))
-    norms = shared((len(ends), L, steps + 1), np.float64)
-    whole = Workspace()
-    workspaces = [whole.within(f"step {step}") for step in range(steps + 1)]
+    norms = shared((len(ends), L, S, steps + 1), np.float64)
 
-    @np.errstate(over="ignore", invalid="ignore")  # said at the end
+    @np.errstate(over="ignore", invalid="ignore")  # reported at the end
     def measure(number: int) -> None:
         some = slice(number * B, (number + 1) * B)
         state = _warm_state(model, params, text.ids, begins[some], ends[some] - steps)
         index = ends[some] + np.arange(-steps, 1)[:, None]  # [K+1, B]
-        x, y = text.ids[index], text.ids[ends[some] + 1]
-        dh = state_gradients(model, params, x, y, state, workspaces)
-        norms[some] = np.linalg.norm(dh, axis=-1).transpose(2, 1, 0)
+        gradients = state_gradients(model, params, text.ids[index], text.ids[ends[some] + 1], state)
+        norms[some] = np.linalg.norm(gradients, axis=-1).transpose(3, 0, 2, 1)
 
     count = math.ceil(len(ends) / B)
     with WorkerPool(min(threads, count), measure) as pool:
@@ -110,9 +131,9 @@ def gradient_flow(
     mean: Array = norms.mean(axis=0)
     if not np.isfinite(mean).all():
         raise DivergenceError("a gradient is not a finite number: the weights are too large")
-    if (mean[:, 0] < _ROUNDING).any():
+    if (mean[:, 0, 0] < _ROUNDING).any():
         raise CorpusError("the loss has no gradient: every unit of the text is predicted with certainty")
-    return GradientFlow(mean, len(ends))
+    return GradientFlow(model.cell.states, mean, len(ends))
 
 
 def find_places(text: Text, steps: int, count: int) -> tuple[Ids, Ids, int]:
@@ -152,52 +173,48 @@ def _warm_state(model: Model, params: Parameters, ids: Ids, begins: Ids, ends: I
     return state
 
 
-def state_gradients(
-    model: Model, params: Parameters, x: Ids, y: Ids, state: Array, workspaces: Sequence[Workspace]
-) -> Array:
-    """`∂ loss / ∂ h` of every step of a window, `[T, L, B, H]`, that of the last step first.
+def state_gradients(model: Model, params: Parameters, x: Ids, y: Ids, state: Array) -> Array:
+    """The gradient of a loss with respect to the states of a window, `[L, T, S, B, H]`, the last step first.
 
-    The loss of each stream is that of its last unit. The network runs forward in windows of one
-    step, and back through each of them, with the gradient of the state handed on.
+    The loss of each stream is the loss of its last unit.
 
     Parameters
     ----------
     x, y
-        Ids `[T, B]`, and those that follow the last, `[B]`.
+        Ids `[T, B]`, and the ids that follow the last, `[B]`.
     state
         State before the window, `[L, S, B, H]`.
-    workspaces
-        One for each step.
     """
-    tapes: list[Tape] = []
-    for x_t, workspace in zip(x, workspaces, strict=True):
-        logits, state, tape = model.forward(params, x_t[None], state, workspace)
-        tapes.append(tape)
     T, B = x.shape
-    dh, grads = np.empty((T, model.layers, B, model.hidden), params.flat.dtype), params.zeros_like()
-    dstate = np.zeros_like(state)
-    # summed over the streams and not their mean, so that each has the gradient of its own loss
-    _, dlogits = softmax_cross_entropy(logits.reshape(B, -1), y, scored=1)
-    dlogits = dlogits.reshape(logits.shape)
-    for dh_t, tape in zip(dh, reversed(tapes), strict=True):
-        dstate = model.backward(grads, _watched(model, tape, dh_t), dlogits, dstate)
-        dlogits = np.zeros_like(dlogits)
-    return dh
+    cell = _Watched(model.cell)
+    watched = replace(model, cell=cell)
+    logits, _, tape = watched.forward(params, x, state, Workspace())
+    dlogits = np.zeros_like(logits)
+    # summed over the streams, so that each has the gradient of its own loss
+    _, dlogits[-1] = softmax_cross_entropy(logits[-1], y, scored=1)
+    watched.backward(params.zeros_like(), tape, dlogits)
+    # recorded from the top layer, and from the last step
+    return np.array(cell.arrived).reshape(model.layers, T, len(cell.states), B, model.hidden)[::-1]
 
 
-def _watched(model: Model, tape: Tape, dh: Array) -> Tape:
-    """The tape of a window of one step, which also writes `∂ loss / ∂ h` of each layer to `dh [L, B, H]`."""
-    layers = iter(dh)
-    return tuple(
-        _watching(backward, next(layers)) if layer.states else backward
-        for (_, layer), backward in zip(model.stack, tape, strict=True)
-    )
+class _Watched(Cell):
+    """A cell that records the gradient which arrives at its states, step by step."""
 
+    def __init__(self, cell: Cell) -> None:
+        self.cell, self.gates, self.states = cell, cell.gates, cell.states
+        self.arrived: list[States] = []
 
-def _watching(backward: Backward, dh: Array) -> Backward:
-    def watching(grads: Params, dy: Array, dstate: Array) -> tuple[Array, Array]:
-        # h_t is the output of the step, and the first part of the state after it
-        np.add(dy[0], dstate[0], dh)
-        return backward(grads, dy, dstate)
+    def shapes(self, hidden: int) -> dict[str, Shape]:
+        """See `Cell.shapes`."""
+        return self.cell.shapes(hidden)
 
-    return watching
+    def step(self, params: Params, a: Array, state: States) -> tuple[States, Saved]:
+        """See `Cell.step`."""
+        return self.cell.step(params, a, state)
+
+    def step_backward(
+        self, params: Params, grads: Params, saved: Saved, dstate: States
+    ) -> tuple[Array, States]:
+        """See `Cell.step_backward`."""
+        self.arrived.append(self.cell.arriving(saved, dstate))
+        return self.cell.step_backward(params, grads, saved, dstate)

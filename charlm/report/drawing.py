@@ -9,6 +9,7 @@ from html import escape
 import numpy as np
 
 from charlm.arrays import Array
+from charlm.inference.gradient_flow import DECADES
 
 
 def figure(width: float, height: float, label: str, parts: Sequence[str], kind: str) -> str:
@@ -59,41 +60,57 @@ def bars(labels: Sequence[str], values: Sequence[float], titles: Sequence[str], 
 _BARS = 10
 
 
-def flow(layers: Array, label: str) -> str:
-    """A line for each layer `[L, K+1]` over k, on a logarithmic scale; each named at its end."""
-    width, high, left, right, head, foot = 640.0, 246.0, 66.0, 76.0, 12.0, 46.0
-    K = int(layers.shape[1]) - 1
-    positive = layers[layers > 0]
-    low = min(-1, math.floor(math.log10(float(positive.min()))))
-    top = max(0, math.ceil(math.log10(float(positive.max()))))
-    low = max(low, top - 24)  # beyond that a line at the bottom says enough
+def flow(names: Sequence[str], norms: Array, label: str) -> str:
+    """Lines `[L, S, K+1]` over k, on the logarithmic axis of DECADES; the `names` [L·S] are at their ends."""
+    width, high, left, right, head, foot = 640.0, 270.0, 66.0, 112.0, 12.0, 46.0
+    K = int(norms.shape[-1]) - 1
+    low, top = DECADES
 
     def x(k: float) -> float:
         return left + (width - left - right) * k / max(1, K)
 
-    def y(value: float) -> float:
-        exponent = max(float(low), math.log10(value)) if value > 0 else float(low)
-        return head + (high - head - foot) * (top - exponent) / (top - low)
+    def y(norm: float) -> float:
+        exponent = math.log10(norm) if norm > 0 else low
+        return head + (high - head - foot) * (top - min(max(exponent, low), top)) / (top - low)
 
     parts = []
-    for exponent in range(low, top + 1, max(1, math.ceil((top - low) / 6))):
+    for exponent in range(low, top + 1, 2):
         height = y(10.0**exponent)
         parts.append(line(left, height, width - right, height))
         parts.append(text(left - 8, height + 4, f"1e{exponent}" if exponent else "1", "quiet", "end"))
     for k in sorted({round(K * part / 5) for part in range(6)}):
         parts.append(text(x(k), high - foot + 18, str(k), "quiet"))
     parts.append(text((left + width - right) / 2, high - 4, "steps back", "quiet"))
-    ends: list[float] = []
-    for number, norms in enumerate(layers.tolist()):
-        points = " ".join(f"{x(k):.1f},{y(norm):.1f}" for k, norm in enumerate(norms))
-        parts.append(f'<polyline points="{points}" class="line layer{number % 4}"/>')
-        # names do not lie on each other
-        end = y(norms[-1]) + 4
-        while any(abs(end - other) < 18 for other in ends):
-            end -= 18 if end > high / 2 else -18
-        ends.append(end)
-        parts.append(text(width - right + 8, end, f"layer {number}", f"name{number % 4}", "start"))
+    kinds = [f"layer{layer % 4} state{state % 2}" for layer, state in np.ndindex(norms.shape[:2])]
+    rows = norms.reshape(len(names), K + 1).tolist()
+    for kind, row in zip(kinds, rows, strict=True):
+        points = " ".join(f"{x(k):.1f},{y(norm):.1f}" for k, norm in enumerate(row))
+        parts.append(f'<polyline points="{points}" class="line {kind}"/>')
+    ends = sorted(zip([y(row[-1]) + 4 for row in rows], names, kinds, strict=True))
+    places = spread([end for end, *_ in ends], head, high - foot)
+    for place, (_, name, kind) in zip(places, ends, strict=True):
+        parts.append(text(width - right + 8, place, name, kind, "start"))
     return figure(width, high, label, parts, "flow")
+
+
+_LINE = 20.0
+"""Distance of two names."""
+
+
+def spread(places: Sequence[float], low: float, high: float) -> list[float]:
+    """Rising `places` in the same order, a line apart, as near to where they were as that allows.
+
+    Where there is no room for all between `low` and `high` they are closer to each other.
+    """
+    gap = min(_LINE, (high - low) / max(1, len(places) - 1))
+    groups: list[list[float]] = []  # neighbours that touch: their mean is where it was
+    for number, place in enumerate(places):
+        groups.append([place - gap * number])
+        while len(groups) > 1 and np.mean(groups[-2]) > np.mean(groups[-1]):
+            groups[-2:] = [groups[-2] + groups[-1]]
+    starts = [float(np.mean(group)) for group in groups for _ in group]
+    most = high - gap * (len(places) - 1)
+    return [min(max(start, low), most) + gap * number for number, start in enumerate(starts)]
 
 
 def scatter(x: Array, y: Array, across: str, up: str, label: str) -> str:

@@ -20,7 +20,7 @@ import numpy.typing as npt
 from charlm.data.signs import without_effect
 from charlm.errors import CorpusError, DivergenceError, ExtraError, RunError
 from charlm.export import assembly
-from charlm.inference.gradient_flow import PLACES, gradient_flow
+from charlm.inference.gradient_flow import gradient_flow
 from charlm.inference.held_out import HeldOut
 from charlm.inference.shown import MOST_BITS, signs
 from charlm.inference.trace import trace
@@ -41,12 +41,6 @@ from charlm.runs.directory import RunDirectory, read_objects
 
 LENGTH = 5_000
 """Characters of the text that is shown."""
-
-STEPS = 50
-"""Steps back to which the gradient is followed."""
-
-_LARGE, _FEW_PLACES = 300_000, 50
-"""Parameters from which on the gradient is measured at fewer places."""
 
 _LISTED = 24
 """Units that are listed for each property."""
@@ -224,20 +218,22 @@ def _visible(text: str) -> str:
 
 def _flow(loaded: Checkpoint, read: HeldOut, threads: int) -> str:
     """The gradient with respect to earlier states, or why it cannot be measured."""
-    params = loaded.parameters
-    places = _FEW_PLACES if params.flat.size >= _LARGE else PLACES
     try:
-        found = gradient_flow(loaded.model, params, read.text, STEPS, places, threads)
+        measured = gradient_flow(loaded.model, loaded.parameters, read.text, threads=threads)
     except (CorpusError, DivergenceError) as error:
         return f"<p>Not measured: {assembly.as_html(str(error))}</p>"
-    K = found.relative.shape[1] - 1
-    last = [f"layer {layer}: {norms[-1]:.1e}" for layer, norms in enumerate(found.relative.tolist())]
-    words = f"At {K} steps back, relative to none:"
-    label = f"Norm of the gradient over steps back, logarithmic, mean of {found.places} places. {words} "
+    norms = measured.relative
+    L, S, steps = norms.shape
+    names = [f"layer {layer}" + f" {state}" * (S > 1) for layer in range(L) for state in measured.states]
+    last = [f"{name}: {norm:.1e}" for name, norm in zip(names, norms[..., -1].flat, strict=True)]
+    words = f"At {steps - 1} steps back, relative to none:"
+    label = f"Norm of the gradient over steps back, logarithmic, mean of {measured.places} places. {words} "
     figures = "; ".join(f"<span>{one}</span>" for one in last)
+    memory = "c is the memory of the LSTM, and h its output. " if "c" in measured.states else ""
     return (
-        f"{drawing.flow(found.relative, label + '; '.join(last))}"
-        f"<p>{words} {figures}. Mean of {found.places} places.</p>"
+        f"{drawing.flow(names, norms, label + '; '.join(last))}"
+        f"<p>{words} {figures}. {memory}Mean of {measured.places} places. The axis is the same in every "
+        "report.</p>"
     )
 
 

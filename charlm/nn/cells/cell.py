@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import ClassVar
 
 import numpy as np
 
@@ -34,9 +33,9 @@ class Cell(ABC):
     gate.
     """
 
-    gates: ClassVar[tuple[str, ...]]
+    gates: tuple[str, ...]
     """Names of the gates, in the order of `a`, `Wx`, `Wh` and `b`."""
-    states: ClassVar[tuple[str, ...]] = ("h",)
+    states: tuple[str, ...] = ("h",)
     """Names of the states; the first is the output of the layer."""
 
     def shapes(self, hidden: int) -> dict[str, Shape]:
@@ -84,6 +83,14 @@ class Cell(ABC):
         They are looked at, and needed for nothing else. A cell that does not say has none to look at.
         """
         return ()
+
+    def arriving(self, saved: Saved, dstate: States) -> States:
+        """The gradients with respect to the states of a step, through all that is made of them.
+
+        `dstate` counts what follows the step. A state from which h of the same step is made also has
+        the gradient that comes through h. For inspection only. By default there is no such state.
+        """
+        return dstate
 
 
 def orthogonal(size: int, rng: np.random.Generator) -> Array:

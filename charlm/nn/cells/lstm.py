@@ -46,11 +46,10 @@ class LSTM(Cell):
         self, params: Params, grads: Params, saved: Saved, dstate: States
     ) -> tuple[Array, States]:
         """See `Cell.step_backward`."""
-        dh, dc = dstate
+        dh, dc = self.arriving(saved, dstate)
         h_before, c_before, i, f, o, g, tanh_c = saved
         # forward was h_t = o * tanh(c_t)
         do = dh * tanh_c
-        dc = dc + dh * o * (1 - tanh_c**2)
         # forward was c_t = f * c_{t-1} + i * g
         di, df, dg, dc_before = dc * g, dc * c_before, dc * i, dc * f
         # forward was i, f, o = sigmoid(…), whose slope is s (1 - s), and g = tanh(…)
@@ -64,3 +63,10 @@ class LSTM(Cell):
         """See `Cell.activations`."""
         _, _, i, f, o, g, _ = saved
         return i, f, o, g
+
+    def arriving(self, saved: Saved, dstate: States) -> States:
+        """See `Cell.arriving`: h is made from c."""
+        dh, dc = dstate
+        *_, o, _, tanh_c = saved
+        # forward was h_t = o * tanh(c_t)
+        return dh, dc + dh * o * (1 - tanh_c**2)
