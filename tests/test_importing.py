@@ -171,6 +171,8 @@ CHARACTERS = "zab\nqé한m"
         ("gru after", 1, None, "gru. out. -"),
         ("rnn", 2, 5, "rnn. fc. embed."),
         ("rnn", 1, None, "- fc. -"),
+        ("gru after", 1, 3, "module.rnn. module.decoder. module.encoder."),  # DataParallel
+        ("lstm", 2, 3, "_orig_mod.lstm. _orig_mod.fc. _orig_mod.embed."),  # torch.compile
     ],
 )
 def test_networks_of_pytorch(
@@ -183,11 +185,23 @@ def test_networks_of_pytorch(
     out = charlm("import", "x.safetensors", "--out", "run", "--vocabulary", "v.json").stdout
     assert ("tanh" in out) == (form == "rnn")
     loaded = checkpoint.load(tmp_path / "run/last.npz")
+    _check_logits(loaded, tensors, form, names, E)
+
+
+def _check_logits(
+    loaded: checkpoint.Checkpoint, tensors: Tensors, form: str, names: str, E: int | None
+) -> None:
+    """Assert that a model has the logits of PyTorch's equations; absent biases are zero."""
     rnn, output, embedding = _prefixes(names)
+    V, rows = len(CHARACTERS), tensors[f"{rnn}weight_hh_l0"].shape[:1]
     plain = {f"rnn.{name.removeprefix(rnn)}": tensor for name, tensor in tensors.items() if "_l" in name}
+    for layer in range(loaded.config.model.layers):
+        for bias in (f"rnn.bias_ih_l{layer}", f"rnn.bias_hh_l{layer}"):
+            plain.setdefault(bias, np.zeros(rows, np.float32))
     if E:
         plain["rnn.weight_ih_l0"] = plain["rnn.weight_ih_l0"] @ tensors[embedding + "weight"].T
-    plain |= {f"output.{part}": tensors[output + part] for part in ("weight", "bias")}
+    plain["output.weight"] = tensors[output + "weight"]
+    plain["output.bias"] = tensors.get(output + "bias", np.zeros(V, np.float32))
     text = "qz한éab\nmz" * 2
     theirs = pytorch_logits(plain, form.split()[0], np.array([CHARACTERS.index(c) for c in text]))
     ids = loaded.vocabulary.encode(loaded.vocabulary.units.of_text(text), "it")
@@ -196,6 +210,61 @@ def test_networks_of_pytorch(
     )
     order = [CHARACTERS.index(chr(code)) for code in loaded.vocabulary.codes.tolist()]
     assert np.abs(ours[:, 0] - theirs[:, order]).max() < 1e-4
+
+
+@pytest.mark.parametrize(
+    ("names", "left_out", "tie"),
+    [
+        ("lstm. decoder. encoder.", "decoder.weight", {"decoder.weight": "encoder.weight"}),
+        ("lstm. decoder. encoder.", "encoder.weight", {"encoder.weight": "decoder.weight"}),
+        ("lstm. decoder. encoder.", "decoder.(weight|bias)", {"decoder.weight": "encoder.weight"}),
+        ("lstm. head. tok.", "head.bias", {}),
+        ("lstm. lm_head. wte.", "lm_head.bias|.*bias_.*", {}),
+        ("encoder.lstm. encoder.fc. encoder.embed.", "encoder.fc.bias", {}),
+    ],
+)
+@pytest.mark.parametrize("cell", [False, True])
+def test_tied_weights_and_absent_biases(
+    names: str, left_out: str, tie: dict[str, str], cell: bool, tmp_path: Path
+) -> None:
+    """Weights that the metadata tie, layers without biases, and an nn.LSTMCell are read."""
+    V = len(CHARACTERS)
+    tensors = _foreign("lstm", 1, V, 7, 7, names)
+    for name, kept in tie.items():
+        tensors[name] = tensors[kept]
+    written = {name: tensor for name, tensor in tensors.items() if not re.fullmatch(left_out, name)}
+    tensors = written | {name: tensors[name] for name in tie}
+    if cell:
+        written = {name.removesuffix("_l0"): tensor for name, tensor in written.items()}
+    save_file(written, tmp_path / "x.safetensors", metadata=tie)
+    (tmp_path / "v.json").write_text(json.dumps(list(CHARACTERS)))
+    loaded = importing.load(tmp_path / "x.safetensors", tmp_path / "v.json")
+    _check_logits(loaded, tensors, "lstm", names, 7)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"decoder.weight": None}, "encoder.weight cannot be both .*save_file.{k: v.clone"),
+        ({"encoder.weight": None}, "decoder.weight cannot be both .*save_file.{k: v.clone"),
+        ({"encoder.weight": "a.weight", "decoder.weight": "b.weight"}, "the embedding must hold 'emb'"),
+    ],
+)
+def test_where_a_tie_is_possible_the_error_helps(
+    change: dict[str, str | None], message: str, tmp_path: Path
+) -> None:
+    """Where the embedding and the output cannot be told apart, the error says what to write."""
+    tensors = _foreign("lstm", 1, len(CHARACTERS), 7, 7, "lstm. decoder. encoder.")
+    del tensors["decoder.bias"]
+    for name, other in change.items():
+        tensor = tensors.pop(name)
+        if other:
+            tensors[other] = tensor
+    save_file(tensors, tmp_path / "x.safetensors", metadata={"a\x1b.weight": "lstm.weight_hh_l0"})
+    (tmp_path / "v.json").write_text(json.dumps(list(CHARACTERS)))
+    with pytest.raises(CheckpointError, match=message) as caught:
+        importing.load(tmp_path / "x.safetensors", tmp_path / "v.json")
+    assert "\x1b" not in str(caught.value)
 
 
 def _layers(number: int) -> Tensors:
@@ -234,7 +303,9 @@ def _with(name: str, *shape: int, dtype: Any = np.float32) -> Callable[[Tensors]
         (lambda tensors: tensors.update(_layers(1001)), "model.layers: 1001 is above 1,000"),
         (lambda tensors: tensors["emb.weight"].fill(3e38), "beyond float32"),
         (_with("fc2.weight", 8, 7), "one output layer of 8 characters x 7 units .* fc2.weight 8 x 7"),
-        (_with("other.weight_ih_l0", 28, 3), "2 recurrent networks"),
+        (_with("other.weight_ih_l0", 28, 3), "2 recurrent networks .* of the next layer of the first"),
+        (_with("lstm.weight_hh_l0_raw", 28, 7), "lstm.weight_hh_l0_raw: write the plain weight"),
+        (_with("h0", 1, 1, 7), "no layer for h0: .* without what is not used"),
         (_without("fc.weight"), "one output layer of 8 characters x 7 units"),
         (_without("lstm.weight_ih_l0"), "no weight_ih_l0 of an nn.RNN"),
         (_without("lstm.weight_hh_l0"), "lstm.weight_hh_l0 is not the recurrent matrix"),
@@ -262,22 +333,44 @@ def test_what_cannot_be_converted_says_why(
 @pytest.mark.parametrize(
     ("vocabulary", "message"),
     [
-        ('["a", "bc"]', "entry 1 of v.json is 'bc', not one character"),
+        ('["a", "bc"]', "id 1 of v.json is 'bc', not one character"),
         ('["a", "a"]', "holds 'a' twice"),
-        ('{"a": 1}', "is not a list of characters"),
+        ('{"a": 1, "b": 2}', "maps no character to the id 0"),
+        ('{"a": 0, "b": 0}', "maps no character to the id 1"),
+        ('{"0": "a", "2": "b"}', "maps no character to the id 1"),
+        ('{"0": "a", "1": "a"}', "holds 'a' twice"),
+        ('{"a": 0, "<pad>": 1}', "id 1 of v.json is '<pad>', not one character"),
+        ('{"a": true, "b": false}', "maps no character to the id 0"),
+        ('"ab"', "is neither a list of characters"),
         ("[", "is not JSON"),
-        ("[]", "is not a list"),
-        ("[1]", "entry 0 of v.json is 1"),
-        ('["a", "\\ud800"]', "entry 1 of v.json is '\\ud800', not one character"),
+        ("[]", "is neither a list"),
+        ("{}", "is neither a list"),
+        ("[1]", "id 0 of v.json is 1"),
+        ('["a", "\\ud800"]', "id 1 of v.json is '\\ud800', not one character"),
         (json.dumps([*map(chr, range(0x10000, 0x2FFFF)), "z", "z"]), "holds 'z' twice"),
     ],
 )
 def test_vocabularies_are_checked(vocabulary: str, message: str, tmp_path: Path, charlm: Run) -> None:
-    """A list that is not one of single, different characters says which entry is wrong."""
+    """A list or mapping that is not of single, different characters says which id is wrong."""
     save_file(_foreign("lstm", 1, 2, None, 3, "r. o. e."), tmp_path / "x.safetensors")
     (tmp_path / "v.json").write_text(vocabulary)
     done = charlm("import", "x.safetensors", "--out", "run", "--vocabulary", "v.json", status=2)
     assert message in done.stderr
+
+
+@pytest.mark.parametrize(
+    "mapping", [{c: k for k, c in enumerate("z1ab0")}, {str(k): c for k, c in enumerate("z1ab0")}]
+)
+def test_a_vocabulary_may_be_a_mapping(mapping: dict[str, Any], tmp_path: Path) -> None:
+    """Characters to ids (stoi) or ids to characters (itos), in any order, are as good as the list."""
+    save_file(_foreign("lstm", 1, 5, None, 3, "r. o. e."), tmp_path / "x.safetensors")
+    for name, listed in (("list", list("z1ab0")), ("map", dict(sorted(mapping.items(), reverse=True)))):
+        (tmp_path / name).write_text(json.dumps(listed))
+    expected, loaded = (
+        importing.load(tmp_path / "x.safetensors", tmp_path / name) for name in ("list", "map")
+    )
+    assert loaded.vocabulary == expected.vocabulary
+    assert loaded.parameters.flat.tobytes() == expected.parameters.flat.tobytes()
 
 
 def test_the_right_vocabulary_is_asked_for(tmp_path: Path, charlm: Run) -> None:
@@ -287,8 +380,12 @@ def test_the_right_vocabulary_is_asked_for(tmp_path: Path, charlm: Run) -> None:
     weights.write(tmp_path / "own.safetensors", make(tmp_path, "rnn"))
     command = ("import", "own.safetensors", "--out", "r", "--vocabulary", "v.json")
     assert "has its own" in charlm(*command, status=2).stderr
-    done = charlm("import", "never-there.pt", "--out", "r", status=2)
-    assert "safetensors.torch.save_file(model.state_dict()" in done.stderr
+    done = charlm("import", "own.npz", "--out", "r", status=2)
+    assert "--checkpoint own.npz" in done.stderr
+    for beginning, name in ((b"PK\x03\x04", "zip.safetensors"), (b"\x80\x02\x8a\x0a", "old"), (b"", "x.pt")):
+        (tmp_path / name).write_bytes(beginning + bytes(100))
+        done = charlm("import", name, "--out", "r", status=2)
+        assert "safetensors.torch.save_file({k: v.clone() for k, v in" in done.stderr
 
 
 def test_import_needs_no_extra(tmp_path: Path) -> None:

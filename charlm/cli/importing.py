@@ -20,13 +20,15 @@ from charlm.system import blas
     "vocabulary_path",
     type=FilePath(),
     metavar="FILE",
-    help="For weights of PyTorch's: a JSON list of the characters in the order of their ids.",
+    help="For PyTorch weights: a JSON list of the characters in the order of their ids, or a JSON mapping of "
+    "characters to ids (stoi) or of ids to characters (itos).",
 )
 def import_(file: Path, out: Path, vocabulary_path: Path | None) -> None:
     """Make a run of the weights in FILE, a .safetensors file.
 
     FILE comes from `charlm export`, or holds the state_dict of a PyTorch model: an nn.Embedding or
-    one-hot input, one nn.RNN (with tanh), nn.LSTM or nn.GRU, and an nn.Linear, under any names.
+    one-hot input, one nn.RNN (with tanh), nn.LSTM or nn.GRU (or its cell), and an nn.Linear, under any
+    names. Tied weights are read too.
     """
     blas.prepare()
     from charlm.export import importing

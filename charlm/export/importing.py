@@ -31,6 +31,15 @@ from charlm.system.files import reason
 _PICKLED = (".pt", ".pth", ".bin", ".ckpt", ".pkl")
 """Suffixes of files that hold Python objects, which run code when they are opened."""
 
+_PICKLED_BEGINNINGS = (b"PK\x03\x04", b"\x80\x02\x8a\x0a")
+"""First bytes of such files under other names. Read as the length of a header, both are above the limit."""
+
+_AS_SAFETENSORS = (
+    "safetensors.torch.save_file({k: v.clone() for k, v in model.state_dict().items()}, "
+    '"weights.safetensors")'
+)
+"""What writes a file in PyTorch; copies, because it refuses tied weights."""
+
 _VOCABULARY_BYTES = 10_000_000
 """Longest list of characters."""
 
@@ -44,12 +53,16 @@ _NOT_TRAINED = {
 }
 """The progress of a model that comes from elsewhere."""
 
-_RECURRENT = re.compile(r"(weight|bias)_(ih|hh)_l(0|[1-9][0-9]{0,5})")
-"""Names of the tensors of an nn.RNN, nn.LSTM or nn.GRU, which end in the number of the layer."""
+_RECURRENT = re.compile(r"(?:weight|bias)_(?:ih|hh)(_l(?:0|[1-9][0-9]{0,5}))?")
+"""Names of the tensors of an nn.RNN, nn.LSTM or nn.GRU, which end in the layer's number, or of a cell."""
+
+_EMBEDDING = ("emb", "enc", "wte", "tok")
+"""Parts of the usual names of an nn.Embedding, the surest first."""
 
 _OTHER_NETWORKS = {
     r"(weight|bias)_(ih|hh|hr)_l[0-9]+_reverse$": "a bidirectional network cannot generate",
     r"weight_hr_l[0-9]+$": "charlm has no projections (proj_size)",
+    r"(^|[._])weight\w*_(raw|g|v)$|parametrizations": "write the plain weight, without weight drop or norm",
 }
 """Names of tensors of recurrent networks that charlm does not have, as patterns, and why."""
 
@@ -67,15 +80,16 @@ def load(path: Path, vocabulary: Path | None = None) -> Checkpoint:
     `CheckpointError` if the file is missing, damaged, or cannot be converted, and `ConfigError` if
     it is of another kind, or the vocabulary is missing, superfluous or wrong.
     """
+    if path.suffix.lower() == ".npz":
+        raise ConfigError(f"{path} needs no import: a checkpoint of charlm is read with --checkpoint {path}")
     if path.suffix.lower() in _PICKLED:
-        raise ConfigError(
-            f"{path} is never opened: such files can run code. In PyTorch, write the weights with "
-            'safetensors.torch.save_file(model.state_dict(), "weights.safetensors")'
-        )
+        raise _pickled(path)
     if os.path.exists(path) and not os.path.isfile(path):
         raise CheckpointError(f"{path} cannot be read: it is not a regular file")
     try:
         with path.open("rb") as stream:
+            if stream.read(4) in _PICKLED_BEGINNINGS:
+                raise _pickled(path)
             tensors = Tensors(stream)
             if KEY in tensors.metadata:
                 if vocabulary is not None:
@@ -84,13 +98,20 @@ def load(path: Path, vocabulary: Path | None = None) -> Checkpoint:
             if vocabulary is None:
                 raise ConfigError(
                     f"{path} does not say which characters its ids are: add --vocabulary FILE, a JSON list "
-                    "of the characters in the order of their ids"
+                    "of the characters in the order of their ids, or their mapping (stoi or itos)"
                 )
             return _from_pytorch(tensors, _characters(vocabulary))
     except OSError as error:
         raise CheckpointError(f"{path} cannot be read: {reason(error)}") from error
     except CheckpointError as error:
         raise CheckpointError(f"{path}: {error}") from error
+
+
+def _pickled(path: Path) -> ConfigError:
+    return ConfigError(
+        f"{path} is never opened: such files can run code. In PyTorch, write the weights with "
+        f"{_AS_SAFETENSORS}"
+    )
 
 
 def save(loaded: Checkpoint, directory: RunDirectory) -> None:
@@ -250,25 +271,27 @@ def _check_shapes(shapes: Mapping[str, Shape], network: _Network, V: int) -> Non
 
 def _found(shapes: Mapping[str, Shape], V: int) -> _Network:
     """The network of PyTorch's that a file holds, under any names, for a vocabulary of `V` characters."""
-    first = [name for name in shapes if name.endswith("weight_ih_l0")]
+    first = [name for name in shapes if re.search(r"weight_ih(_l0)?$", name)]
     if len(first) != 1:
-        there = shortened(", ".join(sorted(shapes)) or "nothing")
+        there = shortened(", ".join(sorted(first or shapes)) or "nothing")
         many = f"{len(first)} recurrent networks" if first else "no weight_ih_l0"
-        raise CheckpointError(f"{many} of an nn.RNN, nn.LSTM or nn.GRU; it holds {there}")
+        hint = "; a second one must have the names of the next layer of the first, …_l1" if first else ""
+        raise CheckpointError(f"{many} of an nn.RNN, nn.LSTM or nn.GRU; it holds {there}{hint}")
     _refuse(shapes, _OTHER_NETWORKS)
-    prefix = first[0].removesuffix("weight_ih_l0")
-    names = {
-        f"rnn.{name.removeprefix(prefix)}": name
-        for name in shapes
-        if name.startswith(prefix) and _RECURRENT.fullmatch(name.removeprefix(prefix))
-    }
-    matrix = shapes.get(f"{prefix}weight_hh_l0", ())
+    prefix, _, layer = first[0].rpartition("weight_ih")
+    names = {}
+    for name in shapes:
+        short = name.removeprefix(prefix)
+        if name.startswith(prefix) and (match := _RECURRENT.fullmatch(short)):
+            names[f"rnn.{short}" if match[1] else f"rnn.{short}_l0"] = name
+    recurrent = f"{prefix}weight_hh{layer}"
+    matrix = shapes.get(recurrent, ())
     if len(matrix) != 2 or not matrix[1] or matrix[0] % matrix[1]:
-        raise CheckpointError(f"{prefix}weight_hh_l0 is not the recurrent matrix of a network")
+        raise CheckpointError(f"{recurrent} is not the recurrent matrix of a network")
     gates, H = matrix[0] // matrix[1], matrix[1]
     cell = next((name for name, order in GATES.items() if len(order) == gates), None)
     if cell is None:
-        raise CheckpointError(f"{prefix}weight_hh_l0 is of {gates} gates; an RNN has 1, a GRU 3, an LSTM 4")
+        raise CheckpointError(f"{recurrent} is of {gates} gates; an RNN has 1, a GRU 3, an LSTM 4")
     if len(shapes[first[0]]) != 2:
         raise CheckpointError(f"{first[0]} is {_by(shapes[first[0]])}, and must be a matrix")
     inputs = shapes[first[0]][1]
@@ -296,14 +319,21 @@ def _output_and_embedding(others: Mapping[str, Shape], V: int, H: int, inputs: i
         if others[name] == (V, inputs) and f"{name.removesuffix('weight')}bias" not in others
     ]
     if len(outputs) > 1:  # an embedding as wide as the network looks like an output, but has no bias
-        outputs = [name for name in outputs if name not in embeddings] or [
-            name for name in outputs if "emb" not in name
-        ]
+        outputs = [name for name in outputs if name not in embeddings] or outputs
+    for part in _EMBEDDING:
+        if len(outputs) > 1:
+            outputs = [name for name in outputs if part not in name.lower()] or outputs
     if len(outputs) != 1:
         there = ", ".join(f"{name} {_by(others[name])}" for name in sorted(matrices)) or "nothing"
+        hint = f"; the name of the embedding must hold {_EMBEDDING[0]!r}" if outputs else ""
         raise CheckpointError(
             f"one output layer of {V} characters x {H} units must be there beside the network; there is "
-            f"{shortened(there)}"
+            f"{shortened(there)}{hint}"
+        )
+    if matrices == outputs and inputs == H != V:
+        raise CheckpointError(
+            f"{outputs[0]} cannot be both the nn.Embedding and the output layer, unless the metadata say "
+            f"that they are tied: write both with {_AS_SAFETENSORS}"
         )
     output = outputs[0].removesuffix("weight")
     embeddings = [name for name in embeddings if name != outputs[0]]
@@ -312,7 +342,7 @@ def _output_and_embedding(others: Mapping[str, Shape], V: int, H: int, inputs: i
     if unused:
         raise CheckpointError(
             f"charlm has no layer for {shortened(', '.join(unused))}: only an nn.Embedding, one nn.RNN, "
-            "nn.LSTM or nn.GRU, and an nn.Linear can be converted"
+            "nn.LSTM or nn.GRU, and an nn.Linear can be converted; write the file without what is not used"
         )
     return output, embeddings[0] if embeddings else None
 
@@ -326,7 +356,7 @@ def _refuse(names: Iterable[str], patterns: Mapping[str, str]) -> None:
 
 
 def _characters(path: Path) -> Ids:
-    """The codes of the characters in a JSON list; raises `ConfigError` if it is not one."""
+    """The codes of the characters in a JSON list or mapping; raises `ConfigError` if it is neither."""
     try:
         with path.open("rb") as stream:
             text = stream.read(_VOCABULARY_BYTES + 1)
@@ -337,12 +367,26 @@ def _characters(path: Path) -> Ids:
         raise ConfigError(f"--vocabulary: {path} cannot be read: {reason(error)}") from error
     except (ValueError, RecursionError) as error:
         raise ConfigError(f"--vocabulary: {path} is not JSON in UTF-8: {shortened(error)}") from error
+    if isinstance(listed, dict):  # stoi {"a": 0}, or itos {"0": "a"}
+        stoi = all(type(k) is int for k in listed.values())
+        by_id = {str(k): unit for unit, k in listed.items()} if stoi else listed
+        missing = next((k for k in range(len(listed)) if str(k) not in by_id), None)
+        if missing is not None:
+            raise ConfigError(
+                f"--vocabulary: {path} maps no character to the id {missing}, and must map all of 0 to "
+                f"{len(listed) - 1}"
+            )
+        listed = [by_id[str(k)] for k in range(len(listed))]
     if not isinstance(listed, list) or not listed:
-        raise ConfigError(f"--vocabulary: {path} is not a list of characters")
+        raise ConfigError(
+            f"--vocabulary: {path} is neither a list of characters in the order of their ids nor a mapping "
+            "between characters and ids"
+        )
     for place, unit in enumerate(listed):
         if not isinstance(unit, str) or len(unit) != 1 or 0xD800 <= ord(unit) < 0xE000:
             raise ConfigError(
-                f"--vocabulary: entry {place} of {path} is {shortened(repr(unit))}, not one character"
+                f"--vocabulary: id {place} of {path} is {shortened(repr(unit))}, not one character: charlm "
+                "has no special tokens"
             )
     (most, times), *_ = Counter(listed).most_common(1)
     if times > 1:

@@ -36,7 +36,7 @@ class Tensors:
     Attributes
     ----------
     shapes
-        Shape of every tensor by name.
+        Shape of every tensor by name; tied weights have all of their names.
     metadata
         Texts by name.
 
@@ -69,6 +69,10 @@ class Tensors:
             raise CheckpointError(
                 f"it holds {size - self._begin:,} bytes of tensors, and its header says {end:,}"
             )
+        # of tied weights safetensors.torch.save_model writes one, and names the others in the metadata
+        for name, kept in self.metadata.items():
+            if kept in self._places and name not in self._places and _can_be_called(name):
+                self.shapes[name], self._places[name] = self.shapes[kept], self._places[kept]
 
     def array(self, name: str) -> Array:
         """The numbers of a tensor as float32; raises `CheckpointError` if one is not finite."""
@@ -92,7 +96,7 @@ class Tensors:
             raise ValueError("its metadata are not texts")
         self.metadata = metadata
         for name, about in header.items():
-            if len(name) > _NAME or not name.isprintable():
+            if not _can_be_called(name):
                 raise ValueError(f"no tensor can be called {shortened(repr(name))}")
             match about:
                 case {"dtype": str(dtype), "shape": list(shape), "data_offsets": [first, after]}:
@@ -110,6 +114,11 @@ class Tensors:
             if after - first != math.prod(shape) * np.dtype(_TYPES[dtype]).itemsize:
                 raise CheckpointError(f"{name} has {after - first:,} bytes, which its shape contradicts")
             self.shapes[name], self._places[name] = tuple(shape), (first, after, dtype)
+
+
+def _can_be_called(name: str) -> bool:
+    """Whether a tensor may have this name, which messages show."""
+    return len(name) <= _NAME and name.isprintable()
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
