@@ -30,6 +30,7 @@ from charlm.errors import ConfigError
 from charlm.nn.cells import forms
 from charlm.system import blas
 from charlm.system.connection import connect
+from charlm.system.files import STANDARD_INPUT
 
 if TYPE_CHECKING:
     from charlm.inference.held_out import HeldOut
@@ -317,6 +318,8 @@ def gradient_flow(
     if configs and paths:
         option = "RUN" if runs else "--checkpoint"
         raise ConfigError(f"{option} and --config exclude each other")
+    if corpus == STANDARD_INPUT and len(configs or paths) > 1:
+        raise ConfigError("--corpus - is read once: name a file for several networks")
     flows, series, objects = [], [], []
     for path in configs or paths or [None]:
         if path is not None and configs:
@@ -411,8 +414,8 @@ def _show_flow(networks: Sequence[tuple[str, Sequence[str], Sequence[Sequence[Se
     for k in [*(k for k in _ROWS if k < most), most]:
         if len(rows) > 1:
             click.echo()
-        for place, (what, norms) in enumerate(row for row in rows if k < len(row[1])):
-            norm = norms[k]
+        shown = [(what, row[k]) for what, row in rows if k < len(row)]
+        for place, (what, norm) in enumerate(shown):
             part = (math.log10(norm) - low) / (high - low) if norm else 0.0
             drawn = bar(min(1.0, part), _DECADE * (high - low)) or ("<" if norm else "")
             drawn = f"{drawn[:-1]}>" if part > 1 else drawn
