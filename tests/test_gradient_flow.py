@@ -18,7 +18,7 @@ from charlm.cli.evaluate import _show_flow
 from charlm.data.lines import Lines, StreamText
 from charlm.errors import CorpusError, DivergenceError
 from charlm.inference import gradient_flow as flows
-from charlm.inference.gradient_flow import find_places, gradient_flow, state_gradients
+from charlm.inference.gradient_flow import GradientFlow, find_places, gradient_flow, state_gradients
 from charlm.nn.gradcheck import Check, check
 from charlm.nn.model import Model
 from charlm.nn.parameters import Parameters
@@ -267,9 +267,16 @@ def test_what_has_no_gradient_is_said() -> None:
         gradient_flow(model, make_window(model)[0], StreamText(np.zeros(50, np.uint8)), 5)
     model = make_model("rnn")
     params = make_window(model)[0]
-    params["output.W"][...] = 1e308
-    with pytest.raises(DivergenceError, match="not a finite number"):
-        gradient_flow(model, params, StreamText(np.arange(50) % 7), 5)
+    for large in (1e308, 1e200):  # not a number, and a norm that is infinite
+        params["output.W"][...] = large * np.array([[-1, 1, 1, 1, 1, 1, 1]])
+        with pytest.raises(DivergenceError, match="not a finite number"):
+            gradient_flow(model, params, StreamText(np.arange(50) % 7), 5)
+
+
+def test_a_state_that_the_loss_does_not_read_is_relative_to_h() -> None:
+    """Where the gradient of a state is zero at k = 0, it is relative to h, and finite."""
+    flow = GradientFlow(("h", "m"), np.array([[[2.0, 1.0], [0.0, 1.0]]]), places=1)
+    assert flow.relative.tolist() == [[[1.0, 0.5], [0.0, 0.5]]]
 
 
 SMALL = """\
