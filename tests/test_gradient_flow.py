@@ -165,6 +165,16 @@ def test_the_mean_over_places_of_a_text(form: str, pieces: int) -> None:
     assert (flow.relative[:, :, 0] == 1).all()
 
 
+def test_fifty_units_are_read_before_the_steps() -> None:
+    """The state before the first step is that after 50 units from a zero state."""
+    model = make_model("lstm")
+    params = make_window(model)[0]
+    ids = np.random.default_rng(5).integers(0, model.vocab, 300)
+    flow = gradient_flow(model, params, StreamText(ids), steps=2, places=1)
+    _, (end,), _ = find_places(StreamText(ids), 2, 1)
+    np.testing.assert_allclose(flow.norms, _alone(model, params, ids[end - 52 : end + 2], 2), rtol=1e-12)
+
+
 @pytest.mark.parametrize("form", ["lstm", "gru before"])
 def test_a_line_has_nothing_before_it(form: str, pieces: int) -> None:
     """Each line begins from zero, and gradients reach no further back than its first unit."""
@@ -479,9 +489,12 @@ def test_a_text_that_is_gone_or_has_changed(charlm: Run, small: Path) -> None:
 
 def test_what_is_beyond_the_axis_is_marked(capsys: pytest.CaptureFixture[str]) -> None:
     """The axis does not change with the norms; one beyond it has a mark at that end, zero has no bar."""
-    _show_flow([("", ("h",), [[[1.0, 10.0, 1e-9, 1.1, 1.1, 30.0, 1e-11, 1.1, 1.1, 1.1, 0.0]]])])
+    norms = [1.0] * 51
+    for k, norm in {1: 10.0, 2: 1e-9, 5: 30.0, 10: 0.0, 20: 1e-11}.items():
+        norms[k] = norm
+    _show_flow([("", ("h",), [[norms]])])
     rows = _table(capsys.readouterr().out)["h"]
-    assert [bar for _, bar in rows.values()] == ["█" * 44, "█" * 4, "█" * 43 + ">", ""]
+    assert [bar for _, bar in rows.values()] == ["█" * 44, "█" * 4, "█" * 43 + ">", "", "<", "█" * 40]
 
 
 def test_names_are_at_their_lines() -> None:
@@ -492,7 +505,8 @@ def test_names_are_at_their_lines() -> None:
     picture = drawing.flow(names, norms, "")
     lines = [float(end) for end in re.findall(r',([\d.]+)" class="line', picture)]
     places = {name: float(y) for y, name in re.findall(r'y="([\d.]+)"[^>]*>(layer [^<]+)', picture)}
-    assert sorted(names, key=lambda name: lines[names.index(name)]) == sorted(names, key=places.__getitem__)
+    last = dict(zip(names, norms[..., -1].flat, strict=True))
+    assert sorted(names, key=places.__getitem__) == sorted(names, key=last.__getitem__, reverse=True)
     for name, end in zip(names, lines, strict=True):
         assert abs(places[name] - 4 - end) <= 30
     rising = sorted(places.values())

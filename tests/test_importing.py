@@ -24,6 +24,7 @@ from charlm.export import importing, weights
 from charlm.nn.parameters import Parameters
 from charlm.nn.workspace import Workspace
 from charlm.runs import checkpoint
+from charlm.runs.tensors import Tensors as Stored
 
 
 @pytest.mark.parametrize(("form", "kind"), list(product(HELD, KINDS)))
@@ -240,6 +241,15 @@ def test_tied_weights_and_absent_biases(
     (tmp_path / "v.json").write_text(json.dumps(list(CHARACTERS)))
     loaded = importing.load(tmp_path / "x.safetensors", tmp_path / "v.json")
     _check_logits(loaded, tensors, "lstm", names, 7)
+
+
+def test_a_tensor_that_is_there_is_not_tied(tmp_path: Path) -> None:
+    """Metadata cannot replace a tensor by another."""
+    save_file(
+        {"a": np.ones(2, np.float32), "b": np.zeros(2, np.float32)}, tmp_path / "x", metadata={"a": "b"}
+    )
+    with (tmp_path / "x").open("rb") as stream:
+        assert tensors.Tensors(stream).array("a").tolist() == [1, 1]
 
 
 @pytest.mark.parametrize(
