@@ -245,11 +245,10 @@ def test_tied_weights_and_absent_biases(
 
 def test_a_tensor_that_is_there_is_not_tied(tmp_path: Path) -> None:
     """Metadata cannot replace a tensor by another."""
-    save_file(
-        {"a": np.ones(2, np.float32), "b": np.zeros(2, np.float32)}, tmp_path / "x", metadata={"a": "b"}
-    )
+    both = {"a": np.ones(2, np.float32), "b": np.zeros(2, np.float32)}
+    save_file(both, tmp_path / "x", metadata={"a": "b"})
     with (tmp_path / "x").open("rb") as stream:
-        assert tensors.Tensors(stream).array("a").tolist() == [1, 1]
+        assert Stored(stream).array("a").tolist() == [1, 1]
 
 
 @pytest.mark.parametrize(
