@@ -168,6 +168,7 @@ CHARACTERS = "zab\nqé한m"
         ("lstm", 1, None, "rnn. fc. -"),
         ("lstm", 2, 3, "lstm. decoder. encoder."),
         ("lstm", 1, 7, "lstm. head. emb."),  # as wide as the network
+        ("lstm", 1, 7, "lstm. b. a."),  # only the bias tells which is the output
         ("gru after", 3, 8, "model.gru. model.linear. model.embedding."),  # as wide as the vocabulary
         ("gru after", 1, None, "gru. out. -"),
         ("rnn", 2, 5, "rnn. fc. embed."),
@@ -315,6 +316,10 @@ def _with(name: str, *shape: int, dtype: Any = np.float32) -> Callable[[Tensors]
         (_with("other.weight_ih_l0", 28, 3), "2 recurrent networks .* of the next layer of the first"),
         (_with("lstm.weight_hh_l0_raw", 28, 7), "lstm.weight_hh_l0_raw: write the plain weight"),
         (_with("h0", 1, 1, 7), "no layer for h0: .* without what is not used"),
+        (
+            lambda tensors: (_without("emb.weight")(tensors), _with("lstm.weight_ih_l0", 28, 9)(tensors)),
+            "takes 9 inputs; without an nn.Embedding it must take the 8 characters",
+        ),
         (_without("fc.weight"), "one output layer of 8 characters x 7 units"),
         (_without("lstm.weight_ih_l0"), "no weight_ih_l0 of an nn.RNN"),
         (_without("lstm.weight_hh_l0"), "lstm.weight_hh_l0 is not the recurrent matrix"),
