@@ -8,6 +8,7 @@ import os
 import struct
 import subprocess
 import sys
+import unicodedata
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -253,6 +254,17 @@ def test_a_packed_file_is_not_taken_for_its_bytes(tmp_path: Path) -> None:
         len(read(cache, tmp_path / "text.bin", pipeline=pipeline).ids)
         == (tmp_path / "text.bin").stat().st_size
     )
+
+
+def test_a_text_is_read_again_by_another_unicode(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Normal forms depend on the version of Unicode: the entry of one is not that of another."""
+    cache, text = Cache(tmp_path / "cache"), tmp_path / "text"
+    text.write_text("a text")
+    read(cache, text)
+    first = entry(cache)
+    monkeypatch.setattr(unicodedata, "unidata_version", "1.1.5")
+    read(cache, text)
+    assert entry(cache) != first
 
 
 @pytest.mark.parametrize("place", ["file", "below a file", "refused"])

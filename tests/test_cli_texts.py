@@ -216,7 +216,15 @@ def test_encodings_and_marks(charlm: Run, write: Any) -> None:
     assert first["best_validation_loss"] == second["best_validation_loss"]
     wrong = charlm("train", "--config", "small.yaml", "--corpus", "other.txt", "--overwrite", status=1).stderr
     assert "other.txt is not UTF-8: byte 0 (0xb3, line 1)" in wrong
-    assert "corpus.encoding" in wrong
+    assert "--set corpus.encoding=cp949" in wrong
+    scored = _eval(charlm, "--corpus", "text.txt", "--encoding", "utf-8")
+    wrong = charlm("eval", "perplexity", "--corpus", "text.txt", status=1).stderr
+    assert "text.txt is UTF-8, not CP949, by its first bytes" in wrong
+    assert "--encoding utf-8" in wrong
+    assert charlm("report", "--text", "text.txt", status=1).stderr == wrong
+    refused = charlm("report", "--text", "text.txt", "--encoding", "utf-16", status=1).stderr
+    assert "text.txt is UTF-8, not UTF-16, by its first bytes" in refused
+    assert scored == _eval(charlm, "--corpus", "other.txt")
 
 
 def test_primes_are_read_like_the_corpus(charlm: Run, write: Any) -> None:
@@ -354,7 +362,7 @@ def test_other_texts_have_encodings_of_their_own(charlm: Run, write: Any) -> Non
     assert charlm(*options, "--encoding", "utf8").stdout == "강을\n"
     refused = charlm(*options, "--encoding", "ascii", status=1).stderr
     assert "prime prime.txt is not ASCII: byte 0" in refused
-    assert "name its encoding with --encoding" in refused
+    assert "it can be read as utf-8 (강을): use --encoding utf-8" in refused
     assert "not a text encoding" in charlm(*options, "--encoding", "rot13", status=2).stderr
 
 

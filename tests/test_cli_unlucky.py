@@ -297,7 +297,7 @@ def test_numpy_does_not_speak_before_the_error(process: Run, small: Path) -> Non
 
 
 def test_what_is_probably_not_meant_is_a_warning(charlm: Run, small: Path) -> None:
-    """A warm-up beyond the run, millions of tiny updates and Windows line ends are said before training."""
+    """A long warm-up, millions of tiny updates, and odd characters in the text are said before training."""
     train = ("train", "--config", "small.yaml", "--overwrite", "--max-steps", "1")
     assert "Warning" not in charlm(*train).stderr
     assert (
@@ -311,6 +311,10 @@ def test_what_is_probably_not_meant_is_a_warning(charlm: Run, small: Path) -> No
     (small / "text.txt").write_text(TEXT.replace(". ", ".\r\n"), newline="")
     assert "corpus.newlines=lf converts them" in charlm(*train).stderr
     assert "Warning" not in charlm(*train, "--set", "corpus.newlines=lf").stderr
+    (small / "text.txt").write_text(TEXT + "\0\x1b\ufffd", encoding="utf-8")
+    odd = charlm(*train).stderr
+    for words in ("NUL characters", "escape characters", "replacement characters"):
+        assert f"Warning: the text holds {words}" in odd
 
 
 def test_options_without_effect_are_named(charlm: Run, small: Path) -> None:

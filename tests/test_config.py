@@ -560,9 +560,10 @@ def test_an_override_that_makes_no_sense_is_refused(override: str, message: str)
     ("contents", "message"),
     [
         (None, "configuration {} cannot be read: no such file or directory"),
-        (b"model:\n  cell: caf\xe9\n", "configuration {} is not UTF-8 (byte 18)"),
+        (b"model:\n  cell: caf\xe9\n", "configuration {} is not UTF-8: byte 18 (line 2); save it as UTF-8"),
+        (b"\xff\xfea", "configuration {} is not UTF-16: byte 2 (line 1); save it as UTF-8"),
     ],
-    ids=["missing", "not UTF-8"],
+    ids=["missing", "not UTF-8", "half of UTF-16"],
 )
 def test_a_file_that_cannot_be_read_is_refused(tmp_path: Path, contents: bytes | None, message: str) -> None:
     """The error names the file and the cause."""
@@ -584,10 +585,20 @@ def test_a_directory_means_the_configuration_in_it(tmp_path: Path) -> None:
     assert load(tmp_path).model.hidden == 7
 
 
-@pytest.mark.parametrize("contents", ["corpus:\n  path: 보기/é.txt\n", "\ufeffcorpus:\n  path: 보기/é.txt\n"])
-def test_a_file_is_read_as_utf8(tmp_path: Path, contents: str) -> None:
-    """Names outside ASCII are read right, whatever the locale, with a byte order mark or without."""
-    assert load(write(tmp_path, contents)).corpus.path == str(tmp_path / "보기" / "é.txt")
+@pytest.mark.parametrize(
+    ("encoding", "line_end"),
+    [("utf-8", "\n"), ("utf-8-sig", "\r\n"), ("utf-16", "\r\n"), ("utf-16-be", "\n")],
+)
+def test_a_file_is_read_as_unicode(tmp_path: Path, encoding: str, line_end: str) -> None:
+    """Names outside ASCII are read right, whatever the locale: UTF-8, or UTF-16 as PowerShell writes it."""
+    text = line_end.join(["corpus:", "  path: 보기/é.txt", "model:", "  hiden: 7", ""])
+    path = tmp_path / "small.yaml"
+    mark = "\ufeff" if encoding == "utf-16-be" else ""
+    path.write_bytes((mark + text).encode(encoding))
+    with pytest.raises(ConfigError, match=r"small\.yaml, line 4: model\.hiden: unknown key; did you mean"):
+        load(path)
+    path.write_bytes((mark + text.replace("hiden", "hidden")).encode(encoding))
+    assert load(path).corpus.path == str(tmp_path / "보기" / "é.txt")
 
 
 def test_replacing_changes_a_copy() -> None:

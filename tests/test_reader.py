@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from test_units import texts
 
 from charlm.data import sources
-from charlm.data.reader import TextPipeline, begins_with_mark
+from charlm.data.reader import TextPipeline, remarks
 from charlm.data.sources import Source
 from charlm.data.units import Units
 from charlm.errors import CorpusError
@@ -200,23 +200,74 @@ def test_every_encoding_is_read(directory: Path, encoding: str, text: str) -> No
 def test_a_file_of_another_encoding_is_refused(
     directory: Path, encoding: str, data: bytes, byte: int, value: str, line: int
 ) -> None:
-    """The error names the file, the first wrong byte, its value and its line, and says what to do."""
+    """The error names the file, the first wrong byte, its value and its line."""
     good, bad = files(directory, "fine\n".encode(encoding), data)
     for block in BLOCKS:
-        assert complaint(TextPipeline(encoding=encoding), [good, bad], block) == (
+        assert complaint(TextPipeline(encoding=encoding), [good, bad], block).startswith(
             f"text {bad.name} is not {encoding.upper()}: byte {byte} ({value}, line {line}); "
-            "convert it, name its encoding (corpus.encoding, or --encoding), or use corpus.unit: byte"
         )
 
 
 def test_utf16_without_its_mark_is_refused(directory: Path) -> None:
-    """A file in UTF-16 that does not say which one is one line that names the file."""
-    (found,) = files(directory, "ab\ncd".encode("utf-16-le"))
+    """A file in UTF-16 that does not say which one is one line that names the file, and which one it is."""
+    short, long = files(directory, "가나 나\n".encode("utf-16-le"), "abcd\nefgh".encode("utf-16-le"))
+    pipeline = TextPipeline(encoding="utf-16")
     for block in [2, 3, 1 << 20]:
-        assert complaint(TextPipeline(encoding="utf-16"), [found], block) == (
-            f"text {found.name} is not UTF-16: UTF-16 stream does not start with BOM"
+        assert complaint(pipeline, [short], block).startswith(
+            f"text {short.name} is not UTF-16: UTF-16 stream does not start with BOM; it can be read as utf"
         )
-        assert not begins_with_mark(found, "utf-16")
+        assert "is UTF-16-LE, not UTF-16, by its first" in complaint(pipeline, [long], block)
+        assert list(remarks(short, "utf-16")) == []
+
+
+LETTER = "나룻배가 강을 건너왔다. 사공은 말이 없었다.\n"
+
+
+@pytest.mark.parametrize("role", ["text", "prime"])
+@pytest.mark.parametrize(
+    ("encoding", "data", "words"),
+    [
+        ("utf-8", LETTER.encode("cp949"),
+         "it can be read as cp949 (나룻배가 강을 건너왔다. 사공은 말이 없었다): {cp949}, or convert it"),
+        ("cp949", LETTER.encode(),
+         "it can be read as utf-8 (나룻배가 강을 건너왔다. 사공은 말이 없었다): {utf-8}, or convert it"),
+        ("ascii", "It cost £5 in all.\n".encode("cp1252"),
+         "it can be read as cp1252 (It cost £5 in all.) or cp850 (It cost ú5 in all.) or cp1250 (It cost Ł5 "
+         "in all.): {cp1252}, or convert it"),
+        ("utf-8", LETTER.encode("utf-16"),
+         "is UTF-16, not UTF-8, by its first bytes: {utf-16}, or convert it"),
+        ("cp1252", LETTER.encode("utf-8-sig"),
+         "is UTF-8, not CP1252, by its first bytes: {utf-8}, or convert it"),
+        ("utf-8", LETTER.encode()[:49], "iconv -c -f utf-8 -t utf-8 leaves out such bytes"),
+        ("utf-8", b"\1\2\xff", "no usual encoding fits: {NAME}{otherwise}"),
+        ("utf-8", b"%PDF-1.4\n", "is a PDF document, not plain text: extract its text{otherwise}"),
+        ("latin-1", b"\xff\xd8\xff\xe0", "is a JPEG image, not plain text: extract its text{otherwise}"),
+    ],
+)  # fmt: skip
+def test_a_refused_file_is_named_for_what_it_is(
+    directory: Path, role: str, encoding: str, data: bytes, words: str
+) -> None:
+    """The error says what the file seems to be, and what can be typed to read it."""
+    files(directory, data)
+    source = Source(str(directory / "0.txt"), role)
+    otherwise = (
+        ", leave it out (a pattern such as 'books/*.txt' names only texts), or learn its bytes with "
+        "--set corpus.unit=byte"
+    )
+    use = "use --set corpus.encoding={0}, or --encoding {0} outside training"
+    if role == "prime":
+        otherwise, use = "", "use --encoding {0}"
+    for name in ("cp949", "utf-8", "cp1252", "utf-16", "NAME"):
+        words = words.replace(f"{{{name}}}", use.format(name))
+    message = complaint(TextPipeline(encoding=encoding), [source])
+    assert message.startswith(f"{role} {directory / '0.txt'} is ")
+    assert message.endswith(words.format(otherwise=otherwise))
+
+
+def test_the_byte_unit_reads_every_format(directory: Path) -> None:
+    """Whatever its first bytes are, a file can be learned byte by byte."""
+    for data in (b"%PDF-1.4\n", "가".encode("utf-16"), b"\xff\xd8\xff"):
+        assert read(TextPipeline(Units("byte")), files(directory, data)) == list(data)
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-16-le", "utf-16-be", "utf-32-le"])
@@ -261,7 +312,28 @@ def test_bytes_keep_the_mark(directory: Path) -> None:
 def test_a_mark_is_noticed(directory: Path, encoding: str, data: bytes, marked: bool) -> None:
     """A mark is what reading removes, in the decoder or after it."""
     (found,) = files(directory, data)
-    assert begins_with_mark(found, encoding) == marked
+    remark = f"text {found.name} begins with a byte-order mark, which is removed"
+    assert (remark in remarks(found, encoding)) == marked
+
+
+@pytest.mark.parametrize(
+    ("encoding", "data", "is_remarked"),
+    [
+        ("cp1252", "café".encode(), True),
+        ("cp1252", LETTER.encode(), True),
+        ("cp1252", b"caf\xe9 noir", False),
+        ("cp1252", b"plain", False),
+        ("utf-8", "café".encode(), False),
+        ("cp949", LETTER.encode("cp949"), False),
+    ],
+)
+def test_utf8_that_is_read_in_another_encoding_is_noticed(
+    directory: Path, encoding: str, data: bytes, is_remarked: bool
+) -> None:
+    """A text in UTF-8 that another encoding decodes too is probably not meant so, and said to be UTF-8."""
+    (found,) = files(directory, data)
+    remark = f"text {found.name} is valid UTF-8, but is read as {encoding.upper()}: is that its encoding?"
+    assert list(remarks(found, encoding)) == [remark] * is_remarked
 
 
 @pytest.mark.parametrize(

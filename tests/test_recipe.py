@@ -15,12 +15,12 @@ import yaml
 from conftest import MEASURED, TEXT, Run
 
 from charlm.config.schema import Config
-from charlm.data.corpus import Corpus
+from charlm.data.corpus import Corpus, nothing
 from charlm.data.units import Units
 from charlm.data.vocabulary import Vocabulary
 from charlm.errors import ConfigError
 from charlm.system.ranks import Ranks
-from charlm.training import recipe
+from charlm.training import recipe, session
 from charlm.training.recipe import Pace, Plan, choose, enough, fit_to_time, held_out, looks_like_lines, rules
 from charlm.training.trainer import Trainer
 
@@ -259,11 +259,8 @@ def test_init_prints_what_train_would_use(charlm: Run, tmp_path: Path) -> None:
 
 
 def test_odd_texts_are_chosen_for(charlm: Run, tmp_path: Path) -> None:
-    """Bytes that are no text, a text without room for a split, and a list of names need nothing else."""
-    (tmp_path / "bytes.txt").write_bytes(bytes(range(256)) * 40)
+    """A text without room for a split, and a list of names need nothing else."""
     quick = ("--minutes", "0.04", "--max-steps", "2")
-    assert "learned byte by byte" in charlm("train", "--corpus", "bytes.txt", *quick).stderr
-    assert "unit: byte" in (tmp_path / "runs/bytes/config.yaml").read_text()
     (tmp_path / "tiny.txt").write_text("a tiny text")
     done = charlm("train", "--corpus", "tiny.txt", "--minutes", "0.04")
     assert "best training loss" in done.stdout
@@ -274,6 +271,69 @@ def test_odd_texts_are_chosen_for(charlm: Run, tmp_path: Path) -> None:
     done = charlm("train", "--corpus", "names.txt", *quick, "--set", "corpus.mode=lines", "--out", "lines")
     assert "corpus.mode=lines" not in done.stderr
     assert re.search("160 lines", done.stderr)
+
+
+def _read(path: Path, **given: Any) -> tuple[Config, Corpus]:
+    """Read a text as where all is chosen except what is `given`, by keys of `corpus`."""
+    values = {f"corpus.{name}": value for name, value in given.items()}
+    config = Config().replace({"corpus.path": str(path), **values})
+    return session._read(config, nothing, Plan(60, 0.0, values))
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "words", "key", "value"),
+    [
+        ("old.txt", ("나룻배가 강을 건너왔다. " * 40).encode("cp949"),
+         "old.txt is not UTF-8: byte 0 (0xb3, line 1); it can be read as cp949 (나룻배", "encoding", "cp949"),
+        ("book.pdf", b"%PDF-1.4\n" + bytes(range(256)), "book.pdf is a PDF document", "unit", "byte"),
+        ("books/cover.jpg", b"\xff\xd8\xff\xe0" * 99, "cover.jpg is a JPEG image", "unit", "byte"),
+    ],
+    ids=["another encoding", "no text", "a picture among texts"],
+)  # fmt: skip
+def test_what_is_no_text_in_utf8_is_refused(
+    charlm: Run, tmp_path: Path, name: str, data: bytes, words: str, key: str, value: str
+) -> None:
+    """Bytes are learned only on request: the error names the file and the setting that works."""
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).write_bytes(data)
+    path = tmp_path / name.split("/")[0]
+    if path.is_dir():
+        (path / "a.txt").write_text(TEXT)
+    for command in ("train", "init"):
+        refused = charlm(command, "--corpus", path.name, status=1).stderr
+        assert words in refused
+        assert f"--set corpus.{key}={value}" in refused
+    assert not (tmp_path / "runs").exists()
+    config, corpus = _read(path, **{key: value})
+    assert config.corpus.newlines == "keep"
+    assert corpus.warnings == ()
+
+
+@pytest.mark.parametrize("line_end", ["\r\n", "\r"])
+def test_line_ends_of_windows_are_converted(tmp_path: Path, line_end: str) -> None:
+    """Where all is chosen, line ends are too, and it is said; not against a person, nor for bytes."""
+    path = tmp_path / "my.txt"
+    path.write_text(TEXT.replace(". ", f".{line_end}"), newline="")
+    config, corpus = _read(path)
+    assert config.corpus.newlines == "lf"
+    assert corpus.vocabulary.text(corpus.ids) == TEXT.replace(". ", ".\n")
+    assert corpus.warnings == (
+        "the text has line ends of Windows, which are converted: corpus.newlines=lf is chosen",
+    )
+    for given in ({"newlines": "keep"}, {"unit": "byte"}):
+        config, corpus = _read(path, **given)
+        assert config.corpus.newlines == "keep"
+        assert corpus.warnings == ()
+        assert ord("\r") in corpus.vocabulary.codes
+
+
+def test_chosen_line_ends_are_written(charlm: Run, tmp_path: Path) -> None:
+    """The configuration that is printed converts the line ends, and the user is told."""
+    (tmp_path / "my.txt").write_text(TEXT.replace(". ", ".\r\n"), newline="")
+    done = charlm("init", "--corpus", "my.txt", "--minutes", "0.04")
+    assert "newlines: lf" in done.stdout
+    assert done.stderr.count("corpus.newlines=lf is chosen") == 1
+    assert "carriage returns" not in done.stderr
 
 
 def test_minutes_and_texts_that_cannot_be(charlm: Run, tmp_path: Path) -> None:

@@ -44,7 +44,7 @@ LAYERS = [
     ["nn.model"],
     ["nn.gradcheck"],
     ["optim.clipping", "optim.optimizers", "optim.schedules", "optim.averaging"],
-    ["data.signs", "data.units", "data.batches", "data.walk"],
+    ["data.signs", "data.units", "data.batches", "data.walk", "data.encodings"],
     ["data.vocabulary", "data.sources", "data.lines", "data.cache"],
     ["data.reader"],
     ["data.corpus"],

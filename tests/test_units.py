@@ -23,7 +23,7 @@ SOCIABLE = (
     "aeo \n\u0300\u0301\u0307\u0323\u0327\u0345\u034f\u200d"
     "éṩǖ\u0b92\u0bd7\u0bc6\u0bbe\u09c7\u09be\u1025\u102e\u0958\u0f71\u0f72\u0f73\u0344"
     "\u212bﬁ½㍿\uf900\ufeff😀\U0001d157\U0001d165"
-    "ﾊ\uff9e\uff9f\uffa1\uffc2\rΣσAİẞ.'\xad"
+    "ﾊ\uff9e\uff9f\uffa1\uffc2\rΣσAİẞ.'\xadℌ㎒"
 )
 texts = st.text(st.one_of(st.sampled_from(SOCIABLE), st.characters(exclude_categories=["Cs"])))
 
@@ -165,6 +165,7 @@ EVERY_WAY = [
 @example(text=" Σ", after="Α")
 @example(text="하", after="\u11a8")
 @example(text="ﾊ", after="\uff9e")
+@example(text="aㄱㅏ", after="ㄴ")
 def test_a_text_can_be_cut_where_it_is_said(units: Units, text: str, after: str) -> None:
     """Cut at that index, both pieces have the codes of the whole, whatever follows."""
     given, after_it = (text.encode(), after.encode()) if units.is_byte else (text, after)
@@ -185,6 +186,8 @@ def test_a_text_can_be_cut_where_it_is_said(units: Units, text: str, after: str)
         (Units("byte", newlines="lf"), "a\r\n", 3),
         (Units("char", "nfc"), "ab c", 3),
         (Units("char", "nfc"), "abe\u0301", 2),
+        (Units("char", "nfkc"), "aㄱㅏ", 1),
+        (Units("char", "nfkc"), "a\uffa1\uffc2", 1),
         (Units("char", "nfc"), "\u0301\u0301", 0),
         (Units("char", "nfc"), "+-<>. -", 6),
         (Units(lowercase=True), "A.Σ", 0),
@@ -215,6 +218,14 @@ def test_capital_letters_become_small(text: str, small: str, form: str) -> None:
     """Letters are made small before normalisation: one may become two, and ends of words count."""
     units = Units("char", form, lowercase=True)
     assert units.text(units.of_text(text)) == normal(units, small)
+
+
+@pytest.mark.parametrize(("text", "shown"), [("ℌH", "Hh"), ("㎒ MHZ", "MHz mhz"), ("ᴬA", "Aa")])
+@pytest.mark.parametrize("form", ["nfkc", "nfkd"])
+def test_capital_letters_of_a_compatible_form_stay(text: str, shown: str, form: str) -> None:
+    """A capital letter that only the normal form makes stays: letters are made small before it."""
+    units = Units("char", form, lowercase=True)
+    assert units.text(units.of_text(text)) == shown
 
 
 @pytest.mark.parametrize("unit", ["char", "byte"])

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import unicodedata
+
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -212,3 +214,49 @@ def test_unknown_bytes_are_named() -> None:
         "--prime: bytes that the model's vocabulary of 3 lacks: "
         "byte 0xa9 once, byte 0xc3 once, byte 0xe9 once"
     )
+
+
+KOREAN = "각각 값을\n"
+JAMO = unicodedata.normalize("NFD", KOREAN)
+
+
+@pytest.mark.parametrize(
+    ("units", "known", "text", "differs", "keys"),
+    [
+        (CHARACTERS, "a\nb", "a\r\nb\r", "line ends", "corpus.newlines=lf"),
+        (BYTES, "a\nb", "a\r\nb\r", "line ends", "corpus.newlines=lf"),
+        (CHARACTERS, "café", "cafe\u0301", "Unicode normal form", "corpus.normalize=nfc"),
+        (CHARACTERS, KOREAN, JAMO, "Unicode normal form", "corpus.normalize=nfc"),
+        (CHARACTERS, JAMO, KOREAN, "Unicode normal form", "corpus.normalize=nfd"),
+        (CHARACTERS, "find it", "ﬁnd", "Unicode normal form", "corpus.normalize=nfkc"),
+        (CHARACTERS, "é\n", "e\u0301\r\n", "line ends and Unicode normal form",
+         "corpus.newlines=lf and corpus.normalize=nfc"),
+        (Units("char", "nfd"), "é\n", "é\r\n", "line ends", "corpus.newlines=lf"),
+        (CHARACTERS, KOREAN, "강", "", ""),
+        (Units("char", "nfc"), "find it", "ﬁnd", "", ""),
+        (CHARACTERS, "ab", "a\r\nb", "", ""),
+        (CHARACTERS, "a\n", "a\r\nb", "", ""),
+    ],
+)  # fmt: skip
+def test_the_way_out_is_named(units: Units, known: str, text: str, differs: str, keys: str) -> None:
+    """Where only line ends or the normal form differ, the error names what to change; elsewhere nothing."""
+    vocabulary = Vocabulary.of(units.of_text(known), units)
+    advice = f"; it differs only in {differs}: convert the text, or train with {keys}" if keys else ""
+    message = complaint(vocabulary, text)
+    assert message.endswith(advice)
+    assert ("differs only" in message) == bool(keys)
+    codes = units.of_text(text)
+    own = Vocabulary.of(codes, units)
+    with pytest.raises(VocabularyError) as caught:
+        vocabulary.recode(own.encode(codes, "text"), own.codes, "--prime")
+    assert str(caught.value) == message
+
+
+def test_the_way_out_is_for_the_whole_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A text whose end holds what no setting makes known is not said to differ only in its line ends."""
+    monkeypatch.setattr("charlm.data.vocabulary._BLOCK", 4)
+    vocabulary = of("ab\n")
+    assert "differs only in line ends" in complaint(vocabulary, "a\r\nb\r\nab")
+    own = Vocabulary.of(CHARACTERS.of_text(text := "a\r\nb\r\nabc"), CHARACTERS)
+    with pytest.raises(VocabularyError, match=r"'\\r' \(U\+000D\) 2 times, 'c' \(U\+0063\) once$"):
+        vocabulary.recode(own.encode(CHARACTERS.of_text(text), "text"), own.codes, "text")

@@ -37,17 +37,20 @@ charlm report runs/tales --text letter.txt --out letter.html
     help="The text to look at, or - for standard input.  [default: the validation split]",
 )
 @click.option(
+    "--encoding", metavar="NAME", help="Encoding of the text of --text.  [default: the training text's]"
+)
+@click.option(
     "--length", type=click.IntRange(2, 20_000), default=5_000, metavar="N", help="Characters to show of it."
 )
 @click.option(
     "--out", type=FilePath(), metavar="FILE", help="The page, an .html file.  [default: report.html in RUN]"
 )
-def report(run: Path | None, text: str | None, length: int, out: Path | None) -> None:
+def report(run: Path | None, text: str | None, encoding: str | None, length: int, out: Path | None) -> None:
     """Make the page."""
     if out is not None and out.suffix.lower() not in (".html", ".htm"):
         raise click.UsageError(f"{shown_path(out)}: the suffix must be .html.")
     threads = blas.prepare()
-    from charlm.config.loading import with_path
+    from charlm.config.loading import with_encoding, with_path
     from charlm.export import assembly
     from charlm.inference.held_out import of_checkpoint
     from charlm.report import page
@@ -57,7 +60,11 @@ def report(run: Path | None, text: str | None, length: int, out: Path | None) ->
     file = find_checkpoint(find_run(None) if run is None else run)
     loaded = checkpoint.load(file)
     corpus = loaded.config.corpus
-    another = None if text is None else with_path(replace(corpus, validation="", test=""), text)
+    another = None
+    if text is not None:
+        another = with_encoding(with_path(replace(corpus, validation="", test=""), text), encoding)
+    elif encoding is not None:
+        warn(["--encoding has no effect without --text"])
     with contextlib.closing(ReadingBar()) as reading:
         read = of_checkpoint(loaded, another, reading.advance, "--text")
     say_which(run, file)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import dataclasses
 import glob
 import os
@@ -42,11 +43,19 @@ def load(path: Path, given: Mapping[str, Any] | None = None, giver: str = "--set
     if path.name == "config.yaml" and os.path.exists(path.parent / "last.npz"):
         given = {"run.dir": str(path.parent), **(given or {})}
     try:
-        text = path.read_text(encoding="utf-8")
+        data = path.read_bytes()
     except OSError as error:
         raise ConfigError(f"configuration {path} cannot be read: {reason(error)}") from error
+    # redirection in Windows PowerShell writes UTF-16 with a byte-order mark
+    encoding = "utf-16" if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8"
+    try:
+        text = data.decode(encoding)
     except UnicodeDecodeError as error:
-        raise ConfigError(f"configuration {path} is not UTF-8 (byte {error.start})") from error
+        line = data.count(b"\n", 0, error.start) + 1
+        raise ConfigError(
+            f"configuration {path} is not {encoding.upper()}: byte {error.start} (line {line}); "
+            "save it as UTF-8"
+        ) from error
     values, places = _read(text, str(path))
     piped = is_descriptor(str(path))
     values = _anchored(values, Path.cwd() if piped else path.parent) | _anchored(given or {}, Path.cwd())

@@ -14,7 +14,7 @@ import numpy as np
 from charlm.arrays import Ids
 from charlm.data.cache import Cache, Encoded
 from charlm.data.lines import Lines, StreamText, Text, boundaries
-from charlm.data.reader import TextPipeline, begins_with_mark
+from charlm.data.reader import TextPipeline, remarks
 from charlm.data.sources import Source, digest
 from charlm.data.units import LINE_BREAK
 from charlm.data.vocabulary import Counter, Vocabulary
@@ -196,11 +196,7 @@ class _Encoder:
         self.where = str(sources[0]) if len(sources) == 1 else f"the {what} of {len(sources)} files"
         self.warnings: list[str] = []
         if not pipeline.units.is_byte:
-            self.warnings += [
-                f"{source} begins with a byte-order mark, which is removed"
-                for source in sources
-                if begins_with_mark(source, pipeline.encoding)
-            ]
+            self.warnings += [remark for source in sources for remark in remarks(source, pipeline.encoding)]
 
     def vocabulary(self, encoded: Encoded) -> Vocabulary:
         return Vocabulary(encoded.codes, self.pipeline.units, self.pipeline.min_count > 1)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import codecs
+import contextlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from charlm.arrays import Ids
+from charlm.data.encodings import START, format_of, is_damaged_utf8, marked, readings
 from charlm.data.sources import Source
 from charlm.data.units import LINE_BREAK, Units
 from charlm.errors import EncodingError
@@ -51,8 +53,9 @@ class TextPipeline:
     def pieces(self, sources: Sequence[Source], progress: Progress | None = None) -> Iterator[Piece]:
         """The text in pieces of about a megabyte.
 
-        `progress` is called with the bytes of the files that each block used. Raises `CorpusError`
-        with the file, and the byte and line that cannot be decoded.
+        `progress` is called with the bytes of the files that each block used. Raises `EncodingError`
+        with the file, the byte and line that cannot be decoded, and what the file seems to be; and
+        `CorpusError` if it cannot be read.
         """
         held: str | bytes = b"" if self.units.is_byte else ""
         for text in self._texts(sources, progress):
@@ -96,7 +99,11 @@ class TextPipeline:
             if number and separator:
                 yield separator.encode() if self.units.is_byte else separator
             blocks = _contents(source, progress)
-            yield from blocks if self.units.is_byte else self._decoded(source, blocks)
+            if self.units.is_byte:
+                yield from blocks
+            else:
+                self._refuse(source)
+                yield from self._decoded(source, blocks)
 
     def _decoded(self, source: Source, blocks: Iterator[bytes]) -> Iterator[str]:
         decoder = codecs.getincrementaldecoder(self.encoding)("strict")
@@ -128,17 +135,55 @@ class TextPipeline:
             line = lines + again.decode(block[: max(0, error.start - len(pending))]).count("\n")
             raise EncodingError(
                 f"{source} is not {self.encoding.upper()}: byte {position} (0x{data[error.start]:02x}, "
-                f"line {line}); {_HINTS[source.role]}"
+                f"line {line}); {self._advice(source)}"
             ) from error
         except UnicodeError as error:  # without a position, such as UTF-16 without its byte-order mark
-            raise EncodingError(f"{source} is not {self.encoding.upper()}: {error}") from error
+            raise EncodingError(
+                f"{source} is not {self.encoding.upper()}: {error}; {self._advice(source)}"
+            ) from error
+
+    def _refuse(self, source: Source) -> None:
+        """Raise `EncodingError` if a file's first bytes show that it is not text in this encoding."""
+        start = _start(source)
+        kind = format_of(start)
+        if kind:
+            raise EncodingError(
+                f"{source} is {kind}, not plain text: extract its text{_OTHERWISE[source.role]}"
+            )
+        shown = marked(start, self.encoding)
+        if shown:
+            raise EncodingError(
+                f"{source} is {shown.upper()}, not {self.encoding.upper()}, by its first bytes: "
+                f"{_NAMING[source.role].format(shown)}, or convert it"
+            )
+
+    def _advice(self, source: Source) -> str:
+        """What to do about a file that cannot be decoded."""
+        if self.encoding == "utf-8" and is_damaged_utf8(_contents(source)):
+            return (
+                "most of it is UTF-8, so it is damaged or cut off there: "
+                "iconv -c -f utf-8 -t utf-8 leaves out such bytes"
+            )
+        named = readings(_contents(source), marked(_start(source)))
+        if named:
+            shown = " or ".join(f"{one.encoding} ({one.excerpt or 'ASCII'})" for one in named)
+            use = _NAMING[source.role].format(named[0].encoding)
+            return f"it can be read as {shown}: {use}, or convert it"
+        return f"no usual encoding fits: {_NAMING[source.role].format('NAME')}{_OTHERWISE[source.role]}"
 
 
-_HINTS = {
-    "text": "convert it, name its encoding (corpus.encoding, or --encoding), or use corpus.unit: byte",
-    "prime": "convert it, or name its encoding with --encoding",
+_NAMING = {
+    "text": "use --set corpus.encoding={0}, or --encoding {0} outside training",
+    "prime": "use --encoding {0}",
 }
-"""Advice for each role of a source."""
+"""How to name an encoding, by the role of the source."""
+
+_OTHERWISE = {
+    "text": ", leave it out (a pattern such as 'books/*.txt' names only texts), or learn its bytes with "
+    "--set corpus.unit=byte",
+    "prime": "",
+}
+"""What else to do about a file that may be no text at all."""
 
 
 @dataclass(frozen=True)
@@ -149,18 +194,38 @@ class Piece:
     codes: Ids
 
 
-def begins_with_mark(source: Source, encoding: str) -> bool:
-    """Whether a file begins with a byte-order mark, which `TextPipeline` removes."""
-    start = next(source.blocks(), (b"", 0))[0][:8]
+def remarks(source: Source, encoding: str) -> Iterator[str]:
+    """What the user should know about how a file is read in this encoding, by its first bytes."""
+    start = _start(source)
+    if _begins_with_mark(start, encoding):
+        yield f"{source} begins with a byte-order mark, which is removed"
+    if encoding != "utf-8" and not start.isascii():
+        with contextlib.suppress(UnicodeError):
+            codecs.getincrementaldecoder("utf-8")().decode(start)
+            yield f"{source} is valid UTF-8, but is read as {encoding.upper()}: is that its encoding?"
+
+
+def _begins_with_mark(start: bytes, encoding: str) -> bool:
+    """Whether a file with these first bytes begins with a mark that `TextPipeline` removes."""
     if start.startswith(_DECODER_MARKS.get(encoding, ())):
         return True
     try:
-        return codecs.getincrementaldecoder(encoding)("ignore").decode(start).startswith(_BOM)
+        return codecs.getincrementaldecoder(encoding)("ignore").decode(start[:8]).startswith(_BOM)
     except UnicodeError:  # reported when the file is read
         return False
 
 
-def _contents(source: Source, progress: Progress | None) -> Iterator[bytes]:
+def _start(source: Source) -> bytes:
+    """The first bytes of a file."""
+    start = b""
+    for block in _contents(source):
+        start += block
+        if len(start) >= START:
+            break
+    return start
+
+
+def _contents(source: Source, progress: Progress | None = None) -> Iterator[bytes]:
     before = 0
     for block, position in source.blocks():
         if progress:

@@ -100,10 +100,16 @@ class Units:
 
     def text(self, codes: Ids) -> str:
         """The text of codes `[N]`, composed: the same as that of a `Writer`."""
+        plain = self.plain(codes)
+        if isinstance(plain, bytes):
+            return plain.decode("utf-8", "replace")
+        return unicodedata.normalize("NFC", plain) if self.composes else plain
+
+    def plain(self, codes: Ids) -> str | bytes:
+        """Codes `[N]` as the characters, or bytes, that they are."""
         if self.is_byte:
-            return codes.astype(np.uint8).tobytes().decode("utf-8", "replace")
-        text = codes.astype("<u4").tobytes().decode("utf-32-le", "surrogatepass")
-        return unicodedata.normalize("NFC", text) if self.composes else text
+            return codes.astype(np.uint8).tobytes()
+        return codes.astype("<u4").tobytes().decode("utf-32-le", "surrogatepass")
 
 
 def folded(text: str | bytes) -> str | bytes:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from itertools import product
 from typing import Any, NoReturn
 
 import numpy as np
@@ -14,8 +16,14 @@ from charlm.errors import VocabularyError
 _SHOWN = 10
 """Number of unknown codes that an error lists."""
 
+_BLOCK = 1 << 20
+"""Codes of a text that are looked at together."""
 
 _REPLACEMENT = np.uint32(0xFFFD)
+
+
+_DIFFERENCES = {"newlines": "line ends", "normalize": "Unicode normal form"}
+"""Differences that a setting of `Units` removes."""
 
 
 class Vocabulary:
@@ -74,7 +82,8 @@ class Vocabulary:
         """Ids `[N]` of codes `[N]`, of type `dtype`.
 
         Raises `VocabularyError` if the vocabulary lacks a code and has no `<unk>`; the message
-        gives the codes, how often each occurs, and `where`.
+        gives the codes, how often each occurs, `where`, and the setting with which the text would
+        be known, if there is one.
         """
         ids: Ids = np.empty(codes.shape, self.dtype)
         # codes beyond the table share its last entry
@@ -92,7 +101,7 @@ class Vocabulary:
                 ids[block] = found
                 lacks = not self.has_unknown and found.max(initial=0) == self._unknown
             if lacks:
-                self.refuse(*np.unique(codes, return_counts=True), where)
+                self._refuse(*np.unique(codes, return_inverse=True), where)
         return ids
 
     def recode(self, ids: Ids, codes: Ids, where: str) -> Ids:
@@ -101,8 +110,7 @@ class Vocabulary:
         Raises `VocabularyError` as `encode` does.
         """
         if not (self.has_unknown or np.isin(codes, self.codes).all()):
-            counts = sum(np.bincount(ids[block], minlength=len(codes)) for block in _blocks(len(ids)))
-            self.refuse(codes, np.asarray(counts), where)
+            self._refuse(codes, ids, where)
         table = self.encode(codes, where)
         recoded: Ids = np.empty(ids.shape, self.dtype)
         for block in _blocks(len(ids)):
@@ -121,12 +129,30 @@ class Vocabulary:
         """The text of ids `[N]`, with the replacement character for `<unk>`."""
         return self.units.text(np.append(self.codes, _REPLACEMENT)[ids])
 
-    def refuse(self, codes: Ids, counts: Ids, where: str) -> NoReturn:
-        """Raise the `VocabularyError` for a text in which `codes` occur `counts` times."""
+    def _refuse(self, codes: Ids, ids: Ids, where: str) -> NoReturn:
+        """Raise the `VocabularyError` for a text given as in `recode`."""
+        counts = np.zeros(len(codes), np.int64)
+        for block in _blocks(len(ids)):
+            counts += np.bincount(ids[block], minlength=len(codes))
         what = "bytes" if self.units.is_byte else "characters"
         raise VocabularyError(
             f"{where}: {what} that the model's vocabulary of {len(self)} lacks: {self.lacking(codes, counts)}"
+            f"{self._way_out(codes, ids)}"
         )
+
+    def _way_out(self, codes: Ids, ids: Ids) -> str:
+        """What to do about a text that the model would know if it were read in another way."""
+        own = self.units
+        forms = ("none", "nfc", "nfd", "nfkc", "nfkd") if own.normalize == "none" else (own.normalize,)
+        for form, newlines in product(forms, (own.newlines, "lf")):
+            units = replace(own, normalize=form, newlines=newlines)
+            blocks = (units.codes(own.plain(codes[ids[block]])) for block in _blocks(len(ids)))
+            if all(np.isin(block, self.codes).all() for block in blocks):
+                changed = [name for name in _DIFFERENCES if getattr(units, name) != getattr(own, name)]
+                differs = " and ".join(_DIFFERENCES[name] for name in changed)
+                keys = " and ".join(f"corpus.{name}={getattr(units, name)}" for name in changed)
+                return f"; it differs only in {differs}: convert the text, or train with {keys}"
+        return ""
 
     def lacking(self, codes: Ids, counts: Ids) -> str:
         """The `codes` that the vocabulary lacks and how often each occurs, for a message."""
@@ -174,8 +200,8 @@ class Counter:
 
 def _blocks(size: int) -> Iterator[slice]:
     """Slices of a text: NumPy turns codes into 8-byte indices, too large for a whole text at once."""
-    for start in range(0, size, 1 << 20):
-        yield slice(start, start + (1 << 20))
+    for start in range(0, size, _BLOCK):
+        yield slice(start, start + _BLOCK)
 
 
 def _times(count: int) -> str:

@@ -14,7 +14,7 @@ from charlm.config.build import Files, build_corpus, find_files
 from charlm.config.schema import Config
 from charlm.data.corpus import SPLITS, Corpus, Progress, nothing, on_all_ranks
 from charlm.data.vocabulary import Vocabulary
-from charlm.errors import ConfigError, CorpusError, EncodingError, RunError, VocabularyError
+from charlm.errors import ConfigError, CorpusError, RunError, VocabularyError
 from charlm.runs import checkpoint
 from charlm.runs.checkpoint import Checkpoint
 from charlm.runs.directory import RunDirectory
@@ -31,6 +31,16 @@ from charlm.training.trainer import Trainer, with_shards_of
 _MEASURING = "measuring the speed of this machine"
 
 _CARRIAGE_RETURN = ord("\r")
+
+_ODD = {
+    _CARRIAGE_RETURN: "carriage returns, as in the line ends of Windows, which are learned too: "
+    "corpus.newlines=lf converts them",
+    0x00: "NUL characters, which are learned too: is it plain text?",
+    0x1B: "escape characters, as in the output of terminals, which are learned too: is it plain text?",
+    0xFFFD: "replacement characters (U+FFFD), which are learned too: an earlier conversion lost what stood "
+    "in their place",
+}
+"""Characters that a text rarely holds on purpose, by their code."""
 
 _SMALL_WINDOW = 256
 """Characters of an update below which many updates are worth a warning."""
@@ -273,16 +283,13 @@ def _refuse_to_hide(files: Files, directory: RunDirectory) -> None:
 
 
 def _read(config: Config, files: Files, progress: Progress, plan: Plan | None) -> tuple[Config, Corpus]:
-    """The text; with a plan that chooses everything, as bytes if it is not text in UTF-8."""
-    try:
-        corpus, _ = build_corpus(config.corpus, progress=progress, files=files)
-    except EncodingError:
-        chosen = ("corpus.unit", "corpus.encoding", "corpus.normalize", "corpus.lowercase")
-        if plan is None or plan.given is None or any(key in plan.given for key in chosen):
-            raise
-        config = config.replace({"corpus.unit": "byte"})
-        corpus, _ = build_corpus(config.corpus, progress=progress, files=files)
-        warning = "the text is not UTF-8: it is learned byte by byte"
+    """The text; with a plan that chooses everything, without the line ends of Windows."""
+    corpus, _ = build_corpus(config.corpus, progress=progress, files=files)
+    chooses = plan is not None and plan.given is not None and "corpus.newlines" not in plan.given
+    if chooses and config.corpus.unit == "char" and _CARRIAGE_RETURN in corpus.vocabulary.codes:
+        config = config.replace({"corpus.newlines": "lf"})
+        corpus, _ = build_corpus(config.corpus, expected=corpus.digest, progress=progress, files=files)
+        warning = "the text has line ends of Windows, which are converted: corpus.newlines=lf is chosen"
         corpus = replace(corpus, warnings=(*corpus.warnings, warning))
     return config, corpus
 
@@ -335,11 +342,9 @@ def _warnings(trainer: Trainer, plan: Plan | None) -> Iterator[str]:
     if trainer.warning:
         yield trainer.warning
     corpus, train = trainer.config.corpus, trainer.config.train
-    if corpus.unit == "char" and _CARRIAGE_RETURN in trainer.corpus.vocabulary.codes:
-        yield (
-            "the text holds carriage returns, as in the line ends of Windows, which are learned too: "
-            "corpus.newlines=lf converts them"
-        )
+    for code, what in _ODD.items():
+        if corpus.unit == "char" and code in trainer.corpus.vocabulary.codes:
+            yield f"the text holds {what}"
     if train.warmup > trainer.planned_steps:
         yield (
             f"train.warmup of {train.warmup:,} updates is longer than the run of {trainer.planned_steps:,}: "
