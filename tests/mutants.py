@@ -2229,6 +2229,107 @@ MUTANTS = (
         ("test_loop.py::test_a_dropped_update_is_told_and_not_counted",),
     ),
     Mutant(
+        "a text is cut before a character that joins only after decomposition",
+        "data/units.py",
+        "first not in _joining() and right not in _joining()",
+        "right not in _joining()",
+        ("test_units.py",),
+    ),
+    Mutant(
+        "letters are made small after the normal form",
+        "data/units.py",
+        """\
+        if self.lowercase:
+            text = text.lower()
+        if self.normalize != "none":
+            text = unicodedata.normalize(cast(_Form, self.normalize.upper()), text)
+""",
+        """\
+        if self.normalize != "none":
+            text = unicodedata.normalize(cast(_Form, self.normalize.upper()), text)
+        if self.lowercase:
+            text = text.lower()
+""",
+        ("test_units.py",),
+    ),
+    Mutant(
+        "the key of the cache leaves out the version of Unicode",
+        "data/corpus.py",
+        "settings, unicodedata.unidata_version]",
+        "settings]",
+        ("test_cache.py",),
+    ),
+    Mutant(
+        "letters of another script count beside Latin ones",
+        "data/encodings.py",
+        "self._apart.update(_APART.findall(text))",
+        "self._apart.update(_OUTSIDE_ASCII.findall(text))",
+        ("test_encodings.py",),
+    ),
+    Mutant(
+        "an encoding is named that makes control characters",
+        "data/encodings.py",
+        "if _NEVER.search(text):",
+        "if not text and block:",
+        ("test_encodings.py",),
+    ),
+    Mutant(
+        "half a character at the end of a file is no damage",
+        "data/encodings.py",
+        "decoder.decode(block, final=not block)))",
+        "decoder.decode(block)))",
+        ("test_encodings.py",),
+    ),
+    Mutant(
+        "an encoding that stops in half a character is named",
+        "data/encodings.py",
+        "self._decoder.decode(block, final=not block)",
+        "self._decoder.decode(block)",
+        ("test_encodings.py",),
+    ),
+    Mutant(
+        "of encodings that give the same text all are named",
+        "data/encodings.py",
+        "if not any(map(one.agrees, trials[:k]))",
+        "if k >= 0",
+        ("test_encodings.py",),
+    ),
+    Mutant(
+        "a picture is read as a text in an encoding of 256 characters",
+        "data/reader.py",
+        "        kind = format_of(start)\n",
+        "        kind = ''\n",
+        ("test_reader.py",),
+    ),
+    Mutant(
+        "the byte-order mark of another encoding is read",
+        "data/reader.py",
+        "shown = marked(start, self.encoding)",
+        "shown = marked(start, self.encoding) and ''",
+        ("test_reader.py",),
+    ),
+    Mutant(
+        "UTF-8 that is read in another encoding is not noticed",
+        "data/reader.py",
+        'if encoding != "utf-8" and not start.isascii():',
+        "if False:",
+        ("test_reader.py",),
+    ),
+    Mutant(
+        "a text is said to differ only in line ends when its end differs more",
+        "data/vocabulary.py",
+        "(units.codes(own.plain(codes[ids[block]])) for block in _blocks(len(ids)))",
+        "(units.codes(own.plain(codes[ids[block]])) for block in [slice(_BLOCK)])",
+        ("test_vocabulary.py",),
+    ),
+    Mutant(
+        "an unknown normal form is not named",
+        "data/vocabulary.py",
+        '("none", "nfc", "nfd", "nfkc", "nfkd") if own.normalize == "none" else (own.normalize,)',
+        "(own.normalize,)",
+        ("test_vocabulary.py",),
+    ),
+    Mutant(
         "8-bit control characters reach the terminal",
         "data/signs.py",
         'in ("Cc", "Cs", "Zl", "Zp")',
@@ -2262,6 +2363,13 @@ MUTANTS = (
         'given = {"run.dir": str(path.parent), **(given or {})}',
         "given = dict(given or {})",
         ("test_cli.py",),
+    ),
+    Mutant(
+        "a configuration in UTF-16 is refused",
+        "config/loading.py",
+        'encoding = "utf-16" if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8"',
+        'encoding = "utf-8"',
+        ("test_config.py",),
     ),
     Mutant(
         "numbers in base 60 are read",
@@ -2549,11 +2657,25 @@ MUTANTS = (
         ("test_recipe.py",),
     ),
     Mutant(
-        "a text in bytes is refused",
+        "line ends of Windows are learned where all is chosen",
         "training/session.py",
-        'config = config.replace({"corpus.unit": "byte"})',
-        "raise",
-        ("test_recipe.py",),
+        'config = config.replace({"corpus.newlines": "lf"})',
+        "",
+        ("test_recipe.py::test_line_ends_of_windows_are_converted",),
+    ),
+    Mutant(
+        "line ends are converted against a person",
+        "training/session.py",
+        'plan.given is not None and "corpus.newlines" not in plan.given',
+        "plan.given is not None",
+        ("test_recipe.py::test_line_ends_of_windows_are_converted",),
+    ),
+    Mutant(
+        "line ends are converted in bytes",
+        "training/session.py",
+        'if chooses and config.corpus.unit == "char" and _CARRIAGE',
+        "if chooses and _CARRIAGE",
+        ("test_recipe.py::test_line_ends_of_windows_are_converted",),
     ),
     Mutant(
         "gaps between lines are overlooked",

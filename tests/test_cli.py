@@ -533,7 +533,7 @@ MISTAKES: list[tuple[str, dict[str, str | bytes], list[str], int, list[str]]] = 
         {"text__txt": b"fine\nthen \xff\n"},
         ["train", "--config", "small.yaml"],
         1,
-        ["text.txt", "not UTF-8", "byte 10", "line 2", "unit: byte"],
+        ["text.txt", "not UTF-8", "byte 10", "line 2", "--set corpus.unit=byte"],
     ),
     ("no text named", {"bad__yaml": ""}, ["train", "--config", "bad.yaml"], 2, ["corpus.path", "--corpus"]),
     (
