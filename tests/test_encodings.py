@@ -75,9 +75,24 @@ def test_one_of_several_encodings_that_give_the_same_text_is_named(encoding: str
     assert names == [same]
 
 
-@pytest.mark.parametrize("data", [b"a\n\x01b\xff", bytes(range(256)), b"\0\1\2\xff" * 9, b"then \xff\n"])
+def test_letters_of_another_script_do_not_stand_in_a_word() -> None:
+    """A letter among Latin ones is a Latin one: `café` is not said to end in Greek."""
+    names = [one.encoding for one in readings([TEXTS["English, one letter"].encode("cp1252")])]
+    assert names == ["cp1252", "mac-roman"]
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"a\n\x01b\xff",
+        bytes(range(256)),
+        b"\0\1\2\xff" * 9,
+        b"then \xff\n",
+        TEXTS["Korean, short"].encode("cp949")[:-1],
+    ],
+)
 def test_what_no_encoding_makes_text_of_has_none(data: bytes) -> None:
-    """Control characters and rare letters are no text: no encoding is named."""
+    """Control characters, rare letters and half a character are no text: no encoding is named."""
     assert readings([data]) == []
 
 
