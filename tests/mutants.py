@@ -2274,10 +2274,17 @@ MUTANTS = (
         ("test_encodings.py",),
     ),
     Mutant(
+        "the least plausible encoding is named first",
+        "data/encodings.py",
+        "key=lambda one: one[0], reverse=True)",
+        "key=lambda one: one[0])",
+        ("test_encodings.py",),
+    ),
+    Mutant(
         "half a character at the end of a file is no damage",
         "data/encodings.py",
-        "decoder.decode(block, final=not block)))",
-        "decoder.decode(block)))",
+        "text = decoder.decode(block, final=not block)",
+        "text = decoder.decode(block)",
         ("test_encodings.py",),
     ),
     Mutant(

@@ -6,7 +6,6 @@ import io
 import lzma
 import sqlite3
 import struct
-import tarfile
 import wave
 import zipfile
 import zlib
@@ -168,13 +167,6 @@ def _npz(directory: Path) -> bytes:
     return (directory / "a.npz").read_bytes()
 
 
-def _tar(directory: Path) -> bytes:
-    (directory / "a.txt").write_text("words")
-    with tarfile.open(directory / "a.tar", "w") as file:
-        file.add(directory / "a.txt", "a.txt")
-    return (directory / "a.tar").read_bytes()
-
-
 def _sqlite(directory: Path) -> bytes:
     with sqlite3.connect(directory / "a.db") as database:
         database.execute("create table a (b)")
@@ -204,16 +196,15 @@ def _png(_: Path) -> bytes:
     [
         (_zip, "a ZIP archive, as .docx, .odt, .xlsx, .epub and .npz files are"),
         (_npz, "a ZIP archive"),
-        (_tar, "a tar archive"),
         (_sqlite, "an SQLite database"),
         (_wav, "a WAV sound"),
         (_npy, "a NumPy array"),
         (_png, "a PNG image"),
-        (gzip.compress(b"words"), "gzip"),
-        (bz2.compress(b"words"), "bzip2"),
-        (bz2.compress(b""), "bzip2"),
-        (lzma.compress(b"words"), "xz"),
-        (b"\x28\xb5\x2f\xfd\x24\x05", "zstd"),
+        (gzip.compress(b"words"), "a gzip file that is not named .gz"),
+        (bz2.compress(b"words"), "a bzip2 file"),
+        (bz2.compress(b""), "a bzip2 file"),
+        (lzma.compress(b"words"), "an xz file that is not named .xz"),
+        (b"\x28\xb5\x2f\xfd\x24\x05", "a zstd file"),
         (b"7z\xbc\xaf\x27\x1c\0\4", "a 7z archive"),
         (b"Rar!\x1a\7\1\0", "a RAR archive"),
         (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "a Word, Excel or PowerPoint file"),

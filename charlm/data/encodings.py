@@ -22,11 +22,10 @@ _FORMATS = (
     ("an RTF document", rb"\{\\rtf"),
     ("a PDF document", rb"%PDF-"),
     ("a Kindle book", rb".{60}BOOKMOBI"),
-    ("a tar archive", rb".{257}ustar"),
-    ("compressed by gzip", rb"\x1f\x8b"),
-    ("compressed by bzip2", rb"BZh[1-9](1AY&SY|\x17rE8P\x90)"),
-    ("compressed by xz", rb"\xfd7zXZ\0"),
-    ("compressed by zstd", rb"\x28\xb5\x2f\xfd"),
+    ("a gzip file that is not named .gz", rb"\x1f\x8b"),
+    ("a bzip2 file", rb"BZh[1-9](1AY&SY|\x17rE8P\x90)"),
+    ("an xz file that is not named .xz", rb"\xfd7zXZ\0"),
+    ("a zstd file", rb"\x28\xb5\x2f\xfd"),
     ("a 7z archive", rb"7z\xbc\xaf\x27\x1c"),
     ("a RAR archive", rb"Rar!\x1a\x07"),
     ("a PNG image", rb"\x89PNG"),
@@ -114,8 +113,11 @@ _LEAST = 0.35
 _NEAR = 0.7
 """Least share in proportion to the best one."""
 
-_ENOUGH = 20_000
+_ENOUGH = 5_000
 """Characters outside ASCII after which a share is known well enough."""
+
+_STRETCH = 50_000
+"""Characters of each block in which they are counted."""
 
 _NAMED = 3
 """Most encodings that are named."""
@@ -164,19 +166,32 @@ def readings(blocks: Iterable[bytes], shown: str = "") -> list[Reading]:
     trials = [_Trial(name, name == shown) for name in dict.fromkeys(names)]
     for block in blocks:
         trials = [trial for trial in trials if trial.reads(block)]
-    trials = sorted((trial for trial in trials if trial.reads(b"")), key=_Trial.share, reverse=True)
-    least = max(_LEAST, _NEAR * trials[0].share()) if trials else 0
+        if all(trial.is_judged for trial in trials):
+            trials = _plausible(trials)
+    trials = _plausible([trial for trial in trials if trial.reads(b"")])
     trials = [one for k, one in enumerate(trials) if not any(map(one.agrees, trials[:k]))]
-    return [Reading(one.encoding, one.excerpt) for one in trials[:_NAMED] if one.share() >= least]
+    return [Reading(one.encoding, one.excerpt) for one in trials[:_NAMED]]
+
+
+def _plausible(trials: list[_Trial]) -> list[_Trial]:
+    """The plausible ones, the most plausible first."""
+    shares = [trial.share() for trial in trials]
+    least = max([_LEAST, *(_NEAR * share for share in shares)])
+    ranked = sorted(zip(shares, trials, strict=True), key=lambda one: one[0], reverse=True)
+    return [trial for share, trial in ranked if share >= least]
 
 
 def is_damaged_utf8(blocks: Iterable[bytes]) -> bool:
-    """Whether nearly all of a file outside ASCII is UTF-8, and some bytes are wrong."""
+    """Whether most of a file outside ASCII is UTF-8, and some bytes are wrong."""
     decoder = codecs.getincrementaldecoder("utf-8")("replace")
-    outside: Counter[str] = Counter()
+    wrong = outside = 0
     for block in chain(blocks, [b""]):
-        outside.update(_OUTSIDE_ASCII.findall(decoder.decode(block, final=not block)))
-    return outside["\ufffd"] <= _DAMAGED * outside.total()
+        text = decoder.decode(block, final=not block)
+        wrong += text.count("\ufffd")
+        outside += len(text) - len(text.encode("ascii", "ignore"))
+        if outside >= _ENOUGH:
+            break
+    return wrong <= _DAMAGED * outside
 
 
 class _Trial:
@@ -195,16 +210,22 @@ class _Trial:
             text = self._decoder.decode(block, final=not block)
         except UnicodeError:
             return False
+        telling = _OUTSIDE_ASCII.search(text)
         if _NEVER.search(text):
             return False
-        if self._outside.total() < _ENOUGH:
-            self._outside.update(_OUTSIDE_ASCII.findall(text))
-            self._apart.update(_APART.findall(text))
-        telling = _OUTSIDE_ASCII.search(text)
+        if telling and not self.is_judged:
+            stretch = text[max(0, telling.start() - 1) :][:_STRETCH]
+            self._outside.update(_OUTSIDE_ASCII.findall(stretch))
+            self._apart.update(_APART.findall(stretch))
         if telling and not self.excerpt:
             begin = text.rfind("\n", 0, telling.start()) + 1
             self.excerpt = " ".join(text[max(begin, telling.start() - 10) :][:24].split())
         return True
+
+    @property
+    def is_judged(self) -> bool:
+        """Whether enough characters are counted."""
+        return self._outside.total() >= _ENOUGH
 
     def agrees(self, other: _Trial) -> bool:
         """Whether both read the same characters."""
