@@ -2262,8 +2262,8 @@ MUTANTS = (
     Mutant(
         "letters of another script count beside Latin ones",
         "data/encodings.py",
-        "self._apart.update(_APART.findall(text))",
-        "self._apart.update(_OUTSIDE_ASCII.findall(text))",
+        "self._apart.update(_APART.findall(stretch))",
+        "self._apart.update(_OUTSIDE_ASCII.findall(stretch))",
         ("test_encodings.py",),
     ),
     Mutant(
