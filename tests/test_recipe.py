@@ -330,7 +330,7 @@ def test_line_ends_of_windows_are_converted(tmp_path: Path, line_end: str) -> No
 def test_chosen_line_ends_are_written(charlm: Run, tmp_path: Path) -> None:
     """The configuration that is printed converts the line ends, and the user is told."""
     (tmp_path / "my.txt").write_text(TEXT.replace(". ", ".\r\n"), newline="")
-    done = charlm("init", "--corpus", "my.txt", "--minutes", "0.04")
+    done = charlm("init", "--corpus", "my.txt", "--minutes", "0.1")
     assert "newlines: lf" in done.stdout
     assert done.stderr.count("corpus.newlines=lf is chosen") == 1
     assert "carriage returns" not in done.stderr
