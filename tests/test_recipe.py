@@ -14,6 +14,7 @@ import pytest
 import yaml
 from conftest import MEASURED, TEXT, Run
 
+from charlm.config.build import find_files
 from charlm.config.schema import Config
 from charlm.data.corpus import Corpus, nothing
 from charlm.data.units import Units
@@ -277,7 +278,7 @@ def _read(path: Path, **given: Any) -> tuple[Config, Corpus]:
     """Read a text as where all is chosen except what is `given`, by keys of `corpus`."""
     values = {f"corpus.{name}": value for name, value in given.items()}
     config = Config().replace({"corpus.path": str(path), **values})
-    return session._read(config, nothing, Plan(60, 0.0, values))
+    return session._read(config, find_files(config.corpus), nothing, Plan(60, 0.0, values))
 
 
 @pytest.mark.parametrize(
