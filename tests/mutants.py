@@ -2673,8 +2673,8 @@ MUTANTS = (
     Mutant(
         "line ends are converted against a person",
         "training/session.py",
-        'plan.given is not None and "corpus.newlines" not in plan.given',
-        "plan.given is not None",
+        'plan.everything and "corpus.newlines" not in config.given',
+        "plan.everything",
         ("test_recipe.py::test_line_ends_of_windows_are_converted",),
     ),
     Mutant(

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 import re
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +25,23 @@ from charlm.errors import ConfigError
 from charlm.system.ranks import Ranks
 from charlm.training import recipe, session
 from charlm.training.recipe import Pace, Plan, choose, enough, fit_to_time, held_out, looks_like_lines, rules
-from charlm.training.trainer import Trainer
+from charlm.training.trainer import Trainer, is_scored_whole
 
 
 def _corpus(N: int, V: int = 20, split: tuple[float, float, float] = (0.9, 0.05, 0.05)) -> Corpus:
     ids = np.random.default_rng(0).integers(0, V, N).astype(np.uint8)
     return Corpus(ids, Vocabulary(range(97, 97 + V), Units()), split, digest="")
+
+
+def _speed(config: Config, corpus: Corpus) -> float:
+    H = config.model.hidden
+    return 3e10 / (12 * H * H + H * len(corpus.vocabulary))
+
+
+def _validated(config: Config, corpus: Corpus) -> int:
+    """Characters that a validation scores."""
+    held = corpus.part("validation").targets
+    return min(held, config.run.eval_length or held)
 
 
 @pytest.fixture
@@ -38,9 +51,8 @@ def paces(monkeypatch: pytest.MonkeyPatch) -> list[Config]:
 
     def pace(config: Config, corpus: Corpus, threads: int, seconds: float, ranks: Ranks) -> Pace:
         measured.append(config)
-        H = config.model.hidden
-        speed = 3e10 / (12 * H * H + H * len(corpus.vocabulary))
-        return Pace(speed, corpus.part("validation").targets / (2.5 * speed))
+        speed = _speed(config, corpus)
+        return Pace(speed, _validated(config, corpus) / (2.5 * speed))
 
     monkeypatch.setattr(recipe, "pace", pace)
     return measured
@@ -59,9 +71,8 @@ def test_more_time_makes_no_smaller_model(paces: list[Config]) -> None:
     corpus = _corpus(600_000)
     found = []
     for minutes in (0.1, 0.5, 1, 3, 10, 30, 300):
-        config, split = choose(Config(), corpus, 1, 60 * minutes, {})
-        speed = 3e10 / (12 * config.model.hidden**2 + config.model.hidden * 20)
-        trained = config.train.epochs * split.part("train").targets / speed
+        config, split = choose(Config(), corpus, 1, 60 * minutes)
+        trained = config.train.epochs * split.part("train").targets / _speed(config, split)
         assert 0.85 < trained / (60 * minutes) < 1
         assert 7.98 < config.train.epochs / config.run.eval_every <= 8, "the eighth is that of the end"
         assert paces[-1].model == config.model, "the pace is that of the network that is chosen"
@@ -75,24 +86,98 @@ def test_more_time_makes_no_smaller_model(paces: list[Config]) -> None:
 
 def test_what_a_person_chose_is_kept(paces: list[Config]) -> None:
     """Keys that were given win over every rule, and the others are chosen around them."""
-    given = {"model.hidden": 100, "model.cell": "gru", "train.lr": 0.01, "corpus.split": (0.8, 0.2, 0.0)}
+    given = {
+        "model.hidden": 256,  # which is the default
+        "model.cell": "gru",
+        "train.lr": 0.01,
+        "train.epochs": 2.0,
+        "corpus.split": (0.8, 0.2, 0.0),
+    }
     corpus = _corpus(100_000, split=(0.8, 0.2, 0.0))
-    config, split = choose(Config().replace(given), corpus, 1, 60, given)
+    config, split = choose(Config().give(given), corpus, 1, 60)
     assert {key: config.flat()[key] for key in given} == given
     assert split.split == (0.8, 0.2, 0.0)
     assert paces[-1].model.cell == "gru"
     assert paces[-1].train.lr == 0.01, "the pace is measured with them too"
+    assert 7.98 < 2.0 / config.run.eval_every <= 8, "the reports are those of these epochs"
 
 
-@pytest.mark.parametrize("eval_every", [0.1, 1.0, 1000.0])
-def test_epochs_are_fitted_to_the_time(paces: list[Config], eval_every: float) -> None:
-    """Training and validations together take the time, whatever the configuration."""
-    config = Config().replace({"run.eval_every": eval_every, "model.hidden": 128})
-    corpus = _corpus(100_000)
-    epochs = fit_to_time(config, corpus, 1, 60).train.epochs
-    speed = 3e10 / (12 * 128**2 + 128 * 20)
-    seconds = epochs * (90_000 / speed + 5_000 / (2.5 * speed) / eval_every)
-    assert seconds == pytest.approx(0.97 * 60, rel=0.02)
+def test_slow_validations_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is chosen leaves the time for its validations, as they were measured."""
+
+    def pace(config: Config, corpus: Corpus, *_: Any) -> Pace:
+        return Pace(_speed(config, corpus), 3.0)
+
+    monkeypatch.setattr(recipe, "pace", pace)
+    config, split = choose(Config(), _corpus(600_000), 1, 60)
+    trained = config.train.epochs * split.part("train").targets / _speed(config, split)
+    assert trained + 8 * 3.0 == pytest.approx(0.97 * 60, rel=0.01)
+
+
+@pytest.mark.parametrize("held", [5_000, 400_000, 50_000_000])
+@pytest.mark.parametrize("eval_every", [None, 0.02, 0.1, 1.0, 1000.0])
+@pytest.mark.parametrize("everything", [False, True])
+def test_training_and_validations_fill_the_time(
+    paces: list[Config], everything: bool, eval_every: float | None, held: int
+) -> None:
+    """However long the text for validation is, and however often it is scored; of a long one a part is."""
+    corpus = replace(_corpus(9), ids=np.zeros(1_000_000, np.uint8), split=(1.0, 0.0, 0.0))
+    separate = replace(corpus, ids=np.zeros(held + 1, np.uint8))
+    corpus = replace(corpus, separate={"validation": separate})
+    config = Config() if eval_every is None else Config().give({"run.eval_every": eval_every})
+    config = config.replace({"model.hidden": 128})
+    if everything:
+        config, corpus = choose(config, corpus, 1, 60)
+    else:
+        config = fit_to_time(config, corpus, 1, 60)
+    speed, epochs, scored = _speed(config, corpus), config.train.epochs, _validated(config, corpus)
+    training = epochs * corpus.part("train").targets / speed
+    one = scored / (2.5 * speed)
+    validations = math.ceil(round(epochs / config.run.eval_every, 6)) * one
+    whole = held / (2.5 * speed)
+    at_the_end = whole if scored < held and is_scored_whole(held, training * speed) else 0.0
+    together = training + validations + at_the_end
+    assert together == pytest.approx(0.97 * 60, rel=0.02, abs=one)
+    assert validations <= (0.03 if everything and eval_every is None else 0.105) * 60 or scored <= 1000
+    assert at_the_end <= 0.1 * 60
+    assert (config.run.eval_length == 0) == (scored == held)
+    if held == 5_000 and not everything and eval_every is not None and eval_every >= 0.1:
+        assert scored == held, "a short text is always scored whole"
+
+
+def test_a_length_of_validations_that_was_asked_for_is_kept(paces: list[Config]) -> None:
+    """`run.eval_length` above zero is what a person wants, with a configuration and without."""
+    corpus = _corpus(1_000_000, split=(0.5, 0.5, 0.0))
+    config = Config().give({"run.eval_length": 321_000, "corpus.split": corpus.split})
+    assert choose(config, corpus, 1, 60)[0].run.eval_length == 321_000
+    assert fit_to_time(config, corpus, 1, 60).run.eval_length == 321_000
+
+
+@pytest.mark.parametrize(("text", "by_line"), [("ab", False), ("solo/", True), ("a" * 900 + "/b/", True)])
+def test_the_shortest_texts_are_trained_on(paces: list[Config], text: str, by_line: bool) -> None:
+    """Nothing is held out of a text that has nothing to spare, such as a single line."""
+    codes = np.array([ord(character) for character in ("/" if by_line else "") + text])
+    vocabulary = Vocabulary(codes, Units())
+    ids = vocabulary.encode(codes, "it")
+    _, split = choose(Config(), Corpus(ids, vocabulary, (0.9, 0.05, 0.05), digest="", by_line=by_line), 1, 60)
+    assert split.part("train").targets == len(text) - (not by_line)
+    assert paces[0].train.seq_len == 50
+
+
+@pytest.mark.parametrize(
+    ("given", "test", "said"),
+    [
+        ({}, False, "2 % of the text is for validation, and as much for test: more would"),
+        ({}, True, "2 % of the text is for validation: more would"),
+        ({"corpus.split": (0.96, 0.02, 0.02)}, False, ""),
+    ],
+)
+def test_a_small_part_for_validation_is_explained(given: dict[str, Any], test: bool, said: str) -> None:
+    """Only where it was chosen, and with what is true of the test split."""
+    corpus = _corpus(1000, split=(0.96, 0.02, 0.0 if test else 0.02))
+    warnings = list(Plan(60, 0.0, everything=True).warnings(Config().give(given), corpus))
+    assert [warning[: len(said)] for warning in warnings] == [said][: bool(said)]
+    assert not list(Plan(60, 0.0).warnings(Config(), corpus))
 
 
 @pytest.mark.parametrize(("seconds", "measured"), [(0.1, True), (0.0, False)])
@@ -116,7 +201,7 @@ def test_a_validation_is_measured(monkeypatch: pytest.MonkeyPatch, seconds: floa
 
 def test_no_time_at_all_is_refused(paces: list[Config]) -> None:
     """Not even one update is a `ConfigError`, with and without a configuration."""
-    for plan in (Plan(60, time.perf_counter() - 61, {}), Plan(60, time.perf_counter() - 61)):
+    for plan in (Plan(60, time.perf_counter() - 61, True), Plan(60, time.perf_counter() - 61)):
         with pytest.raises(ConfigError, match="not even one update"):
             plan.carry_out(Config(), _corpus(100_000), 1)
 
@@ -234,13 +319,18 @@ def test_train_needs_nothing_but_a_text(charlm: Run, tmp_path: Path) -> None:
     config = run / "config.yaml"
     (tmp_path / "again.yaml").write_text(config.read_text())
     charlm("train", "--config", "again.yaml", "--out", "parts", "--max-steps", "3")
-    charlm("train", "--config", "parts", "--resume")
+    charlm("train", "--corpus", "my.txt", "--out", "parts", "--resume")
     assert _without_times(tmp_path / "parts") == _without_times(run)
     with np.load(run / "last.npz") as one, np.load(tmp_path / "parts/last.npz") as other:
         for name in set(one.files) - {"metadata"}:
             np.testing.assert_array_equal(one[name], other[name])
     refused = charlm("train", "--config", "runs/my", "--resume", "--minutes", "1", status=2).stderr
     assert "--minutes is for a new run" in refused
+    assert "this run is finished" in charlm("train", "--corpus", "my.txt", "--resume").stdout
+    refused = charlm("train", "--corpus", "my.txt", "--resume", "--minutes", "1", status=2).stderr
+    assert "--minutes is for a new run" in refused
+    missing = charlm("train", "--corpus", "my.txt", "--resume", "--out", "other", status=1).stderr
+    assert "other holds no last.npz to resume from" in missing
 
 
 def test_init_prints_what_train_would_use(charlm: Run, tmp_path: Path) -> None:
@@ -261,7 +351,7 @@ def test_init_prints_what_train_would_use(charlm: Run, tmp_path: Path) -> None:
 
 def test_odd_texts_are_chosen_for(charlm: Run, tmp_path: Path) -> None:
     """A text without room for a split, and a list of names need nothing else."""
-    quick = ("--minutes", "0.04", "--max-steps", "2")
+    quick = ("--minutes", "0.1", "--max-steps", "2")
     (tmp_path / "tiny.txt").write_text("a tiny text")
     done = charlm("train", "--corpus", "tiny.txt", "--minutes", "0.04")
     assert "best training loss" in done.stdout
@@ -269,16 +359,25 @@ def test_odd_texts_are_chosen_for(charlm: Run, tmp_path: Path) -> None:
     assert log.count("\n") >= 40, "a short run has a curve, too"
     (tmp_path / "names.txt").write_text("".join(f"na{a}{b}\n" for a in "aeiou" for b in "klmnprst" * 4))
     assert "corpus.mode=lines" in charlm("train", "--corpus", "names.txt", *quick).stderr
+    (tmp_path / "names.yaml").write_text("train: {epochs: 1, batch: 4}\nmodel: {hidden: 4, layers: 1}")
+    configured = ("train", "--config", "names.yaml", "--corpus", "names.txt", "--max-steps", "1")
+    assert "corpus.mode=lines" in charlm(*configured, "--out", "a").stderr
+    assert "corpus.mode=lines" not in charlm(*configured, "--out", "b", "--set", "corpus.mode=stream").stderr
     done = charlm("train", "--corpus", "names.txt", *quick, "--set", "corpus.mode=lines", "--out", "lines")
     assert "corpus.mode=lines" not in done.stderr
     assert re.search("160 lines", done.stderr)
+    assert "also in the training split, and easier to predict: 8 of 8 validation lines (100 %), 8 of 8 test lines (100 %)" in done.stderr
+    (tmp_path / "one.txt").write_text("solo")
+    printed = charlm("init", "--corpus", "one.txt", "--minutes", "0.04", "--set", "corpus.mode=lines").stdout
+    assert yaml.safe_load(printed)["corpus"]["split"] == [1.0, 0.0, 0.0]
+    assert "--config" not in charlm("init", "--help").stdout
 
 
 def _read(path: Path, **given: Any) -> tuple[Config, Corpus]:
     """Read a text as where all is chosen except what is `given`, by keys of `corpus`."""
     values = {f"corpus.{name}": value for name, value in given.items()}
-    config = Config().replace({"corpus.path": str(path), **values})
-    return session._read(config, find_files(config.corpus), nothing, Plan(60, 0.0, values))
+    config = Config().replace({"corpus.path": str(path)}).give(values)
+    return session._read(config, find_files(config.corpus), nothing, Plan(60, 0.0, everything=True))
 
 
 @pytest.mark.parametrize(
@@ -340,11 +439,14 @@ def test_chosen_line_ends_are_written(charlm: Run, tmp_path: Path) -> None:
 def test_minutes_and_texts_that_cannot_be(charlm: Run, tmp_path: Path) -> None:
     """No text, no time and endless time are one line."""
     (tmp_path / "my.txt").write_text(TEXT)
+    (tmp_path / "my.yaml").write_text("corpus: {path: my.txt}")
     for arguments, words in (
         ((), "no text to train on: give --corpus FILE"),
         (("--corpus", "my.txt", "--minutes", "0"), "--minutes"),
         (("--corpus", "my.txt", "--minutes", "nan"), "not a finite number"),
         (("--corpus", "my.txt", "--set", "corpus.unit=latin"), "corpus.unit"),
+        (("--corpus", "my.txt", "--minutes", "1", "--set", "train.epochs=3"), "leave out one of the two"),
+        (("--config", "my.yaml", "--minutes", "1", "--set", "train.epochs=3"), "leave out one of the two"),
     ):
         refused = charlm("train", *arguments, status=2).stderr
         assert refused.count("\n") == 1

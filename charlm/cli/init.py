@@ -14,7 +14,7 @@ from charlm.cli.reading import ReadingBar, corpus_option, warn
 
 @click.command(cls=Command, short_help="Print a configuration for a text.")
 @corpus_option
-@minutes_option
+@minutes_option()
 @set_option
 def init(corpus: str | None, minutes: float | None, overrides: tuple[str, ...]) -> None:
     """Print the configuration that charlm train --corpus would choose, as a YAML file with comments.

@@ -1,8 +1,9 @@
-"""The configuration of a run that is begun: from a file, or to be chosen for a text and a time."""
+"""The configuration of a run: from a file, or to be chosen for a text and a time."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,12 +20,15 @@ if TYPE_CHECKING:
 _MINUTES = 5.0
 """Minutes of a run for which everything is chosen, if none are given."""
 
-minutes_option = click.option(
-    "--minutes",
-    type=Number(min=0.01, max=100_000),
-    metavar="M",
-    help=f"How long the whole command takes.  [default: {_MINUTES:g}; with --config as train.epochs says]",
-)
+
+def minutes_option(default: str = f"{_MINUTES:g}") -> Callable[[Any], Any]:
+    """The option `--minutes`, with what its help says of the default."""
+    return click.option(
+        "--minutes",
+        type=Number(min=0.01, max=100_000),
+        metavar="M",
+        help=f"How long the whole command takes.  [default: {default}]",
+    )
 
 
 def from_file(
@@ -40,12 +44,14 @@ def from_file(
     `begun` is when the command began, by `time.perf_counter`. A run that is resumed may have come
     without a text, which is then not what is missing.
     """
-    config = loading.load(path, loading.parse_overrides(overrides))
+    given = loading.parse_overrides(overrides)
+    _refuse_both(minutes, given)
+    config = loading.load(path, given)
     if corpus is not None:
         config = replace(config, corpus=loading.with_path(config.corpus, corpus))
     if not config.corpus.path and not resume:
         raise click.UsageError(f"no text to train on: set corpus.path in {path}, or give --corpus FILE.")
-    return config, None if minutes is None else _plan(config, minutes, begun, None)
+    return config, None if minutes is None else _plan(config, minutes, begun, everything=False)
 
 
 def to_be_chosen(
@@ -53,18 +59,38 @@ def to_be_chosen(
 ) -> tuple[Config, Plan]:
     """The settings that were given, and how the others are chosen once the text has been read."""
     given = loading.parse_overrides(overrides)
+    _refuse_both(minutes, given)
     if corpus is not None:
         given["corpus.path"] = loading.with_path(Config().corpus, corpus).path
     if "corpus.path" not in given:
         raise click.UsageError("no text to train on: give --corpus FILE, or a configuration with --config.")
     config = loading.from_mapping({}, given, "--set")
-    return config, _plan(config, minutes or _MINUTES, begun, given)
+    return config, _plan(config, _MINUTES if minutes is None else minutes, begun, everything=True)
 
 
-def _plan(config: Config, minutes: float, begun: float, given: Mapping[str, Any] | None) -> Plan:
+def to_be_resumed(
+    overrides: Sequence[str], corpus: str | None, minutes: float | None, begun: float, out: Path | None
+) -> tuple[Config, Plan | None]:
+    """The configuration of the run that was begun with this text and no configuration, in its directory.
+
+    Where there is no such run, what was given: training then says what is missing.
+    """
+    config, _ = to_be_chosen(overrides, corpus, minutes, begun)
+    directory = Path(config.run.dir) if out is None else out
+    if os.path.exists(directory / "config.yaml"):
+        return from_file(directory, overrides, corpus, minutes, begun, resume=True)
+    return config, None
+
+
+def _refuse_both(minutes: float | None, given: Collection[str]) -> None:
+    if minutes is not None and "train.epochs" in given:
+        raise click.UsageError("--minutes fits train.epochs to the time: leave out one of the two.")
+
+
+def _plan(config: Config, minutes: float, begun: float, everything: bool) -> Plan:
     from charlm.system import blas
 
     blas.prepare(config.run.threads)  # before anything that imports NumPy
     from charlm.training.recipe import Plan
 
-    return Plan(60 * minutes, begun, given)
+    return Plan(60 * minutes, begun, everything)

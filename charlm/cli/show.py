@@ -26,8 +26,9 @@ def decimal(value: float) -> str:
 
 
 def short(value: float) -> str:
-    """A number with two decimals at most, or with one digit if those would be 0: `9`, `0.25`, `0.002`."""
-    return f"{value:.1g}" if 0 < value < 0.01 else f"{value:.2f}".rstrip("0").rstrip(".")
+    """A number with two decimals at most, a small one with two digits: `9`, `0.25`, `0.0042`."""
+    decimals = 2 if value == 0 else max(2, 1 - math.floor(math.log10(abs(value))))
+    return f"{value:.{decimals}f}".rstrip("0").rstrip(".")
 
 
 def counted(count: int, thing: str) -> str:

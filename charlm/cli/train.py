@@ -17,7 +17,7 @@ import click
 
 from charlm.cli.curve import validation_curve
 from charlm.cli.options import Command, FilePath, set_option
-from charlm.cli.planning import from_file, minutes_option, to_be_chosen
+from charlm.cli.planning import from_file, minutes_option, to_be_chosen, to_be_resumed
 from charlm.cli.reading import ReadingBar, corpus_option
 from charlm.cli.show import counted, duration, losses, shell, short
 from charlm.config import schema
@@ -30,6 +30,7 @@ from charlm.system.ranks import Ranks
 
 if TYPE_CHECKING:
     from charlm.training.events import Event, Started, Stopped
+    from charlm.training.recipe import Plan
 
 
 _SIGNALS: dict[int, int] = {signal.SIGINT: 130, signal.SIGTERM: 143}
@@ -39,6 +40,9 @@ if hasattr(signal, "SIGHUP"):
     _SIGNALS[signal.SIGHUP] = _SIGNALS[signal.SIGTERM]
     _SIGNALS[signal.SIGUSR1] = 128 + signal.SIGUSR1
 
+
+_TINY = 100
+"""Characters of a text that is known by heart after training: a sample of it is greedy, and as long."""
 
 _PICTURE = (("report",), ())
 """The command that shows a run in a picture: what stands before its directory, and after it."""
@@ -62,7 +66,7 @@ class _WithKeys(Command):
 )
 @set_option
 @corpus_option
-@minutes_option
+@minutes_option("5; with --config as train.epochs says")
 @click.option("--out", type=FilePath(), metavar="DIR", help="Keep the run here (run.dir).")
 @click.option("--resume", is_flag=True, help="Continue the run in its directory exactly where it stopped.")
 @click.option("--overwrite", is_flag=True, help="Start a new run in a directory that already holds one.")
@@ -99,7 +103,8 @@ def train(
     """Train a model on a text.
 
     With --corpus and no --config everything is chosen: the network and its training, for this text,
-    this machine and the --minutes, 5 if none are given. With --config, --minutes fits train.epochs.
+    this machine and the --minutes, 5 if none are given; --resume continues the run of that text.
+    With --config, --minutes fits train.epochs.
 
     Writes config.yaml, metrics.jsonl, last.npz and best.npz (by validation loss) into the run's
     directory. Progress goes to stderr. Ctrl-C ends the update in progress, saves, and prints the
@@ -109,13 +114,15 @@ def train(
         raise click.UsageError("--extend-vocabulary: name the weights that the run begins with, --init RUN")
     begun = time.perf_counter()
     ranks = connect(sys.argv[1:])
-    config, plan = ranks.first(
-        lambda: (
-            to_be_chosen(overrides, corpus, minutes, begun)
-            if config_path is None
-            else from_file(config_path, overrides, corpus, minutes, begun, resume)
-        )
-    )
+
+    def described() -> tuple[Config, Plan | None]:
+        if config_path is not None:
+            return from_file(config_path, overrides, corpus, minutes, begun, resume)
+        if resume:
+            return to_be_resumed(overrides, corpus, minutes, begun, out)
+        return to_be_chosen(overrides, corpus, minutes, begun)
+
+    config, plan = ranks.first(described)
     if out is not None:
         config = config.replace({"run.dir": str(out)})
     blas.prepare(config.run.threads, ranks.workers)
@@ -203,7 +210,7 @@ def _finish(started: Started, stopped: Stopped) -> None:
     resume = shell("charlm", "train", "--config", path, "--resume")
     if not stopped.finished:
         with contextlib.suppress(OSError):  # nobody may be left to read it
-            click.echo(f"stopped after update {stopped.step}; to continue: {resume}{_again(config)}")
+            click.echo(f"stopped after update {stopped.step:,}; to continue: {resume}{_again(config)}")
         return
     epochs = f"{short(stopped.epoch)} of {_epochs(config.train.epochs)}"
     if stopped.out_of_patience:
@@ -213,7 +220,7 @@ def _finish(started: Started, stopped: Stopped) -> None:
             f"to go on: {resume} --set train.patience=0{_again(config)}"
         )
     elif started.step == stopped.step:
-        longer = short(2 * config.train.epochs)
+        longer = short(min(2 * config.train.epochs, 1e6))
         click.echo(
             f"this run is finished: {epochs}\n"
             f"to train longer: {resume} --set train.epochs={longer}{_again(config)}"
@@ -227,21 +234,43 @@ def _finish(started: Started, stopped: Stopped) -> None:
         dropped = counted(stopped.skipped, "update")
         click.echo(f"{dropped} dropped: the loss or gradient was not a finite number")
     if stopped.best is not None:
-        click.echo(f"best {stopped.best_of} loss {losses(stopped.best)}, at update {stopped.best_step:,}")
+        scored, held = started.validated
+        part = f", on the first {scored:,} of {held:,} {config.corpus.unit}s" if scored < held else ""
+        click.echo(
+            f"best {stopped.best_of} loss {losses(stopped.best)}, at update {stopped.best_step:,}{part}"
+        )
+        if stopped.whole is not None:
+            click.echo(f"loss of that model on all {held:,}: {losses(stopped.whole)}")
     on_terminal = sys.stdout.isatty()
     if on_terminal:
         columns = shutil.get_terminal_size().columns
         for row in validation_curve(_validations(path), sys.stdout.encoding, columns):
             click.echo(row)
-    prime = ("--prime", started.first_word) if started.first_word else ()
-    click.echo(
-        "next:\n"
-        f"  {shell('charlm', 'sample', '--checkpoint', path, *prime)}\n"
-        f"  {shell('charlm', 'eval', 'perplexity', '--checkpoint', path)}{_again(config)}"
-    )
+    click.echo("next:")
+    for words, again in _next(started, stopped):
+        click.echo(f"  {shell('charlm', *words)}{again}")
     if on_terminal:
         before, after = _PICTURE
         click.echo(f"see it: {shell('charlm', *before, path, *after)}")
+
+
+def _next(started: Started, stopped: Stopped) -> Iterator[tuple[tuple[str, ...], str]]:
+    """The words of each command to go on with, and what it needs after them."""
+    from charlm.export.assembly import CELLS
+
+    config, run = started.config, ("--checkpoint", str(started.path))
+    text: tuple[str, ...] = ("--prime", started.first_word) if started.first_word else ()
+    if started.lines is not None:
+        text = ("--num", "5")
+    elif started.units <= _TINY:
+        text += ("--greedy", "--length", str(max(1, started.units - len(started.first_word))))
+    yield ("sample", *run, *text), ""
+    yield ("eval", "perplexity", *run), _again(config)
+    scored, held = started.validated
+    if scored < held and stopped.whole is None:
+        yield ("eval", "perplexity", *run, "--split", "validation"), _again(config)
+    if any(config.model.cell == cell.split()[0] for cell in CELLS):  # the page has no others
+        yield ("export", *run, f"./{started.path.resolve().name}.html"), ""
 
 
 def _validations(run: Path) -> list[tuple[float, float]]:

@@ -15,6 +15,7 @@ import yaml
 
 from charlm.config.schema import (
     PATH_KEYS,
+    SECTIONS,
     Config,
     CorpusConfig,
     checked,
@@ -162,7 +163,7 @@ def _read(text: str, file: str) -> tuple[dict[str, Any], dict[str, str]]:
     if root is None:
         return values, places
     sections: set[str] = set()
-    section_names = [field.name for field in dataclasses.fields(Config)]
+    section_names = list(SECTIONS)
     for section_node, content in _pairs(root, file, "the file"):
         section = str(section_node.value)
         where = f"{file}, line {section_node.start_mark.line + 1}"

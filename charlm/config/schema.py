@@ -263,6 +263,13 @@ class RunConfig:
 
     dir: str = key("", "directory of the run, relative to the current one; default: runs/NAME")
     eval_every: float = key(1.0, "epochs between validations, each with a checkpoint", above=0)
+    eval_length: int = key(
+        0,
+        "characters that each validation scores, from the beginning of the split; 0: all, or with --minutes "
+        "as many as there is time for",
+        at_least=0,
+        fixed=True,
+    )
     sample_every: float = key(1.0, "epochs between sample previews; 0 switches them off", at_least=0)
     sample_length: int = key(200, "characters of a sample preview", at_least=1, at_most=1_000_000)
     threads: int = key(
@@ -290,6 +297,8 @@ class Config:
     model: ModelConfig = dataclasses.field(default_factory=ModelConfig)
     train: TrainConfig = dataclasses.field(default_factory=TrainConfig)
     run: RunConfig = dataclasses.field(default_factory=RunConfig)
+    given: frozenset[str] = dataclasses.field(default=frozenset(), compare=False, repr=False)
+    """Dotted keys that a person set, to any value; the others have their defaults, or were chosen."""
 
     def flat(self) -> dict[str, Any]:
         """Every value by its dotted key, in order."""
@@ -342,22 +351,35 @@ class Config:
 
     def replace(self, values: Mapping[str, Any]) -> Config:
         """Return a copy with other values for some dotted keys, unchecked."""
-        sections: dict[str, Any] = {
-            field.name: getattr(self, field.name) for field in dataclasses.fields(self)
-        }
+        changed: dict[str, Any] = {}
         for dotted, value in values.items():
             section, name = dotted.split(".")
-            sections[section] = dataclasses.replace(sections[section], **{name: value})
-        return Config(**sections)
+            before = changed.get(section, getattr(self, section))
+            changed[section] = dataclasses.replace(before, **{name: value})
+        return dataclasses.replace(self, **changed)
+
+    def give(self, values: Mapping[str, Any]) -> Config:
+        """Return a copy in which a person set these values, unchecked."""
+        return dataclasses.replace(self.replace(values), given=self.given | values.keys())
+
+    def choose(self, values: Mapping[str, Any]) -> Config:
+        """Return a copy with those of these values whose keys no person set."""
+        return self.replace({dotted: value for dotted, value in values.items() if dotted not in self.given})
 
 
 PATH_KEYS = ("corpus.path", "corpus.validation", "corpus.test")
 """Keys that name texts."""
 
 
+SECTIONS = {
+    name: kind for name, kind in typing.get_type_hints(Config).items() if dataclasses.is_dataclass(kind)
+}
+"""The class of each section, in the order of the YAML file."""
+
+
 def keys() -> Iterator[tuple[str, str, str, Key]]:
     """Every key of a configuration: dotted name, section, name within it, and its `Key`."""
-    for section, section_type in typing.get_type_hints(Config).items():
+    for section, section_type in SECTIONS.items():
         for field in dataclasses.fields(section_type):
             yield f"{section}.{field.name}", section, field.name, field.metadata["key"]
 
@@ -373,7 +395,7 @@ def resolve(
     `places` says where single keys were set, for error messages; the others were set at `where`.
     """
     places = places or {}
-    config = Config().replace(values)
+    config = Config().give(values)
     total = math.fsum(config.corpus.split)
     split = f"{places.get('corpus.split', where)}: corpus.split"
     if not math.isclose(total, 1.0, abs_tol=1e-6):
@@ -457,7 +479,7 @@ def checked(dotted: str, value: Any, where: str, written: str = "") -> Any:
         near = nearest(dotted, list(known))
         raise ConfigError(f"{where}: {dotted}: unknown key{near}")
     section, field, spec = known[dotted]
-    hints = typing.get_type_hints(typing.get_type_hints(Config)[section])
+    hints = typing.get_type_hints(SECTIONS[section])
     try:
         if written and is_text(dotted) and not isinstance(value, str):
             raise ValueError(

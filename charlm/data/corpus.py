@@ -76,6 +76,18 @@ class Corpus:
         """Whether a split has something to predict: a line, or at least two units."""
         return self.part(name).targets > 0
 
+    def repeated_lines(self) -> dict[str, int]:
+        """How many lines of a split are also in the training split, for each split that has any."""
+        train, repeated = self.part("train"), {}
+        if isinstance(train, Lines):
+            known = train.hashes()
+            for name in SPLITS[1:]:
+                part = self.part(name)
+                count = np.isin(part.hashes(), known).sum() if isinstance(part, Lines) else 0
+                if count:
+                    repeated[name] = int(count)
+        return repeated
+
     @functools.cached_property
     def _parts(self) -> tuple[Text, Text, Text]:
         return self.whole.split(self.split)

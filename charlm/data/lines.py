@@ -201,6 +201,12 @@ class Lines(Text):
             ids, breaks[:-1][kept] + dtype.type(1), lengths.astype(_signed_dtype(lengths.max(initial=0)))
         )
 
+    def hashes(self) -> Ids:
+        """A number for each line `[L]`, the same for equal lines; they differ from process to process."""
+        ids, places = np.asarray(self.ids), zip(self.starts.tolist(), self.lengths.tolist(), strict=True)
+        numbers = (hash(ids[start : start + length].tobytes()) for start, length in places)
+        return np.fromiter(numbers, np.int64, len(self))
+
     def between(self, start: int, stop: int) -> Lines:
         """See `Text.between`."""
         return Lines(self.ids, self.starts[start:stop], self.lengths[start:stop])

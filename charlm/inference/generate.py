@@ -53,7 +53,8 @@ class Sampling:
         """What `logits [V]` are drawn in proportion to, in float64; the likeliest has 1."""
         p = logits.astype(np.float64)
         np.subtract(p, p.max(), p)
-        np.divide(p, self.temperature, p)
+        with np.errstate(over="ignore"):  # far below the likeliest: its weight is 0
+            np.divide(p, self.temperature, p)
         np.exp(p, p)
         if 0 < self.top_k < p.size or self.top_p < 1:
             order = np.argsort(-p, kind="stable")  # likeliest first, ties by id

@@ -60,11 +60,11 @@ class Beginning:
     def settings(self, config: Config) -> dict[str, Any]:
         """The keys that belong to the weights, by dotted key.
 
-        Raises `ConfigError` if `config` has another value for one of them, which is not its default.
+        Raises `ConfigError` if a person gave one of them another value in `config`.
         """
-        own, asked, usual = self.loaded.config.flat(), config.flat(), Config().flat()
+        own, asked = self.loaded.config.flat(), config.flat()
         for dotted in _OF_THE_MODEL:
-            if asked[dotted] not in (own[dotted], usual[dotted]):
+            if dotted in config.given and asked[dotted] != own[dotted]:
                 raise ConfigError(
                     f"{dotted}: {plain(asked[dotted])} is not that of {self.where}, whose weights the run "
                     f"begins with: leave it out, or set it to {plain(own[dotted])}"

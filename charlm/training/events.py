@@ -21,6 +21,8 @@ class Started:
     """Units of the text of `corpus.path`: of lines, those that are predicted."""
     sizes: dict[str, int]
     """Units of each split; of lines, their number."""
+    validated: tuple[int, int]
+    """Characters that a validation scores, and those of the whole validation split."""
     lines: int | None
     """Lines of the text; None if it is not one of lines."""
     vocabulary: int
@@ -110,6 +112,9 @@ class Stopped:
     best_step: int
     best_of: str = field(default="validation")
     """`validation`, or `training` where there is no validation split."""
+    whole: float | None = None
+    """Loss of the best model on the whole validation split, if validations scored a part of it and
+    there was time at the end."""
 
 
 Event = Started | Updated | Logged | Validated | Previewed | Warned | Stopped

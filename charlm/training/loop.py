@@ -33,6 +33,7 @@ def run(
     only the first touches the directory.
     """
     progress, settings = trainer.progress, trainer.config.run
+    begun = progress.step
     saved = progress.step if trainer.ranks.first(lambda: os.path.exists(directory.last)) else -1
     while not trainer.finished:
         if trainer.ranks.agree(should_stop()) or (max_steps is not None and progress.step >= max_steps):
@@ -58,6 +59,10 @@ def run(
             yield from _preview(trainer, directory, should_stop)
     if saved != progress.step:
         yield from _save(trainer, directory)
+    whole = None
+    if trainer.finished and trainer.scores_whole and progress.step > begun and progress.best is not None:
+        best = trainer.ranks.first(lambda: checkpoint.load(directory.best)).parameters
+        whole = trainer.score(best, trainer.corpus.part("validation")).nats_per_char
     yield Stopped(
         finished=trainer.finished,
         out_of_patience=trainer.out_of_patience,
@@ -69,6 +74,7 @@ def run(
         best=progress.best,
         best_step=progress.best_step,
         best_of=trainer.best_of,
+        whole=whole,
     )
 
 

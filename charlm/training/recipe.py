@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -20,7 +20,7 @@ from charlm.data.corpus import Corpus
 from charlm.errors import ConfigError
 from charlm.nn.cells import make_cell
 from charlm.system.ranks import ALONE, Ranks
-from charlm.training.trainer import Trainer
+from charlm.training.trainer import SCORING, Trainer, is_scored_whole
 
 _SIZES = (48, 64, 96, 128, 160, 192, 224, 256, 320, 384, 448, 512, 640, 768, 896, 1024)
 """Hidden units of a layer that are considered."""
@@ -38,16 +38,19 @@ _VALIDATIONS = 8
 """Validations of a run."""
 
 _VALIDATION_SHARE = 0.003
-"""Largest share of the time that one validation may take."""
+"""Largest share of the time for one validation of a run that is chosen."""
+
+_VALIDATING = 0.1
+"""Largest share of the time for all validations, where a person chose how many there are."""
+
+_LEAST = 1000
+"""Fewest characters that a validation scores of a longer text."""
 
 _HELD_OUT = 0.05
 """Largest fraction of a text for validation, and for test."""
 
 _SHORT = 400
 """Characters of a text of which nothing is held out."""
-
-_SCORING = 2.5
-"""How many times faster a long text is scored than trained on."""
 
 _SEAMS = 2.5
 """How many times longer a validation takes than one of the new network, which forgets where streams begin."""
@@ -111,14 +114,14 @@ class Plan:
         How long the command may take.
     begun
         When it began, by `time.perf_counter`.
-    given
-        Keys that a person chose, by dotted key: all others are chosen by `choose`. None if there
-        is a configuration, of which only the epochs are fitted.
+    everything
+        Whether every key that no person set is chosen. Otherwise there is a configuration, and the
+        epochs are fitted.
     """
 
     seconds: float
     begun: float
-    given: Mapping[str, Any] | None = None
+    everything: bool = False
 
     def carry_out(
         self, config: Config, corpus: Corpus, threads: int, ranks: Ranks = ALONE
@@ -129,27 +132,16 @@ class Plan:
         `ConfigError` if not even one update fits into the time that is left.
         """
         left = ranks.first(lambda: self.seconds - (time.perf_counter() - self.begun))
-        if self.given is None:
+        if not self.everything:
             return fit_to_time(config, corpus, threads, left, ranks), corpus
-        given = {key: value for key, value in config.flat().items() if key in self.given}
-        return choose(config, corpus, threads, left, given, ranks)
+        return choose(config, corpus, threads, left, ranks)
 
-    def with_given(self, settings: Mapping[str, Any]) -> Plan:
-        """The same with other keys that are given; with a configuration all are."""
-        return self if self.given is None else replace(self, given={**self.given, **settings})
-
-    def warnings(self, corpus: Corpus) -> Iterator[str]:
+    def warnings(self, config: Config, corpus: Corpus) -> Iterator[str]:
         """What a person who let everything be chosen should know."""
-        if self.given is None:
-            return
-        if looks_like_lines(corpus):
+        if "corpus.split" not in config.given and self.everything and 0 < corpus.split[1] < _HELD_OUT:
+            test = ", and as much for test" if corpus.split[2] else ""
             yield (
-                "the text looks like a list of lines that do not belong together: corpus.mode=lines makes "
-                "each an example of its own"
-            )
-        if 0 < corpus.split[1] < _HELD_OUT:
-            yield (
-                f"{100 * corpus.split[1]:.2g} % of the text are for validation, and as much for test: "
+                f"{100 * corpus.split[1]:.2g} % of the text is for validation{test}: "
                 "more would take too much of the time"
             )
 
@@ -157,61 +149,110 @@ class Plan:
 def fit_to_time(config: Config, corpus: Corpus, threads: int, seconds: float, ranks: Ranks = ALONE) -> Config:
     """The configuration with as many `train.epochs` as fit into `seconds`, validations included.
 
-    Raises `ConfigError` if not even one update fits.
+    A validation that would take too much of the time is cut to `run.eval_length`. Raises
+    `ConfigError` if not even one update fits.
     """
     started = time.perf_counter()
     measured = pace(config, corpus, threads, _measuring(seconds), ranks)
+    most = _validations(config, corpus, replace(measured, validation=0.0), seconds)
+    in_part = _in_part(config, corpus, measured.characters, _VALIDATING / most * seconds)
+    if in_part is not config:
+        config, measured = in_part, pace(in_part, corpus, threads, _measuring(seconds), ranks)
     left = ranks.first(lambda: (1 - _RESERVE) * seconds - (time.perf_counter() - started))
-    epoch = corpus.part("train").targets / measured.characters
-    return _with_epochs(config, corpus, left / (epoch + measured.validation / config.run.eval_every))
+    count = _validations(config, corpus, measured, left)
+    return config.replace({"train.epochs": _epochs(config, corpus, measured, left, count)})
 
 
 def choose(
-    config: Config,
-    corpus: Corpus,
-    threads: int,
-    seconds: float,
-    given: Mapping[str, Any],
-    ranks: Ranks = ALONE,
+    config: Config, corpus: Corpus, threads: int, seconds: float, ranks: Ranks = ALONE
 ) -> tuple[Config, Corpus]:
     """The configuration that makes the best model of a text in `seconds`, and the text, split for it.
 
-    The settings of the text are those of `config`; what is in `given`, by dotted key, a person
-    chose, and is kept. Raises `ConfigError` if not even one update fits.
+    Keys that a person set are kept. Raises `ConfigError` if not even one update fits.
     """
     started = time.perf_counter()
+    given = config.given
+    if "corpus.split" not in given:  # what is held out depends on the pace
+        corpus = corpus.with_split((1.0, 0.0, 0.0))
     measured = _USUAL if seconds > _BRIEF else _SIZES[0]
     train = corpus.part("train")
-    steps = _WINDOW if train.lines is None else train.targets // train.lines
-    reference = config.replace({**rules(1, 1, measured, _UPDATES * _WINDOW * 20, steps), **given})
+    steps = _WINDOW if train.lines is None else train.targets // max(1, train.lines)
+    reference = config.choose(rules(1, 1, measured, _UPDATES * _WINDOW * 20, steps))
     speed = pace(reference, corpus, threads, _measuring(seconds), ranks).characters
     if "corpus.split" not in given:
-        share = held_out(len(corpus.ids), _SCORING * speed * _VALIDATION_SHARE * seconds)
+        share = held_out(len(corpus.ids), SCORING * speed * _VALIDATION_SHARE * seconds)
+        if share * len(train) < 1:  # of a few lines
+            share = 0.0
         config = config.replace({"corpus.split": (1 - 2 * share, share, share)})
         corpus = corpus.with_split(config.corpus.split)
     N, V = corpus.part("train").targets, len(corpus.vocabulary)
     usable = (1 - _RESERVE - 2 * _MEASURING - _VALIDATIONS * _VALIDATION_SHARE) * seconds
-    cell = given.get("model.cell", "lstm")
-    hidden = given.get("model.hidden") or max(
-        (H for H in _SIZES if enough(N, V, H, usable * speed * _relative_pace(V, H, measured, cell))),
-        default=_SIZES[0],
-    )
-    n = usable * speed * _relative_pace(V, hidden, measured, cell)
-    config = config.replace({**rules(N, V, hidden, n, steps, cell), **given})
+    cell = config.model.cell if "model.cell" in given else "lstm"
+
+    def trained(H: int) -> float:
+        """Characters that a network of H is trained on."""
+        return usable * speed * _relative_pace(V, H, measured, cell)
+
+    hidden = config.model.hidden
+    if "model.hidden" not in given:
+        hidden = max((H for H in _SIZES if enough(N, V, H, trained(H))), default=_SIZES[0])
+    n = trained(hidden)
+    config = config.choose(rules(N, V, hidden, n, steps, cell))
+    one, count = _VALIDATION_SHARE * seconds, _VALIDATIONS
+    if "run.eval_every" in given:
+        most = _validations(config, corpus, Pace(n / usable, 0.0), seconds)
+        one = min(one, _VALIDATING / most * seconds)
+    config = _in_part(config, corpus, n / usable, one)
     chosen = pace(config, corpus, threads, _measuring(seconds), ranks)
     left = ranks.first(lambda: (1 - _RESERVE) * seconds - (time.perf_counter() - started))
-    left -= _VALIDATIONS * chosen.validation
-    config = _with_epochs(config, corpus, left * chosen.characters / N)
+    if "run.eval_every" in given:
+        count = _validations(config, corpus, chosen, left)
+    config = config.choose({"train.epochs": _epochs(config, corpus, chosen, left, count)})
     epochs = config.train.epochs
     updates = int(epochs * _windows(config, corpus))
     reports = {
-        # rounded up: the last one is that of the end, not one of its own just before it
+        # rounded up, so that the last validation falls on the last update
         "run.eval_every": _digits(1.0005 * epochs / _VALIDATIONS),
         "run.sample_every": _digits(epochs / 4),
         "run.log_every": min(100, max(1, updates // 40)),
         "train.warmup": min(100, updates // 20),
     }
-    return config.replace({**reports, **given}), corpus
+    return config.choose(reports), corpus
+
+
+def _validations(config: Config, corpus: Corpus, measured: Pace, seconds: float) -> int:
+    """Validations of a run of `seconds`, if there is one every `run.eval_every` epochs and at the end."""
+    epoch = corpus.part("train").targets / measured.characters
+    every = config.run.eval_every
+    return max(1, math.ceil(seconds / (epoch * every + measured.validation)))
+
+
+def _in_part(config: Config, corpus: Corpus, speed: float, seconds: float) -> Config:
+    """The configuration, with a `run.eval_length` if a validation takes longer than `seconds`.
+
+    `speed` is in characters trained on per second. A length that there is stays.
+    """
+    length = max(_LEAST, int(float(f"{SCORING * speed * max(0.0, seconds):.2g}")))
+    if config.run.eval_length or corpus.part("validation").targets <= length:
+        return config
+    return config.replace({"run.eval_length": length})
+
+
+def _epochs(config: Config, corpus: Corpus, measured: Pace, seconds: float, validations: int) -> float:
+    """Epochs that fit into `seconds` beside so many validations, and the scoring of the whole split.
+
+    Raises `ConfigError` if not even one update fits.
+    """
+    train, held = corpus.part("train").targets, corpus.part("validation").targets
+    seconds -= validations * measured.validation
+    if 0 < config.run.eval_length < held:
+        whole = held / (SCORING * measured.characters)
+        if is_scored_whole(held, (seconds - whole) * measured.characters):
+            seconds -= whole
+    epochs = seconds * measured.characters / train
+    if epochs * _windows(config, corpus) < 1:
+        raise ConfigError("--minutes: not even one update of this network fits into the time")
+    return _digits(min(epochs, 1e6))
 
 
 def enough(N: int, V: int, H: int, n: float) -> bool:
@@ -298,8 +339,8 @@ def pace(config: Config, corpus: Corpus, threads: int, seconds: float, ranks: Ra
             taken = time.perf_counter() - started
             done = ranks.agree(taken >= seconds)
         speed = ranks.first(lambda: characters / taken)
-        held = corpus.part("validation").targets if corpus.usable("validation") else 0
-        validation = held / (_SCORING * speed)
+        held = trainer.validation.targets
+        validation = held / (SCORING * speed)
         if validation < seconds:
             started = time.perf_counter()
             trainer.validate()
@@ -331,12 +372,6 @@ def _relative_pace(V: int, H: int, measured: int, cell: str) -> float:
         return hidden * (gates * hidden * (2 * _LAYERS - 1) + V) * (1 + 60 / hidden)
 
     return cost(measured) / cost(H)
-
-
-def _with_epochs(config: Config, corpus: Corpus, epochs: float) -> Config:
-    if epochs * _windows(config, corpus) < 1:
-        raise ConfigError("--minutes: not even one update of this network fits into the time")
-    return config.replace({"train.epochs": _digits(min(epochs, 1e6))})
 
 
 def _windows(config: Config, corpus: Corpus) -> int:

@@ -25,7 +25,7 @@ from charlm.system.ranks import ALONE, Ranks, machine
 from charlm.training import loop, tensorboard
 from charlm.training.beginning import Beginning
 from charlm.training.events import Event, Listener, Started, Warned
-from charlm.training.recipe import Plan
+from charlm.training.recipe import Plan, looks_like_lines
 from charlm.training.trainer import Trainer, with_shards_of
 
 _MEASURING = "measuring the speed of this machine"
@@ -147,8 +147,8 @@ def _opened(
     corpus: Corpus | None = None
     locked = False
 
-    def prepared() -> tuple[Config, Plan | None, Checkpoint | None]:
-        nonlocal config, plan, corpus, locked
+    def prepared() -> tuple[Config, Checkpoint | None]:
+        nonlocal config, corpus, locked
         locked = os.path.isdir(directory.path)
         if locked:
             held.enter_context(directory.lock())
@@ -167,8 +167,7 @@ def _opened(
         if not config.corpus.path:
             raise ConfigError("no text to train on: set corpus.path in the configuration, or name one")
         if beginning:
-            settings = beginning.settings(config)
-            config, plan = config.replace(settings), plan and plan.with_given(settings)
+            config = config.give(beginning.settings(config))
         try:
             config, files = _found(config, progress)
             _refuse_to_hide(files, directory)
@@ -188,10 +187,10 @@ def _opened(
         elif saved is not None and corpus.digest == saved.corpus["digest"]:
             # a run that began with the weights of another has the vocabulary of that
             corpus = _in(saved.vocabulary, config, corpus, files, progress)
-        return config, plan, saved
+        return config, saved
 
     with contextlib.ExitStack() as held:
-        config, plan, saved = ranks.first(prepared)
+        config, saved = ranks.first(prepared)
         corpus = on_all_ranks(corpus, ranks)
         if plan:
             ranks.first(lambda: progress(_MEASURING, 0))
@@ -242,7 +241,7 @@ def planned(config: Config, plan: Plan, progress: Progress = nothing) -> tuple[C
     config, corpus = _read(config, files, progress, plan)
     progress(_MEASURING, 0)
     config, corpus = plan.carry_out(config, corpus, threads)
-    return config, [*corpus.warnings, *plan.warnings(corpus)]
+    return config, [*corpus.warnings, *plan.warnings(config, corpus), *_of_lines(config, corpus)]
 
 
 def _found(config: Config, progress: Progress) -> tuple[Config, Files]:
@@ -285,7 +284,7 @@ def _refuse_to_hide(files: Files, directory: RunDirectory) -> None:
 def _read(config: Config, files: Files, progress: Progress, plan: Plan | None) -> tuple[Config, Corpus]:
     """The text; with a plan that chooses everything, without the line ends of Windows."""
     corpus, _ = build_corpus(config.corpus, progress=progress, files=files)
-    chooses = plan is not None and plan.given is not None and "corpus.newlines" not in plan.given
+    chooses = plan is not None and plan.everything and "corpus.newlines" not in config.given
     if chooses and config.corpus.unit == "char" and _CARRIAGE_RETURN in corpus.vocabulary.codes:
         config = config.replace({"corpus.newlines": "lf"})
         corpus, _ = build_corpus(config.corpus, expected=corpus.digest, progress=progress, files=files)
@@ -319,6 +318,7 @@ def _started(trainer: Trainer, directory: RunDirectory) -> Started:
         config=trainer.config,
         units=whole.units,
         sizes={name: len(corpus.part(name)) for name in SPLITS},
+        validated=(trainer.validation.targets, corpus.part("validation").targets),
         lines=whole.lines,
         vocabulary=len(corpus.vocabulary),
         parameters=trainer.parameters.flat.size,
@@ -335,7 +335,9 @@ def _warnings(trainer: Trainer, plan: Plan | None) -> Iterator[str]:
     """What the user should know before training begins."""
     yield from trainer.corpus.warnings
     if plan:
-        yield from plan.warnings(trainer.corpus)
+        yield from plan.warnings(trainer.config, trainer.corpus)
+    if not trainer.progress.step:
+        yield from _of_lines(trainer.config, trainer.corpus)
     blas_warning = blas.warning()
     if blas_warning:
         yield blas_warning
@@ -358,14 +360,38 @@ def _warnings(trainer: Trainer, plan: Plan | None) -> Iterator[str]:
         )
     if corpus.split[1] and trainer.best_of == "training":
         yield "the validation split is too short to score; best.npz goes by training loss"
+    if trainer.validates_in_part:
+        scored, held = trainer.validation.targets, trainer.corpus.part("validation").targets
+        end = "the whole is scored at the end" if trainer.scores_whole else "the whole would take too long"
+        yield (
+            f"each validation scores the first {scored:,} of {held:,} characters (run.eval_length), and "
+            f"best.npz goes by them; {end}"
+        )
+
+
+def _of_lines(config: Config, corpus: Corpus) -> Iterator[str]:
+    """What the user should know of the lines of a text before a run begins."""
+    if "corpus.mode" not in config.given and looks_like_lines(corpus):
+        yield (
+            "the text looks like a list of lines that do not belong together: corpus.mode=lines makes each "
+            "line a separate example"
+        )
+    repeated = {name: (count, len(corpus.part(name))) for name, count in corpus.repeated_lines().items()}
+    counts = ", ".join(
+        f"{count:,} of {lines:,} {name} lines ({100 * count / lines:.3g} %)"
+        for name, (count, lines) in repeated.items()
+    )
+    if counts:
+        yield f"also in the training split, and easier to predict: {counts}"
 
 
 def _of_ranks(trainer: Trainer) -> Iterator[str]:
     """What the user of several ranks should know; all ranks ask for it."""
     ranks, shards = trainer.ranks, trainer.config.train.shards
     if shards < ranks.size:
+        idle = ranks.size - shards
         yield (
-            f"{ranks.size - shards} of {ranks.size} ranks have nothing to do: the batch of "
+            f"{idle} of {ranks.size} ranks {'has' if idle == 1 else 'have'} nothing to do: the batch of "
             f"{trainer.streams.batch} is divided into train.shards = {shards}"
         )
     machines = ranks.gather((machine(), blas.arithmetic()))
@@ -378,8 +404,8 @@ def _of_ranks(trainer: Trainer) -> Iterator[str]:
 
 
 def _first_word(corpus: Corpus) -> str:
-    """The text's first word, to begin a sample with; only if it can be typed without quoting."""
+    """The text's first word, or the beginning of its only one; empty if it would have to be quoted."""
     words = corpus.vocabulary.text(corpus.ids[:40]).split()
     if not words or not words[0].isalnum():
         return ""
-    return words[0] if len(words) > 1 and corpus.whole.lines is None else words[0][:2]
+    return words[0] if len(words) > 1 else words[0][:-1][:2]

@@ -24,8 +24,10 @@ from charlm.config.build import (
 from charlm.config.schema import Config, keys
 from charlm.config.values import plain
 from charlm.data.corpus import Corpus
+from charlm.data.lines import Text
 from charlm.errors import CheckpointError, DivergenceError, RunError
 from charlm.inference.score import Score, score
+from charlm.nn.parameters import Parameters
 from charlm.optim.schedules import Plateau
 from charlm.runs.checkpoint import Checkpoint
 from charlm.system.closing import Closing
@@ -138,6 +140,17 @@ _LARGEST_LOSS = 1e100
 SKIPPED_AT_MOST = 10
 """Updates in a row that are dropped before the run ends all the same."""
 
+SCORING = 2.5
+"""How many times faster a long text is scored than trained on."""
+
+_AT_THE_END = 0.1
+"""Largest part of the training time for scoring the whole validation split at the end."""
+
+
+def is_scored_whole(held: float, trained: float) -> bool:
+    """Whether `held` characters are few enough to be scored after training on `trained` ones."""
+    return held <= SCORING * _AT_THE_END * trained
+
 
 class Trainer(Closing):
     """A network being trained on a corpus.
@@ -152,6 +165,8 @@ class Trainer(Closing):
         parameters with `train.average`, else the same.
     streams
         What the updates read, window by window.
+    validation
+        What a validation scores: the validation split, or the beginning of it (`run.eval_length`).
     warning
         Set if the corpus is too small for the configured batch or window.
     steps_per_epoch, planned_steps
@@ -181,6 +196,9 @@ class Trainer(Closing):
         self.streams, self.warning = corpus.part("train").batches(
             config.train.batch, config.train.seq_len, config.train.seed
         )
+        self.validation = corpus.part("validation")
+        if config.run.eval_length:
+            self.validation = self.validation.excerpt(config.run.eval_length)
         if not config.train.shards:
             workers = threads * ranks.size
             config = config.replace({"train.shards": default_shards(self.streams.batch, workers)})
@@ -281,25 +299,34 @@ class Trainer(Closing):
             raise _divergence(step, what, f", the {SKIPPED_AT_MOST}th update in a row")
         self.data_parallel.reset_not_finite()
 
+    @property
+    def validates_in_part(self) -> bool:
+        """Whether a validation scores less than the whole split."""
+        return self.validation.targets < self.corpus.part("validation").targets
+
+    @property
+    def scores_whole(self) -> bool:
+        """Whether the best model is scored on the whole split at the end, after validations in part."""
+        trained = self.planned_steps / self.steps_per_epoch * self.corpus.part("train").targets
+        held = self.corpus.part("validation").targets
+        return self.validates_in_part and is_scored_whole(held, trained)
+
     def validate(self) -> Score | None:
-        """Score the validation split, if there is one, without touching the training state.
+        """Score `validation`, if there is anything in it, without touching the training state.
 
         Raises `DivergenceError` if its loss is not finite.
         """
         if self.best_of == "training":
             return None
-        text = self.corpus.part("validation")
-        result = score(
-            self.model,
-            self.mean,
-            text,
-            threads=self.threads,
-            shards=self.config.train.shards,
-            ranks=self.ranks,
-        )
+        result = self.score(self.mean, self.validation)
         if not math.isfinite(result.nll):
             raise _divergence(self.progress.step, "validation loss")
         return result
+
+    def score(self, params: Parameters, text: Text) -> Score:
+        """Score a text with other parameters of this network, on its workers and ranks."""
+        shards = self.config.train.shards
+        return score(self.model, params, text, threads=self.threads, shards=shards, ranks=self.ranks)
 
     def record_validation(self, loss: float) -> bool:
         """Record a validation loss (schedule, patience, best); True if it is the best yet."""

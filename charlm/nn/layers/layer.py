@@ -25,6 +25,9 @@ Masks = Mapping[str, Array]
 Backward = Callable[[Params, Array, Array], tuple[Array, Array]]
 """`Layer.backward` of one window: takes `grads`, `dy` and `dstate`."""
 
+_BY_BYTES = 1 / 32
+"""Smallest rate of a mask that is drawn byte by byte, and the smallest share that it keeps."""
+
 Step = Callable[[Signal | int], Array]
 """A layer for one character of one stream: takes its input (at the bottom an id), gives its output."""
 
@@ -59,11 +62,12 @@ class Noise:
 
         Draws do not depend on the type of `out`, so that a network in float64 gets the masks of
         one in float32. Masks that all streams share are those of weights, which are large: a byte
-        is drawn for each number, a quarter of the time, and the rate is a multiple of 1/256.
+        is drawn for each number, in a quarter of the time, and the rate is rounded to a multiple of
+        1/256. Rates that a byte cannot say to within 7 % are drawn exactly.
         """
         rate = self.rate
-        if self.streams is None:
-            dropped = min(255, round(256 * rate))
+        if self.streams is None and _BY_BYTES <= rate <= 1 - _BY_BYTES:
+            dropped = round(256 * rate)
             rate = dropped / 256
             kept = rng.integers(0, 256, self.shape, dtype=np.uint8) >= dropped
         else:
