@@ -12,6 +12,7 @@ from conftest import FORMS, ROOT, Run
 
 import charlm as api
 from charlm.config.schema import Config
+from charlm.errors import ConfigError
 from charlm.nn.parameters import Parameters
 from charlm.runs import checkpoint
 from charlm.training.beginning import copy_rows
@@ -110,6 +111,11 @@ def test_what_the_weights_lack_is_named(first: Path, tmp_path: Path, charlm: Run
             "model.hidden: 13 is not that of a, .* leave it out, or set it to 12",
         ),
         (["--set", "corpus.unit=byte"], "corpus.unit: byte is not that of .* set it to char"),
+        # what is given counts, also where it is the default
+        (["--set", "model.hidden=256"], "model.hidden: 256 is not that of a, .* set it to 12"),
+        (["--set", "model.cell=lstm"], "model.cell: lstm is not that of a, .* set it to gru"),
+        (["--set", "corpus.lowercase=false"], "corpus.lowercase: false is not that of a, .* set it to true"),
+        (["--config", "c.yaml"], "model.gru_reset: after is not that of a, .* set it to before"),
         (["--resume"], "--init is for a new run"),
     ],
 )
@@ -117,9 +123,22 @@ def test_what_contradicts_the_weights_is_refused(
     options: list[str], message: str, first: Path, tmp_path: Path, charlm: Run
 ) -> None:
     """A configuration of another network, another way of reading, and resuming are errors in one line."""
+    (tmp_path / "c.yaml").write_text("model: {gru_reset: after}")
     command = ("train", "--corpus", "b.txt", "--init", "a", "--out", "b", *options)
     assert re.search(message, charlm(*command, "--minutes", "0.1", status=2).stderr)
     assert not (tmp_path / "b").exists()
+
+
+def test_defaults_that_are_given_in_python_are_refused_too(first: Path, tmp_path: Path) -> None:
+    """In settings, in sections of keys, and in a `Config`, which says every key."""
+    message = "model.hidden: 256 is not that of .*a, .* set it to 12"
+    for config, settings in (
+        ({}, {"model.hidden": 256}),
+        ({"model": {"hidden": 256}}, {}),
+        (Config().replace({"model.cell": "gru"}), {}),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            api.train(config, tmp_path / "b.txt", tmp_path / "b", settings, init=first)
 
 
 def test_extending_needs_weights(charlm: Run, tmp_path: Path) -> None:

@@ -601,6 +601,19 @@ def test_a_file_is_read_as_unicode(tmp_path: Path, encoding: str, line_end: str)
     assert load(path).corpus.path == str(tmp_path / "보기" / "é.txt")
 
 
+def test_what_was_given_is_known(tmp_path: Path) -> None:
+    """A key that a file or a setting names was given, whatever its value; one that is chosen was not."""
+    (tmp_path / "a.yaml").write_text("model: {hidden: 256}\ncorpus:\n  path: a.txt")
+    config = load(tmp_path / "a.yaml", parse_overrides(["train.lr=0.002"]))
+    assert config.given == {"model.hidden", "corpus.path", "train.lr"}
+    assert from_mapping({"model": {"layers": 2}}, {"run.threads": 0}).given == {"model.layers", "run.threads"}
+    chosen = config.replace({"train.batch": 8}).choose({"model.hidden": 8, "model.layers": 3})
+    assert chosen.given == config.given
+    assert (chosen.model.hidden, chosen.model.layers, chosen.train.batch) == (256, 3, 8)
+    assert config.give({"train.batch": 50}).given == {*config.given, "train.batch"}
+    assert config == Config().replace({"corpus.path": config.corpus.path, "run.dir": config.run.dir})
+
+
 def test_replacing_changes_a_copy() -> None:
     """`replace` gives a new configuration with the other values, and leaves the old one alone."""
     config = Config()

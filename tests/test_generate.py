@@ -8,8 +8,11 @@ import numpy as np
 import pytest
 from conftest import FORMS, make_model, make_window
 
+from charlm.data.units import Units
+from charlm.data.vocabulary import Vocabulary
+from charlm.errors import ConfigError
 from charlm.inference.generate import Sampling, generate, generate_until
-from charlm.inference.sampling import streams_of
+from charlm.inference.sampling import TextSampler, streams_of
 from charlm.nn.workspace import Workspace
 
 LOGITS = np.log(np.array([0.1, 0.4, 0.2, 0.05, 0.25], np.float32))
@@ -70,7 +73,31 @@ def test_extreme_logits_and_temperatures() -> None:
     """Huge logits and tiny temperatures neither overflow nor draw what is impossible."""
     rng = np.random.default_rng(0)
     logits = np.array([-1e30, 1e30, 0], np.float32)
-    assert {Sampling(temperature=t).draw(logits, rng) for t in (1e-8, 1.0, 1e3)} == {1}
+    assert {Sampling(temperature=t).draw(logits, rng) for t in (5e-324, 1e-320, 1e-8, 1.0, 1e3)} == {1}
+    assert {Sampling(top_p=p).draw(logits, rng) for p in (5e-324, 1e-320)} == {1}
+    assert {Sampling(temperature=1e308).draw(LOGITS, rng) for _ in range(200)} == set(range(5))
+
+
+@pytest.mark.parametrize("value", [0.0, -1.0, float("nan"), float("inf"), float("-inf")])
+def test_impossible_settings_are_refused(value: float) -> None:
+    """A temperature is a finite number above 0, and a share one of at most 1."""
+    with pytest.raises(ConfigError, match=r"temperature: .* is not a finite number above 0"):
+        Sampling(temperature=value)
+    with pytest.raises(ConfigError, match=r"top_p: .* is not above 0 and at most 1"):
+        Sampling(top_p=value)
+
+
+@pytest.mark.parametrize(
+    ("text", "prime", "begins_with"),
+    [("ab\n", "", "\n"), ("ab", "", ""), ("ab\n", "b", "b")],
+)
+def test_a_text_without_a_prime_begins_a_line(text: str, prime: str, begins_with: str) -> None:
+    """What is read first is a line break, if the model knows one and nothing else was given."""
+    vocabulary = Vocabulary([ord(character) for character in text], Units())
+    model = make_model("rnn", vocab=len(vocabulary))
+    params = model.initialise(np.random.default_rng(0), "uniform")
+    sampler = TextSampler(model, params, vocabulary, writes_lines=False)
+    assert vocabulary.text(sampler.context(sampler.codes(prime))) == begins_with
 
 
 @pytest.mark.parametrize("form", FORMS)

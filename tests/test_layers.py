@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from conftest import narrow
 
+from charlm.arrays import Array
 from charlm.nn.layers import one_hot_linear
 from charlm.nn.layers.dropout import Dropout
 from charlm.nn.layers.layer import Noise
@@ -88,6 +89,17 @@ def test_masks_of_weights() -> None:
     assert np.mean(double == 0) == pytest.approx(77 / 256, abs=0.003)
     Noise((9,), 0.9999, streams=None).draw(np.random.default_rng(5), double[0, 0, :9])
     assert np.isfinite(double[0, 0, :9]).all()
+
+
+@pytest.mark.parametrize("streams", [None, 1])
+@pytest.mark.parametrize("rate", [0.0001, 0.001, 0.01, 0.03, 0.99, 0.999])
+def test_extreme_rates_are_kept(rate: float, streams: int | None) -> None:
+    """A mask that drops very little, or nearly everything, does so at its rate, and its mean is 1."""
+    mask: Array = np.empty((1000, 1000), np.float32)
+    Noise(mask.shape, rate, streams).draw(np.random.default_rng(5), mask)
+    assert np.mean(mask == 0) == pytest.approx(rate, rel=0.3)
+    assert np.mean(mask != 0) == pytest.approx(1 - rate, rel=0.3)
+    assert mask.mean() == pytest.approx(1, abs=0.1)
 
 
 def test_noise_is_cut_by_stream_or_not_at_all() -> None:

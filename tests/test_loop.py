@@ -10,8 +10,10 @@ from typing import Any
 import pytest
 from conftest import MEASURED, TEXT, make_trainer
 
-from charlm.inference.score import Score
-from charlm.runs import checkpoint
+from charlm.data.lines import StreamText
+from charlm.inference.score import Score, score
+from charlm.runs import checkpoint, directory
+from charlm.runs.checkpoint import Checkpoint
 from charlm.runs.directory import LOG_KEYS, RunDirectory
 from charlm.training.events import Event, Logged, Previewed, Stopped, Updated, Validated, Warned
 from charlm.training.loop import preview, run
@@ -111,6 +113,39 @@ def test_a_dropped_update_is_told_and_not_counted(tmp_path: Path, monkeypatch: p
     assert events[-1].skipped == 1
 
 
+def test_rounding_makes_no_report_late(tmp_path: Path) -> None:
+    """A tenth of 12 updates is 1.2000000000000002 in floats; five of them are due after the sixth update."""
+    trainer = make_trainer(tmp_path, train__epochs=1.0, run__eval_every=0.1)
+    assert trainer.steps_per_epoch == 12
+    events = run(trainer, _begin(tmp_path / "run", trainer))
+    validated = [event.step for event in events if isinstance(event, Validated)]
+    assert validated == [2, 3, 4, 5, 6, 8, 9, 10, 11, 12]
+
+
+@pytest.mark.parametrize(("epochs", "at_the_end"), [(1.0, True), (0.5, False)])
+def test_a_long_split_is_validated_in_part(tmp_path: Path, epochs: float, at_the_end: bool) -> None:
+    """Always on the same beginning; the best model is scored on the whole at the end, if that is quick."""
+    values = {"run__eval_length": 20, "run__eval_every": 0.25, "train__lr": 0.05, "train__average": 0.5}
+    trainer = make_trainer(tmp_path, train__epochs=epochs, corpus__split=(0.83, 0.17, 0.0), **values)
+    whole = trainer.corpus.part("validation")
+    scored = []
+    run_directory = _begin(tmp_path / "run", trainer)
+    for event in run(trainer, run_directory):
+        if isinstance(event, Validated):
+            text = StreamText(whole.ids[:21])
+            scored.append(score(trainer.model, trainer.mean, text).nats_per_char)
+            assert event.validation_loss == pytest.approx(scored[-1])
+    assert isinstance(event, Stopped)
+    assert event.best == pytest.approx(min(scored))
+    best = checkpoint.load(run_directory.best)
+    assert event.whole == (
+        pytest.approx(score(trainer.model, best.parameters, whole).nats_per_char) if at_the_end else None
+    )
+    (again,) = run(trainer, run_directory)
+    assert isinstance(again, Stopped)
+    assert again.whole is None, "what is finished is not scored again"
+
+
 def test_log_lines(tmp_path: Path) -> None:
     """A line holds the mean loss and norm of its updates, before clipping, and the rate and position."""
     values = {"train__epochs": 1.0, "train__schedule": "linear"}
@@ -146,6 +181,54 @@ def test_best_and_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert [event.is_best for event in events if isinstance(event, Validated)] == [True, True, False, False]
     assert isinstance(events[-1], Stopped)
     assert (events[-1].best, events[-1].best_step) == (2.0, best.progress["step"])
+
+
+def test_a_best_model_is_kept_before_training_goes_on_from_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run that is killed while its best model is written repeats that validation, and keeps the model."""
+    losses = {12: 3.0, 24: 1.0, 36: 2.0}
+
+    def validate(trainer: Trainer) -> Score:
+        return Score(nll=losses[trainer.progress.step], characters=1)
+
+    def save(path: Path, saved: Checkpoint) -> None:
+        if path.name == "best.npz" and saved.progress["best"] == 1.0:
+            raise KeyboardInterrupt
+        checkpoint_save(path, saved)
+
+    checkpoint_save = checkpoint.save
+    monkeypatch.setattr(Trainer, "validate", validate)
+    killed = make_trainer(tmp_path, train__epochs=3.0)
+    run_directory = _begin(tmp_path / "run", killed)
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoint, "save", save)
+        with pytest.raises(KeyboardInterrupt):
+            list(run(killed, run_directory))
+    resumed = make_trainer(tmp_path, train__epochs=3.0)
+    resumed.restore(checkpoint.load(run_directory.last), "run")
+    list(run(resumed, run_directory))
+    assert checkpoint.load(run_directory.best).progress["best"] == 1.0
+
+
+def test_a_checkpoint_counts_only_lines_that_are_on_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The log is flushed before a checkpoint that stores its length, so that a power cut loses none."""
+    flushed, counted = [0], []
+
+    def flush(file: Path) -> None:
+        flushed.append(file.stat().st_size)
+
+    def save(path: Path, saved: Checkpoint) -> None:
+        counted.append(saved.progress["log_bytes"])
+        assert counted[-1] == flushed[-1]
+
+    monkeypatch.setattr(directory, "flush", flush)
+    monkeypatch.setattr(checkpoint, "save", save)
+    trainer = make_trainer(tmp_path, train__epochs=2.0, run__log_every=4)
+    list(run(trainer, _begin(tmp_path / "run", trainer)))
+    assert len(set(counted)) == 2
 
 
 def test_without_validation_best_goes_by_training_loss(tmp_path: Path) -> None:
@@ -187,7 +270,13 @@ def test_the_share_of_clipped_updates_is_logged(tmp_path: Path) -> None:
 @pytest.mark.parametrize("stop", [1, 5, 9, 12, 24, 31])
 def test_stopping_and_resuming_leaves_no_trace(tmp_path: Path, stop: int) -> None:
     """A run stopped behind any update and resumed writes the log and the model of one that was not."""
-    values = {"train__epochs": 3.0, "run__log_every": 4, "run__eval_every": 0.7, "model__dropout": 0.2}
+    values = {
+        "train__epochs": 3.0,
+        "run__log_every": 4,
+        "run__eval_every": 0.7,
+        "run__eval_length": 50,
+        "model__dropout": 0.2,
+    }
     whole = make_trainer(tmp_path, **values)
     whole_directory = _begin(tmp_path / "whole", whole)
     list(run(whole, whole_directory))
@@ -287,3 +376,25 @@ def test_a_preview_begins_with_whole_characters(tmp_path: Path, settings: dict[s
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("charlm.inference.sampling.generate", lambda *_: ids)
         assert preview(trainer).startswith("한국말 한")
+
+
+def test_a_preview_has_random_numbers_of_the_seed(tmp_path: Path) -> None:
+    """The same parameters write another text with another seed, or after another update."""
+    trainer = make_trainer(tmp_path)
+    texts = [preview(trainer)]
+    trainer.progress.step += 1
+    texts.append(preview(trainer))
+    trainer.config = trainer.config.replace({"train.seed": 2})
+    texts.append(preview(trainer))
+    assert len(set(texts)) == 3
+
+
+def test_a_preview_is_of_the_running_mean(tmp_path: Path) -> None:
+    """It shows the model that is kept, not the parameters that are trained."""
+    trainer = make_trainer(tmp_path, train__average=0.9)
+    trainer.update()
+    shown = preview(trainer)
+    trainer.parameters.flat[...] = 9.0
+    assert preview(trainer) == shown
+    trainer.mean.flat[...] = 0.0
+    assert preview(trainer) != shown

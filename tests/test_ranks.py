@@ -330,7 +330,7 @@ def test_ranks_that_differ_are_a_warning(tmp_path: Path) -> None:
         assert list(session._of_ranks(trainer)) == []
         trainer.ranks = _Told(0, 3)
         idle, differs = session._of_ranks(trainer)
-    assert idle.startswith("1 of 3 ranks have nothing to do")
+    assert idle.startswith("1 of 3 ranks has nothing to do")
     assert differs.startswith("elsewhere has another NumPy, and ")
     assert "same bits" in differs
 

@@ -84,7 +84,7 @@ def _falls_due(trainer: Trainer, every: float) -> bool:
     if updates <= 1:
         return True
     step = trainer.progress.step
-    # rounding keeps 0.1 epochs of 30 updates, 3.0000000000000004, from falling due late
+    # rounding keeps 0.1 epochs of 12 updates, 1.2000000000000002, from falling due late
     return math.floor(round(step / updates, 9)) > math.floor(round((step - 1) / updates, 9))
 
 
