@@ -6,6 +6,7 @@ import json
 import math
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -57,10 +58,17 @@ def _arrays(file: Path) -> dict[str, bytes]:
         return {name: arrays[name].tobytes() for name in arrays.files if name != "metadata"}
 
 
+def _advice(stdout: str) -> list[list[str]]:
+    """The arguments of every command that training names to go on with."""
+    lines = stdout.split("next:\n")[1].splitlines()
+    return [shlex.split(line)[1:] for line in lines if line.startswith("  charlm ")]
+
+
 def test_the_worked_example(process: Run, tmp_path: Path) -> None:
-    """After `he`, the network of configs/hello.yaml goes on with `llo`, and its log shows how it learned."""
-    process("train", "--config", HELLO)
-    assert process("sample", "--prime", "he", "--greedy", "--length", "3").stdout == "hello\n"
+    """After `he`, the network of configs/hello.yaml goes on with `llo`: so says the command that is named."""
+    sample, *_ = _advice(process("train", "--config", HELLO).stdout)
+    assert sample == ["sample", "--checkpoint", "runs/hello", "--prime", "he", "--greedy", "--length", "3"]
+    assert process(*sample).stdout == "hello\n"
     log = [json.loads(line) for line in (tmp_path / "runs/hello/metrics.jsonl").read_text().splitlines()]
     assert sum(line["train_loss"] > 0.05 for line in log) >= 3, "a curve begins before all is learned"
 
@@ -76,12 +84,59 @@ def test_train_writes_a_run(charlm: Run, small: Path) -> None:
         "metrics.jsonl",
         "previews.jsonl",
     ]
-    assert "charlm sample --checkpoint runs/small" in done.stdout
-    assert "charlm eval perplexity --checkpoint runs/small" in done.stdout
+    assert _advice(done.stdout) == [
+        ["sample", "--checkpoint", "runs/small", "--prime", "the"],
+        ["eval", "perplexity", "--checkpoint", "runs/small"],
+        ["export", "--checkpoint", "runs/small", "./small.html"],
+    ]
+    for command in _advice(done.stdout):
+        charlm(*command)
+    assert (small / "small.html").exists()
     assert "best validation loss" in done.stdout
     line = _log(run)[-1]
     assert set(line) == {"step", "epoch", "train_loss", "validation_loss", "lr", "grad_norm", "clipped"}
     assert "hidden: 16" in (run / "config.yaml").read_text()
+
+
+def test_advice_for_lines_asks_for_lines(charlm: Run, small: Path) -> None:
+    """A model of lines is asked for five new ones; very few epochs are no zero, and can be doubled."""
+    (small / "text.txt").write_text("".join(f"{name}\n" for name in ("ada", "bo", "cy", "di", "ed") * 20))
+    done = charlm("train", "--config", "small.yaml", "--set", "corpus.mode=lines", "--set=train.epochs=0.004")
+    assert "trained 0.05 epochs" in done.stdout  # one update of twenty
+    assert _advice(done.stdout)[0] == ["sample", "--checkpoint", "runs/small", "--num", "5"]
+    again = charlm("train", "--config", "runs/small", "--resume").stdout
+    assert "this run is finished: 0.05 of 0.004 epochs" in again
+    longer = re.findall("to train longer: charlm (.*)", again)[0]
+    assert longer.endswith("--set train.epochs=0.008")
+
+
+@pytest.mark.parametrize(("epochs", "at_the_end"), [(3, True), (1, False)])
+def test_a_long_split_for_validation_is_scored_in_part(
+    charlm: Run, small: Path, epochs: int, at_the_end: bool
+) -> None:
+    """Output says what the losses are of, before training and after, and how to have that of the whole."""
+    (small / "valid.txt").write_text(TEXT[:200])
+    settings = f"corpus.validation=valid.txt run.eval_length=30 train.epochs={epochs}".split()
+    sets = [f"--set={setting}" for setting in settings]
+    done = charlm("train", "--config", "small.yaml", *sets)
+    end = "the whole is scored at the end" if at_the_end else "the whole would take too long"
+    scores = (
+        "each validation scores the first 30 of 199 characters (run.eval_length), and best.npz goes by them"
+    )
+    assert f"Warning: {scores}; {end}\n" in done.stderr
+    (best,) = re.findall(
+        r"best validation loss (.*), at update \d+, on the first 30 of 199 chars", done.stdout
+    )
+    of_all = re.findall(r"loss of that model on all 199: (\S+) nats", done.stdout)
+    named = [command for command in _advice(done.stdout) if command[-2:] == ["--split", "validation"]]
+    assert len(named) == (not at_the_end)
+    whole = json.loads(charlm("eval", "perplexity", "--split", "validation", "--json").stdout)
+    assert of_all == [f"{whole['nats_per_char']:.4f}"][:at_the_end]
+    assert best.split()[0] != f"{whole['nats_per_char']:.4f}"
+    changed = charlm(
+        "train", "--config", "runs/small", "--resume", "--set=run.eval_length=0", status=1
+    ).stderr
+    assert "run.eval_length is 30 in this run and cannot become 0" in changed
 
 
 def test_output_to_a_pipe_is_plain(charlm: Run, small: Path) -> None:

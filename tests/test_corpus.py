@@ -420,6 +420,18 @@ def test_lines_may_be_validated_on_a_text_of_their_own(tmp_path: Path) -> None:
     assert [len(corpus.part(name)) for name in SPLITS] == [75, 2, 25]
 
 
+@pytest.mark.parametrize("cached", [False, True])
+def test_lines_that_are_trained_on_too_are_counted(tmp_path: Path, cached: bool) -> None:
+    """Whole lines of the validation and of the test split, wherever these come from; of streams none."""
+    pipeline = TextPipeline(Units(newlines="lf"), by_line=True)
+    contents = {"train": b"ada\nbo\nbo\ncy\n", "validation": b"da\nbo\nada\nbo\nad\n", "test": b"b\no\ny\n"}
+    cache = Cache(tmp_path / "cache") if cached else None  # from which the ids are mapped into memory
+    assert separately(tmp_path, contents, pipeline, cache=cache).repeated_lines() == {"validation": 3}
+    assert separately(tmp_path, contents).repeated_lines() == {}
+    one = {"train": b"ada\n" * 8}
+    assert separately(tmp_path, one, pipeline, cache=cache).repeated_lines() == {"validation": 2, "test": 2}
+
+
 @pytest.mark.parametrize("units", ALL_UNITS, ids=str)
 def test_texts_of_their_own_are_read_like_the_text(tmp_path: Path, units: Units) -> None:
     """The ids of a separate text are those of the same text, in every unit."""

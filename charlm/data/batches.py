@@ -260,4 +260,5 @@ def fit_lines(lines: int, batch: int) -> tuple[int, str | None]:
     """
     if batch <= lines:
         return batch, None
-    return lines, f"the training split has only {lines} lines: train.batch from {batch} to {lines}"
+    few = "one line" if lines == 1 else f"{lines} lines"
+    return lines, f"the training split has only {few}: train.batch from {batch} to {lines}"
