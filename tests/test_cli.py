@@ -133,6 +133,7 @@ def test_a_long_split_for_validation_is_scored_in_part(
     whole = json.loads(charlm("eval", "perplexity", "--split", "validation", "--json").stdout)
     assert of_all == [f"{whole['nats_per_char']:.4f}"][:at_the_end]
     assert best.split()[0] != f"{whole['nats_per_char']:.4f}"
+    assert "of the first 30 characters for validation" in charlm("info").stdout
     changed = charlm(
         "train", "--config", "runs/small", "--resume", "--set=run.eval_length=0", status=1
     ).stderr

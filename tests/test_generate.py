@@ -73,9 +73,10 @@ def test_extreme_logits_and_temperatures() -> None:
     """Huge logits and tiny temperatures neither overflow nor draw what is impossible."""
     rng = np.random.default_rng(0)
     logits = np.array([-1e30, 1e30, 0], np.float32)
-    assert {Sampling(temperature=t).draw(logits, rng) for t in (5e-324, 1e-320, 1e-8, 1.0, 1e3)} == {1}
-    assert {Sampling(top_p=p).draw(logits, rng) for p in (5e-324, 1e-320)} == {1}
-    assert {Sampling(temperature=1e308).draw(LOGITS, rng) for _ in range(200)} == set(range(5))
+    with np.errstate(over="raise", invalid="raise", divide="raise"):
+        assert {Sampling(temperature=t).draw(logits, rng) for t in (5e-324, 1e-320, 1e-8, 1.0, 1e3)} == {1}
+        assert {Sampling(top_p=p).draw(logits, rng) for p in (5e-324, 1e-320)} == {1}
+        assert {Sampling(temperature=1e308).draw(LOGITS, rng) for _ in range(200)} == set(range(5))
 
 
 @pytest.mark.parametrize("value", [0.0, -1.0, float("nan"), float("inf"), float("-inf")])

@@ -95,6 +95,9 @@ def info(
         of = progress["best_of"]
         click.echo(f"{of} loss {losses(progress['validation'])}")
         click.echo(f"best {of} loss {losses(progress['best'])}, at update {progress['best_step']:,}")
+        scored = loaded.config.run.eval_length
+        if scored and of == "validation":
+            click.echo(f"of the first {scored:,} characters for validation, if there are more")
     known = " ".join(units.describe(int(code)) for code in loaded.vocabulary.codes[:12])
     more = " …" if len(loaded.vocabulary) > 12 else ""
     unknown = ", <unk> the last" if loaded.vocabulary.has_unknown else ""
