@@ -61,7 +61,7 @@ def run(
         yield from _save(trainer, directory)
     whole = None
     if trainer.finished and trainer.scores_whole and progress.step > begun and progress.best is not None:
-        best = trainer.ranks.first(lambda: checkpoint.load(directory.best)).parameters
+        best = trainer.ranks.first(lambda: checkpoint.load(directory.best).parameters)
         whole = trainer.score(best, trainer.corpus.part("validation")).nats_per_char
     yield Stopped(
         finished=trainer.finished,
