@@ -125,7 +125,7 @@ def test_rounding_makes_no_report_late(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("epochs", "at_the_end"), [(1.0, True), (0.5, False)])
 def test_a_long_split_is_validated_in_part(tmp_path: Path, epochs: float, at_the_end: bool) -> None:
     """Always on the same beginning; the best model is scored on the whole at the end, if that is quick."""
-    values = {"run__eval_length": 20, "run__eval_every": 0.25, "train__lr": 0.05, "train__average": 0.5}
+    values = {"run__eval_length": 20, "run__eval_every": 0.25, "train__lr": 0.2, "train__average": 0.5}
     trainer = make_trainer(tmp_path, train__epochs=epochs, corpus__split=(0.83, 0.17, 0.0), **values)
     whole = trainer.corpus.part("validation")
     scored = []
@@ -138,6 +138,7 @@ def test_a_long_split_is_validated_in_part(tmp_path: Path, epochs: float, at_the
     assert isinstance(event, Stopped)
     assert event.best == pytest.approx(min(scored))
     best = checkpoint.load(run_directory.best)
+    assert (event.best_step < event.step) == at_the_end, "the last model is not the best"
     assert event.whole == (
         pytest.approx(score(trainer.model, best.parameters, whole).nats_per_char) if at_the_end else None
     )
