@@ -610,6 +610,15 @@ def _eval_every(lab: Lab) -> None:
         assert [event.step for event in events if isinstance(event, Validated)] == steps
 
 
+@case("run.eval_length")
+def _eval_length(lab: Lab) -> None:
+    for length, scored in ((0, 30), (7, 7), (100, 30)):
+        trainer = lab.trainer({"run.eval_length": length, "corpus.split": (0.5, 0.5, 0.0)})
+        score = trainer.validate()
+        assert score is not None
+        assert score.characters == scored
+
+
 @case("run.sample_every")
 def _sample_every(lab: Lab) -> None:
     for every, number in ((0.0, 0), (0.5, 4), (1.0, 2)):
