@@ -2541,10 +2541,10 @@ MUTANTS = (
         ("test_cli_texts.py::test_a_pipe_of_the_shell_is_standard_input_later",),
     ),
     Mutant(
-        "a recipe keeps a relative path as it was typed",
-        "training/recipe.py",
-        "given = {key: value for key, value in config.flat().items() if key in self.given}",
-        "given = self.given",
+        "what was given is chosen all the same",
+        "config/schema.py",
+        "return self.replace({dotted: value for dotted, value in values.items() if dotted not in self.given})",
+        "return self.replace(values)",
         ("test_recipe.py::test_what_is_given_is_what_became_of_it",),
     ),
     Mutant(

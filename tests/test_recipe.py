@@ -60,9 +60,9 @@ def paces(monkeypatch: pytest.MonkeyPatch) -> list[Config]:
 
 def test_what_is_given_is_what_became_of_it(paces: list[Config]) -> None:
     """A given text keeps the path by which it is found again, not the one that was typed."""
-    config = Config().replace({"corpus.path": "/texts/a.txt", "run.dir": "there"})
-    plan = Plan(60, time.perf_counter(), {"corpus.path": "a.txt", "run.dir": "here", "model.hidden": 256})
-    chosen, _ = plan.carry_out(config, _corpus(60_000), 1)
+    given = Config().give({"corpus.path": "a.txt", "run.dir": "here", "model.hidden": 256})
+    config = given.replace({"corpus.path": "/texts/a.txt", "run.dir": "there"})
+    chosen, _ = Plan(60, time.perf_counter(), everything=True).carry_out(config, _corpus(60_000), 1)
     assert (chosen.corpus.path, chosen.run.dir, chosen.model.hidden) == ("/texts/a.txt", "there", 256)
 
 
