@@ -2545,7 +2545,7 @@ MUTANTS = (
         "config/schema.py",
         "return self.replace({dotted: value for dotted, value in values.items() if dotted not in self.given})",
         "return self.replace(values)",
-        ("test_recipe.py::test_what_is_given_is_what_became_of_it",),
+        ("test_recipe.py::test_what_a_person_chose_is_kept",),
     ),
     Mutant(
         "a run is kept in a directory called ~",
