@@ -2363,6 +2363,8 @@ MUTANTS = (
         '("none", "nfc", "nfd", "nfkc", "nfkd") if own.normalize == "none" else (own.normalize,)',
         "(own.normalize,)",
         ("test_vocabulary.py",),
+    ),
+    Mutant(
         "a report falls due late by rounding",
         "training/loop.py",
         "math.floor(round(step / updates, 9))",
