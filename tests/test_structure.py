@@ -17,7 +17,7 @@ from charlm.cli import charlm
 from charlm.config.schema import keys
 
 LAYERS = [
-    ["errors", "arrays", "system.version"],
+    ["errors", "arrays", "system.version", "system.cgroups"],
     [
         "system.files",
         "system.blas",

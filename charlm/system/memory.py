@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from pathlib import Path
+
+from charlm.system.cgroups import memory_limit
 
 
 def peak_bytes() -> int:
@@ -23,10 +24,7 @@ def machine_bytes() -> int | None:
     limits = []
     with contextlib.suppress(ValueError, OSError, AttributeError):
         limits.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
-    # the limit of a container: cgroups of version 2 ("max" if there is none), and of version 1
-    for file in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
-        with contextlib.suppress(ValueError, OSError):
-            limits.append(int(Path(file).read_text()))
+    limits.append(memory_limit() or 0)
     with contextlib.suppress(ImportError):
         import resource
 
