@@ -20,7 +20,7 @@ from test_history import log_line, write_run
 
 from charlm.arrays import Array
 from charlm.data.walk import walked
-from charlm.errors import RunError
+from charlm.errors import CharlmError
 from charlm.report import curves, fonts
 from charlm.report.history import History, read
 
@@ -411,7 +411,7 @@ def test_a_picture_is_written_whole_or_not_at_all(
     file.write_bytes(b"before")
     with monkeypatch.context() as patch:
         Disk(errno.ENOSPC, lambda call: call > 1, short=True).patch(patch)
-        with pytest.raises(RunError, match=r"x.png cannot be written: no space left on device"):
+        with pytest.raises(CharlmError, match=r"x.png cannot be written: no space left on device"):
             curves.write(file, [history])
     assert file.read_bytes() == b"before"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["run", "x.png"]

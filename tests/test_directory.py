@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import gc
 import os
+import re
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -14,7 +17,11 @@ from conftest import ROOT
 from faults import at_system_calls
 
 from charlm.errors import CheckpointError, RunError
+from charlm.runs import directory as directories
 from charlm.runs.directory import EVENT_FILES, RunDirectory, find_checkpoint, find_run, read_objects
+
+
+LOCKED = "another charlm train is running|is locked by process"
 
 
 def _touch(file: Path, time: int) -> Path:
@@ -230,12 +237,28 @@ def test_a_line_that_could_not_be_logged_is_written_later(
     assert directory.metrics.read_text() == wanted
 
 
+@pytest.fixture(params=["flock", "file"])
+def locks(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A file system that has `flock`, and one that has not."""
+    if request.param == "file":
+        _without_flock(monkeypatch, errno.ENOLCK)
+    return str(request.param)
+
+
+def _without_flock(monkeypatch: pytest.MonkeyPatch, error: int) -> None:
+    def refuse(*_: int) -> None:
+        raise OSError(error, os.strerror(error))
+
+    monkeypatch.setattr("fcntl.flock", refuse)
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="workers are forked on Linux alone")
+@pytest.mark.usefixtures("locks")
 def test_a_worker_does_not_keep_its_makers_lock(tmp_path: Path) -> None:
     """A forked process that outlives the holder of a lock does not keep others out."""
     directory = RunDirectory(tmp_path / "run")
     with directory.lock():
-        with pytest.raises(RunError, match="another charlm train is running"):
+        with pytest.raises(RunError, match=LOCKED):
             directory.lock()
         waiting, wake = os.pipe()
         begun, begin = os.pipe()
@@ -255,12 +278,12 @@ def test_a_worker_does_not_keep_its_makers_lock(tmp_path: Path) -> None:
             os.close(descriptor)
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="there are no such locks")
+@pytest.mark.usefixtures("locks")
 def test_a_lock_ends_with_its_holder(tmp_path: Path) -> None:
-    """A lock ends when it is released, or when its holder is garbage collected."""
+    """A lock ends when it is released, or when its holder is garbage collected, and leaves no file."""
     directory = RunDirectory(tmp_path / "run")
     lock = directory.lock()
-    with pytest.raises(RunError, match="another charlm train is running"):
+    with pytest.raises(RunError, match=LOCKED):
         directory.lock()
     del lock
     gc.collect()
@@ -268,6 +291,78 @@ def test_a_lock_ends_with_its_holder(tmp_path: Path) -> None:
     held.release()
     held.release()
     directory.lock().release()
+    assert list(directory.path.iterdir()) == []
+
+
+@pytest.mark.parametrize("error", [errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP])
+def test_without_flock_a_file_is_the_lock(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: int
+) -> None:
+    """It names process and host; the error says so, and how to remove it."""
+    _without_flock(monkeypatch, error)
+    directory = RunDirectory(tmp_path / "the run")
+    with directory.lock():
+        who = f"process {os.getpid()} on {socket.gethostname()}"
+        assert (directory.path / ".lock").read_text() == who
+        with pytest.raises(RunError, match=rf"locked by {re.escape(who)}: .* rm '.*/the run/\.lock'$"):
+            directory.lock()
+
+
+def _ended() -> int:
+    """The number of a process that has ended."""
+    with subprocess.Popen([sys.executable, "-c", ""]) as process:
+        process.wait()
+    return process.pid
+
+
+@pytest.mark.parametrize("taken", [False, True])
+def test_a_lock_file_of_a_killed_process_is_taken_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, taken: bool
+) -> None:
+    """By one process at a time: while another takes it over, the directory is locked."""
+    _without_flock(monkeypatch, errno.ENOLCK)
+    stale, host = f"process {_ended()} on ", socket.gethostname()
+    (tmp_path / ".lock").write_text(stale + host)
+    if taken:
+        (tmp_path / ".lock.taken").write_text(f"process {os.getpid()} on {host}")
+        with pytest.raises(RunError, match="taken"):
+            RunDirectory(tmp_path).lock()
+        assert (tmp_path / ".lock").read_text() == stale + host
+    else:
+        with RunDirectory(tmp_path).lock():
+            assert (tmp_path / ".lock").read_text() == f"process {os.getpid()} on {host}"
+        assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("contents", ["process {} on elsewhere", "process {}", "", "\xff"])
+def test_a_lock_file_that_may_be_in_use_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, contents: str
+) -> None:
+    """Of another host, or not whole yet, a lock is not taken over."""
+    _without_flock(monkeypatch, errno.ENOLCK)
+    file = tmp_path / ".lock"
+    file.write_text(contents.format(_ended()), encoding="latin-1")
+    with pytest.raises(RunError, match=r"locked by .* rm "):
+        RunDirectory(tmp_path).lock()
+    assert file.exists()
+
+
+def test_of_two_that_take_a_lock_over_one_gets_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A lock that was taken over in the meantime is not removed."""
+    _without_flock(monkeypatch, errno.ENOLCK)
+    file, other = tmp_path / ".lock", f"process {os.getpid()} on {socket.gethostname()}"
+    file.write_text(f"process {_ended()} on {socket.gethostname()}")
+    made = directories._make
+
+    def late(path: Path) -> None:
+        made(path)
+        if path != file:
+            file.write_text(other)
+
+    monkeypatch.setattr(directories, "_make", late)
+    with pytest.raises(RunError, match=f"locked by {re.escape(other)}"):
+        RunDirectory(tmp_path).lock()
+    assert [path.name for path in tmp_path.iterdir()] == [".lock"]
 
 
 _HOLDER = """

@@ -14,6 +14,7 @@ from typing import TextIO
 
 import click
 
+from charlm.cli import streams
 from charlm.cli.bench import bench
 from charlm.cli.evaluate import evaluate
 from charlm.cli.export import export
@@ -23,7 +24,7 @@ from charlm.cli.init import init
 from charlm.cli.plot import plot
 from charlm.cli.report import report
 from charlm.cli.sample import sample
-from charlm.cli.show import one_line
+from charlm.cli.show import one_line, say
 from charlm.cli.train import train
 from charlm.errors import CharlmError, shortened
 from charlm.system.connection import connected
@@ -52,10 +53,7 @@ for _command in (train, init, sample, evaluate, plot, report, export, import_, i
 
 def main() -> None:
     """Run the command line; every error that a user can cause becomes one line and a status."""
-    for stream in (sys.stdout, sys.stderr):
-        # a terminal that cannot show a character gets a question mark instead of a traceback
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="replace")
+    streams.prepare()
     try:
         # click itself ends quietly, with status 1, when the reader of a pipe has gone
         if _leave_to_the_first(sys.argv[1:]):
@@ -71,7 +69,7 @@ def main() -> None:
             raise
         _fail(f"standard output cannot be written: {reason(error)}", 1)
     except click.exceptions.NoArgsIsHelpError as error:
-        click.echo(error.format_message(), err=True)
+        say(error.format_message())
         sys.exit(2)
     except click.ClickException as error:
         _fail(error.format_message(), error.exit_code)
@@ -103,8 +101,7 @@ def _fail(message: str, status: int) -> None:
 
 def _show(message: str) -> None:
     if message:
-        with contextlib.suppress(OSError):  # the status says it too
-            click.echo(f"Error: {one_line(message)}", err=True)
+        say(f"Error: {one_line(message)}")
 
 
 _DIVIDED = (["train"], ["bench"], ["eval", "perplexity"])
@@ -117,7 +114,7 @@ def _leave_to_the_first(arguments: list[str]) -> bool:
     if started.size == 1 or ("--help" not in arguments and any(arguments[: len(c)] == c for c in _DIVIDED)):
         return False
     if started.rank == 0:
-        click.echo("Note: only the first rank does this command", err=True)
+        say("Note: only the first rank does this command")
     return started.rank > 0
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from charlm.cli.options import FilePath, checkpoint_option, say_which
-from charlm.cli.show import shown_path
+from charlm.cli.show import say, shown_path
 from charlm.system import blas
 
 FORMATS = {".safetensors": "weights", ".onnx": "graph", ".html": "page"}
@@ -46,6 +46,6 @@ def export(file: Path, checkpoint_path: Path | None, float32: bool) -> None:
     say_which(checkpoint_path, found)
     writer = importlib.import_module(f"charlm.export.{module}")
     lines = writer.write(file, loaded, **({"float32": True} if float32 else {}))
-    click.echo(f"{shown_path(file)}: {file.stat().st_size / 1e6:.2f} MB", err=True)
+    say(f"{shown_path(file)}: {file.stat().st_size / 1e6:.2f} MB")
     for line in lines:
         click.echo(line)

@@ -7,11 +7,11 @@ import os
 from collections.abc import Sequence
 from itertools import takewhile
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 
-from charlm.cli.show import shell, shown_path
+from charlm.cli.show import say, shell, shown_path
 from charlm.system.files import expanded
 
 
@@ -29,7 +29,17 @@ class FilePath(click.Path):
 
 
 class Number(click.FloatRange):
-    """A finite number within limits."""
+    """A finite number within limits; `instead` is added to what is said of another one."""
+
+    def __init__(self, instead: str = "", **limits: Any) -> None:
+        super().__init__(**limits)
+        self._instead = f" ({instead})" if instead else ""
+
+    def fail(
+        self, message: str, param: click.Parameter | None = None, ctx: click.Context | None = None
+    ) -> NoReturn:
+        """Refuse a number."""
+        super().fail(f"{message.rstrip('.')}{self._instead}.", param, ctx)
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """The number; NaN passes every comparison with a limit."""
@@ -57,9 +67,10 @@ class Command(click.Command):
                     f"pattern, write that in quotes, such as --corpus {shell(_pattern(files))}",
                     ctx,
                 ) from error
-            options = [option for parameter in self.params for option in parameter.opts]
-            option = next(o for o in ("--config", "--checkpoint", "--corpus") if o in options)
-            raise click.UsageError(f"{error.message.rstrip('.')}: name it with {option}", ctx) from error
+            every = {option for parameter in self.params for option in parameter.opts}
+            options = [o for o in ("--prime", "--config", "--checkpoint", "--corpus") if o in every]
+            words = f"{error.message.rstrip('.')}: name it with {' or '.join(options)}"
+            raise click.UsageError(words, ctx) from error
 
 
 def _pattern(files: Sequence[str]) -> str:
@@ -92,7 +103,7 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print one JS
 def say_which(path: Path | None, file: Path) -> None:
     """Say on stderr which checkpoint is used, if `--checkpoint` names neither it nor its run."""
     if path is None or path not in (file, file.parent):
-        click.echo(f"using {shown_path(file)}", err=True)
+        say(f"using {shown_path(file)}")
 
 
 def given(name: str) -> bool:

@@ -8,7 +8,7 @@ import click
 
 from charlm.cli.options import FilePath
 from charlm.cli.reading import warn
-from charlm.cli.show import counted, shown_path
+from charlm.cli.show import counted, say, shown_path
 from charlm.system import blas
 
 _SUFFIXES = (".png", ".svg", ".pdf")
@@ -20,7 +20,8 @@ runs are drawn over each other, and named by the keys in which they differ.
 RUN is a run directory; without any it is the newest run below ./runs.
 
 \b
-charlm plot runs/tales --out tales.png
+charlm plot
+charlm plot runs/tales --out tales.pdf
 charlm plot runs/a runs/b --x epochs --out both.svg
 """
 
@@ -31,8 +32,8 @@ charlm plot runs/a runs/b --x epochs --out both.svg
     "--out",
     type=FilePath(),
     metavar="FILE",
-    required=True,
-    help=f"The picture; its suffix says which kind: {', '.join(_SUFFIXES)}.",
+    help=f"The picture; its suffix says which kind: {', '.join(_SUFFIXES)}.  "
+    "[default: curves.png in RUN; of several runs, in the current directory]",
 )
 @click.option(
     "--x",
@@ -41,9 +42,9 @@ charlm plot runs/a runs/b --x epochs --out both.svg
     default="updates",
     help="What the curves are drawn over; minutes are those of training alone.",
 )
-def plot(runs: tuple[Path, ...], out: Path, axis: str) -> None:
+def plot(runs: tuple[Path, ...], out: Path | None, axis: str) -> None:
     """Draw the curves of runs."""
-    if out.suffix.lower() not in _SUFFIXES:
+    if out is not None and out.suffix.lower() not in _SUFFIXES:
         raise click.UsageError(f"{shown_path(out)}: the suffix must be one of {', '.join(_SUFFIXES)}.")
     blas.prepare()
     from charlm.report import curves, history
@@ -52,8 +53,9 @@ def plot(runs: tuple[Path, ...], out: Path, axis: str) -> None:
     found = [find_run(run) for run in runs or (None,)]
     for run, directory in zip(runs or (None,), found, strict=True):
         if run != directory:
-            click.echo(f"using {shown_path(directory)}", err=True)
+            say(f"using {shown_path(directory)}")
     histories = [history.read(directory) for directory in found]
+    out = out or (found[0] if len(found) == 1 else Path()) / "curves.png"
     warn(curves.write(out, histories, axis))
     lines = sum(one.lines for one in histories)
-    click.echo(f"{shown_path(out)}: {counted(len(histories), 'run')}, {counted(lines, 'log line')}", err=True)
+    say(f"{shown_path(out)}: {counted(len(histories), 'run')}, {counted(lines, 'log line')}")

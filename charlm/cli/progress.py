@@ -11,10 +11,9 @@ import unicodedata
 from itertools import accumulate
 from typing import Any
 
-import click
 from tqdm import tqdm
 
-from charlm.cli.show import counted, decimal, duration, one_line, shown_path, shown_paths, visible
+from charlm.cli.show import counted, decimal, duration, one_line, say, shown_path, shown_paths, visible
 from charlm.training.events import Event, Logged, Previewed, Started, Updated, Validated, Warned
 from charlm.training.memory import size as size_of_memory
 
@@ -165,7 +164,7 @@ class Display:
             if self.bar is not None:
                 self.bar.write(text, file=sys.stderr)
             else:
-                click.echo(text, err=True)
+                say(text)
 
 
 def _layout() -> dict[str, Any]:

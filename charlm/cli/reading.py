@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from charlm.cli.show import one_line
+from charlm.cli.show import one_line, say
 
 corpus_option = click.option(
     "--corpus",
@@ -19,7 +19,7 @@ corpus_option = click.option(
 def warn(messages: Iterable[str]) -> None:
     """Show warnings on stderr."""
     for message in messages:
-        click.echo(f"Warning: {one_line(message)}", err=True)
+        say(f"Warning: {one_line(message)}")
 
 
 class ReadingBar:
@@ -37,7 +37,8 @@ class ReadingBar:
             self.size = size
             return
         if not size:
-            click.echo(one_line(what), err=True)
+            self.close()
+            say(one_line(what))
             return
         if what != self.what:
             self.close()
@@ -52,4 +53,4 @@ class ReadingBar:
         """Remove the bar."""
         if self.bar is not None:
             self.bar.close()
-            self.bar = None
+            self.bar, self.what = None, ""

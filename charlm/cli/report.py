@@ -10,7 +10,7 @@ import click
 
 from charlm.cli.options import FilePath, say_which
 from charlm.cli.reading import ReadingBar, warn
-from charlm.cli.show import shown_path, visible
+from charlm.cli.show import say, shown_path, visible
 from charlm.system import blas
 
 _HELP = """Make one web page of pictures of the trained model of RUN.
@@ -75,5 +75,5 @@ def report(run: Path | None, text: str | None, encoding: str | None, length: int
     out = out or file.parent / "report.html"
     assembly.write(out, made.html)
     warn(made.remarks)
-    click.echo(f"{shown_path(out)}: {out.stat().st_size / 1e6:.2f} MB", err=True)
+    say(f"{shown_path(out)}: {out.stat().st_size / 1e6:.2f} MB")
     click.echo("Open it in a browser. It needs no network.")

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
+from io import TextIOWrapper
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, BinaryIO
 
 import click
 
 from charlm.cli.options import Command, FilePath, Number, checkpoint_option, given, say_which
 from charlm.cli.reading import ReadingBar, warn
-from charlm.cli.show import counted, visible
+from charlm.cli.show import counted, say, shown_path, visible
 from charlm.config.loading import with_encoding
 from charlm.errors import CharlmError
 from charlm.system import blas
+from charlm.system.files import write_file
 
 if TYPE_CHECKING:
     from charlm.data.vocabulary import Vocabulary
@@ -44,7 +46,7 @@ _LINES = 10
 )
 @click.option(
     "--temperature",
-    type=Number(min=0, min_open=True),
+    type=Number(min=0, min_open=True, instead="--greedy takes the likeliest every time"),
     default=1.0,
     help="Below 1 is safer, above 1 wilder.",
 )
@@ -81,6 +83,9 @@ _LINES = 10
     "--raw", is_flag=True, help="Write units as they are, and nothing besides: any bytes, jamo in parts."
 )
 @click.option(
+    "--out", type=FilePath(), metavar="FILE", help="Write the text into this file, in UTF-8, instead."
+)
+@click.option(
     "--encoding", metavar="NAME", help="Encoding of the prime's file.  [default: the training text's]"
 )
 def sample(
@@ -98,6 +103,7 @@ def sample(
     seed: int | None,
     novelty: bool,
     raw: bool,
+    out: Path | None,
     encoding: str | None,
 ) -> None:
     """Generate text, one character at a time, written out as it is drawn.
@@ -116,7 +122,8 @@ def sample(
     from charlm.runs import checkpoint
     from charlm.runs.directory import find_checkpoint
 
-    warn(_without_effect(greedy, prime_file is not None))
+    warn(_without_effect(greedy, num, prime_file is not None))
+    warn(_backslashes({"--prime": prime or "", "--stop": stop or ""}))
     file = find_checkpoint(checkpoint_path)
     loaded = checkpoint.load(file)
     corpus, vocabulary = loaded.config.corpus, loaded.vocabulary
@@ -130,42 +137,69 @@ def sample(
     if prime_file is None:
         codes = sampler.codes(prime or "")
     else:
-        announce = partial(click.echo, err=True)
-        codes = sampler.codes_of_file(prime_file, with_encoding(corpus, encoding), announce)
+        codes = sampler.codes_of_file(prime_file, with_encoding(corpus, encoding), say)
     sampling = Sampling(temperature, top_k, top_p, greedy)
     texts = []
-    count = num or (_LINES if lines and not greedy else 1)
-    shown = partial(visible, keep="\n\t") if sys.stdout.isatty() else str  # no model may steer a terminal
-    for number, rng in enumerate(streams_of(seed, count)):
-        drawn = sampler.draw(codes, length, sampling, rng, stop or "", stop_after_lines or 0)
-        if not number:
-            say_which(checkpoint_path, file)
-            _warn_of_unknown(sampler.unknown_in(codes))
-        elif not (lines or raw):
-            click.echo(_heading(number + 1, vocabulary))
-        generated: list[int] = []
-        every = chain(codes.tolist(), _kept(drawn, generated))
-        if raw:
-            for code in every:
-                click.echo(bytes([code]) if vocabulary.units.is_byte else chr(code), nl=False)
-        else:
-            for text in sampler.written(every):
-                click.echo(shown(text), nl=False)
-            click.echo()
-        # a line is compared whole, of a text what was generated
-        whole = [*codes.tolist(), *generated] if lines else generated
-        texts.append(vocabulary.units.text(np.array(whole, np.uint32)))
+    count = 1 if greedy else num or (_LINES if lines else 1)
+
+    def write(stream: IO[str]) -> None:
+        """Write the samples as they are drawn, and keep them for the comparison."""
+        shown = partial(visible, keep="\n\t") if stream.isatty() else str  # no model may steer a terminal
+        for number, rng in enumerate(streams_of(seed, count)):
+            drawn = sampler.draw(codes, length, sampling, rng, stop or "", stop_after_lines or 0)
+            if not number:
+                say_which(checkpoint_path, file)
+                _warn_of_unknown(sampler.unknown_in(codes))
+            elif not (lines or raw):
+                click.echo(_heading(number + 1, vocabulary), stream)
+            generated: list[int] = []
+            every = chain(codes.tolist(), _kept(drawn, generated))
+            if raw:
+                for code in every:
+                    click.echo(bytes([code]) if vocabulary.units.is_byte else chr(code), stream, nl=False)
+            else:
+                for text in sampler.written(every):
+                    click.echo(shown(text), stream, nl=False)
+                click.echo(file=stream)
+            # a line is compared whole, of a text what was generated
+            whole = [*codes.tolist(), *generated] if lines else generated
+            texts.append(vocabulary.units.text(np.array(whole, np.uint32)))
+
+    if out is None:
+        write(sys.stdout)
+    else:
+        write_file(out, partial(_as_text, write))
+        say(
+            f"{shown_path(out)}: {counted(count, 'line' if lines else 'sample')}, {out.stat().st_size:,} bytes"
+        )
     if novelty or lines:
         _compare(loaded, texts)
 
 
-def _without_effect(greedy: bool, reads_file: bool) -> Iterator[str]:
+def _as_text(write: Callable[[IO[str]], object], stream: BinaryIO) -> None:
+    """Write to a stream of bytes as to one of text, in UTF-8."""
+    text = TextIOWrapper(stream, "utf-8", newline="\n")
+    write(text)
+    text.detach()
+
+
+def _without_effect(greedy: bool, num: int | None, reads_file: bool) -> Iterator[str]:
     """What to say about options that others make pointless."""
     for name in ("temperature", "top_k", "top_p"):
         if greedy and given(name):
             yield f"--{name.replace('_', '-')} has no effect with --greedy"
+    if greedy and (num or 1) > 1:
+        yield "--num has no effect with --greedy, which writes the same every time"
     if given("encoding") and not reads_file:
         yield "--encoding has no effect without --prime-file"
+
+
+def _backslashes(texts: Mapping[str, str]) -> Iterator[str]:
+    """What to say about texts in which a shell leaves a backslash and an n as they are."""
+    for option, text in texts.items():
+        if "\\n" in text:
+            quoted = text.replace("'", "\\'")
+            yield f"{option} holds a backslash and an n, not a line break, which is {option} $'{quoted}'"
 
 
 _RULES = "─═━│"
@@ -204,10 +238,8 @@ def _compare(loaded: Checkpoint, texts: list[str]) -> None:
     if loaded.config.corpus.mode == "lines":
         cut = f", {found.cut_off} cut off" if found.cut_off else ""
         new = found.count - found.known
-        click.echo(
-            f"{counted(len(texts), 'line')}: {new} new, {found.known} in the training text{cut}", err=True
-        )
+        say(f"{counted(len(texts), 'line')}: {new:,} new, {found.known:,} in the training text{cut}")
     else:
         share = 100 * found.known / found.count
         many = f"{found.count:,} stretches of {STRETCH} characters"
-        click.echo(f"{share:.1f} % of {many} occur in the training text", err=True)
+        say(f"{share:.1f} % of {many} occur in the training text")

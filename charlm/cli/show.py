@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import shlex
@@ -9,6 +10,8 @@ import sys
 from collections.abc import Sequence
 from itertools import groupby
 from pathlib import Path
+
+import click
 
 from charlm.data.signs import without_effect
 from charlm.system.files import STANDARD_INPUT
@@ -48,6 +51,12 @@ def bar(part: float, width: int) -> str:
     """A bar as long as a part, 0 to 1, of `width` columns."""
     block = "#" if _is_odd("█") else "█"
     return block * round(part * width)
+
+
+def say(text: str) -> None:
+    """Show a text on stderr. What cannot be shown there is no reason to fail."""
+    with contextlib.suppress(OSError):
+        click.echo(text, err=True)
 
 
 def one_line(message: str) -> str:

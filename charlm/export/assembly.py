@@ -12,9 +12,8 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
-from charlm.errors import CharlmError
 from charlm.runs.checkpoint import Checkpoint
-from charlm.system.files import reason, write_whole
+from charlm.system.files import write_file
 from charlm.system.version import __version__
 
 CELLS = {"rnn": "RNN", "lstm": "LSTM", "gru after": "GRU", "gru before": "GRU (reset before)"}
@@ -42,10 +41,7 @@ def page(template: str, loaded: Checkpoint, style: str, script: str, **parts: st
 def write(path: Path, text: str) -> None:
     """Write a page whole or not at all; raises `CharlmError` naming file and cause."""
     contents = text.encode()
-    try:
-        write_whole(path, lambda stream: stream.write(contents))
-    except OSError as error:
-        raise CharlmError(f"{path} cannot be written: {reason(error)}") from error
+    write_file(path, lambda stream: stream.write(contents))
 
 
 def part(package: str, file: str) -> str:

@@ -19,11 +19,11 @@ from typing import Any
 import numpy as np
 
 from charlm.arrays import Array
-from charlm.errors import CharlmError, ConfigError
+from charlm.errors import ConfigError
 from charlm.export.description import KEY, described, reading
 from charlm.runs.checkpoint import Checkpoint
 from charlm.system.extras import extra
-from charlm.system.files import reason, write_whole
+from charlm.system.files import write_file
 from charlm.system.version import __version__
 
 OPSET, IR = 17, 8
@@ -43,10 +43,7 @@ def write(path: Path, loaded: Checkpoint) -> list[str]:
     `CharlmError` if the file cannot be written.
     """
     data = graph(loaded).SerializeToString(deterministic=True)
-    try:
-        write_whole(path, lambda stream: stream.write(data))
-    except OSError as error:
-        raise CharlmError(f"{path} cannot be written: {reason(error)}") from error
+    write_file(path, lambda stream: stream.write(data))
     return _loading(path, loaded)
 
 

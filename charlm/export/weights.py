@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from charlm.errors import CharlmError, ConfigError
+from charlm.errors import ConfigError
 from charlm.export.description import KEY, described, reading
 from charlm.export.pytorch import CLASSES, to_pytorch
 from charlm.runs.checkpoint import Checkpoint
 from charlm.system.extras import extra
-from charlm.system.files import reason, write_whole
+from charlm.system.files import write_file
 
 
 def write(path: Path, loaded: Checkpoint) -> list[str]:
@@ -30,10 +30,7 @@ def write(path: Path, loaded: Checkpoint) -> list[str]:
     library = extra("safetensors.numpy", "export")
     tensors = to_pytorch(loaded.parameters, cell, model.cell.gates, model.layers)
     data = _settled(library.save(tensors, {"format": "pt", KEY: described(loaded)}))
-    try:
-        write_whole(path, lambda stream: stream.write(data))
-    except OSError as error:
-        raise CharlmError(f"{path} cannot be written: {reason(error)}") from error
+    write_file(path, lambda stream: stream.write(data))
     return _loading(path, loaded)
 
 

@@ -21,11 +21,10 @@ from typing import Any
 import numpy as np
 
 from charlm.arrays import Array
-from charlm.errors import RunError
 from charlm.report.fonts import DEFAULT, families
 from charlm.report.history import History, columns, names
 from charlm.system.extras import extra
-from charlm.system.files import reason, write_whole
+from charlm.system.files import write_file
 
 _METADATA: dict[str, dict[str, str | None]] = {
     ".png": {"Software": "charlm"},
@@ -97,18 +96,15 @@ class _Look:
 def write(file: Path, histories: Sequence[History], axis: str = "updates") -> list[str]:
     """Draw runs into `file`, whose suffix is one of `SUFFIXES`; returns warnings.
 
-    `axis` is one of `history.AXES`. Raises `ExtraError` if matplotlib is missing, and `RunError` if
-    a log does not have this axis or the file cannot be written.
+    `axis` is one of `history.AXES`. Raises `ExtraError` if matplotlib is missing, `RunError` if a log
+    does not have this axis, and `CharlmError` if the file cannot be written.
     """
     called, suffix = names(histories), file.suffix.lower()
     fonts, missing = families("".join(called))
     with _settings(fonts, _DARK):
         figure = _draw(histories, called, axis, _DARK)
         options = {"format": suffix[1:], "metadata": _METADATA[suffix], "dpi": 160}
-        try:
-            write_whole(file, lambda stream: figure.savefig(stream, **options))
-        except OSError as error:
-            raise RunError(f"{file} cannot be written: {reason(error)}") from error
+        write_file(file, lambda stream: figure.savefig(stream, **options))
     if not missing or suffix == ".svg":  # the text of an SVG is drawn by whoever shows it
         return []
     return [f"no font of this system draws {missing}: boxes stand in the place of these characters"]

@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
+import shlex
 import shutil
 import weakref
 from collections.abc import Iterator, Mapping
@@ -14,7 +16,17 @@ from types import TracebackType
 from typing import Any
 
 from charlm.errors import CheckpointError, RunError, shortened
-from charlm.system.files import append_whole, expanded, flush, move, reason, remove_leftovers, write_whole
+from charlm.system.files import (
+    append_whole,
+    expanded,
+    flush,
+    lives,
+    move,
+    reason,
+    remove_leftovers,
+    write_whole,
+)
+from charlm.system.ranks import machine
 
 RUNS = Path("runs")
 """Where runs go by default, below the current directory."""
@@ -282,37 +294,29 @@ class DirectoryLock:
 
     It is released by `release`, at the end of a `with` block, when the object is garbage
     collected, and when the process ends for any reason. A forked child does not hold it. The
-    directory itself is locked, so that there is no lock file. If the system or the file system
-    does not support `flock`, nothing is locked.
+    directory itself is locked, so that there is no lock file.
 
-    Raises `BlockingIOError` if the directory is already locked.
+    Where the system or the file system has no `flock` (Lustre, NFS without its lock service,
+    Windows), a file `.lock` that names the host and the process is the lock. One of a process that
+    was killed is taken over on its host, and must be removed by hand on another. Where NFS has
+    `flock`, Linux locks a directory for its own machine only.
+
+    Raises `BlockingIOError` if the directory is locked, `RunError` if it is locked by such a file.
     """
 
     def __init__(self, directory: Path) -> None:
-        self._descriptor: int | None = None
-        try:
-            import fcntl
-
-            descriptor = os.open(directory, os.O_RDONLY)
-        except (ImportError, PermissionError):
-            return
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(descriptor)
-            raise
-        except OSError:
-            os.close(descriptor)
-            return
-        self._descriptor = descriptor
-        self._close = weakref.finalize(self, os.close, descriptor)
+        descriptor = _flock(directory)
+        if descriptor is None:
+            file = directory / ".lock"
+            _take(file)
+            self._end = weakref.finalize(self, _remove_own, file)
+        else:
+            self._end = weakref.finalize(self, os.close, descriptor)
         _held.add(self)
 
     def release(self) -> None:
         """End the lock; harmless if it has ended."""
-        if self._descriptor is not None:
-            self._descriptor = None
-            self._close()
+        self._end()
 
     def __enter__(self) -> DirectoryLock:
         return self
@@ -324,6 +328,75 @@ class DirectoryLock:
         trace: TracebackType | None,
     ) -> None:
         self.release()
+
+
+def _flock(directory: Path) -> int | None:
+    """A descriptor of the directory that holds its lock; None where there are no such locks."""
+    try:
+        import fcntl
+
+        descriptor = os.open(directory, os.O_RDONLY)
+    except (ImportError, PermissionError):
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        raise
+    except OSError:
+        os.close(descriptor)
+        return None
+    return descriptor
+
+
+def _take(file: Path) -> None:
+    """Make `file`, which names this process; raises `RunError` if another one has it.
+
+    A file of a killed process is removed by the process that has made a second file: without it,
+    one of two could remove what the other has made in the place of the first.
+    """
+    if _is_stale(file):
+        second = file.with_name(f"{file.name}.taken")
+        _make(second)
+        try:
+            if _is_stale(file):
+                file.unlink()
+        finally:
+            second.unlink()
+    _make(file)
+
+
+def _make(file: Path) -> None:
+    try:
+        with file.open("x", encoding="utf-8") as stream:
+            stream.write(_this_process())
+    except FileExistsError as error:
+        raise RunError(
+            f"{file.parent} is locked by {shortened(_text(file))}: wait for it, stop it, or use --out DIR; "
+            f"if it has ended, rm {shlex.quote(str(file))}"
+        ) from error
+
+
+def _this_process() -> str:
+    return f"process {os.getpid()} on {machine()}"
+
+
+def _text(file: Path) -> str:
+    with contextlib.suppress(OSError):
+        return file.read_text("utf-8", "replace")
+    return ""
+
+
+def _is_stale(file: Path) -> bool:
+    """Whether a lock is that of a process of this machine that has ended."""
+    process = re.fullmatch(rf"process (\d+) on {re.escape(machine())}", _text(file))
+    return process is not None and not lives(int(process[1]))
+
+
+def _remove_own(file: Path) -> None:
+    """Remove the lock of this process; a forked one leaves that of its parent alone."""
+    if _text(file) == _this_process():
+        file.unlink(missing_ok=True)
 
 
 _held: weakref.WeakSet[DirectoryLock] = weakref.WeakSet()

@@ -10,6 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
+from charlm.errors import CharlmError
+
 STANDARD_INPUT = "-"
 """The path that means standard input."""
 
@@ -82,6 +84,14 @@ def write_whole(path: Path, write: Callable[[BinaryIO], object], lasting: bool =
         raise
 
 
+def write_file(path: Path, write: Callable[[BinaryIO], object]) -> None:
+    """`write_whole` a file that a person has named; raises `CharlmError` naming it and the cause."""
+    try:
+        write_whole(path, write)
+    except OSError as error:
+        raise CharlmError(f"{path} cannot be written: {reason(error)}") from error
+
+
 def move(source: Path, target: Path) -> None:
     """Replace the file `target` by `source`, lastingly; raises `OSError`."""
     os.replace(source, target)
@@ -120,12 +130,13 @@ def remove_leftovers(directory: Path, of_the_living: bool = True) -> None:
     """
     for file in directory.glob(".*.*.tmp"):
         writer = file.name.split(".")[-2]
-        if writer.isdecimal() and (of_the_living or not _lives(int(writer))):
+        if writer.isdecimal() and (of_the_living or not lives(int(writer))):
             with contextlib.suppress(OSError):
                 file.unlink()
 
 
-def _lives(pid: int) -> bool:
+def lives(pid: int) -> bool:
+    """Whether a process of this machine runs; true where that cannot be known."""
     if os.name != "posix":
         return True  # on Windows `os.kill` could end the process
     try:
