@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -169,6 +171,9 @@ def test_long_windows_are_fitted_or_refused(charlm: Run, small: Path) -> None:
         (["sample", "--checkpoint", ""], ["--checkpoint", "path is empty"]),
         (["sample", "--prime-file", ""], ["--prime-file", "path is empty"]),
         (["sample", "--temperature", "nan"], ["--temperature", "not a finite number"]),
+        (["sample", "--temperature", "0"], ["--temperature", "--greedy takes the likeliest"]),
+        (["sample", "The "], ["--prime"]),
+        (["train", "text.txt"], ["--corpus"]),
         (["sample", "--temperature", "inf"], ["--temperature", "not a finite number"]),
         (["sample", "--top-p", "nan"], ["--top-p", "not a finite number"]),
         (["bench", "--seconds", "nan"], ["--seconds", "not a finite number"]),
@@ -237,6 +242,72 @@ def test_a_full_disk_behind_the_output(charlm: Run, small: Path, arguments: list
     *_, error = done.stderr.decode().splitlines()
     assert error == "Error: standard output cannot be written: no space left on device"
     assert b"Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("command", "streams", "status", "said"),
+    [
+        ("sample --greedy --length 5", "2>&-", 0, ""),
+        ("info", ">&-", 1, "Error: standard output cannot be written: bad file descriptor\n"),
+        ("train --config small.yaml --overwrite", "<&- >&- 2>&-", 1, ""),
+        ("train --config small.yaml --corpus - --out new", "<&-", 1, "standard input is empty\n"),
+    ],
+)
+def test_closed_streams(charlm: Run, small: Path, command: str, streams: str, status: int, said: str) -> None:
+    """A command works without any of its streams, and no file gets the number of one that is closed."""
+    charlm("train", "--config", "small.yaml", "--max-steps", "1")
+    script = shlex.join([*COMMAND, *command.split()])
+    done = subprocess.run(
+        ["/bin/sh", "-c", f"{script} {streams}"], cwd=small, env=ENVIRONMENT, capture_output=True, check=False
+    )
+    assert done.returncode == status
+    assert done.stderr.decode().endswith(said)
+    assert done.stderr.count(b"\n") == said.count("\n")
+    assert bool(done.stdout) == (not status)
+    run = json.loads(charlm("info", "--checkpoint", "runs/small/last.npz", "--json").stdout)
+    assert run["step"] == (11 if "--overwrite" in command else 1)
+    assert not (small / "new").exists()
+
+
+def test_files_and_pipes_get_utf_8(charlm: Run, small: Path) -> None:
+    """Whatever the encoding of the locale, no character is lost on its way into a file or a pipe."""
+    (small / "text.txt").write_text("한국어 ĳ€ “quoted” " * 30, encoding="utf-8")
+    charlm("train", "--config", "small.yaml", "--out", "한")
+    sample = ("sample", "--checkpoint", ".", "--greedy", "--prime", "한국어 ĳ€")
+    wanted = charlm(*sample)
+    done = subprocess.run(
+        [*COMMAND, *sample],
+        cwd=small,
+        env={**ENVIRONMENT, "PYTHONIOENCODING": "cp1252"},
+        capture_output=True,
+        check=True,
+    )
+    assert (done.stdout.decode(), done.stderr.decode()) == (wanted.stdout, wanted.stderr)
+    assert "한/best.npz" in wanted.stderr
+
+
+def test_a_sample_can_be_written_into_a_file(charlm: Run, small: Path) -> None:
+    """It holds what would be printed, is replaced whole or left alone, and nothing else is printed."""
+    (small / "text.txt").write_text("“ab”\n" * 100, encoding="utf-8")
+    charlm("train", "--config", "small.yaml")
+    for more in ([], ["--num", "3"], ["--raw"]):
+        sample = ["sample", "--length", "9", "--seed", "1", "--prime", "“", *more]
+        printed = charlm(*sample).stdout
+        written = charlm(*sample, "--out", "one.txt")
+        text = (small / "one.txt").read_bytes()
+        count = "3 samples" if "--num" in more else "1 sample"
+        assert text.decode() == printed
+        assert (written.stdout, written.stderr.splitlines()[-1]) == (
+            "",
+            f"one.txt: {count}, {len(text)} bytes",
+        )
+    assert charlm(*sample, "--out", "-").stdout == printed
+    before = sorted(small.iterdir())
+    assert "no/x.txt cannot be written" in charlm(*sample, "--out", "no/x.txt", status=1).stderr
+    refused = charlm("sample", "--out", "one.txt", "--prime", "é", status=1).stderr
+    assert "é" in refused
+    assert (small / "one.txt").read_bytes() == text
+    assert sorted(small.iterdir()) == before
 
 
 def test_the_bar_fits_the_window(small: Path) -> None:
@@ -332,6 +403,28 @@ def test_options_without_effect_are_named(charlm: Run, small: Path) -> None:
         "no effect without --prime-file" in charlm("sample", "--encoding", "cp1252", "--length", "1").stderr
     )
     assert "no effect without --corpus" in charlm("eval", "perplexity", "--encoding", "cp1252").stderr
+
+
+def test_the_likeliest_is_written_once(charlm: Run, small: Path) -> None:
+    """Several greedy samples would be the same: one is written, and a warning says why."""
+    charlm("train", "--config", "small.yaml")
+    greedy = charlm("sample", "--greedy", "--prime", "the", "--length", "9")
+    done = charlm("sample", "--greedy", "--prime", "the", "--length", "9", "--num", "2")
+    assert done.stdout == greedy.stdout
+    assert "--num has no effect with --greedy" in done.stderr
+    assert "--num" not in charlm("sample", "--greedy", "--length", "9", "--num", "1").stderr
+
+
+def test_a_backslash_is_no_line_break(charlm: Run, small: Path, typed: Any) -> None:
+    """A shell leaves backslash and n as they are: a warning names what makes line breaks of them."""
+    (small / "text.txt").write_text("it's\n\\n\n" * 40)
+    charlm("train", "--config", "small.yaml")
+    for option in ("--stop", "--prime"):
+        warned = charlm("sample", "--length", "3", option, "it's\\n\\n").stderr
+        words = re.search(r"which is (.*)", warned)
+        assert words is not None
+        assert words[1] == rf"{option} $'it\'s\n\n'"
+    assert "Warning" not in charlm("sample", "--length", "3", "--stop", "s\n").stderr
 
 
 def test_greedy_lines_are_one(charlm: Run, small: Path) -> None:

@@ -20,7 +20,6 @@ from charlm.errors import CheckpointError, RunError
 from charlm.runs import directory as directories
 from charlm.runs.directory import EVENT_FILES, RunDirectory, find_checkpoint, find_run, read_objects
 
-
 LOCKED = "another charlm train is running|is locked by process"
 
 

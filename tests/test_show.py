@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from charlm.cli.show import counted, decimal, duration, one_line, shell, short, shown_paths, visible
+from charlm.cli.show import counted, decimal, duration, one_line, say, shell, short, shown_paths, visible
 
 
 @pytest.mark.parametrize(
@@ -45,6 +47,18 @@ def test_what_could_steer_a_terminal_is_shown_as_a_sign() -> None:
     assert visible(plain) == plain
     assert visible("a\n\tb", keep="\n\t") == "a\n\tb"
     assert one_line("no\n  such \x1b file") == "no such ␛ file"
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="Linux has a device that is always full")
+def test_what_cannot_be_said_is_no_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A full disk behind stderr ends nothing."""
+    with Path("/dev/full").open("w", buffering=1) as full:
+        monkeypatch.setattr(sys, "stderr", full)
+        say("a warning")
+        with pytest.raises(OSError, match="No space left"):
+            full.flush()
+        monkeypatch.undo()
+        os.dup2(os.open(os.devnull, os.O_WRONLY), full.fileno())
 
 
 WORDS = st.text(st.characters(codec="utf-8", exclude_characters="\0"))

@@ -80,7 +80,7 @@ LAYERS = [
     ["report.curves", "report.characters", "report.neurons", "report.surprise"],
     ["report.page"],
     ["interface"],
-    ["cli.show"],
+    ["cli.show", "cli.streams"],
     ["cli.options", "cli.progress", "cli.reading", "cli.curve"],
     ["cli.planning"],
     [

@@ -14,7 +14,6 @@ from typing import TextIO
 
 import click
 
-from charlm.cli import streams
 from charlm.cli.bench import bench
 from charlm.cli.evaluate import evaluate
 from charlm.cli.export import export
@@ -25,6 +24,7 @@ from charlm.cli.plot import plot
 from charlm.cli.report import report
 from charlm.cli.sample import sample
 from charlm.cli.show import one_line, say
+from charlm.cli.streams import prepare_streams
 from charlm.cli.train import train
 from charlm.errors import CharlmError, shortened
 from charlm.system.connection import connected
@@ -53,7 +53,7 @@ for _command in (train, init, sample, evaluate, plot, report, export, import_, i
 
 def main() -> None:
     """Run the command line; every error that a user can cause becomes one line and a status."""
-    streams.prepare()
+    prepare_streams()
     try:
         # click itself ends quietly, with status 1, when the reader of a pipe has gone
         if _leave_to_the_first(sys.argv[1:]):

@@ -165,13 +165,12 @@ def sample(
             whole = [*codes.tolist(), *generated] if lines else generated
             texts.append(vocabulary.units.text(np.array(whole, np.uint32)))
 
-    if out is None:
+    if out is None or str(out) == "-":
         write(sys.stdout)
     else:
         write_file(out, partial(_as_text, write))
-        say(
-            f"{shown_path(out)}: {counted(count, 'line' if lines else 'sample')}, {out.stat().st_size:,} bytes"
-        )
+        what = counted(count, "line" if lines else "sample")
+        say(f"{shown_path(out)}: {what}, {counted(out.stat().st_size, 'byte')}")
     if novelty or lines:
         _compare(loaded, texts)
 

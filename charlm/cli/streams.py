@@ -6,7 +6,7 @@ import os
 import sys
 
 
-def prepare() -> None:
+def prepare_streams() -> None:
     """Give this process three standard streams.
 
     A closed descriptor (`2>&-`) is opened on the null device, so that no other file gets its number:

@@ -9,7 +9,7 @@ import re
 import shlex
 import shutil
 import weakref
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -306,6 +306,7 @@ class DirectoryLock:
 
     def __init__(self, directory: Path) -> None:
         descriptor = _flock(directory)
+        self._end: Callable[[], object]
         if descriptor is None:
             file = directory / ".lock"
             _take(file)
