@@ -58,7 +58,7 @@ def __getattr__(name: str) -> Any:
     if name not in ("LanguageModel", "Run", "load", "train"):
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     # before anything that imports NumPy
-    importlib.import_module("charlm.system.blas").prepare()
+    importlib.import_module("charlm.system.blas").load()
     return getattr(importlib.import_module("charlm.interface"), name)
 
 

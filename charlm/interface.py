@@ -3,6 +3,9 @@
 Import it as `charlm`: `charlm.load`, `charlm.train`, `charlm.Run`. Nothing is printed. Errors are
 `charlm.CharlmError`s; what the user should know besides is a `UserWarning`, or in training an
 event.
+
+OpenBLAS has one thread during a call, and afterwards as many as before; the same holds for the
+interpreter's switch interval.
 """
 
 from __future__ import annotations
@@ -64,6 +67,7 @@ class LanguageModel:
             loaded.config.corpus, self._model, loaded.parameters, loaded.vocabulary
         )
 
+    @blas.borrowed()
     def sample(
         self,
         prime: str = "",
@@ -99,6 +103,7 @@ class LanguageModel:
         """
         return "".join(self.stream(prime, length, temperature, top_k, top_p, greedy, stop, seed))
 
+    @blas.borrowed()
     def stream(
         self,
         prime: str = "",
@@ -117,8 +122,9 @@ class LanguageModel:
         codes = self._prime(prime)
         rng = next(streams_of(seed, 1))
         drawn = self._sampler.draw(codes, length, sampling, rng, stop)
-        return (character for text in self._sampler.written(drawn, codes) for character in text)
+        return (character for text in blas.each(self._sampler.written(drawn, codes)) for character in text)
 
+    @blas.borrowed()
     def score(self, text: str, window: int | None = None) -> Score:
         """How well the model predicts `text`: every unit but the first, the state carried through.
 
@@ -136,6 +142,7 @@ class LanguageModel:
         if read.targets > SHOWN:
             return result
 
+        @blas.borrowed()
         def html() -> str:
             bits = unit_losses(self._model, params, read, window) / math.log(2)
             if read.lines is None:  # the first unit is not predicted; that of lines is not theirs
@@ -144,6 +151,7 @@ class LanguageModel:
 
         return replace(result, shaded=html)
 
+    @blas.borrowed()
     def losses(self, text: str) -> Array:
         """The loss in nats of every predicted unit, `[N-1]` of a text of N units.
 
@@ -152,6 +160,7 @@ class LanguageModel:
         """
         return unit_losses(self._model, self._loaded.parameters, self._text(text))
 
+    @blas.borrowed()
     def trace(self, text: str) -> Trace:
         """Everything that the network computes while it reads `text`: gates, states, logits.
 
@@ -169,6 +178,7 @@ class LanguageModel:
             begins = ids == self._loaded.vocabulary.line_break
         return trace(self._model, self._loaded.parameters, ids, begins, self.vocabulary)
 
+    @blas.borrowed()
     def predict(self, prime: str = "", top: int = 5) -> list[tuple[str, float]]:
         """The likeliest units after `prime` with their probabilities, likeliest first.
 
@@ -230,13 +240,13 @@ def load(path: str | Path) -> LanguageModel:
 
     Raises `CheckpointError` if there is none, or it is damaged.
     """
-    threads = blas.prepare()
     warning = blas.warning()
     if warning:
         warnings.warn(warning, stacklevel=2)
-    return LanguageModel(checkpoint.load(find_checkpoint(Path(path))), threads)
+    return LanguageModel(checkpoint.load(find_checkpoint(Path(path))), blas.workers())
 
 
+@blas.borrowed()
 def train(
     config: str | Path | Config | Mapping[str, Mapping[str, Any]],
     corpus: str | Path | None = None,

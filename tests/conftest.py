@@ -153,6 +153,22 @@ def narrow(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loss, "_WIDE", 1)
 
 
+@pytest.fixture
+def host() -> Iterator[tuple[int | None, float]]:
+    """The arithmetic of a program that uses charlm: three BLAS threads, and a switch interval."""
+    (library,), interval = blas._openblas(), sys.getswitchinterval()
+    blas._call(library, "set_num_threads", 3)
+    sys.setswitchinterval(0.002)
+    yield arithmetic_state()
+    sys.setswitchinterval(interval)
+    blas._call(library, "set_num_threads", 1)
+
+
+def arithmetic_state() -> tuple[int | None, float]:
+    """BLAS threads, and the interpreter's switch interval in seconds."""
+    return blas.blas_threads(), round(sys.getswitchinterval(), 6)
+
+
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
@@ -9,7 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import ROOT
+from conftest import ROOT, arithmetic_state
 
 from charlm.system import blas as machine
 
@@ -116,6 +117,51 @@ def test_threads_that_cannot_be_set_are_told(monkeypatch: pytest.MonkeyPatch) ->
     for variable in machine.THREAD_VARIABLES:
         monkeypatch.setenv(variable, "1")
     assert machine.warning() is None
+
+
+def test_a_host_gets_its_threads_back(host: tuple[int, float]) -> None:
+    """Within the block there is one thread; after an error, too, all is as before."""
+    with contextlib.suppress(KeyError), machine.borrowed():
+        assert arithmetic_state() == (1, 1e-4)
+        raise KeyError
+    assert arithmetic_state() == host == (3, 0.002)
+
+
+def test_overlapping_blocks_end_once(host: tuple[int, float]) -> None:
+    """Whichever of two blocks ends first, there is one thread until the other ends."""
+    first, second = machine.borrowed(), machine.borrowed()
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    assert arithmetic_state() == (1, 1e-4)
+    second.__exit__(None, None, None)
+    assert arithmetic_state() == host
+
+
+def test_between_items_a_host_has_its_threads(host: tuple[int, float]) -> None:
+    """Items are made with one thread, and nothing is held while the caller has one."""
+    for found in machine.each(arithmetic_state() for _ in range(2)):
+        assert found == (1, 1e-4)
+        assert arithmetic_state() == host
+    assert arithmetic_state() == host
+
+
+@pytest.mark.parametrize("number", [None, "1"])
+def test_a_program_that_imports_charlm_first_keeps_its_threads(number: str | None) -> None:
+    """NumPy comes with the kernel that charlm chooses, and the threads that OpenBLAS would have chosen."""
+    script = (
+        "import charlm; charlm.Run; from charlm.system import blas; "
+        "print(blas.blas_threads(), blas._call(*blas._openblas(), 'get_num_procs'))"
+    )
+    chosen = {} if number is None else {"OMP_NUM_THREADS": number}
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        env=_clean(PYTHONPATH=str(ROOT), **chosen),
+        capture_output=True,
+        check=True,
+    )
+    threads, processors = done.stdout.decode().split()
+    assert threads == (number or processors)
 
 
 def test_an_unknown_machine_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,11 +16,12 @@ from typing import Any
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from conftest import MEASURED, ROOT, TEXT
+from conftest import MEASURED, ROOT, TEXT, arithmetic_state
 
 import charlm
 from charlm.cli import charlm as command_line
 from charlm.config.schema import resolve
+from charlm.nn.model import Model
 from charlm.runs.directory import RunDirectory
 from charlm.training.events import Logged, Previewed, Started, Stopped, Updated, Validated, Warned
 from charlm.training.trainer import Trainer
@@ -153,6 +154,36 @@ def test_a_stream_is_drawn_as_it_is_read(models: dict[str, charlm.LanguageModel]
     both = [(next(first), next(second)) for _ in range(30)]
     for number, seed in enumerate((1, 2)):
         assert "".join(pair[number] for pair in both) == models["text"].sample("the ", length=30, seed=seed)
+
+
+def test_a_call_gives_the_threads_back(
+    runs: dict[str, charlm.Run], text: Path, host: tuple[int, float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every call computes with one BLAS thread, and leaves as many as there were."""
+    seen = []
+    forward = Model.forward
+
+    def watched(*arguments: Any, **options: Any) -> Any:
+        seen.append(arithmetic_state())
+        return forward(*arguments, **options)
+
+    monkeypatch.setattr(Model, "forward", watched)
+    model = runs["text"].load()
+    assert arithmetic_state() == host
+    for call in (model.sample, model.score, model.losses, model.trace, model.predict):
+        call("the quick brown")
+        assert arithmetic_state() == host
+    for _ in model.stream("the quick", 3):
+        assert arithmetic_state() == host
+    charlm.train(
+        _config(text),
+        out=text.parent / "run",
+        on_event=lambda event: seen.append(arithmetic_state()),
+        settings={"train.epochs": 1},
+    )
+    assert arithmetic_state() == host
+    assert len(seen) > 6
+    assert set(seen) == {(1, 1e-4)}
 
 
 def test_samples_differ_without_a_seed(models: dict[str, charlm.LanguageModel]) -> None:

@@ -1,27 +1,35 @@
 """What the arithmetic runs on: the BLAS library of NumPy, its kernel and its threads.
 
 OpenBLAS, the library of NumPy's wheels, reads its settings from the environment when it is
-loaded. So `prepare` loads NumPy, and this module does not. Where NumPy was imported before it (a
+loaded. So `load` imports NumPy, and this module does not. Where NumPy was imported before it (a
 notebook), the threads are set through the library's own function, and `warning` says what could
 not be set.
 """
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import functools
 import importlib
 import os
 import platform
 import sys
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TypeVar, cast
 
 from charlm.system.cgroups import cpu_limit
 from charlm.system.version import __version__
 
+Item = TypeVar("Item")
+
 THREAD_VARIABLES = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS")
 """What BLAS libraries read for their number of threads."""
+
+_SWITCH = 1e-4
+"""Seconds that a thread waits for the interpreter's lock: Python's 5 ms are long beside array operations."""
 
 _KERNEL = "OPENBLAS_CORETYPE"
 
@@ -38,32 +46,94 @@ _CPUINFO = Path("/proc/cpuinfo")
 
 
 def prepare(threads: int = 0, usual: int = 0) -> int:
-    """Load NumPy with the BLAS set up, and return the number of threads to use.
+    """Set up a process of this package: NumPy, its BLAS; returns `workers(threads, usual)`.
 
-    `threads` above 0 wins over the environment, which wins over `usual` above 0, and that over the
-    number of CPUs. BLAS itself gets one thread: the package divides batches over workers,
-    elementwise work included (see `system.workers`).
+    BLAS gets one thread: the package divides batches over workers, elementwise work included (see
+    `system.workers`).
     """
-    wanted = threads or _threads_in_environment() or usual or usable_cpus()
-    # threads that hand the interpreter's lock to and fro wait for it this long at most; the
-    # default of 5 ms is long beside array operations of some microseconds
-    sys.setswitchinterval(1e-4)
-    if "numpy" not in sys.modules:
-        before = {name: os.environ.get(name) for name in _environment()}
-        os.environ.update(_environment())
-        importlib.import_module("numpy")
-        if any(_openblas()):  # which has read them; other libraries may read them later
-            for name, value in before.items():
-                if value is None:
-                    del os.environ[name]
-                else:
-                    os.environ[name] = value
+    load(alone=True)
+    _take()
+    return workers(threads, usual)
+
+
+def workers(threads: int = 0, usual: int = 0) -> int:
+    """Workers to use: `threads` above 0, or what the environment says, or `usual` above 0, or all CPUs."""
+    return threads or _threads_in_environment() or usual or usable_cpus()
+
+
+def load(alone: bool = False) -> None:
+    """Load NumPy with the BLAS set up, unless it has been loaded.
+
+    OpenBLAS is left with as many threads as it would have chosen, with one if this package is
+    `alone` in the process. Another library has one thread either way: it reads no other number later.
+    """
+    if "numpy" in sys.modules:
+        return
+    number = _threads_in_environment()
+    before = {name: os.environ.get(name) for name in _environment()}
+    os.environ.update(_environment())
+    importlib.import_module("numpy")
+    if _openblas():  # which has read them; other libraries may read them later
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+    if not alone:
+        for library in _openblas():
+            _call(library, "set_num_threads", number or _call(library, "get_num_procs"))
+
+
+class _Host:
+    """What `borrowed` has found in the process, and how many blocks there are."""
+
+    lock = threading.Lock()
+    blocks = 0
+    threads: Sequence[int | None] = ()
+    interval = 0.0
+
+
+@contextlib.contextmanager
+def borrowed() -> Iterator[None]:
+    """Within the block, BLAS has one thread in a process that is not this package's; also a decorator.
+
+    At the end the threads and the interpreter's switch interval are what they were. Blocks may
+    overlap, in threads too: the last to end gives back what the first has found.
+    """
+    load()
+    with _Host.lock:
+        if not _Host.blocks:
+            _Host.threads = [_call(library, "get_num_threads") for library in _openblas()]
+            _Host.interval = sys.getswitchinterval()
+            _take()
+        _Host.blocks += 1
+    try:
+        yield
+    finally:
+        with _Host.lock:
+            _Host.blocks -= 1
+            if not _Host.blocks:
+                sys.setswitchinterval(_Host.interval)
+                for library, number in zip(_openblas(), _Host.threads, strict=True):
+                    _call(library, "set_num_threads", number)
+
+
+def _take() -> None:
+    """One thread for BLAS, and a short wait for the interpreter's lock."""
+    sys.setswitchinterval(_SWITCH)
     for library in _openblas():
-        function = _function(library, "set_num_threads")
-        if function is not None:
-            function.argtypes, function.restype = [ctypes.c_int], None
-            function(1)
-    return wanted
+        _call(library, "set_num_threads", 1)
+
+
+def each(items: Iterator[Item]) -> Iterator[Item]:
+    """The items, each made within `borrowed`: nothing is held while the caller has one."""
+    done = object()
+    while True:
+        with borrowed():
+            item = next(items, done)
+        if item is done:
+            return
+        yield cast(Item, item)
 
 
 def _environment() -> dict[str, str]:
@@ -156,20 +226,20 @@ def arithmetic() -> str:
 
 def blas_threads() -> int | None:
     """Threads that the loaded OpenBLAS uses; None if there is none, or it does not tell."""
-    for library in _openblas():
-        function = _function(library, "get_num_threads")
-        if function is not None:
-            function.restype = ctypes.c_int
-            return int(function())
-    return None
+    return next((_call(library, "get_num_threads") for library in _openblas()), None)
 
 
-def _openblas() -> Iterator[ctypes.CDLL]:
-    """Every OpenBLAS that this process has loaded."""
-    for path in _loaded_libraries("openblas"):
-        library = ctypes.CDLL(path)
-        if _function(library, "get_corename") is not None:
-            yield library
+@functools.cache
+def _openblas() -> tuple[ctypes.CDLL, ...]:
+    """Every OpenBLAS that this process has loaded when this is first called, after NumPy."""
+    libraries = (ctypes.CDLL(path) for path in _loaded_libraries("openblas"))
+    return tuple(library for library in libraries if _function(library, "get_corename") is not None)
+
+
+def _call(library: ctypes.CDLL, name: str, *numbers: int | None) -> int | None:
+    """What a function of integers returns; None if the library does not have it."""
+    function = _function(library, name)
+    return None if function is None or None in numbers else function(*numbers)
 
 
 def _function(library: ctypes.CDLL, name: str) -> ctypes._NamedFuncPointer | None:
