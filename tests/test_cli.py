@@ -21,6 +21,7 @@ import pytest
 from conftest import MEASURED, ROOT, TEXT, Run, on_terminal
 
 from charlm.cli import progress
+from charlm.training.events import Previewed, Validated
 
 HELLO = str(ROOT / "configs" / "hello.yaml")
 
@@ -731,8 +732,26 @@ def test_help(process: Run) -> None:
 def test_wide_characters_of_a_preview_fit_a_terminal() -> None:
     """Previews are cut after blanks to 80 columns, of which a Korean syllable takes two; nothing is lost."""
     for text in ("가나다 라마바사 " * 30, "가" * 100, "abc def " * 30, "", "a\n\nb" * 3):
-        lines = progress._wrapped(text)
-        assert "".join(lines) == text.replace("\n", "")
-        columns = [sum(2 if "가" <= c <= "힣" else 1 for c in line) for line in lines]
-        assert max(columns) <= 76
-        assert all(line.endswith(" ") for line in lines[:-1]) or " " not in text
+        for most in (76, 20, 1):
+            lines = progress._wrapped(text, most)
+            assert "".join(lines) == text.replace("\n", "")
+            columns = [sum(2 if "가" <= c <= "힣" else 1 for c in line) for line in lines]
+            assert max(columns) <= max(2, most)
+            assert most == 1 or all(line.endswith(" ") for line in lines[:-1]) or " " not in text
+
+
+@pytest.mark.parametrize("columns", [60, 68, 80, 120])
+def test_the_table_and_previews_fit_the_window(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], columns: int
+) -> None:
+    """In a narrow window the table has no column for the time left, and previews have shorter lines."""
+    monkeypatch.setenv("COLUMNS", str(columns))
+    display = progress.Display()
+    display.is_terminal = True
+    display.show(Validated(1000, 1.0, 1.5, 1.5, 123_456.0, is_best=True))
+    display.show(Previewed("one word and another " * 20))
+    lines = capsys.readouterr().err.splitlines()
+    assert max(map(len, lines)) <= min(80, columns)
+    assert ("left" in lines[1]) == (columns >= 69)
+    assert lines[2].endswith(" *")
+    assert max(map(len, lines[3:])) > min(80, columns) - 8

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
@@ -18,6 +19,8 @@ from typing import Any
 
 import pytest
 from conftest import ENVIRONMENT, TEXT, Run, on_terminal
+
+from charlm.cli import reading
 
 SMALL = """\
 corpus: {path: text.txt, split: [0.8, 0.1, 0.1]}
@@ -308,6 +311,61 @@ def test_a_sample_can_be_written_into_a_file(charlm: Run, small: Path) -> None:
     assert "é" in refused
     assert (small / "one.txt").read_bytes() == text
     assert sorted(small.iterdir()) == before
+
+
+class _Terminal(io.StringIO):
+    """What a terminal is told; `lines` are what it then shows."""
+
+    def isatty(self) -> bool:
+        return True
+
+    def lines(self) -> list[str]:
+        shown = []
+        for line in self.getvalue().split("\n"):
+            cells: list[str] = []
+            for part in line.split("\r"):
+                cells[: len(part)] = part
+            shown.append("".join(cells).rstrip())
+        return shown
+
+
+def test_a_bar_is_removed_before_a_line_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is said while a bar is shown stands alone on its line, and the bar comes back after it."""
+    terminal = _Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    monkeypatch.setattr(reading, "_DELAY", 0)
+    bar = reading.ReadingBar()
+    bar.advance("total", 1_000_000)
+    bar.advance("encoding", 500_000)
+    assert terminal.lines()[0].startswith("encoding: ")
+    bar.advance("measuring the speed of this machine", 0)
+    assert terminal.lines() == ["measuring the speed of this machine", ""]
+    bar.advance("encoding", 250_000)
+    assert terminal.lines()[1].startswith("encoding: ")
+    bar.close()
+    assert terminal.lines() == ["measuring the speed of this machine", ""]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "what"),
+    [
+        ("eval perplexity", "scoring"),
+        ("eval perplexity --window 7", "scoring"),
+        ("eval gradients --config small.yaml --set model.hidden=3", "checking gradients"),
+        ("report", "making the page"),
+        ("sample --out text.txt --num 2", "writing"),
+    ],
+)
+def test_long_work_has_a_bar(
+    charlm: Run, small: Path, monkeypatch: pytest.MonkeyPatch, arguments: str, what: str
+) -> None:
+    """The bar of each command that can take long ends at 100 %."""
+    charlm("train", "--config", "small.yaml", "--max-steps", "1")
+    told: list[tuple[str, int]] = []
+    monkeypatch.setattr(reading.ReadingBar, "advance", lambda bar, *news: told.append(news))
+    charlm(*arguments.split())
+    totals = [place for place, (name, _) in enumerate(told) if name == "total"]
+    assert sum(count for name, count in told[totals[-1] :] if name == what) == told[totals[-1]][1] > 2
 
 
 def test_the_bar_fits_the_window(small: Path) -> None:

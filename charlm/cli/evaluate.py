@@ -138,12 +138,12 @@ def perplexity(
         return
     how = "state carried through" if window is None else f"windows of {window}"
     if found.lines is not None:
-        how = f"{found.lines:,} lines, each from a zero state"
+        how = f"{counted(found.lines, 'line')}, each from a zero state"
     what = "whole text" if found.split is None else f"{found.split} split"
     paths = settings.separate_paths.get(found.split or "", settings.paths)
     click.echo(
         f"{shown_path(file)} on {shown_paths(paths)}: {what}, "
-        f"{result.characters:,} {loaded.config.corpus.unit}s scored, {how}"
+        f"{counted(result.characters, loaded.config.corpus.unit)} scored, {how}"
     )
     click.echo(
         f"{decimal(result.nats_per_char)} nats/char   {decimal(result.bits_per_char)} bits/char   "
@@ -151,8 +151,8 @@ def perplexity(
     )
     if not found.units_are_characters:
         click.echo(
-            f"in the original {found.raw.characters:,} characters, {decimal(per_character)} bits each "
-            f"({found.raw.size:,} bytes of UTF-8)"
+            f"in the original {counted(found.raw.characters, 'character')}, "
+            f"{decimal(per_character)} bits each ({counted(found.raw.size, 'byte')} of UTF-8)"
         )
     if found.unknown:
         click.echo(f"{found.unknown:,} of them unknown to the model, scored as <unk>")
@@ -212,7 +212,9 @@ def gradients(config_path: Path | None, overrides: tuple[str, ...], as_json: boo
         if not as_json:
             click.echo(name)
         vocab = SMALL_VOCAB if config_path is None else None
-        for check in check_config(config, threads, vocab):
+        with contextlib.closing(ReadingBar()) as measuring:
+            checks = check_config(config, threads, vocab, measuring.advance)
+        for check in checks:
             rows.append(
                 {
                     "model": name,

@@ -41,7 +41,7 @@ def import_(file: Path, out: Path, vocabulary_path: Path | None) -> None:
     assumed = ", with tanh: a state_dict does not say" if vocabulary_path and model.cell == "rnn" else ""
     click.echo(
         f"{shown_path(out)}: {model.cell}, {counted(model.layers, 'layer')} of {model.hidden:,}, "
-        f"{len(loaded.vocabulary):,} units, {loaded.parameters.flat.size:,} parameters{assumed}"
+        f"{counted(len(loaded.vocabulary), 'unit')}, {loaded.parameters.flat.size:,} parameters{assumed}"
     )
     click.echo(
         "next:\n"

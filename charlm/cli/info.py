@@ -101,7 +101,7 @@ def info(
     known = " ".join(units.describe(int(code)) for code in loaded.vocabulary.codes[:12])
     more = " …" if len(loaded.vocabulary) > 12 else ""
     unknown = ", <unk> the last" if loaded.vocabulary.has_unknown else ""
-    click.echo(f"vocabulary of {len(loaded.vocabulary):,} {units.unit}s: {known}{more}{unknown}")
+    click.echo(f"vocabulary of {counted(len(loaded.vocabulary), units.unit)}: {known}{more}{unknown}")
     click.echo(f"{loaded.parameters.flat.size:,} parameters:")
     for name, view in loaded.parameters.items():
         click.echo(f"  {name:<16} {' x '.join(map(str, view.shape))}")
@@ -196,8 +196,8 @@ def _cache(clear: bool, as_json: bool) -> None:
     for entry in entries:
         kind, *how = _settings(entry.settings)
         details = visible(f" ({', '.join(how)})") if how else ""
-        names = shown_paths(entry.names)
-        click.echo(f"  {entry.bytes / 1e6:10,.1f} MB  {entry.units:,} {visible(kind)}s{details} of {names}")
+        units, names = counted(entry.units, visible(kind)), shown_paths(entry.names)
+        click.echo(f"  {entry.bytes / 1e6:10,.1f} MB  {units}{details} of {names}")
 
 
 def _settings(settings: dict[str, Any]) -> list[str]:

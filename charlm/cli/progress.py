@@ -37,10 +37,16 @@ _LAYOUTS = {
 """What the bar shows in windows of at least that many columns."""
 
 _PREVIEW = 76
-"""Columns of a line of a preview."""
+"""Most columns of a line of a preview."""
+
+_MARK = "  | "
+"""What stands before a line of a preview."""
 
 _HEADER = """losses in nats per character; bits = nats / ln 2
-   update   epoch    train  validation    bits    chars/s     left"""
+   update   epoch    train  validation    bits    chars/s"""
+
+_LEFT = 69
+"""Columns of a terminal that has room for the time that is left, which the bar shows too."""
 
 
 class Display:
@@ -68,7 +74,9 @@ class Display:
             case Validated(step, epoch, train_loss, validation_loss, chars_per_s, is_best):
                 self._row(step, epoch, train_loss, validation_loss, chars_per_s, is_best)
             case Previewed(text):
-                self._line("\n".join(f"  | {line}" for line in _wrapped(visible(text, keep="\n"))))
+                columns = min(_PREVIEW, self._columns() - len(_MARK))
+                lines = _wrapped(visible(text, keep="\n"), columns)
+                self._line("\n".join(f"{_MARK}{line}" for line in lines))
             case Warned(message):
                 self._line(f"Warning: {one_line(message)}")
 
@@ -81,8 +89,8 @@ class Display:
 
     def _start(self, run: Started) -> None:
         """Say what is about to be trained, and on what."""
-        config, unit = run.config, f"{run.config.corpus.unit}s"
-        size = f"{run.units:,} {unit}" + ("" if run.lines is None else f" in {counted(run.lines, 'line')}")
+        config, unit = run.config, run.config.corpus.unit
+        size = counted(run.units, unit) + ("" if run.lines is None else f" in {counted(run.lines, 'line')}")
         separate = {name: f" in {shown_paths(paths)}" for name, paths in config.corpus.separate_paths.items()}
         splits = ", ".join(f"{count:,} {name}{separate.get(name, '')}" for name, count in run.sizes.items())
         model = config.model
@@ -91,7 +99,7 @@ class Display:
             f"({splits}), vocabulary of {run.vocabulary:,}\n"
             f"{model.layers} x {model.hidden} {model.cell}, {run.parameters:,} parameters, "
             f"about {size_of_memory(run.needed_bytes)} of memory\n"
-            f"{counted(run.planned_steps, 'update')} of {run.streams} x {run.seq_len} {unit}\n"
+            f"{counted(run.planned_steps, 'update')} of {run.streams} x {run.seq_len} {unit}s\n"
             f"run in {shown_path(run.path)}"
         )
         if run.step:
@@ -147,16 +155,21 @@ class Display:
         is_best: bool = False,
     ) -> None:
         """A row of the table; losses in nats per character, bits of the validation if there is one."""
+        has_left = self._columns() >= _LEFT
         if not self._has_header:
             self._has_header = True
-            self._line(_HEADER)
+            self._line(_HEADER + f"{'left':>9}" * has_left)
         loss = train if validation is None else validation
         bits = math.nan if loss is None else loss / math.log(2)
-        left = duration(self._left(step), brief=True)
+        left = f"{duration(self._left(step), brief=True):>9}" * has_left
         self._line(
             f"{step:9}{epoch:8.2f}{_number(train):>9}{_number(validation):>12}{_number(bits):>8}"
-            f"{chars_per_s:11,.0f}{left:>9}{' *' if is_best else ''}"
+            f"{chars_per_s:11,.0f}{left}{' *' if is_best else ''}"
         )
+
+    def _columns(self) -> int:
+        """The width of the window; 80 where there is none."""
+        return shutil.get_terminal_size().columns if self.is_terminal else 80
 
     def _line(self, text: str) -> None:
         # a terminal that was closed, or a full disk behind stderr, is no reason to stop training
@@ -178,12 +191,12 @@ def _number(value: float | None) -> str:
     return "" if value is None or math.isnan(value) else decimal(value)
 
 
-def _wrapped(text: str) -> list[str]:
-    """The lines of a text, cut after a blank where possible so that they fit beside a preview's mark."""
+def _wrapped(text: str, columns: int) -> list[str]:
+    """The lines of a text, cut after a blank where possible so that they have no more than `columns`."""
     lines = []
     for line in text.split("\n"):
         rest = line
-        while (fits := _fitting(rest)) < len(rest):
+        while (fits := max(1, _fitting(rest, columns))) < len(rest):
             blank = rest.rfind(" ", 0, fits) + 1
             lines.append(rest[: blank or fits])
             rest = rest[blank or fits :]
@@ -191,7 +204,7 @@ def _wrapped(text: str) -> list[str]:
     return lines
 
 
-def _fitting(line: str) -> int:
+def _fitting(line: str, columns: int) -> int:
     """How many characters of a line fit; those of East Asian scripts take two columns."""
-    columns = accumulate(2 if unicodedata.east_asian_width(character) in "WF" else 1 for character in line)
-    return sum(column <= _PREVIEW for column in columns)
+    ends = accumulate(2 if unicodedata.east_asian_width(character) in "WF" else 1 for character in line)
+    return sum(end <= columns for end in ends)

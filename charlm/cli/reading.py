@@ -9,6 +9,9 @@ import click
 
 from charlm.cli.show import one_line, say
 
+_DELAY = 0.5
+"""Seconds after which a bar appears."""
+
 corpus_option = click.option(
     "--corpus",
     metavar="FILE",
@@ -23,7 +26,7 @@ def warn(messages: Iterable[str]) -> None:
 
 
 class ReadingBar:
-    """Shows on a terminal how far reading a text is, and learning from it, if it takes more than a moment."""
+    """Shows on a terminal how far a text has been read, or other work that takes more than a moment."""
 
     def __init__(self) -> None:
         self.size, self.what = 0, ""
@@ -45,7 +48,7 @@ class ReadingBar:
             self.what = what
             tqdm.monitor_interval = 0  # no thread of its own: workers are forked later
             self.bar = tqdm(
-                total=self.size, desc=what, unit="", unit_scale=True, leave=False, delay=0.5, disable=None
+                total=self.size, desc=what, unit="", unit_scale=True, leave=False, delay=_DELAY, disable=None
             )
         self.bar.update(size)
 

@@ -67,11 +67,12 @@ def report(run: Path | None, text: str | None, encoding: str | None, length: int
         warn(["--encoding has no effect without --text"])
     with contextlib.closing(ReadingBar()) as reading:
         read = of_checkpoint(loaded, another, reading.advance, "--text")
-    say_which(run, file)
-    warn(read.warnings)
-    split = "training split, which it has learned" if read.split == "train" else f"{read.split} split"
-    source = f"the {split}" if read.split else "the text" if text in (None, "-") else visible(text)
-    made = page.report(loaded, file.parent, read, source, length, threads)
+        reading.close()
+        say_which(run, file)
+        warn(read.warnings)
+        split = "training split, which it has learned" if read.split == "train" else f"{read.split} split"
+        source = f"the {split}" if read.split else "the text" if text in (None, "-") else visible(text)
+        made = page.report(loaded, file.parent, read, source, length, threads, reading.advance)
     out = out or file.parent / "report.html"
     assembly.write(out, made.html)
     warn(made.remarks)

@@ -22,6 +22,7 @@ from charlm.system import blas
 from charlm.system.files import write_file
 
 if TYPE_CHECKING:
+    from charlm.data.corpus import Progress
     from charlm.data.vocabulary import Vocabulary
     from charlm.runs.checkpoint import Checkpoint
 
@@ -117,6 +118,7 @@ def sample(
     blas.prepare()
     import numpy as np
 
+    from charlm.data.corpus import nothing
     from charlm.inference.generate import Sampling
     from charlm.inference.sampling import TextSampler, streams_of
     from charlm.runs import checkpoint
@@ -142,7 +144,7 @@ def sample(
     texts = []
     count = 1 if greedy else num or (_LINES if lines else 1)
 
-    def write(stream: IO[str]) -> None:
+    def write(stream: IO[str], progress: Progress = nothing) -> None:
         """Write the samples as they are drawn, and keep them for the comparison."""
         shown = partial(visible, keep="\n\t") if stream.isatty() else str  # no model may steer a terminal
         for number, rng in enumerate(streams_of(seed, count)):
@@ -153,7 +155,7 @@ def sample(
             elif not (lines or raw):
                 click.echo(_heading(number + 1, vocabulary), stream)
             generated: list[int] = []
-            every = chain(codes.tolist(), _kept(drawn, generated))
+            every = chain(codes.tolist(), _kept(drawn, generated, progress))
             if raw:
                 for code in every:
                     click.echo(bytes([code]) if vocabulary.units.is_byte else chr(code), stream, nl=False)
@@ -168,7 +170,9 @@ def sample(
     if out is None or str(out) == "-":
         write(sys.stdout)
     else:
-        write_file(out, partial(_as_text, write))
+        with contextlib.closing(ReadingBar()) as bar:
+            bar.advance("total", count * length)
+            write_file(out, partial(_as_text, partial(write, progress=bar.advance)))
         what = counted(count, "line" if lines else "sample")
         say(f"{shown_path(out)}: {what}, {counted(out.stat().st_size, 'byte')}")
     if novelty or lines:
@@ -212,10 +216,11 @@ def _heading(number: int, vocabulary: Vocabulary) -> str:
     return f"{rule} {number} {rule}"
 
 
-def _kept(codes: Iterable[int], kept: list[int]) -> Iterator[int]:
-    """The codes, each also added to `kept`."""
+def _kept(codes: Iterable[int], kept: list[int], progress: Progress) -> Iterator[int]:
+    """The codes, each also added to `kept`, and told to `progress`."""
     for code in codes:
         kept.append(code)
+        progress("writing", 1)
         yield code
 
 
@@ -240,5 +245,5 @@ def _compare(loaded: Checkpoint, texts: list[str]) -> None:
         say(f"{counted(len(texts), 'line')}: {new:,} new, {found.known:,} in the training text{cut}")
     else:
         share = 100 * found.known / found.count
-        many = f"{found.count:,} stretches of {STRETCH} characters"
+        many = f"{found.count:,} stretch{'' if found.count == 1 else 'es'} of {STRETCH} characters"
         say(f"{share:.1f} % of {many} occur in the training text")

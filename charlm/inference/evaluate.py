@@ -139,6 +139,8 @@ def evaluate(
     split = ranks.first(read)
     whole = on_all_ranks(corpus, ranks)
     text = whole.whole if split is None else whole.part(split)
+    shown = progress if ranks.is_first else nothing
+    shown("total", text.targets)
     result = score(
         checkpoint.model,
         checkpoint.parameters,
@@ -147,6 +149,7 @@ def evaluate(
         threads,
         checkpoint.config.train.shards,
         ranks,
+        lambda characters: shown("scoring", characters),
     )
 
     def completed() -> Evaluation:

@@ -105,6 +105,7 @@ def score(
     threads: int = 1,
     shards: int = 0,
     ranks: Ranks = ALONE,
+    progress: Callable[[int], object] = lambda characters: None,
 ) -> Score:
     """Score every character of a text `[N]` but the first, which nothing comes before; or lines.
 
@@ -115,12 +116,14 @@ def score(
 
     What is scored side by side is divided into `shards` (0: one for each thread), so that the same
     shards give the same bits on any number of threads. All `ranks` score the same text together.
+    `progress` is called with the number of characters just scored.
 
     Raises `ValueError` if there is nothing to score, or a window is given with lines.
     """
     if not text.targets:
         raise ValueError("it takes two characters to score one")
-    with _Scorer(model, params, text.ids, threads, shards or threads * ranks.size, ranks) as scorer:
+    shards = shards or threads * ranks.size
+    with _Scorer(model, params, text.ids, threads, shards, ranks, progress) as scorer:
         if text.lines is not None:
             if window is not None:
                 raise ValueError("lines are scored one by one, not in windows")
@@ -194,9 +197,10 @@ class _Scorer(Closing):
         threads: int = 1,
         shards: int = 1,
         ranks: Ranks = ALONE,
+        progress: Callable[[int], object] = lambda characters: None,
     ) -> None:
         self.model, self.params, self.ids = model, params, ids
-        self.threads, self.shards, self.ranks = threads, shards, ranks
+        self.threads, self.shards, self.ranks, self.progress = threads, shards, ranks, progress
         self.lanes: dict[int, _Lanes] = {}
 
     def close(self) -> None:
@@ -213,6 +217,7 @@ class _Scorer(Closing):
         for first in range(0, steps, STEPS):
             rows, state = self.window(starts + first, min(STEPS, steps - first), state)
             nll += rows.sum(axis=0)
+            self.progress(rows.size)
         return nll, state
 
     def window(self, starts: Ids, steps: int, state: Array) -> tuple[Array, Array]:
@@ -307,6 +312,7 @@ class _Scorer(Closing):
                 rows, state = self.window(starts + first, steps, state)
                 mask = np.arange(first, first + steps)[:, None] < lengths  # [T, B]
                 nll += float(rows.sum(where=mask))
+                self.progress(int(mask.sum()))
         return nll
 
 

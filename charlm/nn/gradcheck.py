@@ -31,6 +31,9 @@ FLOOR = 3e-6
 allowed: about what rounding leaves of a measured slope."""
 
 
+_CHECKING = "checking gradients"
+
+
 @dataclass(frozen=True)
 class Check:
     """How far one array's gradient is from the measured one."""
@@ -79,14 +82,19 @@ def check(
     rng: np.random.Generator,
     entries: int,
     directions: int = 2,
+    progress: Callable[[str, int], object] = lambda what, count: None,
 ) -> list[Check]:
     """Compare `gradients` with measured slopes of `loss()` at `arrays`, which are put back.
 
     Of each array, up to `entries` entries are measured one by one (all of them if it has no
     more), and `directions` random directions through every entry at once: an error anywhere
     shows in the second, and where it is in the first.
+
+    `progress` is called with "total" and the number of slopes, then with every slope that is measured.
     """
     checks = []
+    numbers = [min(array.size, entries) + directions * (array.size > entries) for array in arrays.values()]
+    progress("total", sum(numbers))
     for name, array in arrays.items():
         claimed = gradients[name]
         places = rng.permutation(array.size)[:entries]
@@ -95,12 +103,14 @@ def check(
             direction = np.zeros(array.size)
             direction[place] = 1.0
             measured = slope(loss, array, direction.reshape(array.shape))
+            progress(_CHECKING, 1)
             worst = max(worst, relative_error(float(claimed.flat[place]), measured))
         if len(places) < array.size:
             for _ in range(directions):
                 direction = rng.standard_normal(array.shape)
                 direction /= np.linalg.norm(direction)
                 measured = slope(loss, array, direction)
+                progress(_CHECKING, 1)
                 worst = max(worst, relative_error(float((claimed * direction).sum()), measured))
         checks.append(Check(name, worst, len(places), array.size))
     return checks
@@ -115,6 +125,7 @@ def check_model(
     batch: int = 3,
     shards: Sequence[slice] = (slice(None),),
     seconds: float = math.inf,
+    progress: Callable[[str, int], object] = lambda what, count: None,
 ) -> list[Check]:
     """Check every gradient of a model on one made-up window `[steps, batch]`.
 
@@ -126,7 +137,7 @@ def check_model(
     `shards` divide the batch as training does. Each has a forward and a backward pass of its own,
     so that the products, tiles and blocks are those of training. At most `entries` entries of
     each array are measured; fewer, but two at least, where all of them would take more than about
-    `seconds`.
+    `seconds`. `progress` is that of `check`.
     """
     rng = np.random.default_rng(seed)
     params = model.initialise(rng, init, np.float64)
@@ -169,6 +180,7 @@ def check_model(
         {**grads, **_named(model, dstate)},
         rng,
         entries,
+        progress=progress,
     )
 
 

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from charlm.data.corpus import Progress, nothing
 from charlm.data.signs import without_effect
 from charlm.errors import CorpusError, DivergenceError, ExtraError, RunError
 from charlm.export import assembly
@@ -54,6 +55,8 @@ _PREVIEW, _PREVIEW_LINES = 400, 8
 _MOST_SIGNS = 300
 """Characters that are drawn by their input rows: those that occur most often in the text."""
 
+_MAKING = "making the page"
+
 _LONGEST_WORD = 30
 """Characters of a word that are shown."""
 
@@ -67,7 +70,13 @@ class Report:
 
 
 def report(
-    loaded: Checkpoint, run: Path | None, read: HeldOut, source: str, length: int = LENGTH, threads: int = 1
+    loaded: Checkpoint,
+    run: Path | None,
+    read: HeldOut,
+    source: str,
+    length: int = LENGTH,
+    threads: int = 1,
+    progress: Progress = nothing,
 ) -> Report:
     """The page about a model: the same for the same input, byte for byte.
 
@@ -79,6 +88,8 @@ def report(
         The text to look at, of which the first `length` characters are shown.
     source
         What this text is, in words.
+    progress
+        Called after each of the parts that take long.
 
     Raises
     ------
@@ -91,9 +102,17 @@ def report(
         raise CorpusError("the text has nothing to predict: it needs a line, or two characters")
     model, params, vocabulary = loaded.model, loaded.parameters, loaded.vocabulary
     stretch = Stretch.of(read.text, vocabulary, length)
+    progress("total", 5)
     traced = trace(model, params, stretch.ids, stretch.begins, vocabulary.names())
-    held, told = neurons(traced, stretch), surprise(traced.logits, stretch.ids)
+    progress(_MAKING, 1)
+    held = neurons(traced, stretch)
+    progress(_MAKING, 1)
+    told = surprise(traced.logits, stretch.ids)
+    progress(_MAKING, 1)
     curve, remarks = _curves(run)
+    progress(_MAKING, 1)
+    flow = _flow(loaded, read, threads)
+    progress(_MAKING, 1)
     data = {
         "text": _text(stretch),
         "losses": _losses(told),
@@ -111,7 +130,7 @@ def report(
         what=_counted(len(stretch.shown), source, is_whole=len(stretch.shown) < length),
         curves=curve,
         previews=_previews(run),
-        flow=_flow(loaded, read, threads),
+        flow=flow,
         mean=_mean_bits(told, stretch, assembly.unit(loaded)),
         hardest=_hardest(stretch, told),
         positions=_positions(stretch, told),

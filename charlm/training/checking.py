@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from charlm.config.build import build_corpus, build_model
 from charlm.config.schema import Config
+from charlm.data.corpus import Progress, nothing
 from charlm.nn.gradcheck import Check, check_model
 from charlm.system.workers import slices
 from charlm.training.data_parallel import default_shards
@@ -22,30 +23,33 @@ _SECONDS = 25.0
 """About how long the check of one network may take."""
 
 
-def text_size(config: Config) -> tuple[int, int] | None:
+def text_size(config: Config, progress: Progress = nothing) -> tuple[int, int] | None:
     """Characters that the configured text has to train on, and units of its vocabulary.
 
     None if the configuration names no text. Raises `CorpusError` if it cannot be read.
     """
     if not config.corpus.path:
         return None
-    corpus, _ = build_corpus(config.corpus)
+    corpus, _ = build_corpus(config.corpus, progress=progress)
     return corpus.part("train").targets, len(corpus.vocabulary)
 
 
-def check_config(config: Config, threads: int, vocab: int | None = None) -> list[Check]:
+def check_config(
+    config: Config, threads: int, vocab: int | None = None, progress: Progress = nothing
+) -> list[Check]:
     """Check every gradient of the network that `config` describes; see `check_model`.
 
     At its own sizes, on a made-up window of its own batch, divided into shards as training does
     with `threads` workers, and with the vocabulary of its text. With `vocab`, a small window of a
-    made-up text with that vocabulary.
+    made-up text with that vocabulary. `progress` is called while the text is read, and while the
+    gradients are measured.
     """
     train = config.train
     if vocab is not None:
         model = build_model(config.model, vocab, config.run.kernel)
         check_memory(needed(model, train.optimizer, B=3, T=5, itemsize=8), config)
         return check_model(model, config.model.init, train.seed, _ENTRIES)
-    size = text_size(config)
+    size = text_size(config, progress)
     model = build_model(config.model, size[1] if size else USUAL_VOCAB, config.run.kernel)
     shards = train.shards or default_shards(train.batch, threads)
     check_memory(needed(model, train.optimizer, train.batch, train.seq_len, shards, itemsize=8), config)
@@ -58,4 +62,5 @@ def check_config(config: Config, threads: int, vocab: int | None = None) -> list
         batch=train.batch,
         shards=slices(train.batch, shards),
         seconds=_SECONDS,
+        progress=progress,
     )
