@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
 from typing import Any
 
@@ -29,7 +30,7 @@ class ReadingBar:
     """Shows on a terminal how far a text has been read, or other work that takes more than a moment."""
 
     def __init__(self) -> None:
-        self.size, self.what = 0, ""
+        self.size, self.what, self.begun = 0, "", time.perf_counter()
         self.bar: Any = None
 
     def advance(self, what: str, size: int) -> None:
@@ -37,7 +38,7 @@ class ReadingBar:
         from tqdm import tqdm
 
         if what == "total":
-            self.size = size
+            self.size, self.begun = size, time.perf_counter()
             return
         if not size:
             self.close()
@@ -47,8 +48,14 @@ class ReadingBar:
             self.close()
             self.what = what
             tqdm.monitor_interval = 0  # no thread of its own: workers are forked later
+            waited = time.perf_counter() - self.begun
             self.bar = tqdm(
-                total=self.size, desc=what, unit="", unit_scale=True, leave=False, delay=_DELAY, disable=None
+                desc=what,
+                total=self.size,
+                bar_format="{desc}: {percentage:3.0f}%|{bar}| [{elapsed}<{remaining}]",
+                leave=False,
+                delay=max(0.0, _DELAY - waited),
+                disable=None,
             )
         self.bar.update(size)
 
