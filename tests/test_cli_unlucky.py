@@ -272,6 +272,16 @@ def test_closed_streams(charlm: Run, small: Path, command: str, streams: str, st
     assert not (small / "new").exists()
 
 
+def test_a_directory_that_was_removed(small: Path) -> None:
+    """A command in a directory that does not exist any more is one line."""
+    script = f"mkdir gone; cd gone; rmdir ../gone; {shlex.join(COMMAND)} train --corpus text.txt"
+    done = subprocess.run(
+        ["/bin/sh", "-c", script], cwd=small, env=ENVIRONMENT, capture_output=True, check=False
+    )
+    assert done.returncode == 1
+    assert "the current directory does not exist any more" in _one_line(done.stderr.decode())
+
+
 def test_files_and_pipes_get_utf_8(charlm: Run, small: Path) -> None:
     """Whatever the encoding of the locale, no character is lost on its way into a file or a pipe."""
     (small / "text.txt").write_text("한국어 ĳ€ “quoted” " * 30, encoding="utf-8")

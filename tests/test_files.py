@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
+import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -104,6 +106,33 @@ def test_a_place_where_no_file_can_be_is_an_error(tmp_path: Path, place: str) ->
     with pytest.raises((FileNotFoundError, IsADirectoryError)):
         write_whole(tmp_path / place, lambda stream: stream.write(NEW))
     assert [path.name for path in tmp_path.rglob("*")] == ["directory"]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="the system has no such files")
+def test_only_a_regular_file_is_replaced(tmp_path: Path) -> None:
+    """A pipe or a device is an error: `--out /dev/null` does not put a file in its place."""
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(OSError, match="not a regular file"):
+        write_whole(tmp_path / "pipe", lambda stream: stream.write(NEW))
+    assert (tmp_path / "pipe").is_fifo()
+
+
+@pytest.mark.parametrize(("number", "fails"), [(errno.EINVAL, False), (errno.EIO, True)])
+def test_a_directory_that_cannot_be_flushed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, fails: bool
+) -> None:
+    """Some network file systems cannot flush a directory, which is no error; a broken disk is one."""
+    flush = os.fsync
+
+    def refuse(descriptor: int) -> None:
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(number, os.strerror(number))
+        flush(descriptor)
+
+    monkeypatch.setattr(os, "fsync", refuse)
+    with pytest.raises(OSError, match="error") if fails else contextlib.nullcontext():
+        write_whole(tmp_path / "file", lambda stream: stream.write(NEW))
+    assert (tmp_path / "file").read_bytes() == NEW
 
 
 def test_contents_reach_the_disk_before_the_name_and_the_name_last(

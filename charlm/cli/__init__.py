@@ -64,6 +64,10 @@ def main() -> None:
         _fail(str(error), error.exit_status)
     except MemoryError as error:
         _fail(f"not enough memory: {shortened(error)}", 1)
+    except FileNotFoundError as error:
+        if error.filename is not None:
+            raise
+        _fail("the current directory does not exist any more", 1)
     except OSError as error:
         if not _cannot_be_written(sys.stdout):
             raise

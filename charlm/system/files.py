@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import glob
 import os
 import re
@@ -66,6 +67,8 @@ def write_whole(path: Path, write: Callable[[BinaryIO], object], lasting: bool =
     Raises the `OSError` of the operating system, with `path` as its file name.
     """
     target = Path(os.path.realpath(path))
+    if os.path.exists(target) and not (os.path.isfile(target) or os.path.isdir(target)):
+        raise OSError(errno.EINVAL, "not a regular file", str(path))
     temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     try:
         with temporary.open("wb") as stream:
@@ -149,12 +152,15 @@ def lives(pid: int) -> bool:
 
 
 def _flush_directory(directory: Path) -> None:
-    """Flush a rename in `directory` to disk. Systems that cannot open a directory need no flush."""
+    """Flush a rename in `directory` to disk, where the system can open a directory and flush one."""
     try:
         descriptor = os.open(directory, os.O_RDONLY)
     except PermissionError:
         return
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # as some network file systems say
+            raise
     finally:
         os.close(descriptor)
