@@ -268,6 +268,8 @@ def test_a_worker_does_not_keep_its_makers_lock(tmp_path: Path) -> None:
             os.read(waiting, 1)
             os._exit(0)
         os.read(begun, 1)
+        with pytest.raises(RunError, match=LOCKED):  # what the child has let go is not the lock
+            directory.lock()
     try:
         directory.lock().release()
     finally:

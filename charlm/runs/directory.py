@@ -384,7 +384,7 @@ def _this_process() -> str:
 
 def _text(file: Path) -> str:
     with contextlib.suppress(OSError):
-        return file.read_text("utf-8", "replace")
+        return file.read_text("utf-8", "replace").strip()
     return ""
 
 
