@@ -69,6 +69,14 @@ def test_greedy_takes_the_likeliest() -> None:
     assert Sampling(greedy=True).draw(np.zeros(3, np.float32), rng) == 0
 
 
+def test_a_temperature_of_zero_names_what_is_meant() -> None:
+    """It is refused, and the error says how the likeliest is taken; another number has another error."""
+    with pytest.raises(ConfigError, match="`greedy=True` takes the likeliest every time$"):
+        Sampling(temperature=0)
+    with pytest.raises(ConfigError, match="above 0$"):
+        Sampling(temperature=-1)
+
+
 def test_extreme_logits_and_temperatures() -> None:
     """Huge logits and tiny temperatures neither overflow nor draw what is impossible."""
     rng = np.random.default_rng(0)

@@ -43,7 +43,7 @@ class Sampling:
     def __post_init__(self) -> None:
         """Raise `ConfigError` for a number that is out of its range."""
         if not 0 < self.temperature < math.inf:
-            instead = "" if self.temperature else ": greedy takes the likeliest every time"
+            instead = "" if self.temperature else ": `greedy=True` takes the likeliest every time"
             raise ConfigError(f"temperature: {self.temperature} is not a finite number above 0{instead}")
         if self.top_k < 0:
             raise ConfigError(f"top_k: {self.top_k} is below 0")
