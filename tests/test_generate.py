@@ -71,9 +71,9 @@ def test_greedy_takes_the_likeliest() -> None:
 
 def test_a_temperature_of_zero_names_what_is_meant() -> None:
     """It is refused, and the error says how the likeliest is taken; another number has another error."""
-    with pytest.raises(ConfigError, match="`greedy=True` takes the likeliest every time$"):
+    with pytest.raises(ConfigError, match=r"`greedy=True` takes the likeliest every time$"):
         Sampling(temperature=0)
-    with pytest.raises(ConfigError, match="above 0$"):
+    with pytest.raises(ConfigError, match=r"above 0$"):
         Sampling(temperature=-1)
 
 
