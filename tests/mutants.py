@@ -2596,6 +2596,20 @@ MUTANTS = (
         ("test_cli_unlucky.py::test_long_work_has_a_bar",),
     ),
     Mutant(
+        "a device is replaced by a file",
+        "system/files.py",
+        "if os.path.exists(target) and not (os.path.isfile(target) or os.path.isdir(target)):",
+        "if False:",
+        ("test_files.py::test_only_a_regular_file_is_replaced",),
+    ),
+    Mutant(
+        "a broken disk is taken for a file system that flushes no directories",
+        "system/files.py",
+        "if error.errno not in (errno.EINVAL, errno.ENOTSUP):",
+        "if False:",
+        ("test_files.py::test_a_directory_that_cannot_be_flushed",),
+    ),
+    Mutant(
         "a NaN passes the limits of an option",
         "cli/options.py",
         "if not math.isfinite(number):",
