@@ -5,8 +5,8 @@
     model = charlm.load("runs/tales")
     model.sample("The ", length=200)
 
-`import charlm` loads neither NumPy nor click: `load`, `train`, `Run` and `LanguageModel` come with
-their first use.
+`import charlm` loads neither NumPy nor click: functions and classes come with their first use.
+`help("charlm.interface")` lists them, each with the command that does the same.
 """
 
 from __future__ import annotations
@@ -31,35 +31,92 @@ from charlm.errors import (
 from charlm.system.version import __version__
 
 if TYPE_CHECKING:
-    from charlm.interface import LanguageModel, Run, load, train
+    from charlm.benchmark import Speed
+    from charlm.config.schema import Config
+    from charlm.inference.evaluate import Evaluation
+    from charlm.inference.gradient_flow import GradientFlow
+    from charlm.inference.novelty import Novelty
+    from charlm.inference.score import Score
+    from charlm.inference.trace import Trace
+    from charlm.interface import (
+        LanguageModel,
+        Run,
+        bench,
+        check_gradients,
+        import_weights,
+        load,
+        plot,
+        recipe,
+        train,
+        untrained,
+    )
+    from charlm.nn.gradcheck import Check
+
+_LAZY = {
+    "Check": "nn.gradcheck",
+    "Config": "config.schema",
+    "Evaluation": "inference.evaluate",
+    "GradientFlow": "inference.gradient_flow",
+    "LanguageModel": "interface",
+    "Novelty": "inference.novelty",
+    "Run": "interface",
+    "Score": "inference.score",
+    "Speed": "benchmark",
+    "Trace": "inference.trace",
+    "bench": "interface",
+    "check_gradients": "interface",
+    "import_weights": "interface",
+    "load": "interface",
+    "plot": "interface",
+    "recipe": "interface",
+    "train": "interface",
+    "untrained": "interface",
+}
+"""The module of everything that comes with its first use."""
 
 __all__ = [
     "ChangedError",
     "CharlmError",
+    "Check",
     "CheckpointError",
+    "Config",
     "ConfigError",
     "CorpusError",
     "DivergenceError",
     "EncodingError",
+    "Evaluation",
     "ExtraError",
+    "GradientFlow",
     "LanguageModel",
+    "Novelty",
     "RankError",
     "Run",
     "RunError",
+    "Score",
+    "Speed",
+    "Trace",
     "VocabularyError",
     "WorkerError",
     "__version__",
+    "bench",
+    "check_gradients",
+    "import_weights",
     "load",
+    "plot",
+    "recipe",
     "train",
+    "untrained",
 ]
 
 
-def __getattr__(name: str) -> Any:
-    if name not in ("LanguageModel", "Run", "load", "train"):
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    # before anything that imports NumPy
-    importlib.import_module("charlm.system.blas").load()
-    return getattr(importlib.import_module("charlm.interface"), name)
+if not TYPE_CHECKING:  # a checker knows the names from above, and that there are no others
+
+    def __getattr__(name: str) -> Any:
+        if name not in _LAZY:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        # before anything that imports NumPy
+        importlib.import_module("charlm.system.blas").load()
+        return getattr(importlib.import_module(f"charlm.{_LAZY[name]}"), name)
 
 
 def __dir__() -> list[str]:

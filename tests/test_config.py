@@ -289,7 +289,7 @@ def test_a_value_of_the_wrong_type_is_refused(
     assert refusal(tmp_path, f"{section}:\n\n  {name}: {written}\n") == f"line 3: {dotted}: {message}"
     with pytest.raises(ConfigError) as caught:
         parse_overrides([f"{dotted}={written}"])
-    assert str(caught.value) == f"--set {dotted}={written}: {dotted}: {message}"
+    assert str(caught.value) == f"`set` {dotted}={written}: {dotted}: {message}"
 
 
 @pytest.mark.parametrize(
@@ -321,7 +321,7 @@ def test_an_impossible_value_is_refused(tmp_path: Path, dotted: str, written: st
     assert refusal(tmp_path, f"{section}:\n\n  {name}: {written}\n") == f"line 3: {dotted}: {message}"
     with pytest.raises(ConfigError) as caught:
         parse_overrides([f"{dotted}={written}"])
-    assert str(caught.value) == f"--set {dotted}={written}: {dotted}: {message}"
+    assert str(caught.value) == f"`set` {dotted}={written}: {dotted}: {message}"
 
 
 @pytest.mark.parametrize(
@@ -367,12 +367,12 @@ def test_an_override_can_break_what_fitted_together(tmp_path: Path) -> None:
     """Values are checked together after the overrides, and what is wrong is looked for where it was set."""
     path = write(tmp_path, "corpus:\n  normalize: nfd\n")
     with pytest.raises(
-        ConfigError, match=r"yaml, line 2: corpus.normalize: not with unit: byte \(--set\); remove it"
+        ConfigError, match=r"yaml, line 2: corpus.normalize: not with unit: byte \(`set`\); remove it"
     ):
         load(path, parse_overrides(["corpus.unit=byte"]))
     for override, message in (
-        ("corpus.split=[1, 1, 0]", "--set: corpus.split: the fractions sum to 2"),
-        ("corpus.encoding=utf9", "--set: corpus.encoding: 'utf9' is not"),
+        ("corpus.split=[1, 1, 0]", "`set`: corpus.split: the fractions sum to 2"),
+        ("corpus.encoding=utf9", "`set`: corpus.encoding: 'utf9' is not"),
     ):
         with pytest.raises(ConfigError) as caught:
             load(path, parse_overrides([override]))
@@ -553,7 +553,7 @@ def test_an_override_that_makes_no_sense_is_refused(override: str, message: str)
     """The error repeats the option and says what would have been right."""
     with pytest.raises(ConfigError) as caught:
         parse_overrides([override])
-    assert str(caught.value) == f"--set {override}: {message}"
+    assert str(caught.value) == f"`set` {override}: {message}"
 
 
 @pytest.mark.parametrize(

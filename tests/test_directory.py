@@ -133,7 +133,7 @@ def test_a_configuration_of_no_run_is_never_replaced(tmp_path: Path) -> None:
     directory = RunDirectory(tmp_path)
     directory.config.write_text("model: {hidden: 8}")
     assert not directory.holds_run()
-    with pytest.raises(RunError, match=r"config.yaml belongs to no run.*--out"):
+    with pytest.raises(RunError, match=r"config.yaml belongs to no run.*`out=DIR`"):
         directory.create("")
     assert _contents(tmp_path) == {"config.yaml": "model: {hidden: 8}"}
 

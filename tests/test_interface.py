@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import copy
+import functools
+import inspect
 import json
 import math
+import multiprocessing
 import os
+import pickle
+import pickletools
 import re
 import subprocess
 import sys
+import time
 import warnings
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +27,15 @@ from click.testing import CliRunner
 from conftest import MEASURED, ROOT, TEXT, arithmetic_state
 
 import charlm
+from charlm import benchmark
 from charlm.cli import charlm as command_line
+from charlm.config import loading
 from charlm.config.schema import resolve
 from charlm.nn.model import Model
+from charlm.report import curves, page
 from charlm.runs.directory import RunDirectory
+from charlm.training import recipe as training_recipe
+from charlm.training import session
 from charlm.training.events import Logged, Previewed, Started, Stopped, Updated, Validated, Warned
 from charlm.training.trainer import Trainer
 
@@ -95,7 +108,7 @@ def test_importing_loads_neither_numpy_nor_click() -> None:
         "assert not heavy & set(sys.modules), heavy & set(sys.modules)\n"
         "assert set(charlm.__all__) <= set(dir(charlm)) and not heavy & set(sys.modules)\n"
         "assert not hasattr(charlm, 'nonsense') and not heavy & set(sys.modules)\n"
-        "charlm.load\n"
+        "for name in charlm.__all__: getattr(charlm, name)\n"
         "assert 'numpy' in sys.modules and not {'click', 'tqdm'} & set(sys.modules)\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
@@ -338,6 +351,23 @@ def test_what_cannot_be_sampled_is_an_error_at_once(
         (lambda models: charlm.train({"modell": {"hidden": 3}}), "modell"),
         (lambda models: charlm.train({"model": 3}), "model"),  # type: ignore[dict-item]
         (lambda models: charlm.train({}), "no text"),
+        (lambda models: charlm.train({}, settings={5: 1}), "settings: 5: unknown key"),  # type: ignore[dict-item]
+        (lambda models: charlm.train({}, minutes=0), "minutes: 0.0 is not"),
+        (lambda models: charlm.train({}, max_steps=0), "max_steps: 0 is below 1"),
+        (lambda models: charlm.train({}, extend_vocabulary=True), "`extend_vocabulary`.*`init=RUN`"),
+        (lambda models: charlm.load(""), "path: the path is empty"),
+        (lambda models: charlm.bench(vocab=0), "vocab: 0 is not above 0"),
+        (lambda models: charlm.plot([], "a.svg"), "runs: name a run"),
+        (lambda models: charlm.plot("runs", "a.gif"), "a.gif: the suffix must be one of .png"),
+        (lambda models: models["text"].export("a.pt"), "a.pt: the suffix must be one of .safetensors"),
+        (lambda models: models["text"].export("a.onnx", float32=True), "`float32` is for pages"),
+        (lambda models: models["text"].report("a.pdf"), "a.pdf: the suffix must be .html"),
+        (lambda models: models["text"].report(length=1), "length: 1 is not from 2 to 20,000"),
+        (lambda models: models["text"].gradient_flow(0), "steps: 0 is not from 1 to 1,000"),
+        (lambda models: models["text"].perplexity(window=0), "window: 0 is below 1"),
+        (lambda models: models["text"].perplexity(encoding="cp949"), "`encoding` has no effect"),
+        (lambda models: models["text"].sample(stop_after_lines=-1), "stop_after_lines: -1 is below 0"),
+        (lambda models: models["lines"].sample(stop_after_lines=1), "stop_after_lines: a model of lines"),
         (lambda models: charlm.train({}, corpus=""), "path is empty"),
         (lambda models: charlm.train({}, settings={"train.lr": -1}), "train.lr"),
         (lambda models: charlm.train({}, settings={"train.lrr": 1}), "train.lrr.*train.lr"),
@@ -352,6 +382,408 @@ def test_mistakes_are_errors_of_charlm(
     with pytest.raises(charlm.CharlmError, match=message) as caught:
         call(models)
     assert "\n" not in str(caught.value)
+
+
+WRONG = [
+    ("sample", {"prime": None}, "prime: expected a text, got None"),
+    ("sample", {"prime": 5}, "prime: expected a text, got 5"),
+    ("score", {"text": b"the fox"}, "text: expected a text, got b'the fox'"),
+    ("losses", {"text": ["the"]}, "text: expected a text, got ['the']"),
+    ("sample", {"length": "5"}, "length: expected a whole number, got '5'"),
+    ("sample", {"length": True}, "length: expected a whole number, got True"),
+    ("sample", {"seed": 1.5}, "seed: expected a whole number or None, got 1.5"),
+    ("sample", {"seed": -1}, "seed: -1 is below 0"),
+    ("sample", {"temperature": "x"}, "temperature: expected a number, got 'x'"),
+    ("sample", {"temperature": 10**400}, "temperature: the number is too large"),
+    ("sample", {"greedy": 1}, "greedy: expected True or False, got 1"),
+    ("sample", {"stop": None}, "stop: expected a text, got None"),
+    ("sample", {"prime": "a\ud800"}, r"prime: '\ud800' is half of a character"),
+    ("predict", {"top": "5"}, "top: expected a whole number, got '5'"),
+    ("perplexity", {"corpus": b"x"}, "corpus: expected a path or None, got b'x'"),
+    ("perplexity", {"corpus": "a\0b"}, r"corpus: expected a path, got 'a\x00b'"),
+    ("perplexity", {"split": "tests"}, "split: expected one of train, validation, test, got 'tests'"),
+    ("novelty", {"texts": ["the", 5]}, "texts: expected a text, got 5"),
+]
+
+
+@pytest.mark.parametrize(("method", "arguments", "message"), WRONG, ids=str)
+def test_a_wrong_type_is_said_in_one_line(
+    models: dict[str, charlm.LanguageModel], method: str, arguments: dict[str, Any], message: str
+) -> None:
+    """An argument of a wrong type is a `ConfigError` that names it, what was expected, and what came."""
+    with pytest.raises(charlm.ConfigError) as caught:
+        getattr(models["text"], method)(**arguments)
+    assert str(caught.value) == message
+
+
+def _public() -> list[tuple[str, Callable[..., Any]]]:
+    """Every function of the interface, and every method of a model, by name."""
+    functions = [(name, getattr(charlm, name)) for name in charlm.__all__]
+    found = [(name, function) for name, function in functions if inspect.isfunction(function)]
+    found += [
+        (f"LanguageModel.{name}", method)
+        for name, method in vars(charlm.LanguageModel).items()
+        if inspect.isfunction(method) and not name.startswith("_")
+    ]
+    return [*found, ("Run.__init__", charlm.Run.__init__)]
+
+
+@pytest.mark.parametrize(("name", "function"), _public())
+def test_every_argument_is_checked_and_explained(name: str, function: Callable[..., Any]) -> None:
+    """No function of the interface takes an argument of any type, or leaves one out of its help."""
+    parameters = [one for one in inspect.signature(function).parameters.values() if one.name != "self"]
+    method = list(inspect.signature(function).parameters)[:1] == ["self"]
+    for wrong in parameters:
+        others = {one.name: "x" for one in parameters if one.default is one.empty and one is not wrong}
+        with pytest.raises(charlm.ConfigError, match=f"^{wrong.name}: expected .* got <object"):
+            function(*([None] if method else []), **{**others, wrong.name: object()})
+        if name not in ("LanguageModel.stream", "Run.__init__"):
+            assert re.search(rf"\b{wrong.name}\b", function.__doc__ or ""), wrong.name
+    assert "See `" not in (function.__doc__ or "")
+
+
+def test_numbers_and_paths_of_any_kind_are_accepted(
+    runs: dict[str, charlm.Run], models: dict[str, charlm.LanguageModel], text: Path
+) -> None:
+    """NumPy's numbers are numbers, also as settings; a `Path` and a `Run` are paths."""
+    model = models["text"]
+    numbers = {"length": np.int64(20), "temperature": np.float32(0.5), "seed": np.uint8(1)}
+    assert model.sample("the ", **numbers) == model.sample("the ", 20, 0.5, seed=1)  # type: ignore[arg-type]
+    assert charlm.load(runs["text"]).predict("the ") == model.predict("the ")
+    settings = {
+        "model.hidden": np.int64(5),
+        "train.lr": np.float32(0.5),
+        "train.epochs": 1,
+        "run.dir": text.parent,
+    }
+    with pytest.raises(charlm.RunError, match="a fresh one is needed"):
+        charlm.train({}, settings={**settings, "corpus.path": [text, text]}, on_event=_refuse_to_start)
+    assert loading.load(text.parent).model.hidden == 5
+
+
+def _refuse_to_start(event: object) -> None:
+    raise charlm.RunError("a fresh one is needed")
+
+
+@every_kind
+@pytest.mark.parametrize(
+    "copied",
+    [copy.copy, copy.deepcopy, lambda model: pickle.loads(pickle.dumps(model))],  # noqa: S301
+    ids=["copy", "deepcopy", "pickle"],
+)
+def test_a_model_can_be_copied(
+    models: dict[str, charlm.LanguageModel],
+    kind: str,
+    copied: Callable[[charlm.LanguageModel], charlm.LanguageModel],
+) -> None:
+    """A copy, pickled or not, is the same model: its samples, scores, predictions and parameters."""
+    model, other = models[kind], copied(models[kind])
+    prime = KINDS[kind][0][:2]
+    assert other.sample(prime, 30, seed=1) == model.sample(prime, 30, seed=1)
+    assert other.score(KINDS[kind][0][:60]) == model.score(KINDS[kind][0][:60])
+    assert other.predict(prime) == model.predict(prime)
+    assert (repr(other), other.vocabulary, other.config) == (repr(model), model.vocabulary, model.config)
+    with pytest.raises(ValueError, match="read-only"):
+        other.parameters["output.b"][0] = 1.0
+
+
+def test_a_pickled_model_sets_up_blas_before_numpy(models: dict[str, charlm.LanguageModel]) -> None:
+    """It is opened through the package, whose first use prepares BLAS, and holds no state of training."""
+    data = pickle.dumps(models["text"])
+    names = [argument for _, argument, _ in pickletools.genops(data) if isinstance(argument, str)]
+    assert names[:2] == ["charlm", "LanguageModel"]
+    assert len(data) < 1.5 * sum(array.nbytes for array in models["text"].parameters.values()) + 5_000
+
+
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")  # pytest-xdist has threads
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_a_model_works_in_other_processes(models: dict[str, charlm.LanguageModel], method: str) -> None:
+    """Processes of `multiprocessing.Pool` sample and score as this one does."""
+    model = models["text"]
+    with multiprocessing.get_context(method).Pool(1) as pool:
+        assert pool.apply(model.sample, ("the ", 30), {"seed": 1}) == model.sample("the ", 30, seed=1)
+        assert pool.apply(model.score, (TEXT,)) == model.score(TEXT)
+
+
+def test_threads_share_a_model(models: dict[str, charlm.LanguageModel]) -> None:
+    """Samples that are drawn at the same time are those that are drawn one after the other."""
+    model = models["text"]
+    draw = functools.partial(model.sample, "the ", 80)
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(lambda seed: draw(seed=seed), range(8)))
+        scores = list(pool.map(lambda _: model.score(TEXT), range(4)))
+    assert together == [draw(seed=seed) for seed in range(8)]
+    assert set(scores) == {model.score(TEXT)}
+
+
+def test_everything_shows_itself_in_a_line(
+    runs: dict[str, charlm.Run], models: dict[str, charlm.LanguageModel]
+) -> None:
+    """The `repr` of a model, of a run and of results says what it is."""
+    run, model = runs["text"], models["text"]
+    count, size = sum(array.size for array in model.parameters.values()), len(model.vocabulary)
+    assert repr(model) == (
+        f"<LanguageModel: 1 x 16 lstm, {count:,} parameters, vocabulary of {size} chars, "
+        f"from {run.path / 'best.npz'}>"
+    )
+    assert repr(run) == f"Run({str(run.path)!r})"
+    score = model.score("the fox")
+    figures = f"{score.nats_per_char:.4f} nats/char, {score.bits_per_char:.4f} bits/char, "
+    assert repr(score) == f"<Score: {figures}perplexity {score.perplexity:.4f}, 6 scored>"
+    assert repr(model.perplexity()).startswith("<Evaluation of the test split: ")
+    assert repr(charlm.untrained(model.config)).endswith(", untrained>")
+
+
+def test_warnings_point_at_the_caller(models: dict[str, charlm.LanguageModel], text: Path) -> None:
+    """A warning is one of the line that called, however deep in the package it arises."""
+    text.write_text("abcabcabcabc" * 4)
+    calls: list[Callable[[], object]] = [
+        lambda: models["unknown"].sample("the §", 3),
+        lambda: list(models["unknown"].stream("the §", 3)),
+        lambda: models["unknown"].predict("the §"),
+        lambda: charlm.train(_config(text), settings={"train.batch": 64, "train.epochs": 1}),
+    ]
+    for call in calls:
+        with pytest.warns(UserWarning, match="§|train.batch") as caught:
+            call()
+        assert {warning.filename for warning in caught} == {__file__}
+
+
+def test_messages_name_arguments(
+    runs: dict[str, charlm.Run], models: dict[str, charlm.LanguageModel], tmp_path: Path
+) -> None:
+    """Advice in Python is Python: `resume=True`, not an option of the command line."""
+    calls: list[tuple[Callable[[], object], str]] = [
+        (lambda: charlm.train(runs["text"]), "`resume=True` continues it, `overwrite=True`.*`out=DIR`"),
+        (lambda: charlm.train(runs["text"], resume=True, minutes=1), "^`minutes` is for a new run"),
+        (lambda: charlm.train(runs["text"], resume=True, init=runs["text"]), "^`init` is for a new run"),
+        (lambda: models["unknown"].sample(stop="§"), "^`stop` holds what"),
+        (lambda: models["text"].sample(stop="§"), "in `stop`|`stop`"),
+        (lambda: models["lines"].perplexity(window=5), "^`window` is for texts"),
+    ]
+    for call, message in calls:
+        with pytest.raises(charlm.CharlmError, match=message) as caught:
+            call()
+        assert "--" not in str(caught.value)
+
+
+COMMANDS: list[tuple[str, dict[str, Any], list[str]]] = [
+    ("text", {}, []),
+    ("text", {"split": "validation"}, ["--split", "validation"]),
+    ("text", {"window": 7, "split": "train"}, ["--window", "7", "--split", "train"]),
+    ("text", {"dynamic": True}, ["--dynamic"]),
+    ("text", {"corpus": Path("text.txt")}, ["--corpus", "text.txt"]),
+    ("lines", {}, []),
+    ("bytes", {}, []),
+    ("jamo", {}, []),
+]
+
+
+@pytest.mark.parametrize(("kind", "arguments", "options"), COMMANDS, ids=str)
+def test_perplexity_is_what_the_command_says(
+    runs: dict[str, charlm.Run],
+    models: dict[str, charlm.LanguageModel],
+    kind: str,
+    arguments: dict[str, Any],
+    options: list[str],
+    text: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """`model.perplexity` gives the figures of `charlm eval perplexity --json`."""
+    monkeypatch.chdir(text.parent)
+    command = ["eval", "perplexity", "--checkpoint", str(runs[kind].path), "--json", *options]
+    expected, found = json.loads(_command(*command)), models[kind].perplexity(**arguments)
+    figures = found.figures()
+    for measured in (expected, figures):
+        measured.pop("seconds", None)
+    assert figures == expected
+    assert found.asked.nats_per_char == expected["nats_per_char"]
+
+
+def test_gradient_flow_is_what_the_command_says(
+    runs: dict[str, charlm.Run], models: dict[str, charlm.LanguageModel]
+) -> None:
+    """Of a trained model, and of the network of its configuration before training."""
+    path = str(runs["text"].path)
+    untrained = charlm.untrained(path)
+    for model, option in ((models["text"], "--checkpoint"), (untrained, "--config")):
+        told = json.loads(_command("eval", "gradient-flow", option, path, "--steps", "9", "--json"))
+        flow = model.gradient_flow(steps=9)
+        assert flow.relative.tolist() == [layer["gradient_norm"] for layer in told["layers"]]
+        assert flow.places == told["places"]
+
+
+def test_novelty_is_what_the_command_says(
+    runs: dict[str, charlm.Run], models: dict[str, charlm.LanguageModel]
+) -> None:
+    """`model.novelty` counts what `charlm sample` counts."""
+    path, model = str(runs["text"].path), models["text"]
+    command = ["sample", "--checkpoint", path, "--seed", "3", "--novelty", "--length", "200"]
+    found = model.novelty(model.sample(length=200, seed=3))
+    shown = CliRunner().invoke(command_line, command).stderr
+    assert f"{100 * found.known / found.count:.1f} % of {found.count:,} stretches" in shown
+    command = ["sample", "--checkpoint", str(runs["lines"].path), "--seed", "3", "--num", "1"]
+    found = models["lines"].novelty(models["lines"].sample(seed=3))
+    shown = CliRunner().invoke(command_line, command).stderr
+    assert f"1 line: {found.count - found.known} new, {found.known} in the training text" in shown
+    assert models["lines"].novelty(["nobody", *NAMES]).known > 10
+
+
+def test_exporting_and_importing_are_those_of_the_commands(
+    runs: dict[str, charlm.Run], models: dict[str, charlm.LanguageModel], tmp_path: Path
+) -> None:
+    """The same files, the same advice, and runs of the same weights."""
+    for suffix in (".html", ".safetensors"):
+        by_command, by_function = tmp_path / f"a{suffix}", tmp_path / f"b{suffix}"
+        told = _command("export", str(by_command), "--checkpoint", str(runs["text"].path))
+        advice = "".join(f"{line}\n" for line in models["text"].export(by_function))
+        assert advice.replace(str(by_function), str(by_command)) == told
+        assert by_function.read_bytes() == by_command.read_bytes()
+    _command("import", str(by_command), "--out", str(tmp_path / "a"))
+    infos = [charlm.import_weights(by_function, out=tmp_path / "b").load().info()]
+    infos += [charlm.load(tmp_path / "a").info()]
+    for info in infos:
+        del info["checkpoint"], info["config"]["run"]["dir"]
+    assert infos[0] == infos[1]
+    assert charlm.load(tmp_path / "b").sample("the ", 40, seed=1) == models["text"].sample("the ", 40, seed=1)
+
+
+def test_pictures_are_those_of_the_commands(
+    runs: dict[str, charlm.Run],
+    models: dict[str, charlm.LanguageModel],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The same report, byte for byte, and the same curves of the same runs."""
+    # what matplotlib draws takes long, and is tested elsewhere
+    monkeypatch.setattr(page, "_curves", lambda run: (str(run), ()))
+    run, model = runs["text"], models["text"]
+    other = tmp_path / "<other>.txt"
+    other.write_text(TEXT[:100])
+    for arguments, options in (
+        ({}, []),
+        ({"length": 50, "text": other}, ["--length", "50", "--text", str(other)]),
+    ):
+        _command("report", str(run.path), "--out", str(tmp_path / "a.html"), *options)
+        assert model.report(tmp_path / "b.html", **arguments) == tmp_path / "b.html"
+        assert (tmp_path / "a.html").read_bytes() == (tmp_path / "b.html").read_bytes()
+    assert model.report() == run.path / "report.html"
+    drawn: list[Any] = []
+    monkeypatch.setattr(
+        curves,
+        "write",
+        lambda file, histories, axis: drawn.append((file, axis, *[h.path for h in histories])) or [],
+    )
+    monkeypatch.setattr(Path, "stat", lambda path: (tmp_path / "a.html").lstat())
+    out = tmp_path / "a.svg"
+    out.touch()
+    _command("plot", str(run.path), str(runs["lines"].path), "--out", str(out), "--x", "epochs")
+    assert charlm.plot([run, runs["lines"].path], out, x="epochs") == out
+    assert drawn[0] == drawn[1] == (out, "epochs", run.path, runs["lines"].path)
+
+
+def test_information_and_checks_are_those_of_the_commands(
+    runs: dict[str, charlm.Run], models: dict[str, charlm.LanguageModel]
+) -> None:
+    """`info` and `check_gradients` give what their commands print as JSON."""
+    path, model = str(runs["text"].path), models["text"]
+    assert model.info() == json.loads(_command("info", "--checkpoint", path, "--json"))
+    assert runs["text"].metrics == json.loads(_command("info", "--checkpoint", path, "--metrics", "--json"))
+    settings = {
+        "model.cell": "rnn",
+        "model.dropout": 0,
+        "model.dropout_mask": "step",
+        "model.weight_drop": 0,
+        "model.layers": 1,
+        "model.hidden": 2,
+        "train.batch": 1,
+        "train.seq_len": 2,
+    }
+    options = [word for key, value in settings.items() for word in ("--set", f"{key}={value}")]
+    for config in (None, path):
+        source = [] if config is None else ["--config", config]
+        rows = json.loads(_command("eval", "gradients", "--json", *options, *source))["checks"]
+        networks = charlm.check_gradients(config, settings)
+        told = [(row["model"], row["parameter"], row["worst_relative_error"]) for row in rows]
+        assert told == [(name, one.name, one.worst) for name, checks in networks for one in checks]
+        assert all(one.right for _, checks in networks for one in checks)
+
+
+def test_bench_measures_what_the_command_measures(
+    runs: dict[str, charlm.Run], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same configuration with as many units and threads, for as long; its result is tested elsewhere."""
+    measured: list[Any] = []
+
+    def measure(config: Any, vocab: int, threads: int, seconds: float, *_: Any) -> None:
+        measured.append((config.replace({"run.dir": ""}), vocab, threads, seconds))
+        raise charlm.RunError("not here")
+
+    monkeypatch.setattr(benchmark, "measure", measure)
+    path = str(runs["text"].path)
+    for options, arguments in (
+        ([], {}),
+        (["--config", path], {"config": path}),
+        (
+            [
+                "--config",
+                path,
+                "--set",
+                "model.hidden=8",
+                "--vocab",
+                "9",
+                "--threads",
+                "2",
+                "--seconds",
+                "0.5",
+            ],
+            {"config": path, "settings": {"model.hidden": 8}, "vocab": 9, "threads": 2, "seconds": 0.5},
+        ),
+    ):
+        with pytest.raises(charlm.RunError, match="not here"):
+            _command("bench", *options)
+        with pytest.raises(charlm.RunError, match="not here"):
+            charlm.bench(**arguments)
+        assert measured[-2] == measured[-1]
+
+
+def test_a_recipe_is_that_of_the_command(text: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`charlm.recipe` chooses what `charlm init` prints, at the same pace."""
+    text.write_text(TEXT * 8)
+    monkeypatch.setattr(training_recipe, "pace", lambda *_: training_recipe.Pace(50_000.0, 0.01))
+    monkeypatch.setattr(time, "perf_counter", lambda: 0.0)
+    told = _command("init", "--corpus", str(text), "--minutes", "0.2", "--set", "train.seed=7")
+    config = charlm.recipe(text, minutes=0.2, settings={"train.seed": 7})
+    assert config.to_commented_yaml() == told
+    assert isinstance(config, charlm.Config)
+
+
+def test_minutes_are_those_of_the_command(
+    runs: dict[str, charlm.Run], text: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With minutes `charlm.train` begins the run of `charlm train`, with and without a configuration."""
+    begun: list[Any] = []
+
+    def begin(config: Any, resume: bool, overwrite: bool, *rest: Any, **named: Any) -> None:
+        plan = named.get("plan") or next(one for one in rest if isinstance(one, training_recipe.Plan))
+        begun.append((config, resume, overwrite, plan.seconds, plan.given))
+        raise charlm.RunError("not here")
+
+    monkeypatch.setattr(session, "train", begin)
+    corpus = ["--corpus", str(text)]
+    for options, arguments in (
+        (["--minutes", "3", "--set", "model.hidden=8"], {"minutes": 3, "settings": {"model.hidden": 8}}),
+        ([], {}),
+        (
+            ["--config", str(runs["text"].path), "--minutes", "2", "--out", "x"],
+            {"config": runs["text"], "minutes": 2, "out": "x"},
+        ),
+    ):
+        with pytest.raises(charlm.RunError, match="not here"):
+            _command("train", *corpus, *options)
+        with pytest.raises(charlm.RunError, match="not here"):
+            charlm.train(corpus=text, **arguments)
+        assert begun[-2] == begun[-1]
 
 
 def _contents(directory: Path) -> dict[str, Any]:
@@ -530,6 +962,8 @@ def test_resuming_and_overwriting(text: Path) -> None:
     with pytest.raises(charlm.ConfigError, match="exclude each other"):
         charlm.train(config, resume=True, overwrite=True)
     run = charlm.train(config, resume=True)
+    assert _contents(run.path) == _contents(text.parent / "whole")
+    assert charlm.train(corpus=text, out=run.path, resume=True) == run
     assert _contents(run.path) == _contents(text.parent / "whole")
     again = charlm.train(config, overwrite=True, settings={"train.epochs": 1})
     assert again.metrics[-1]["epoch"] == 1

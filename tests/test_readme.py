@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import re
 import subprocess
@@ -11,7 +12,11 @@ from pathlib import Path
 import pytest
 from conftest import ROOT
 from exported import make
+from test_structure import every_command
 
+import charlm
+import charlm.interface
+from charlm.cli import charlm as command_line
 from charlm.config import loading
 from charlm.export import graph, weights
 
@@ -49,6 +54,23 @@ def test_the_readme_shows_the_python_interface() -> None:
     shown = "".join(EXAMPLES)
     for name in ("charlm.train(", "charlm.load(", ".metrics", ".sample(", ".score(", ".predict(", ".trace("):
         assert name in shown
+
+
+def test_the_readme_lists_the_function_of_every_command() -> None:
+    """The table names every command, and every function and method with arguments that it has."""
+    table = README.split("## From Python")[1].split("## For teachers")[0]
+    rows = [line for line in table.splitlines() if line.startswith("| `")]
+    commands = {
+        path for row in rows for path in re.findall(r"`(charlm [a-z -]+?)(?: --novelty)?`", row.split("|")[1])
+    }
+    assert commands == {path for path, _ in every_command(command_line, "charlm")}
+    assert commands == set(
+        re.findall(r"^`(charlm [a-z -]+?)`", charlm.interface.__doc__ or "", re.MULTILINE)
+    ) - {"charlm sample --novelty"}
+    for owner, name, arguments in re.findall(r"\b(charlm|model)\.(\w+)\(([^)]*)\)", "".join(rows)):
+        function = getattr(charlm if owner == "charlm" else charlm.LanguageModel, name)
+        named = {argument.split("=")[0].strip() for argument in arguments.split(",")} - {"…", ""}
+        assert named <= set(inspect.signature(function).parameters), name
 
 
 @pytest.mark.parametrize("example", EXAMPLES)

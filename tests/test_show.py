@@ -11,7 +11,18 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from charlm.cli.show import counted, decimal, duration, one_line, say, shell, short, shown_paths, visible
+from charlm.cli.show import (
+    counted,
+    decimal,
+    duration,
+    one_line,
+    say,
+    shell,
+    short,
+    shown_paths,
+    visible,
+    with_options,
+)
 
 
 @pytest.mark.parametrize(
@@ -73,3 +84,19 @@ def test_a_shell_reads_the_words_that_were_quoted(words: list[str]) -> None:
     assert visible(command, keep="\n") == command
     printed = subprocess.run(["/bin/sh", "-c", f"printf '%s\\0' {command}"], capture_output=True, check=True)
     assert printed.stdout == b"".join(os.fsencode(word) + b"\0" for word in words)
+
+
+@pytest.mark.parametrize(
+    ("message", "shown"),
+    [
+        ("already holds a run: `resume=True` continues it", "already holds a run: --resume continues it"),
+        ("`extend_vocabulary=True` adds them", "--extend-vocabulary adds them"),
+        ("`out=DIR` goes elsewhere", "--out DIR goes elsewhere"),
+        ("`init=runs/my text` begins a new run", "--init 'runs/my text' begins a new run"),
+        ("`stop` holds what", "--stop holds what"),
+        ("`corpus.unit=byte`, '`' once", "`corpus.unit=byte`, '`' once"),
+    ],
+)
+def test_the_command_line_shows_options_where_messages_name_arguments(message: str, shown: str) -> None:
+    """An argument between backticks becomes the option; a value is quoted for the shell, keys stay."""
+    assert with_options(message) == shown

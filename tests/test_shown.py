@@ -209,7 +209,7 @@ def test_a_score_costs_nothing_more(
     """Losses of units are measured when the text is shown and not before; scores can be copied and sent."""
     score = models["text"].score("the quick fox")
     assert score == Score(score.nll, score.characters)
-    assert repr(score) == f"Score(nll={score.nll}, characters=12)"
+    assert repr(score) == f"<Score: {score.account}>"
     sent = pickle.loads(pickle.dumps(score))  # noqa: S301 (from this process)
     assert sent == copy.deepcopy(score) == score
     assert dataclasses.asdict(score)["characters"] == 12

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -19,6 +20,7 @@ from charlm.config.schema import keys
 LAYERS = [
     ["errors", "arrays", "system.version", "system.cgroups"],
     [
+        "arguments",
         "system.files",
         "system.blas",
         "system.closing",
@@ -76,6 +78,7 @@ LAYERS = [
     ["training.session", "export.description", "export.assembly"],
     ["export.pytorch", "export.graph", "export.page"],
     ["export.weights", "export.importing"],
+    ["export"],
     ["report.history", "report.fonts", "report.stretch", "report.properties", "report.drawing"],
     ["report.curves", "report.characters", "report.neurons", "report.surprise"],
     ["report.page"],
@@ -174,6 +177,18 @@ def test_only_the_command_line_knows_click_and_tqdm() -> None:
             assert "tqdm" not in source, name
 
 
+def test_only_the_command_line_knows_options() -> None:
+    """A message outside charlm/cli names arguments, as `resume=True`; an option only in a whole command."""
+    for name, file in _modules():
+        if name.split(".")[0] != "cli":
+            nodes = list(ast.walk(ast.parse(file.read_text())))
+            docstrings = [node.value for node in nodes if isinstance(node, ast.Expr)]
+            for node in nodes:
+                if isinstance(node, ast.Constant) and isinstance(node.value, str) and node not in docstrings:
+                    words = re.sub(r"(charlm|srun) .*", "", node.value)
+                    assert not re.search(r"(?<![\w-])--[a-z]+", words), f"{name}: {node.value!r}"
+
+
 def test_help_needs_no_numpy() -> None:
     """The command line and a configuration error answer without importing NumPy."""
     code = (
@@ -183,15 +198,16 @@ def test_help_needs_no_numpy() -> None:
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
 
 
-def _commands(group: click.Group, path: str) -> Iterator[tuple[str, click.Command]]:
+def every_command(group: click.Group, path: str) -> Iterator[tuple[str, click.Command]]:
+    """Every command of a group, by what is typed."""
     for name, command in group.commands.items():
         if isinstance(command, click.Group):
-            yield from _commands(command, f"{path} {name}")
+            yield from every_command(command, f"{path} {name}")
         else:
             yield f"{path} {name}", command
 
 
-@pytest.mark.parametrize(("path", "command"), list(_commands(charlm, "charlm")))
+@pytest.mark.parametrize(("path", "command"), list(every_command(charlm, "charlm")))
 def test_every_command_and_option_is_documented(path: str, command: click.Command) -> None:
     """Every command stands in the README, and its help names its arguments and explains its options."""
     assert path in (ROOT / "README.md").read_text()
@@ -211,7 +227,7 @@ def test_every_key_is_documented() -> None:
         assert " ".join(known.doc.split()) in text
 
 
-@pytest.mark.parametrize(("path", "command"), [("charlm", charlm), *_commands(charlm, "charlm")])
+@pytest.mark.parametrize(("path", "command"), [("charlm", charlm), *every_command(charlm, "charlm")])
 def test_help_fits_a_terminal(path: str, command: click.Command) -> None:
     """No line of any help is longer than 80 columns, and none shows a control sequence."""
     output = CliRunner().invoke(charlm, [*path.split()[1:], "--help"], terminal_width=80).output

@@ -23,7 +23,7 @@ from charlm.cli.init import init
 from charlm.cli.plot import plot
 from charlm.cli.report import report
 from charlm.cli.sample import sample
-from charlm.cli.show import one_line, say
+from charlm.cli.show import one_line, say, with_options
 from charlm.cli.streams import prepare_streams
 from charlm.cli.train import train
 from charlm.errors import CharlmError, shortened
@@ -61,7 +61,7 @@ def main() -> None:
         status = charlm.main(prog_name="charlm", standalone_mode=False)
         sys.stdout.flush()
     except CharlmError as error:
-        _fail(str(error), error.exit_status)
+        _fail(with_options(str(error)), error.exit_status)
     except MemoryError as error:
         _fail(f"not enough memory: {shortened(error)}", 1)
     except FileNotFoundError as error:

@@ -7,7 +7,7 @@ import json
 import math
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,11 +23,9 @@ from charlm.cli.options import (
 )
 from charlm.cli.reading import ReadingBar, corpus_option, warn
 from charlm.cli.show import bar, counted, decimal, duration, shown_path, shown_paths
-from charlm.config import loading, schema
-from charlm.config.loading import with_encoding, with_path
-from charlm.config.schema import Config, CorpusConfig
+from charlm.config import loading
+from charlm.config.schema import CorpusConfig
 from charlm.errors import ConfigError
-from charlm.nn.cells import forms
 from charlm.system import blas
 from charlm.system.connection import connect
 from charlm.system.files import STANDARD_INPUT
@@ -105,37 +103,11 @@ def perplexity(
         return
     say_which(checkpoint_path, file)
     warn(found.warnings)
-    learned, static = found.dynamic, found.score
-    if as_json and learned is not None:  # the figures are those that were asked for
-        found = replace(found, score=learned.score)
-    result, per_byte, per_character = found.score, found.bits_per_byte, found.bits_per_original_char
     if as_json:
-        of_dynamic = {}
-        if learned is not None:
-            of_dynamic = {
-                "static_nats_per_char": static.nats_per_char,
-                "dynamic_rate": learned.constants.rate,
-                "dynamic_pull_back": learned.constants.pull_back,
-                "seconds": learned.seconds,
-            }
-        original = {} if found.units_are_characters else {"bits_per_original_char": per_character}
-        values = {
-            "nats_per_char": result.nats_per_char,
-            "bits_per_char": result.bits_per_char,
-            "perplexity": result.perplexity if math.isfinite(result.perplexity) else None,
-            "characters": result.characters,
-            "bits_per_byte": per_byte,
-            **original,
-            "original_characters": found.raw.characters,
-            "bytes": found.raw.size,
-            "unknown": found.unknown,
-            "split": found.split,
-            "window": window,
-            "dynamic": dynamic,
-            **of_dynamic,
-        }
-        click.echo(json.dumps(values))
+        click.echo(json.dumps(found.figures()))
         return
+    learned, static = found.dynamic, found.score
+    result, per_byte, per_character = found.score, found.bits_per_byte, found.bits_per_original_char
     how = "state carried through" if window is None else f"windows of {window}"
     if found.lines is not None:
         how = f"{counted(found.lines, 'line')}, each from a zero state"
@@ -170,7 +142,7 @@ def perplexity(
 def _another(config: CorpusConfig, corpus: str | None, encoding: str | None) -> CorpusConfig | None:
     """The settings of the text that --corpus and --encoding name; None without --corpus."""
     if corpus is not None:
-        return with_encoding(with_path(replace(config, validation="", test=""), corpus), encoding)
+        return loading.another(config, corpus, encoding)
     if encoding is not None:
         warn(["--encoding has no effect without --corpus"])
     return None
@@ -196,24 +168,18 @@ def gradients(config_path: Path | None, overrides: tuple[str, ...], as_json: boo
     """
     threads = blas.prepare()
     from charlm.nn.gradcheck import TOLERANCE
-    from charlm.training.checking import SMALL_VOCAB, check_config
+    from charlm.training import checking
 
     values = loading.parse_overrides(overrides)
-    if config_path is not None:
-        configs = [loading.load(config_path, values)]
+    if config_path is None:
+        networks = checking.check_forms(values)
     else:
-        configs = [
-            schema.resolve({**form, **values}, name="gradients", where="--set")
-            for form in _every_form(values)
-        ]
+        config = loading.load(config_path, values)
+        networks = iter([(checking.name(config), checking.check_config(config, threads))])
     rows: list[dict[str, Any]] = []
-    for config in configs:
-        name = _form_name(config)
+    for name, checks in networks:
         if not as_json:
             click.echo(name)
-        vocab = SMALL_VOCAB if config_path is None else None
-        with contextlib.closing(ReadingBar()) as measuring:
-            checks = check_config(config, threads, vocab, measuring.advance)
         for check in checks:
             rows.append(
                 {
@@ -367,6 +333,7 @@ def _untrained(path: Path, overrides: tuple[str, ...], corpus: str | None, encod
     """The network that a configuration describes as its training begins, and its text or another one."""
     from charlm.config.build import build_model, fresh_parameters
     from charlm.inference.held_out import of_config
+    from charlm.training.checking import name
     from charlm.training.memory import check_memory, needed
 
     config = loading.load(path, loading.parse_overrides(overrides))
@@ -378,8 +345,8 @@ def _untrained(path: Path, overrides: tuple[str, ...], corpus: str | None, encod
     model = build_model(config.model, len(read.vocabulary))
     check_memory(needed(model, config.train.optimizer, B=1, T=1), config)
     params = fresh_parameters(model, config.model, config.train.seed)
-    name = f"{_form_name(config)}, untrained,"
-    return _Network(shown_path(path), name, text, model, params, read)
+    about = f"{name(config)}, untrained,"
+    return _Network(shown_path(path), about, text, model, params, read)
 
 
 _ROWS = (1, 2, 5, 10, 20, 50, 100, 200, 500)
@@ -422,32 +389,3 @@ def _show_flow(networks: Sequence[tuple[str, Sequence[str], Sequence[Sequence[Se
             drawn = bar(min(1.0, part), _DECADE * (high - low)) or ("<" if norm else "")
             drawn = f"{drawn[:-1]}>" if part > 1 else drawn
             click.echo(f"{'' if place else k:>4} {what:{width}} {norm:7.1e}  {drawn}".rstrip())
-
-
-def _every_form(given: dict[str, Any]) -> list[dict[str, Any]]:
-    """Small networks of each cell in each form, 1 to 3 layers, without and with noise; once each."""
-    noises = [(0.0, "window", 0.0), (0.3, "window", 0.0), (0.3, "step", 0.3)]
-    every = [
-        {
-            "model.cell": cell,
-            "model.gru_reset": form or "after",
-            "model.layers": layers,
-            "model.dropout": dropout,
-            "model.dropout_mask": mask,
-            "model.weight_drop": weight_drop,
-            "model.hidden": 5,
-        }
-        for cell, form in forms()
-        for layers in (1, 2, 3)
-        for dropout, mask, weight_drop in noises
-    ]
-    distinct = {tuple(sorted({**form, **given}.items(), key=str)): form for form in every}
-    return list(distinct.values())
-
-
-def _form_name(config: Config) -> str:
-    model = config.model
-    reset = f" (reset {model.gru_reset})" if model.cell == "gru" else ""
-    dropout = f", dropout {model.dropout:g} a {model.dropout_mask}" if model.dropout else ""
-    weights = f", weight drop {model.weight_drop:g}" if model.weight_drop else ""
-    return f"{model.layers} x {model.hidden} {model.cell}{reset}{dropout}{weights}"

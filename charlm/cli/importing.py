@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -35,7 +34,6 @@ def import_(file: Path, out: Path, vocabulary_path: Path | None) -> None:
     from charlm.runs.directory import RunDirectory
 
     loaded = importing.load(file, vocabulary_path)
-    loaded = replace(loaded, config=loaded.config.replace({"run.dir": str(out)}))
     importing.save(loaded, RunDirectory(out))
     model = loaded.config.model
     assumed = ", with tanh: a state_dict does not say" if vocabulary_path and model.cell == "rnn" else ""

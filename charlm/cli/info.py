@@ -56,39 +56,16 @@ def info(
     if show_cache or clear_cache:
         _cache(clear_cache, as_json)
         return
+    from charlm.interface import load
     from charlm.runs import checkpoint
     from charlm.runs.directory import find_checkpoint
 
     file = find_checkpoint(checkpoint_path)
-    loaded = checkpoint.load(file)
-    progress = loaded.progress
-    units = loaded.vocabulary.units
     if as_json:
-        values = {
-            "checkpoint": str(file),
-            "format": loaded.format,
-            "config": loaded.config.nested(),
-            "vocabulary": {
-                "unit": units.unit,
-                "normalize": units.normalize,
-                "has_unknown": loaded.vocabulary.has_unknown,
-                "size": len(loaded.vocabulary),
-                "codes": [int(code) for code in loaded.vocabulary.codes],
-            },
-            "parameters": loaded.parameters.flat.size,
-            "shapes": {name: list(view.shape) for name, view in loaded.parameters.items()},
-            "corpus": loaded.corpus,
-            "step": progress["step"],
-            "epoch": progress["epoch"],
-            **dict.fromkeys(
-                ("validation_loss", "best_validation_loss", "training_loss", "best_training_loss")
-            ),
-            f"{progress['best_of']}_loss": progress["validation"],
-            f"best_{progress['best_of']}_loss": progress["best"],
-            "best_step": progress["best_step"],
-        }
-        click.echo(json.dumps(values))
+        click.echo(json.dumps(load(file).info()))
         return
+    loaded = checkpoint.load(file)
+    progress, units = loaded.progress, loaded.vocabulary.units
     click.echo(f"{shown_path(file)} ({file.stat().st_size / 1e6:.2f} MB)")
     click.echo(f"update {progress['step']:,}, epoch {progress['epoch']:.2f}")
     if progress["validation"] is not None:

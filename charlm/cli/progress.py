@@ -13,7 +13,17 @@ from typing import Any
 
 from tqdm import tqdm
 
-from charlm.cli.show import counted, decimal, duration, one_line, say, shown_path, shown_paths, visible
+from charlm.cli.show import (
+    counted,
+    decimal,
+    duration,
+    one_line,
+    say,
+    shown_path,
+    shown_paths,
+    visible,
+    with_options,
+)
 from charlm.training.events import Event, Logged, Previewed, Started, Updated, Validated, Warned
 from charlm.training.memory import size as size_of_memory
 
@@ -78,7 +88,7 @@ class Display:
                 lines = _wrapped(visible(text, keep="\n"), columns)
                 self._line("\n".join(f"{_MARK}{line}" for line in lines))
             case Warned(message):
-                self._line(f"Warning: {one_line(message)}")
+                self._line(f"Warning: {one_line(with_options(message))}")
 
     def close(self) -> None:
         """Leave the terminal as it was; safe to call twice."""

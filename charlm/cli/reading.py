@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Iterable
+import warnings
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import click
 
-from charlm.cli.show import one_line, say
+from charlm.cli.show import one_line, say, with_options
 
 _DELAY = 0.5
 """Seconds after which a bar appears."""
@@ -23,7 +25,18 @@ corpus_option = click.option(
 def warn(messages: Iterable[str]) -> None:
     """Show warnings on stderr."""
     for message in messages:
-        say(f"Warning: {one_line(message)}")
+        say(f"Warning: {one_line(with_options(message))}")
+
+
+@contextlib.contextmanager
+def shown_warnings() -> Iterator[None]:
+    """Within the block, show warnings of the Python interface as those of a command."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            yield
+        finally:
+            warn(str(warning.message) for warning in caught)
 
 
 class ReadingBar:

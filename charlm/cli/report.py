@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-from dataclasses import replace
 from pathlib import Path
 
 import click
 
 from charlm.cli.options import FilePath, say_which
-from charlm.cli.reading import ReadingBar, warn
-from charlm.cli.show import say, shown_path, visible
+from charlm.cli.reading import ReadingBar, shown_warnings
+from charlm.cli.show import say, shown_path
 from charlm.system import blas
 
 _HELP = """Make one web page of pictures of the trained model of RUN.
@@ -49,32 +48,15 @@ def report(run: Path | None, text: str | None, encoding: str | None, length: int
     """Make the page."""
     if out is not None and out.suffix.lower() not in (".html", ".htm"):
         raise click.UsageError(f"{shown_path(out)}: the suffix must be .html.")
-    threads = blas.prepare()
-    from charlm.config.loading import with_encoding, with_path
-    from charlm.export import assembly
-    from charlm.inference.held_out import of_checkpoint
-    from charlm.report import page
-    from charlm.runs import checkpoint
+    blas.prepare()
+    from charlm.interface import load
     from charlm.runs.directory import find_checkpoint, find_run
 
     file = find_checkpoint(find_run(None) if run is None else run)
-    loaded = checkpoint.load(file)
-    corpus = loaded.config.corpus
-    another = None
-    if text is not None:
-        another = with_encoding(with_path(replace(corpus, validation="", test=""), text), encoding)
-    elif encoding is not None:
-        warn(["--encoding has no effect without --text"])
-    with contextlib.closing(ReadingBar()) as reading:
-        read = of_checkpoint(loaded, another, reading.advance, "--text")
-        reading.close()
+    model = load(file)
+    with shown_warnings():
+        with contextlib.closing(ReadingBar()) as reading:
+            out = model.report(out, text, length, encoding, reading.advance)
         say_which(run, file)
-        warn(read.warnings)
-        split = "training split, which it has learned" if read.split == "train" else f"{read.split} split"
-        source = f"the {split}" if read.split else "the text" if text in (None, "-") else visible(text)
-        made = page.report(loaded, file.parent, read, source, length, threads, reading.advance)
-    out = out or file.parent / "report.html"
-    assembly.write(out, made.html)
-    warn(made.remarks)
     say(f"{shown_path(out)}: {out.stat().st_size / 1e6:.2f} MB")
     click.echo("Open it in a browser. It needs no network.")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import os
+import re
 import shlex
 import sys
 from collections.abc import Sequence
@@ -62,6 +63,23 @@ def say(text: str) -> None:
 def one_line(message: str) -> str:
     """A message in one line without what could steer a terminal."""
     return visible(" ".join(message.split()))
+
+
+def with_options(message: str) -> str:
+    """A message of the library with the options of the command in place of the arguments that it names.
+
+    An argument stands between backticks: `resume=True` becomes --resume, `out=DIR` becomes --out DIR.
+    """
+    return _ARGUMENT.sub(_option, message)
+
+
+_ARGUMENT = re.compile(r"`([a-z]+(?:_[a-z]+)*)(?:=([^`]+))?`")
+"""The name of an argument, and its value where there is one."""
+
+
+def _option(argument: re.Match[str]) -> str:
+    option = f"--{argument[1].replace('_', '-')}"
+    return option if argument[2] in (None, "True") else f"{option} {shell(argument[2])}"
 
 
 def shell(*words: str | Path) -> str:

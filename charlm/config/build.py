@@ -89,11 +89,11 @@ def build_corpus(
 
 
 def build_own_corpus(
-    config: CorpusConfig, vocabulary: Vocabulary, digest: str, progress: ReadingProgress, option: str
+    config: CorpusConfig, vocabulary: Vocabulary, digest: str, progress: ReadingProgress, argument: str
 ) -> tuple[Corpus, Files]:
     """The text that a model was trained on, with the digest that it had then; see `build_corpus`.
 
-    The errors name the `option` with which the user names a text.
+    The errors name the `argument` that names another text.
     """
     try:
         return build_corpus(config, vocabulary, digest, progress)
@@ -101,11 +101,12 @@ def build_own_corpus(
         if STANDARD_INPUT in config.paths:
             raise ChangedError(f"{error}; the model needs that text as its standard input, < TEXT") from error
         raise ChangedError(
-            f"{error}; to use it as it is now, name it with {option}, and to learn it, train with --init RUN"
+            f"{error}; to use it as it is now, name it with `{argument}`, and to learn it, train with "
+            "`init=RUN`"
         ) from error
     except CorpusError as error:
         raise CorpusError(
-            f"the model's own text: {error}; {option} names another one, or this one where it is now"
+            f"the model's own text: {error}; `{argument}` names another one, or this one where it is now"
         ) from error
 
 

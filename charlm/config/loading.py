@@ -27,7 +27,7 @@ from charlm.errors import ConfigError, shortened
 from charlm.system.files import STANDARD_INPUT, anchored, expanded, is_descriptor, reason
 
 
-def load(path: Path, given: Mapping[str, Any] | None = None, giver: str = "--set") -> Config:
+def load(path: Path, given: Mapping[str, Any] | None = None, giver: str = "`set`") -> Config:
     """Read the configuration file `path`; `given` holds checked values that replace those in it.
 
     If `path` is a run directory, its `config.yaml` is read. For a `config.yaml` beside the
@@ -114,8 +114,23 @@ def _anchored(values: Mapping[str, Any], directory: Path) -> dict[str, Any]:
 def with_path(config: CorpusConfig, path: str) -> CorpusConfig:
     """The corpus settings with another path, relative to the current directory."""
     if not path:
-        raise ConfigError("--corpus: the path is empty")
+        raise ConfigError("`corpus`: the path is empty")
     return dataclasses.replace(config, path=anchored(path, Path.cwd()))
+
+
+def another(
+    config: CorpusConfig, path: str | os.PathLike[str] | None, encoding: str | None = None
+) -> CorpusConfig | None:
+    """The settings of a text at another path, read as `config` says; None without a path.
+
+    Raises `ConfigError` if an encoding is given without a path, or is unknown.
+    """
+    if path is None:
+        if encoding is not None:
+            raise ConfigError("`encoding` has no effect without `corpus`")
+        return None
+    config = dataclasses.replace(config, validation="", test="")
+    return with_encoding(with_path(config, os.fspath(path)), encoding)
 
 
 def with_encoding(config: CorpusConfig, encoding: str | None) -> CorpusConfig:
@@ -124,7 +139,7 @@ def with_encoding(config: CorpusConfig, encoding: str | None) -> CorpusConfig:
         return config
     found = text_encoding(encoding)
     if found is None:
-        raise ConfigError(f"--encoding: {encoding!r} is not a text encoding that Python knows")
+        raise ConfigError(f"`encoding`: {encoding!r} is not a text encoding that Python knows")
     return dataclasses.replace(config, encoding=found)
 
 
@@ -133,7 +148,7 @@ def parse_overrides(overrides: Iterable[str]) -> dict[str, Any]:
     values: dict[str, Any] = {}
     for override in overrides:
         dotted, equals, text = override.partition("=")
-        where = f"--set {override}"
+        where = f"`set` {override}"
         if not equals:
             raise ConfigError(f"{where}: expected KEY=VALUE, such as model.hidden=256")
         try:

@@ -75,7 +75,7 @@ class CorpusConfig:
     path: str | tuple[str, ...] = key(
         "",
         "the text: a file, a directory, a pattern such as texts/*.txt, - for standard input, or a list of "
-        "these; relative to the configuration file, in --set and --corpus to the current directory; a "
+        "these; relative to the configuration file, given elsewhere to the current directory; a "
         "directory or pattern is read without runs, other files that charlm writes, and hidden files; files "
         "named .gz and .xz are unpacked",
     )

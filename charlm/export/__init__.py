@@ -3,3 +3,39 @@
 Every module has `write(path, loaded, …)`, which writes the file whole or not at all, and returns
 what a person does with the file next, as lines to print.
 """
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from charlm.errors import ConfigError
+
+if TYPE_CHECKING:
+    from charlm.runs.checkpoint import Checkpoint
+
+FORMATS = {".safetensors": "weights", ".onnx": "graph", ".html": "page"}
+"""The module that writes a file with each suffix."""
+
+
+def check(path: Path, float32: bool = False) -> str:
+    """The module that writes `path`; raises `ConfigError` if there is none, or it has no `float32`."""
+    module = FORMATS.get(path.suffix.lower())
+    if module is None:
+        raise ConfigError(f"{path}: the suffix must be one of {', '.join(FORMATS)}")
+    if float32 and module != "page":
+        raise ConfigError("`float32` is for pages: other files hold every bit of the weights anyway")
+    return module
+
+
+def write(path: Path, loaded: Checkpoint, float32: bool = False) -> list[str]:
+    """Write a model in the format of the suffix; returns what a person does with the file next.
+
+    With `float32` a page holds every bit of the weights. Raises what `check` does, `ConfigError`
+    for a network that the format cannot hold, `ExtraError` if a package is missing, and
+    `CharlmError` if the file cannot be written.
+    """
+    writer = importlib.import_module(f"charlm.export.{check(path, float32)}")
+    lines: list[str] = writer.write(path, loaded, **({"float32": True} if float32 else {}))
+    return lines

@@ -8,7 +8,7 @@ import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from charlm.export.description import FORMAT, KEY
 from charlm.export.pytorch import CLASSES, GATES, from_pytorch
 from charlm.nn.parameters import Parameters
 from charlm.runs import checkpoint
-from charlm.runs.checkpoint import Checkpoint, unlisted
+from charlm.runs.checkpoint import NOT_TRAINED, Checkpoint, unlisted
 from charlm.runs.directory import RunDirectory
 from charlm.runs.tensors import Tensors
 from charlm.system.files import reason
@@ -42,16 +42,6 @@ _AS_SAFETENSORS = (
 
 _VOCABULARY_BYTES = 10_000_000
 """Longest list of characters."""
-
-_NOT_TRAINED = {
-    "step": 0,
-    "epoch": 0.0,
-    "validation": None,
-    "best": None,
-    "best_step": 0,
-    "best_of": "validation",
-}
-"""The progress of a model that comes from elsewhere."""
 
 _RECURRENT = re.compile(r"(?:weight|bias)_(?:ih|hh)(_l(?:0|[1-9][0-9]{0,5}))?")
 """Names of the tensors of an nn.RNN, nn.LSTM or nn.GRU, which end in the layer's number, or of a cell."""
@@ -81,7 +71,7 @@ def load(path: Path, vocabulary: Path | None = None) -> Checkpoint:
     it is of another kind, or the vocabulary is missing, superfluous or wrong.
     """
     if path.suffix.lower() == ".npz":
-        raise ConfigError(f"{path} needs no import: a checkpoint of charlm is read with --checkpoint {path}")
+        raise ConfigError(f"{path} needs no import: a checkpoint of charlm is read with `checkpoint={path}`")
     if path.suffix.lower() in _PICKLED:
         raise _pickled(path)
     if os.path.exists(path) and not os.path.isfile(path):
@@ -93,11 +83,11 @@ def load(path: Path, vocabulary: Path | None = None) -> Checkpoint:
             tensors = Tensors(stream)
             if KEY in tensors.metadata:
                 if vocabulary is not None:
-                    raise ConfigError(f"--vocabulary: {path} has its own")
+                    raise ConfigError(f"`vocabulary`: {path} has its own")
                 return _from_description(tensors)
             if vocabulary is None:
                 raise ConfigError(
-                    f"{path} does not say which characters its ids are: add --vocabulary FILE, a JSON list "
+                    f"{path} does not say which characters its ids are: add `vocabulary=FILE`, a JSON list "
                     "of the characters in the order of their ids, or their mapping (stoi or itos)"
                 )
             return _from_pytorch(tensors, _characters(vocabulary))
@@ -115,14 +105,15 @@ def _pickled(path: Path) -> ConfigError:
 
 
 def save(loaded: Checkpoint, directory: RunDirectory) -> None:
-    """Make a run of a model, whole or not at all, in a directory that holds none.
+    """Make a run of a model, whole or not at all, in a directory that holds none, its `run.dir`.
 
     Raises `RunError` or `CheckpointError`.
     """
+    loaded = replace(loaded, config=loaded.config.replace({"run.dir": str(directory.path)}))
     there = os.path.isdir(directory.path)
     with directory.lock():
         if directory.holds_run():
-            raise RunError(f"{directory.path} already holds a run: --out DIR goes elsewhere")
+            raise RunError(f"{directory.path} already holds a run: `out=DIR` goes elsewhere")
         files = (directory.best, directory.last, directory.metrics, directory.config)
         new = [file for file in files if not os.path.lexists(file)]
         try:
@@ -182,7 +173,7 @@ def _from_description(tensors: Tensors) -> Checkpoint:
         text = {key: about["text"][key] for key in ("digest", "characters", "train") if key in about["text"]}
         if not 0 <= text["characters"] < 2**63:
             raise CheckpointError("the length of its text")
-        checkpoint.complete(text, dict(_NOT_TRAINED), config)
+        checkpoint.complete(text, dict(NOT_TRAINED), config)
     except KeyError as error:
         raise CheckpointError(f"its description of a model lacks {error}") from error
     except (TypeError, ValueError, RecursionError, CharlmError) as error:
@@ -245,7 +236,7 @@ def _made(
         view[...] = ours[name]
     if not np.isfinite(parameters.flat).all():
         raise CheckpointError("a product or sum of its numbers is beyond float32")
-    return Checkpoint(config, vocabulary, parameters, text, dict(_NOT_TRAINED))
+    return Checkpoint(config, vocabulary, parameters, text, dict(NOT_TRAINED))
 
 
 def _check_shapes(shapes: Mapping[str, Shape], network: _Network, V: int) -> None:
@@ -361,37 +352,37 @@ def _characters(path: Path) -> Ids:
         with path.open("rb") as stream:
             text = stream.read(_VOCABULARY_BYTES + 1)
         if len(text) > _VOCABULARY_BYTES:
-            raise ConfigError(f"--vocabulary: {path} has more than {_VOCABULARY_BYTES:,} bytes")
+            raise ConfigError(f"`vocabulary`: {path} has more than {_VOCABULARY_BYTES:,} bytes")
         listed = json.loads(text.decode("utf-8"))
     except OSError as error:
-        raise ConfigError(f"--vocabulary: {path} cannot be read: {reason(error)}") from error
+        raise ConfigError(f"`vocabulary`: {path} cannot be read: {reason(error)}") from error
     except (ValueError, RecursionError) as error:
-        raise ConfigError(f"--vocabulary: {path} is not JSON in UTF-8: {shortened(error)}") from error
+        raise ConfigError(f"`vocabulary`: {path} is not JSON in UTF-8: {shortened(error)}") from error
     if isinstance(listed, dict):  # stoi {"a": 0}, or itos {"0": "a"}
         stoi = all(type(k) is int for k in listed.values())
         by_id = {str(k): unit for unit, k in listed.items()} if stoi else listed
         missing = next((k for k in range(len(listed)) if str(k) not in by_id), None)
         if missing is not None:
             raise ConfigError(
-                f"--vocabulary: {path} maps no character to the id {missing}, and must map all of 0 to "
+                f"`vocabulary`: {path} maps no character to the id {missing}, and must map all of 0 to "
                 f"{len(listed) - 1}"
             )
         listed = [by_id[str(k)] for k in range(len(listed))]
     if not isinstance(listed, list) or not listed:
         raise ConfigError(
-            f"--vocabulary: {path} is neither a list of characters in the order of their ids nor a mapping "
+            f"`vocabulary`: {path} is neither a list of characters in the order of their ids nor a mapping "
             "between characters and ids"
         )
     for place, unit in enumerate(listed):
         if not isinstance(unit, str) or len(unit) != 1 or 0xD800 <= ord(unit) < 0xE000:
             raise ConfigError(
-                f"--vocabulary: id {place} of {path} is {shortened(repr(unit))}, not one character: charlm "
+                f"`vocabulary`: id {place} of {path} is {shortened(repr(unit))}, not one character: charlm "
                 "has no special tokens"
             )
     (most, times), *_ = Counter(listed).most_common(1)
     if times > 1:
         raise ConfigError(
-            f"--vocabulary: {path} holds {most!r} {'twice' if times == 2 else f'{times} times'}"
+            f"`vocabulary`: {path} holds {most!r} {'twice' if times == 2 else f'{times} times'}"
         )
     return np.array([ord(unit) for unit in listed], np.uint32)
 

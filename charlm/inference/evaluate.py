@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -34,7 +35,7 @@ class Dynamic:
     """What it took: to measure the gradients of the training text, to choose, and to score."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Evaluation:
     """A score, and the size of the original text that was scored."""
 
@@ -55,6 +56,47 @@ class Evaluation:
     """What the user should know of how the text was read."""
     dynamic: Dynamic | None = None
     """The score of dynamic evaluation, if it was asked for; `score` is static."""
+
+    @property
+    def asked(self) -> Score:
+        """The score that was asked for: of dynamic evaluation, or the static one."""
+        return self.score if self.dynamic is None else self.dynamic.score
+
+    def __repr__(self) -> str:
+        """The figures, and what was scored, in a line."""
+        what = "whole text" if self.split is None else f"{self.split} split"
+        how = "" if self.dynamic is None else ", dynamic"
+        return f"<Evaluation of the {what}{how}: {self.asked.account}>"
+
+    def figures(self) -> dict[str, Any]:
+        """The figures that were asked for, by the keys of `charlm eval perplexity --json`."""
+        asked, learned = self.asked, self.dynamic
+        bits = asked.nll / math.log(2)
+        figures: dict[str, Any] = {
+            "nats_per_char": asked.nats_per_char,
+            "bits_per_char": asked.bits_per_char,
+            "perplexity": asked.perplexity if math.isfinite(asked.perplexity) else None,
+            "characters": asked.characters,
+            "bits_per_byte": bits / max(1, self.raw.size),
+        }
+        if not self.units_are_characters:
+            figures["bits_per_original_char"] = bits / max(1, self.raw.characters)
+        figures |= {
+            "original_characters": self.raw.characters,
+            "bytes": self.raw.size,
+            "unknown": self.unknown,
+            "split": self.split,
+            "window": self.window,
+            "dynamic": learned is not None,
+        }
+        if learned is not None:
+            figures |= {
+                "static_nats_per_char": self.score.nats_per_char,
+                "dynamic_rate": learned.constants.rate,
+                "dynamic_pull_back": learned.constants.pull_back,
+                "seconds": learned.seconds,
+            }
+        return figures
 
     @property
     def bits_per_byte(self) -> float:
@@ -104,13 +146,13 @@ def evaluate(
         If the text holds what the model does not know, and it has no `<unk>`.
     """
     if window is not None and checkpoint.config.corpus.mode == "lines":
-        raise ConfigError("--window is for texts: a model of lines begins each line from a zero state")
+        raise ConfigError("`window` is for texts: a model of lines begins each line from a zero state")
     if window is not None and dynamically:
-        raise ConfigError("--dynamic carries the state through: it cannot be combined with --window")
+        raise ConfigError("`dynamic` carries the state through: it cannot be combined with `window`")
     vocabulary = checkpoint.vocabulary
     if own and not config.paths:
         raise CorpusError(
-            "the model came without the text that it was trained on: name one with --corpus FILE"
+            "the model came without the text that it was trained on: name one with `corpus=FILE`"
         )
     corpus: Corpus | None = None
     sources: Sequence[Source] = ()
@@ -121,7 +163,7 @@ def evaluate(
         part = split
         if own:
             corpus, files = build_own_corpus(
-                config, vocabulary, checkpoint.corpus["digest"], progress, "--corpus"
+                config, vocabulary, checkpoint.corpus["digest"], progress, "corpus"
             )
         else:
             corpus, files = build_corpus(config, vocabulary, progress=progress)
@@ -191,7 +233,7 @@ def _learned_from(checkpoint: Checkpoint, scored: Corpus, progress: Progress) ->
             checkpoint.config.corpus, checkpoint.vocabulary, checkpoint.corpus["digest"], progress
         )
     except CorpusError as error:
-        raise CorpusError(f"--dynamic needs the text that the model was trained on: {error}") from error
+        raise CorpusError(f"`dynamic` needs the text that the model was trained on: {error}") from error
     return corpus
 
 

@@ -47,6 +47,9 @@ STEPS = 50
 PLACES = 200
 """Places of a text, at most: enough for the order of magnitude at 50 steps, where they differ most."""
 
+MOST_STEPS = 1000
+"""Steps back at most: each keeps what its backward pass needs."""
+
 WARM_UP = 50
 """Units that are read from a zero state before the first step that the gradient may reach."""
 

@@ -36,11 +36,11 @@ def of_checkpoint(
     checkpoint: Checkpoint,
     another: CorpusConfig | None = None,
     progress: Progress = nothing,
-    option: str = "--corpus",
+    argument: str = "corpus",
 ) -> HeldOut:
     """The same of the text that a model was trained on, or the whole of another one.
 
-    Messages name the `option` with which the user names another one.
+    Messages name the `argument` that names another one.
 
     Raises `CorpusError` if the text cannot be read or, being its own, has changed; and
     `VocabularyError` if another one holds what the model does not know.
@@ -50,7 +50,7 @@ def of_checkpoint(
         corpus, _ = build_corpus(another, vocabulary, progress=progress)
         return HeldOut(corpus.whole, vocabulary, None, corpus.warnings)
     digest = checkpoint.corpus["digest"]
-    return _held_out(build_own_corpus(checkpoint.config.corpus, vocabulary, digest, progress, option)[0])
+    return _held_out(build_own_corpus(checkpoint.config.corpus, vocabulary, digest, progress, argument)[0])
 
 
 def _held_out(corpus: Corpus) -> HeldOut:

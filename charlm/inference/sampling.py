@@ -113,11 +113,11 @@ class TextSampler:
         """
         vocabulary = self.vocabulary
         if stop_after_lines and vocabulary.line_break is None:
-            raise ConfigError("--stop-after-lines: the model knows no line breaks")
+            raise ConfigError("`stop_after_lines`: the model knows no line breaks")
         context = self.context(prime)
-        stop_ids = vocabulary.encode(self.codes(stop), "--stop")
+        stop_ids = vocabulary.encode(self.codes(stop), "`stop`")
         if vocabulary.unknown in stop_ids:
-            raise ConfigError("--stop holds what the model never generates: characters unknown to it")
+            raise ConfigError("`stop` holds what the model never generates: characters unknown to it")
         not_first = vocabulary.line_break if self.writes_lines and not len(prime) else None
         ids = generate(self.model, self.params, context, sampling, rng, vocabulary.unknown, not_first)
         lines = 1 if self.writes_lines else stop_after_lines

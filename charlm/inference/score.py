@@ -52,7 +52,7 @@ SEAM_ROUNDS = 3
 """How often all streams are begun again before the text is scored as one stream, which is slow."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Score:
     """The loss of the scored characters."""
 
@@ -80,16 +80,24 @@ class Score:
         except OverflowError:
             return math.inf
 
-    def _repr_html_(self) -> str:
-        """What a notebook shows: the figures, and the text if it is not too long."""
-        figures = (
+    @property
+    def account(self) -> str:
+        """The figures in a line."""
+        return (
             f"{self.nats_per_char:.4f} nats/char, {self.bits_per_char:.4f} bits/char, "
             f"perplexity {self.perplexity:.4f}, {self.characters:,} scored"
         )
+
+    def __repr__(self) -> str:
+        """The figures in a line."""
+        return f"<Score: {self.account}>"
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the figures, and the text if it is not too long."""
         text = f"<div>a text of more than {SHOWN:,} units is not shown</div>"
         if self.shaded is not None:
             text = self.shaded() + legend()
-        return f"<div><div>{figures}</div>{text}</div>"
+        return f"<div><div>{self.account}</div>{text}</div>"
 
     def __reduce__(self) -> tuple[type[Score], tuple[float, int]]:
         """A copy of it in another process has the figures, without the model and the text."""

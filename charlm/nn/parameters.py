@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -62,6 +63,10 @@ class Parameters(Mapping[str, Array]):
 
     def __len__(self) -> int:
         return len(self._views)
+
+    def __reduce__(self) -> tuple[type[Parameters], tuple[Mapping[str, Shape], np.dtype[Any], Array]]:
+        """A copy, pickled or not, has one buffer too."""
+        return Parameters, (self.shapes, self.flat.dtype, self.flat)
 
     def under(self, prefix: str) -> Params:
         """The arrays called `prefix.…`, by the rest of their names."""

@@ -43,6 +43,9 @@ from charlm.runs.directory import RunDirectory, read_objects
 LENGTH = 5_000
 """Characters of the text that is shown."""
 
+LONGEST = 20_000
+"""Characters of it at most."""
+
 _LISTED = 24
 """Units that are listed for each property."""
 
@@ -144,7 +147,7 @@ def report(
 
 def _counted(count: int, source: str, is_whole: bool) -> str:
     characters = f"{count:,} characters" if count > 1 else "character"
-    return escape(f"The {'' if is_whole else 'first '}{characters} of {source}")
+    return assembly.as_html(f"The {'' if is_whole else 'first '}{characters} of {source}")
 
 
 def _packed(array: npt.NDArray[Any], kind: str) -> str:

@@ -44,6 +44,17 @@ _METADATA_BYTES = 2_000_000
 """Most bytes of metadata: parsed, hostile JSON takes up to 30 times the space; ours has some kilobytes."""
 
 
+NOT_TRAINED = {
+    "step": 0,
+    "epoch": 0.0,
+    "validation": None,
+    "best": None,
+    "best_step": 0,
+    "best_of": "validation",
+}
+"""The progress of a model that was not trained here."""
+
+
 @dataclass(frozen=True)
 class Checkpoint:
     """A trained model and, for resuming, the training that made it."""

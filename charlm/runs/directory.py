@@ -124,7 +124,7 @@ class RunDirectory:
             return lock
         except BlockingIOError as error:
             raise RunError(
-                f"another charlm train is running in {self.path}: wait for it, stop it, or use --out DIR"
+                f"another charlm train is running in {self.path}: wait for it, stop it, or use `out=DIR`"
             ) from error
         except OSError as error:
             raise _failure(error, self.path) from error
@@ -138,7 +138,7 @@ class RunDirectory:
         """
         if os.path.exists(self.config) and not self.holds_run():
             raise RunError(
-                f"{self.config} belongs to no run, and a run here would replace it: use --out DIR, "
+                f"{self.config} belongs to no run, and a run here would replace it: use `out=DIR`, "
                 "or give it another name"
             )
         try:
@@ -429,7 +429,7 @@ def find_checkpoint(path: Path | None) -> Path:
         if newest is None:
             raise CheckpointError(
                 f"no run under ./{RUNS}: train one (charlm train --config FILE), or name a "
-                "checkpoint or run directory with --checkpoint"
+                "checkpoint or run directory with `checkpoint`"
             )
         path = newest
     path = expanded(path)

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from typing import Any
+
 from charlm.config.build import build_corpus, build_model
-from charlm.config.schema import Config
+from charlm.config.schema import Config, resolve
 from charlm.data.corpus import Progress, nothing
+from charlm.nn.cells import forms
 from charlm.nn.gradcheck import Check, check_model
 from charlm.system.workers import slices
 from charlm.training.data_parallel import default_shards
@@ -64,3 +68,40 @@ def check_config(
         seconds=_SECONDS,
         progress=progress,
     )
+
+
+def check_forms(given: Mapping[str, Any]) -> Iterator[tuple[str, list[Check]]]:
+    """The name of every small network of `_every_form`, and the checks of its gradients."""
+    for form in _every_form(given):
+        config = resolve({**form, **given}, name="gradients", where="`set`")
+        yield name(config), check_config(config, threads=1, vocab=SMALL_VOCAB)
+
+
+def _every_form(given: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Small networks of each cell in each form, 1 to 3 layers, without and with noise; once each."""
+    noises = [(0.0, "window", 0.0), (0.3, "window", 0.0), (0.3, "step", 0.3)]
+    every = [
+        {
+            "model.cell": cell,
+            "model.gru_reset": form or "after",
+            "model.layers": layers,
+            "model.dropout": dropout,
+            "model.dropout_mask": mask,
+            "model.weight_drop": weight_drop,
+            "model.hidden": 5,
+        }
+        for cell, form in forms()
+        for layers in (1, 2, 3)
+        for dropout, mask, weight_drop in noises
+    ]
+    distinct = {tuple(sorted({**form, **given}.items(), key=str)): form for form in every}
+    return list(distinct.values())
+
+
+def name(config: Config) -> str:
+    """The network of a configuration in words: `2 x 5 lstm, dropout 0.3 per window`."""
+    model = config.model
+    reset = f" (reset {model.gru_reset})" if model.cell == "gru" else ""
+    dropout = f", dropout {model.dropout:g} a {model.dropout_mask}" if model.dropout else ""
+    weights = f", weight drop {model.weight_drop:g}" if model.weight_drop else ""
+    return f"{model.layers} x {model.hidden} {model.cell}{reset}{dropout}{weights}"

@@ -96,12 +96,12 @@ def train(
         What reading the text and training raise.
     """
     if resume and overwrite:
-        raise ConfigError("--resume and --overwrite exclude each other")
+        raise ConfigError("`resume` and `overwrite` exclude each other")
     if resume and beginning:
-        raise ConfigError("--init is for a new run: one that is resumed goes on with its own weights")
+        raise ConfigError("`init` is for a new run: one that is resumed goes on with its own weights")
     if resume and plan:
         raise ConfigError(
-            "--minutes is for a new run: train.epochs says how long one that is resumed goes on"
+            "`minutes` is for a new run: train.epochs says how long one that is resumed goes on"
         )
     threads = blas.prepare(config.run.threads, ranks.workers)
     if config.run.tensorboard:
@@ -156,13 +156,13 @@ def _opened(
         if resume and not os.path.exists(directory.last):
             raise RunError(
                 f"{directory.path} holds no last.npz to resume from: name the directory of the run, or leave "
-                "out --resume to start a new run"
+                "out `resume` to start a new run"
             )
         saved = checkpoint.load(directory.last) if resume else None
         if saved is not None and not saved.training:
             raise RunError(
                 f"{directory.path} holds weights that were imported, and no training to continue: "
-                f"--init {directory.path} begins a new run with them"
+                f"`init={directory.path}` begins a new run with them"
             )
         if not config.corpus.path:
             raise ConfigError("no text to train on: set corpus.path in the configuration, or name one")
@@ -175,15 +175,15 @@ def _opened(
         except CorpusError as error:
             if saved is None:
                 raise
-            options = ["--corpus", *(f"--set corpus.{name}=FILE" for name in config.corpus.separate_paths)]
+            arguments = ["`corpus`", *(f"corpus.{name}" for name in config.corpus.separate_paths)]
             raise CorpusError(
-                f"the run's own text: {error}; {' or '.join(options)} names it where it is now"
+                f"the run's own text: {error}; {' or '.join(arguments)} names it where it is now"
             ) from error
         if beginning:
             try:
                 corpus = _in(beginning.vocabulary(corpus.vocabulary), config, corpus, files, progress)
             except VocabularyError as error:
-                raise VocabularyError(f"{error}; --extend-vocabulary adds them") from error
+                raise VocabularyError(f"{error}; `extend_vocabulary=True` adds them") from error
         elif saved is not None and corpus.digest == saved.corpus["digest"]:
             # a run that began with the weights of another has the vocabulary of that
             corpus = _in(saved.vocabulary, config, corpus, files, progress)
@@ -277,7 +277,7 @@ def _refuse_to_hide(files: Files, directory: RunDirectory) -> None:
         if above and run in Path(os.path.realpath(source.name)).parents:
             raise RunError(
                 f"{source} is within the directory of the run, {directory.path}, which is left out of "
-                f"{source.root} once it holds a run: use --out DIR"
+                f"{source.root} once it holds a run: use `out=DIR`"
             )
 
 
@@ -304,10 +304,10 @@ def _in(vocabulary: Vocabulary, config: Config, corpus: Corpus, files: Files, pr
 def _refuse_to_overwrite(directory: RunDirectory, allowed: bool) -> None:
     if allowed or not directory.holds_run():
         return
-    held = "already holds a run: --resume continues it"
+    held = "already holds a run: `resume=True` continues it"
     if not os.path.exists(directory.last):
         held = "holds a run that has no last.npz to continue from"
-    raise RunError(f"{directory.path} {held}, --overwrite starts a new one, --out DIR goes elsewhere")
+    raise RunError(f"{directory.path} {held}, `overwrite=True` starts a new one, `out=DIR` goes elsewhere")
 
 
 def _started(trainer: Trainer, directory: RunDirectory) -> Started:

@@ -388,8 +388,8 @@ class Trainer(Closing):
         """
         if checkpoint.corpus.get("digest") != self.corpus.digest:
             raise RunError(
-                f"{where}: the corpus is not the one that this run was trained on: --corpus names that one, "
-                "and --init instead of --resume begins a new run with these weights on another"
+                f"{where}: the corpus is not the one that this run was trained on: `corpus` names that one, "
+                "and `init` instead of `resume` begins a new run with these weights on another"
             )
         now, then = self.config.flat(), checkpoint.config.flat()
         if not then["train.shards"]:  # of a format that did not know the key
@@ -398,7 +398,7 @@ class Trainer(Closing):
             if known.fixed and now[dotted] != then[dotted]:
                 raise RunError(
                     f"{where}: {dotted} is {plain(then[dotted])} in this run and cannot become "
-                    f"{plain(now[dotted])}; start a new run with --out"
+                    f"{plain(now[dotted])}; start a new run with `out=DIR`"
                 )
         try:
             values = dict(checkpoint.progress)

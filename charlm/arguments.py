@@ -1,0 +1,147 @@
+"""Arguments of the Python interface: their types are checked before a call does anything."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import os
+import types
+import typing
+from collections.abc import Callable, Mapping, Sequence
+from numbers import Integral, Real
+from typing import Any, Literal, ParamSpec, TypeVar
+
+import numpy as np
+
+from charlm.errors import ConfigError, shortened
+from charlm.system import blas
+
+AnyPath = str | os.PathLike[str]
+"""A path as Python takes it: a text, a `pathlib.Path`, or a `charlm.Run`."""
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+_WORDS: dict[Any, str] = {
+    str: "a text",
+    int: "a whole number",
+    float: "a number",
+    bool: "True or False",
+    os.PathLike: "a path",
+    Literal: "a text",
+    Sequence: "a list",
+    Mapping: "a dict",
+    Callable: "a function",
+    types.NoneType: "None",
+}
+"""What a type is called in messages; other types have their own names."""
+
+
+def typed(function: Callable[P, R]) -> Callable[P, R]:
+    """The same function with checked arguments, and with one thread of BLAS while it runs.
+
+    Numbers of NumPy and of other libraries become those of Python. A call with an argument of
+    another type, or an empty path, raises `ConfigError`.
+    """
+    signature = inspect.signature(function)
+
+    @functools.wraps(function)
+    def call(*args: P.args, **kwargs: P.kwargs) -> R:
+        bound = signature.bind(*args, **kwargs)
+        hints = _hints(function)
+        for name, value in bound.arguments.items():
+            if name in hints:
+                try:
+                    bound.arguments[name] = _converted(value, hints[name])
+                except ValueError as error:
+                    raise ConfigError(f"{name}: {error}") from None
+        with blas.borrowed():
+            return function(*bound.args, **bound.kwargs)
+
+    return call
+
+
+_hints = functools.cache(typing.get_type_hints)
+
+
+def _converted(value: Any, wanted: Any) -> Any:
+    """The value as the wanted type; raises `ValueError` with what was expected."""
+    is_union = typing.get_origin(wanted) in (types.UnionType, typing.Union)
+    kinds = typing.get_args(wanted) if is_union else (wanted,)
+    origins = {typing.get_origin(kind) or kind: kind for kind in kinds}
+    if os.PathLike in origins:  # which says it better
+        del origins[str]
+    for origin, kind in origins.items():
+        if _is(value, origin):
+            convert: Callable[..., Any] = _CONVERSIONS.get(origin, _same)
+            return convert(value, *typing.get_args(kind))
+    expected = " or ".join(_WORDS.get(origin, f"a {origin.__name__}") for origin in origins)
+    raise ValueError(f"expected {expected}, got {_shown(value)}")
+
+
+def _is(value: Any, origin: Any) -> bool:
+    if origin in _NUMBERS:
+        return isinstance(value, _NUMBERS[origin]) and (origin is bool or not isinstance(value, bool))
+    if origin is os.PathLike:
+        return isinstance(value, (str, os.PathLike))
+    if origin is Sequence:
+        return isinstance(value, Sequence) and not isinstance(value, (str, bytes))
+    return isinstance(value, str if origin is Literal else origin)
+
+
+_NUMBERS: dict[Any, Any] = {bool: (bool, np.bool), int: Integral, float: Real}
+"""What is accepted as one of Python's numbers."""
+
+
+def _same(value: Any, *_: Any) -> Any:
+    return value
+
+
+def _float(value: Any) -> float:
+    try:
+        return float(value)
+    except OverflowError:
+        raise ValueError("the number is too large") from None
+
+
+def _path(value: Any, *_: Any) -> str:
+    path = os.fspath(value)
+    if not path:
+        raise ValueError("the path is empty")
+    if not isinstance(path, str) or "\0" in path:
+        raise ValueError(f"expected a path, got {_shown(path)}")
+    return path
+
+
+def _choice(value: Any, *choices: str) -> Any:
+    if value not in choices:
+        raise ValueError(f"expected one of {', '.join(choices)}, got {_shown(value)}")
+    return value
+
+
+def _text(value: str) -> str:
+    try:
+        value.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise ValueError(f"{_shown(value[error.start])} is half of a character") from None
+    return value
+
+
+def _items(value: Any, kind: Any, *_: Any) -> list[Any]:
+    return [_converted(item, kind) for item in value]
+
+
+_CONVERSIONS: dict[Any, Callable[..., Any]] = {
+    bool: bool,
+    int: int,
+    float: _float,
+    str: _text,
+    os.PathLike: _path,
+    Literal: _choice,
+    Sequence: _items,
+}
+"""How a value becomes what is handed on, by its type and the arguments of that type."""
+
+
+def _shown(value: Any) -> str:
+    return shortened(" ".join(repr(value).split()))
