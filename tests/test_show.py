@@ -94,7 +94,7 @@ def test_a_shell_reads_the_words_that_were_quoted(words: list[str]) -> None:
         ("`out=DIR` goes elsewhere", "--out DIR goes elsewhere"),
         ("`init=runs/my text` begins a new run", "--init 'runs/my text' begins a new run"),
         ("`stop` holds what", "--stop holds what"),
-        ("`corpus.unit=byte`, '`' once", "`corpus.unit=byte`, '`' once"),
+        ("`corpus.unit=byte`, '`' once", "--set corpus.unit=byte, '`' once"),
     ],
 )
 def test_the_command_line_shows_options_where_messages_name_arguments(message: str, shown: str) -> None:

@@ -68,10 +68,14 @@ def one_line(message: str) -> str:
 def with_options(message: str) -> str:
     """A message of the library with the options of the command in place of the arguments that it names.
 
-    An argument stands between backticks: `resume=True` becomes --resume, `out=DIR` becomes --out DIR.
+    An argument stands between backticks: `resume=True` becomes --resume, `out=DIR` becomes --out DIR,
+    and a key of the configuration with its value `corpus.unit=byte` becomes --set corpus.unit=byte.
     """
-    return _ARGUMENT.sub(_option, message)
+    return _ARGUMENT.sub(_option, _KEY.sub(lambda key: f"--set {shell(key[1])}", message))
 
+
+_KEY = re.compile(r"`([a-z]+\.[a-z_]+=[^`]+)`")
+"""A dotted key and its value."""
 
 _ARGUMENT = re.compile(r"`([a-z]+(?:_[a-z]+)*)(?:=([^`]+))?`")
 """The name of an argument, and its value where there is one."""

@@ -175,7 +175,7 @@ def _opened(
         except CorpusError as error:
             if saved is None:
                 raise
-            arguments = ["`corpus`", *(f"corpus.{name}" for name in config.corpus.separate_paths)]
+            arguments = ["`corpus`", *(f"`corpus.{name}=FILE`" for name in config.corpus.separate_paths)]
             raise CorpusError(
                 f"the run's own text: {error}; {' or '.join(arguments)} names it where it is now"
             ) from error
