@@ -630,7 +630,9 @@ def recipe(
     """
     begun = time.perf_counter()
     given = _given(settings, corpus)
-    config, messages = session.planned(_configuration(None, given), _plan(minutes, begun, everything=True), progress)
+    config, messages = session.planned(
+        _configuration(None, given), _plan(minutes, begun, everything=True), progress
+    )
     _warn(*messages)
     return config
 

@@ -765,7 +765,7 @@ def test_minutes_are_those_of_the_command(
 
     def begin(config: Any, resume: bool, overwrite: bool, *rest: Any, **named: Any) -> None:
         plan = named.get("plan") or next(one for one in rest if isinstance(one, training_recipe.Plan))
-        begun.append((config, resume, overwrite, plan.seconds, plan.given))
+        begun.append((config, resume, overwrite, plan.seconds, plan.everything, config.given))
         raise charlm.RunError("not here")
 
     monkeypatch.setattr(session, "train", begin)

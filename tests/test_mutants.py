@@ -5,11 +5,7 @@ from __future__ import annotations
 from conftest import ROOT
 from mutants import GRADIENTS, MUTANTS
 
-<<<<<<< HEAD
-NUMBER = 577
-=======
-NUMBER = 526
->>>>>>> 4f57afd (Python interface: a function for each command, checked arguments, models that can be pickled; messages of the library name arguments)
+NUMBER = 585
 """Entries of the list. A merge that loses one fails here; a change that adds one says so here."""
 
 

@@ -252,11 +252,11 @@ def test_a_refused_file_is_named_for_what_it_is(
     source = Source(str(directory / "0.txt"), role)
     otherwise = (
         ", leave it out (a pattern such as 'books/*.txt' names only texts), or learn its bytes with "
-        "--set corpus.unit=byte"
+        "`corpus.unit=byte`"
     )
-    use = "use --set corpus.encoding={0}, or --encoding {0} outside training"
+    use = "use `corpus.encoding={0}`, or `encoding={0}` outside training"
     if role == "prime":
-        otherwise, use = "", "use --encoding {0}"
+        otherwise, use = "", "use `encoding={0}`"
     for name in ("cp949", "utf-8", "cp1252", "utf-16", "NAME"):
         words = words.replace(f"{{{name}}}", use.format(name))
     message = complaint(TextPipeline(encoding=encoding), [source])

@@ -20,7 +20,6 @@ from charlm.config.schema import keys
 LAYERS = [
     ["errors", "arrays", "system.version", "system.cgroups"],
     [
-        "arguments",
         "system.files",
         "system.blas",
         "system.closing",
@@ -32,7 +31,7 @@ LAYERS = [
         "system.ranks",
         "runs.npz",
     ],
-    ["system.workers", "system.mpi", "runs.tensors"],
+    ["arguments", "system.workers", "system.mpi", "runs.tensors"],
     ["system.connection"],
     ["nn.parameters", "nn.cells", "nn.activations"],
     ["nn.workspace"],

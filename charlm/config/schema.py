@@ -265,8 +265,8 @@ class RunConfig:
     eval_every: float = key(1.0, "epochs between validations, each with a checkpoint", above=0)
     eval_length: int = key(
         0,
-        "characters that each validation scores, from the beginning of the split; 0: all, or with --minutes "
-        "as many as there is time for",
+        "characters that each validation scores, from the beginning of the split; 0: all, or as many "
+        "as there is time for if minutes are given",
         at_least=0,
         fixed=True,
     )

@@ -173,14 +173,14 @@ class TextPipeline:
 
 
 _NAMING = {
-    "text": "use `set=corpus.encoding={0}`, or `encoding={0}` outside training",
+    "text": "use `corpus.encoding={0}`, or `encoding={0}` outside training",
     "prime": "use `encoding={0}`",
 }
 """How to name an encoding, by the role of the source."""
 
 _OTHERWISE = {
     "text": ", leave it out (a pattern such as 'books/*.txt' names only texts), or learn its bytes with "
-    "`set=corpus.unit=byte`",
+    "`corpus.unit=byte`",
     "prime": "",
 }
 """What else to do about a file that may be no text at all."""

@@ -251,7 +251,7 @@ def _epochs(config: Config, corpus: Corpus, measured: Pace, seconds: float, vali
             seconds -= whole
     epochs = seconds * measured.characters / train
     if epochs * _windows(config, corpus) < 1:
-        raise ConfigError("--minutes: not even one update of this network fits into the time")
+        raise ConfigError("`minutes`: not even one update of this network fits into the time")
     return _digits(min(epochs, 1e6))
 
 
