@@ -35,11 +35,12 @@ def test_agrees_with_the_naive_twin(form: str, dropout: float, kernel: str, geom
     masks = draw_masks(model, sizes.T, sizes.B)
     twin = Network(form, dict(parameters), x, y, [list(layer) for layer in state], list(masks.values()))
 
-    logits, after, tape = model.forward(parameters, x, state, Workspace(), masks)
+    window = model.forward(parameters, x, state, Workspace(), masks)
+    logits, after = window.logits, window.state
     np.testing.assert_allclose(logits, twin.logits, rtol=0, atol=TOLERANCE)
     loss, dlogits = softmax_cross_entropy(logits.reshape(-1, model.vocab), y.reshape(-1))
     gradients = parameters.zeros_like()
-    dstate = model.backward(gradients, tape, dlogits.reshape(logits.shape))
+    dstate = window.backward(gradients, dlogits.reshape(logits.shape))
 
     assert loss == pytest.approx(twin.loss, abs=TOLERANCE)
     assert set(gradients) == set(twin.gradients)
@@ -64,10 +65,11 @@ def test_weight_drop_is_a_network_with_other_weights(form: str, kernel: str, geo
         np.multiply(dropped[name], mask, dropped[name])
     results = []
     for model, params, own in ((dropping, parameters, masks), (plain, dropped, {})):
-        logits, after, tape = model.forward(params, x, state, Workspace(), own)
+        window = model.forward(params, x, state, Workspace(), own)
+        logits, after = window.logits, window.state
         _, dlogits = softmax_cross_entropy(logits.reshape(-1, model.vocab), y.reshape(-1))
         grads = params.zeros_like()
-        dstate = model.backward(grads, tape, dlogits.reshape(logits.shape))
+        dstate = window.backward(grads, dlogits.reshape(logits.shape))
         results.append((logits.copy(), after, dstate, grads))
     (*mine, grads), (*theirs, expected) = results
     for name, mask in masks.items():
@@ -84,10 +86,12 @@ def test_three_windows_equal_one(form: str) -> None:
     """Three windows with carried state give the logits and the state of one long window."""
     model = make_model(form, layers=2)
     parameters, x, _, state = make_window(model, T=12)
-    whole, final, _ = model.forward(parameters, x, state, Workspace())
+    window = model.forward(parameters, x, state, Workspace())
+    whole, final = window.logits, window.state
     workspace, windows = Workspace(), []
-    for window in (x[:3], x[3:4], x[4:]):
-        logits, state, _ = model.forward(parameters, window, state, workspace)
+    for part in (x[:3], x[3:4], x[4:]):
+        window = model.forward(parameters, part, state, workspace)
+        logits, state = window.logits, window.state
         windows.append(logits.copy())
     np.testing.assert_allclose(np.concatenate(windows), whole, rtol=0, atol=1e-13)
     np.testing.assert_allclose(state, final, rtol=0, atol=1e-13)
@@ -100,10 +104,11 @@ def test_forward_only_reads_its_arguments(form: str) -> None:
     parameters, x, y, state = make_window(model)
     before = parameters.flat.copy(), state.copy()
     workspace = Workspace()
-    logits, after, tape = model.forward(parameters, x, state, workspace)
+    window = model.forward(parameters, x, state, workspace)
+    logits, after = window.logits, window.state
     kept = after.copy()
     _, dlogits = softmax_cross_entropy(logits.reshape(-1, model.vocab), y.reshape(-1))
-    model.backward(parameters.zeros_like(), tape, dlogits.reshape(logits.shape))
+    window.backward(parameters.zeros_like(), dlogits.reshape(logits.shape))
     model.forward(parameters, x, after, workspace)
     np.testing.assert_array_equal(parameters.flat, before[0])
     np.testing.assert_array_equal(state, before[1])
@@ -122,7 +127,8 @@ def test_gates_far_from_zero(form: str, monkeypatch: pytest.MonkeyPatch) -> None
             if name.endswith(".b"):
                 bias[...] = size
         with np.errstate(all="raise", under="ignore"):
-            logits, _, _ = model.forward(parameters, x, state, Workspace())
+            window = model.forward(parameters, x, state, Workspace())
+            logits = window.logits
             step = model.decoder(parameters, state)
             drawn = np.stack([step(int(unit)).copy() for unit in x[:, 0]])
         np.testing.assert_allclose(drawn, logits[:, 0], rtol=0, atol=1e-12)
@@ -139,9 +145,10 @@ def test_gradients_are_overwritten(form: str, kernel: str) -> None:
     for before in (0.0, np.nan):
         gradients = parameters.zeros_like()
         gradients.flat[...] = before
-        logits, _, tape = model.forward(parameters, x, state, Workspace())
+        window = model.forward(parameters, x, state, Workspace())
+        logits = window.logits
         _, dlogits = softmax_cross_entropy(logits.reshape(-1, model.vocab), y.reshape(-1))
-        model.backward(gradients, tape, dlogits.reshape(logits.shape))
+        window.backward(gradients, dlogits.reshape(logits.shape))
         results.append(gradients.flat)
     np.testing.assert_array_equal(*results)
     assert np.isfinite(results[0]).all()

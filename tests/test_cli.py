@@ -469,13 +469,13 @@ def test_eval_gradients(charlm: Run, small: Path) -> None:
 def test_eval_gradients_fails_on_a_wrong_gradient(small: Path) -> None:
     """If a gradient is wrong, the command names it and exits with 1."""
     code = (
-        "from charlm.nn.kernels.lstm import LSTMKernel\n"
-        "right = LSTMKernel.backward\n"
-        "def wrong(self, params, grads, *rest):\n"
-        "    result = right(self, params, grads, *rest)\n"
+        "from charlm.nn.kernels.lstm import LSTMWindow\n"
+        "right = LSTMWindow.backward\n"
+        "def wrong(self, grads, *rest):\n"
+        "    result = right(self, grads, *rest)\n"
         "    grads['Wh'][0, 0, 0] *= 1.001\n"
         "    return result\n"
-        "LSTMKernel.backward = wrong\n"
+        "LSTMWindow.backward = wrong\n"
         "import sys; sys.argv = 'charlm eval gradients --set model.cell=lstm --set model.layers=1'.split()\n"
         "from charlm.cli import main; main()\n"
     )

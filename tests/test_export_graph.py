@@ -45,7 +45,8 @@ def difference(made: Any, loaded: Checkpoint, T: int, B: int) -> float:
     model, rng = loaded.model, np.random.default_rng(5)
     ids = rng.integers(0, model.vocab, (T, B))
     state = rng.standard_normal((model.layers, len(model.cell.states), B, model.hidden)).astype(np.float32)
-    expected, after, _ = model.forward(loaded.parameters, ids, state, Workspace())
+    window = model.forward(loaded.parameters, ids, state, Workspace())
+    expected, after = window.logits, window.state
     logits, found = run_graph(made, ids, state)
     return float(max(np.abs(logits - expected).max(), np.abs(found - after).max()))
 
@@ -188,7 +189,8 @@ def test_the_printed_lines_compute_logits(form: str, kind: str, tmp_path: Path, 
     ids, logits = json.loads(done.stdout)
     assert len(ids) > 3
     state = loaded.model.zero_state(1)
-    expected, _, _ = loaded.model.forward(loaded.parameters, np.array(ids)[:, None], state, Workspace())
+    window = loaded.model.forward(loaded.parameters, np.array(ids)[:, None], state, Workspace())
+    expected = window.logits
     assert np.abs(expected[:, 0] - logits).max() < 1e-5
 
 

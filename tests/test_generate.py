@@ -120,9 +120,10 @@ def test_state_is_carried_one_character_at_a_time(form: str) -> None:
     )
     text = list(prime)
     for unit in drawn:
-        logits, _, _ = model.forward(
+        window = model.forward(
             parameters, np.array(text)[:, None], model.zero_state(1, np.float64), Workspace()
         )
+        logits = window.logits
         assert unit == int(logits[-1, 0].argmax())
         text.append(unit)
 

@@ -30,9 +30,10 @@ def test_linear(gates: int | None, T: int, B: int, forced: bool, monkeypatch: py
     params = {name: RNG.standard_normal(shape) for name, shape in layer.shapes().items()}
     grads = {name: np.full(shape, np.nan) for name, shape in layer.shapes().items()}
     x = RNG.standard_normal((T, B, inputs))
-    y, _, tape = layer.forward(params, x, STATELESS, {}, workspace)
+    window = layer.forward(params, x, STATELESS, {}, workspace)
+    y = window.output
     dy = RNG.standard_normal(y.shape)
-    dx, _ = layer.backward(params, grads, tape, dy, STATELESS, workspace)
+    dx, _ = window.backward(grads, dy, STATELESS)
     W, b = params["W"].reshape(-1, inputs, outputs), params["b"].reshape(-1, outputs)
     dy_g = dy.reshape(len(W), T, B, outputs)
     expected = np.einsum("tbi,gio->gtbo", x, W) + b[:, None, None]
@@ -49,17 +50,17 @@ def test_a_gather_is_the_one_hot_product(V: int, few: int, monkeypatch: pytest.M
     monkeypatch.setattr(one_hot_linear, "_FEW", few)
     T, B, outputs, gates = 20, 3, 6, 2
     ids = RNG.integers(0, max(1, V - 1), (T, B))  # the last row of W is not used
-    gathering, dense = OneHotLinear(V, outputs, gates), Linear(V, outputs, gates)
-    params = {name: RNG.standard_normal(shape) for name, shape in gathering.shapes().items()}
+    gathering, dense = OneHotLinear(), Linear(V, outputs, gates, "Wx")
+    params = {name: RNG.standard_normal(shape) for name, shape in dense.shapes().items()}
     dy = RNG.standard_normal((gates, T, B, outputs))
     results = []
     for layer, x in ((gathering, ids), (dense, np.eye(V)[ids])):
         workspace = Workspace()
-        y, backward = layer.project(params, x, workspace)
-        grads = {name: np.full(shape, np.nan) for name, shape in layer.shapes().items()}
-        dx = backward(grads, dy.copy(), np.empty(0))
+        window = layer.forward(params, x, STATELESS, {}, workspace)
+        grads = {name: np.full(shape, np.nan) for name, shape in dense.shapes().items()}
+        dx, _ = window.backward(grads, dy.copy(), STATELESS, out=np.empty(0))
         assert (dx.size == 0) == (layer is gathering)
-        results.append((y, grads["W"], grads["b"]))
+        results.append((window.output, grads["Wx"], grads["b"]))
     for mine, theirs in zip(*results, strict=True):
         np.testing.assert_allclose(mine, theirs, atol=1e-12)
 
@@ -114,5 +115,4 @@ def test_noise_is_cut_by_stream_or_not_at_all() -> None:
 def test_without_noise_nothing_is_dropped() -> None:
     """Outside training dropout hands its input on."""
     x = RNG.standard_normal((3, 2, 5))
-    y, _, _ = Dropout(5, 0.5, "window").forward({}, x, STATELESS, {}, Workspace())
-    assert y is x
+    assert Dropout(5, 0.5, "window").forward({}, x, STATELESS, {}, Workspace()).output is x

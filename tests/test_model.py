@@ -38,7 +38,8 @@ def test_masks_multiply_the_outputs_of_layers() -> None:
     parameters, x, _, state = make_window(model)
     masks = {name: np.zeros(noise.shape) for name, noise in model.noise(*x.shape).items()}
     assert len(masks) == 2
-    logits, _, _ = model.forward(parameters, x, state, Workspace(), masks)
+    window = model.forward(parameters, x, state, Workspace(), masks)
+    logits = window.logits
     np.testing.assert_array_equal(logits, np.broadcast_to(parameters["output.b"], logits.shape))
 
 
@@ -63,8 +64,10 @@ def test_no_dropout_without_masks() -> None:
     """Without masks (evaluation) a model with dropout computes what one without it does."""
     plain, dropping = make_model("lstm", 2), make_model("lstm", 2, dropout=0.5)
     parameters, x, _, state = make_window(plain)
-    logits, _, _ = plain.forward(parameters, x, state, Workspace())
-    same, _, _ = dropping.forward(parameters, x, state, Workspace())
+    window = plain.forward(parameters, x, state, Workspace())
+    logits = window.logits
+    window = dropping.forward(parameters, x, state, Workspace())
+    same = window.logits
     np.testing.assert_array_equal(logits, same)
 
 
@@ -72,12 +75,13 @@ def test_dropout_keeps_the_expected_output() -> None:
     """Averaged over masks, a linear read-out of dropped activations is that of the full ones."""
     model = make_model("rnn", hidden=40, dropout=0.3)
     parameters, x, _, state = make_window(model, T=2, B=2)
-    full, _, _ = model.forward(parameters, x, state, Workspace())
+    window = model.forward(parameters, x, state, Workspace())
+    full = window.logits
     workspace = Workspace()
     draws = []
     for seed in range(1000):
         masks = draw_masks(model, 2, 2, seed)
-        draws.append(model.forward(parameters, x, state, workspace, masks)[0].copy())
+        draws.append(model.forward(parameters, x, state, workspace, masks).logits.copy())
     error = np.std(draws, axis=0) / np.sqrt(len(draws))
     assert (np.abs(np.mean(draws, axis=0) - full) < 5 * error).all()
 
@@ -90,8 +94,9 @@ def test_steps_allocate_nothing_large(form: str) -> None:
     workspace = Workspace()
 
     def window() -> None:
-        logits, _, tape = model.forward(parameters, x, state, workspace)
-        model.backward(parameters.zeros_like(), tape, logits)
+        window = model.forward(parameters, x, state, workspace)
+        logits = window.logits
+        window.backward(parameters.zeros_like(), logits)
 
     window()
     before = {name: id(buffer) for name, buffer in workspace.buffers().items()}
@@ -108,7 +113,8 @@ def test_one_character_at_a_time_equals_a_window(form: str, layers: int, kernel:
     model = make_model(form, layers, kernel=kernel)
     parameters, x, _, state = make_window(model, T=9, B=1)
     before = state.copy()
-    logits, _, _ = model.forward(parameters, x, state, Workspace())
+    window = model.forward(parameters, x, state, Workspace())
+    logits = window.logits
     step = model.decoder(parameters, state)
     np.testing.assert_allclose(
         [step(int(character)).copy() for character in x[:, 0]], logits[:, 0], rtol=0, atol=1e-13

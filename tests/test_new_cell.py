@@ -30,7 +30,7 @@ def _registered() -> Iterator[None]:
 def test_a_name_is_given_once() -> None:
     """A registered cell is among the names, and its name cannot be taken again."""
     assert "leaky" in CELL_NAMES
-    assert make_cell("leaky").gates == ("h",)
+    assert make_cell("leaky").gates == ("s",)
     with pytest.raises(ValueError, match="cell called leaky"):
         register("leaky", "leaky:LeakyRNN")
 

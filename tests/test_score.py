@@ -34,7 +34,8 @@ def _one_by_one(model: Model, parameters: Parameters, ids: Ids, window: int | No
     for place in range(len(ids) - 1):
         if place == 0 or (window and place % window == 0):
             state = model.zero_state(1, np.float64)
-        logits, state, _ = model.forward(parameters, ids[place].reshape(1, 1), state, workspace)
+        step = model.forward(parameters, ids[place].reshape(1, 1), state, workspace)
+        logits, state = step.logits, step.state
         p = np.exp(logits[0, 0]) / np.exp(logits[0, 0]).sum()
         nll -= math.log(p[ids[place + 1]])
     return nll

@@ -27,9 +27,8 @@ from charlm.config.schema import TrainConfig
 from charlm.nn import matmul
 from charlm.nn.cells import CELL_NAMES, make_cell
 from charlm.nn.kernels import gru, kernel, lstm
-from charlm.nn.kernels.gru import GRUAfterKernel
-from charlm.nn.kernels.kernel import Kernel
-from charlm.nn.kernels.lstm import LSTMKernel
+from charlm.nn.kernels.gru import GRUAfterWindow
+from charlm.nn.kernels.lstm import LSTMWindow
 from charlm.nn.loss import softmax_cross_entropy
 from charlm.nn.model import Model
 from charlm.nn.parameters import Parameters, Params
@@ -126,10 +125,11 @@ def case(request: pytest.FixtureRequest) -> Case:
 def step(model: Model, parameters: Parameters, window: Window, state: Array) -> Step:
     """Forward and backward through one window."""
     workspace, gradients = Workspace(), parameters.zeros_like()
-    logits, after, tape = model.forward(parameters, window.x, state, workspace, window.masks)
+    ran = model.forward(parameters, window.x, state, workspace, window.masks)
+    logits, after = ran.logits, ran.state
     shown = logits.copy()  # the loss writes its gradient into the memory of the logits
     loss, dlogits = softmax_cross_entropy(logits.reshape(-1, model.vocab), window.y.reshape(-1))
-    dstate = model.backward(gradients, tape, dlogits.reshape(logits.shape))
+    dstate = ran.backward(gradients, dlogits.reshape(logits.shape))
     return Step(shown, loss, after, gradients, dstate)
 
 
@@ -392,12 +392,12 @@ def test_a_wrong_array_is_found_in_training(cell: str) -> None:
 @pytest.mark.parametrize("number", [0, 1, -1])
 @pytest.mark.parametrize("path", ["fused", "narrow tiles"])
 @pytest.mark.parametrize(
-    ("cell", "module", "kind"), [("lstm", lstm, LSTMKernel), ("gru", gru, GRUAfterKernel)]
+    ("cell", "module", "kind"), [("lstm", lstm, LSTMWindow), ("gru", gru, GRUAfterWindow)]
 )
 def test_an_error_in_one_block_is_found(
     cell: str,
     module: ModuleType,
-    kind: type[Kernel[object]],
+    kind: type[kernel.Window],
     path: str,
     number: int,
     monkeypatch: pytest.MonkeyPatch,
@@ -406,25 +406,17 @@ def test_an_error_in_one_block_is_found(
     set_limits(path, monkeypatch)
     right_backward = kind.backward
 
-    def backward(
-        self: Kernel[object],
-        params: Params,
-        grads: Params,
-        tape: object,
-        dh: Array,
-        dstate: Array,
-        workspace: Workspace,
-    ) -> tuple[Array, Array]:
+    def backward(self: kernel.Window, grads: Params, doutput: Array, dstate: Array) -> tuple[Array, Array]:
         def blocks(T: int, size: int) -> Iterator[slice]:
             right_blocks = list(kernel.blocks(T, size))
             assert len(right_blocks) > 1
             for block in right_blocks:
                 if block == right_blocks[number]:
-                    dh[block] *= 1 + 1e-8
+                    doutput[block] *= 1 + 1e-8
                 yield block
 
         monkeypatch.setattr(module, "blocks", blocks)
-        return right_backward(self, params, grads, tape, dh, dstate, workspace)
+        return right_backward(self, grads, doutput, dstate)
 
     monkeypatch.setattr(kind, "backward", backward)
     case = load_training(cell)

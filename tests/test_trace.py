@@ -86,7 +86,8 @@ def test_states_and_logits_are_those_of_the_network(form: str) -> None:
     found = _trace(model, params, ids, [0])
     state, workspace = model.zero_state(1), Workspace()
     for n, unit in enumerate(ids):
-        logits, state, _ = model.forward(params, unit.reshape(1, 1), state, workspace)
+        window = model.forward(params, unit.reshape(1, 1), state, workspace)
+        logits, state = window.logits, window.state
         np.testing.assert_allclose(found.logits[n], logits[0, 0], rtol=0, atol=1e-6)
         for layer in range(2):
             for number, name in enumerate(model.cell.states):
@@ -121,7 +122,8 @@ def test_a_cell_of_ones_own() -> None:
         del cells._REGISTRY["leaky"]
     params = make_window(model)[0]
     found = _trace(model, params, np.arange(7), [0])
-    logits, _, _ = model.forward(params, np.arange(7)[:, None], model.zero_state(1, np.float64), Workspace())
+    window = model.forward(params, np.arange(7)[:, None], model.zero_state(1, np.float64), Workspace())
+    logits = window.logits
     np.testing.assert_allclose(found.logits, logits[:, 0], atol=1e-12)
     assert found.gates == {"layers.0": {}, "layers.1": {}}
     assert found.states["layers.1"]["h"].shape == (7, 5)

@@ -503,12 +503,13 @@ def _gradients_one_line_at_a_time(trainer: Trainer, windows: list[Window]) -> li
             if T == 0:
                 continue
             workspace, own = Workspace(), parameters.zeros_like()
-            logits, states[b], tape = model.forward(parameters, x[:T, b : b + 1], states[b], workspace)
+            window = model.forward(parameters, x[:T, b : b + 1], states[b], workspace)
+            logits, states[b] = window.logits, window.state
             p = np.exp(logits[:, 0]) / np.exp(logits[:, 0]).sum(axis=1, keepdims=True)
             onehot = np.eye(model.vocab)[y[:T, b]]
             nats -= float(np.log((p * onehot).sum(axis=1)).sum())
             dlogits = ((p - onehot) / mask.sum())[:, None]
-            model.backward(own, tape, dlogits)
+            window.backward(own, dlogits)
             total.flat += own.flat
         results.append((nats / float(mask.sum()), total))
     return results

@@ -182,10 +182,11 @@ def _segments(model: Model, params: Parameters, grads: Parameters, text: Text) -
         for first in range(start, start + length, SEGMENT):
             stop = min(first + SEGMENT, start + length)
             x, y = text.ids[first:stop, None], text.ids[first + 1 : stop + 1]
-            logits, state, tape = model.forward(params, x, state, workspace)
+            window = model.forward(params, x, state, workspace)
+            logits, state = window.logits, window.state
             logits_of_rows = logits.reshape(y.size, model.vocab)
             rows[: y.size] = logits_of_rows  # both functions overwrite what they are given
             losses = cross_entropy(rows[: y.size], y)
             _, dlogits = softmax_cross_entropy(logits_of_rows, y)
-            model.backward(grads, tape, dlogits.reshape(logits.shape))
+            window.backward(grads, dlogits.reshape(logits.shape))
             yield losses

@@ -101,7 +101,7 @@ def generate(
     workspace = Workspace()
     for start in range(0, len(prime) - 1, _PRIME_STEPS):
         part = prime[start : min(start + _PRIME_STEPS, len(prime) - 1)]
-        _, state, _ = model.forward(parameters, part[:, None], state, workspace)
+        state = model.forward(parameters, part[:, None], state, workspace).state
     step = model.decoder(parameters, state)
     drawn = int(prime[-1])
     barred = [one for one in (unknown, not_first) if one is not None]

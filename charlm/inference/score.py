@@ -186,12 +186,10 @@ class _Lanes:
         # a line that has ended beside a longer one is read on, as far as there is a text; its
         # losses there are not used
         index = np.minimum(index, len(self.ids) - 2)
-        logits, after, _ = self.model.forward(
-            self.params, self.ids[index], self.state[number], self.workspaces[number]
-        )
-        rows = cross_entropy(logits.reshape(index.size, -1), self.ids[index + 1].reshape(-1))
+        window = self.model.forward(self.params, self.ids[index], self.state[number], self.workspaces[number])
+        rows = cross_entropy(window.logits.reshape(index.size, -1), self.ids[index + 1].reshape(-1))
         self.nll[number][:steps] = rows.reshape(index.shape)
-        self.state[number][...] = after
+        self.state[number][...] = window.state
 
 
 class _Scorer(Closing):

@@ -15,11 +15,8 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
-from charlm.arrays import Array, Ids, Signal
+from charlm.arrays import Array, Ids
 from charlm.errors import ConfigError
-from charlm.nn.cells.cell import Cell
-from charlm.nn.kernels.textbook import Textbook
-from charlm.nn.layers.recurrent import Recurrent
 from charlm.nn.loss import cross_entropy
 from charlm.nn.model import Model
 from charlm.nn.parameters import Parameters
@@ -53,7 +50,7 @@ class Trace:
     begins: npt.NDArray[np.bool]
     """Which units are read from a zero state, `[N]`: the first; of lines every line break."""
     gates: ByLayer
-    """After their nonlinearities, by the names of the cell; none of a cell without `activations`."""
+    """After their nonlinearities, by the names of the cell; a cell may show none."""
     states: ByLayer
     """By the names of the cell: `h`, and of an LSTM `c`."""
     logits: Array
@@ -88,7 +85,7 @@ def trace(
     begins: npt.NDArray[np.bool],
     names: Sequence[str],
 ) -> Trace:
-    """Read a text `[N]` through the cells as their equations are written, and keep everything.
+    """Read a text `[N]`, and keep everything that the network computes.
 
     `begins [N]` says which units are read from a zero state, the first among them; `names [V]` are
     those of the vocabulary. Raises `ConfigError` if the text is empty, or if its trace would take
@@ -98,62 +95,23 @@ def trace(
     if not N:
         raise ConfigError("the text has nothing to trace: it needs a character")
     _check_memory(model, N, dtype.itemsize)
-    layers = [name for name, layer in model.stack if layer.states]
-
-    def arrays(named: Sequence[str]) -> dict[str, dict[str, Array]]:
-        return {layer: {name: np.empty((N, H), dtype) for name in named} for layer in layers}
-
-    says = type(model.cell).activations is not Cell.activations
-    states, gates = arrays(model.cell.states), arrays(model.cell.gates if says else ())
-    logits = np.empty((N, model.vocab), dtype)
-    workspace = Workspace()
+    arrays: dict[str, dict[str, Array]] = {name: {} for name, layer in model.stack if layer.states}
+    logits, workspace = np.empty((N, model.vocab), dtype), Workspace()
     for begin, end in pairwise([*np.flatnonzero(begins).tolist(), N]):
-        before = model.zero_state(1, dtype)
+        state = model.zero_state(1, dtype)
         for start in range(begin, end, STEPS):
             rows = slice(start, min(start + STEPS, end))
-            logits[rows] = _window(model, params, ids[rows], before, rows, states, gates, workspace)
+            window = model.forward(params, ids[rows, None], state, workspace)
+            logits[rows], state = window.logits[:, 0], window.state
+            for layer, kept in arrays.items():
+                for name, values in window.layers[layer].values.items():
+                    kept.setdefault(name, np.empty((N, H), dtype))[rows] = values[:, 0]
     units = [names[unit] for unit in ids.tolist()]
-    return Trace(units, ids, begins, gates, states, logits)
 
+    def named(some: Sequence[str]) -> ByLayer:
+        return {layer: {name: kept[name] for name in some if name in kept} for layer, kept in arrays.items()}
 
-def _window(
-    model: Model,
-    params: Parameters,
-    ids: Ids,
-    state: Array,
-    rows: slice,
-    states: dict[str, dict[str, Array]],
-    gates: dict[str, dict[str, Array]],
-    workspace: Workspace,
-) -> Array:
-    """Read `ids [T]`, write what the layers compute to `rows`, and return the logits `[T, V]`.
-
-    `state [L, S, 1, H]` is that before the window, and advanced in place.
-    """
-    T, depth = len(ids), 0
-    workspace.begin()
-    signal: Signal = ids[:, None]
-    for name, layer in model.stack:
-        own, space = params.under(name), workspace.within(name)
-        if not isinstance(layer, Recurrent):
-            signal, _, _ = layer.run(own, signal, np.empty(0), {}, space)
-            continue
-        a, _ = layer.inputs.project(own, signal, space)
-        within = space.array("states", (len(layer.states), T + 1, 1, model.hidden), a.dtype)
-        within[:, 0] = state[depth]
-        with space.scratch() as scratch:
-            tape, step = Textbook(layer.cell).prepare(own, a, within, space, scratch)
-            for t in range(T):
-                step(t)
-        state[depth] = within[:, -1]
-        for kept, values in zip(states[name].values(), within, strict=True):
-            kept[rows] = values[1:, 0]
-        for row, saved in zip(range(rows.start, rows.stop), tape.saved.values(), strict=True):
-            for kept, value in zip(gates[name].values(), layer.cell.activations(saved), strict=True):
-                kept[row] = value[0]
-        signal, depth = within[0, 1:], depth + 1
-    logits: Array = signal[:, 0]
-    return logits
+    return Trace(units, ids, begins, named(model.cell.gates), named(model.cell.states), logits)
 
 
 def _check_memory(model: Model, N: int, itemsize: int) -> None:

@@ -15,7 +15,7 @@ import numpy as np
 
 from charlm.arrays import Array
 from charlm.nn.loss import softmax_cross_entropy
-from charlm.nn.model import Model, Tape
+from charlm.nn.model import Model, ModelPass
 from charlm.nn.workspace import Workspace
 
 TOLERANCE = 1e-6
@@ -153,19 +153,19 @@ def check_model(
     for name, one in noise.items():
         one.draw(rng, masks[name])
 
-    def forward(shard: slice) -> tuple[float, Array, Tape]:
+    def forward(shard: slice) -> tuple[float, Array, ModelPass]:
         own = {name: one.cut(masks[name], shard) for name, one in noise.items()}
-        logits, after, tape = model.forward(params, x[:, shard], state[:, :, shard], workspace, own)
+        window = model.forward(params, x[:, shard], state[:, :, shard], workspace, own)
         targets = y[:, shard].reshape(-1)
-        loss, dlogits = softmax_cross_entropy(logits.reshape(-1, model.vocab), targets, y.size)
-        loss += float((after * pull[:, :, shard]).sum())
-        return loss, dlogits.reshape(logits.shape), tape
+        loss, dlogits = softmax_cross_entropy(window.logits.reshape(-1, model.vocab), targets, y.size)
+        loss += float((window.state * pull[:, :, shard]).sum())
+        return loss, dlogits.reshape(window.logits.shape), window
 
     grads, dstate = params.zeros_like(), np.empty_like(state)
     for shard in shards:
-        _, dlogits, tape = forward(shard)
+        _, dlogits, window = forward(shard)
         own = params.zeros_like()
-        dstate[:, :, shard] = model.backward(own, tape, dlogits, pull[:, :, shard])
+        dstate[:, :, shard] = window.backward(own, dlogits, pull[:, :, shard])
         grads.flat += own.flat
     arrays = {**params, **_named(model, state)}
     if math.isfinite(seconds):

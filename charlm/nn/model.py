@@ -19,20 +19,77 @@ import numpy.typing as npt
 
 from charlm.arrays import Array, Ids, Shape, Signal
 from charlm.nn.cells.cell import Cell
-from charlm.nn.kernels import make_kernel
 from charlm.nn.layers.dropout import Dropout
-from charlm.nn.layers.layer import AnyLayer, Backward, Noise, Step
+from charlm.nn.layers.layer import Layer, Noise, Step
 from charlm.nn.layers.linear import Linear
-from charlm.nn.layers.one_hot_linear import OneHotLinear
-from charlm.nn.layers.recurrent import WEIGHT, Recurrent
+from charlm.nn.layers.recurrent import Recurrent
 from charlm.nn.parameters import Parameters
+from charlm.nn.passes import Pass
 from charlm.nn.workspace import Workspace
-
-Tape = tuple[Backward, ...]
-"""The backward pass of each layer for one window, from the bottom; valid until the next window."""
 
 OUTPUT = "output"
 """Name of the layer that makes the logits, the last of the stack."""
+
+STATELESS: Array = np.empty(0)
+"""The state of a layer that has none."""
+
+
+Watch = Callable[[str, Array, Array], object]
+"""Called with the name of a recurrent layer, and the gradients with respect to its output and its state."""
+
+
+class ModelPass:
+    """A window of the network.
+
+    Attributes
+    ----------
+    logits
+        `[T, B, V]`, in the workspace.
+    state
+        State after the window, `[L, S, B, H]`, in memory of its own.
+    layers
+        The pass of each layer by its name, from the bottom.
+    """
+
+    def __init__(self, logits: Array, state: Array, layers: Mapping[str, Pass]) -> None:
+        self.logits, self.state, self.layers = logits, state, layers
+
+    def backward(
+        self,
+        grads: Parameters,
+        dlogits: Array,
+        dstate: Array | None = None,
+        watch: Watch = lambda name, doutput, dstate: None,
+    ) -> Array:
+        """Run the window backward, which uses it up; `grads` are overwritten.
+
+        Parameters
+        ----------
+        dlogits
+            Gradient with respect to the logits, `[T, B, V]`; may be overwritten.
+        dstate
+            Gradient with respect to the state after the window, `[L, S, B, H]`; None is zero, as in
+            truncated backpropagation through time.
+        watch
+            Sees what arrives at each recurrent layer.
+
+        Returns
+        -------
+        dstate
+            Gradient with respect to the state before the window, `[L, S, B, H]`.
+        """
+        dafter = np.zeros(self.state.shape, dlogits.dtype) if dstate is None else dstate
+        dbefore = np.empty_like(dafter)
+        dsignal, depth = dlogits, len(self.state)
+        for name, layer in reversed([*self.layers.items()]):
+            own = grads.under(name)
+            if not layer.state.size:
+                dsignal, _ = layer.backward(own, dsignal, STATELESS)
+                continue
+            depth -= 1
+            watch(name, dsignal, dafter[depth])
+            dsignal, dbefore[depth] = layer.backward(own, dsignal, dafter[depth])
+        return dbefore
 
 
 @dataclass(frozen=True)
@@ -65,16 +122,16 @@ class Model:
     weight_drop: float = 0.0
 
     @cached_property
-    def stack(self) -> tuple[tuple[str, AnyLayer], ...]:
+    def stack(self) -> tuple[tuple[str, Layer], ...]:
         """The layers from the bottom, with their names."""
-        G, H = len(self.cell.gates), self.hidden
-        inputs: OneHotLinear | Linear = OneHotLinear(self.vocab, H, G, WEIGHT)
-        stack: list[tuple[str, AnyLayer]] = []
-        for layer in range(self.layers):
-            recurrent = Recurrent(inputs, self.cell, make_kernel(self.cell, self.kernel), H, self.weight_drop)
-            stack.append((f"layers.{layer}", recurrent))
-            stack.append((f"dropout.{layer}", Dropout(H, self.dropout, self.dropout_mask)))
-            inputs = Linear(H, H, G, WEIGHT)
+        H = self.hidden
+        stack: list[tuple[str, Layer]] = []
+        for depth in range(self.layers):
+            lowest = depth == 0
+            inputs = self.vocab if lowest else H
+            layer = Recurrent(self.cell, self.kernel, inputs, H, lowest, self.weight_drop)
+            stack.append((f"layers.{depth}", layer))
+            stack.append((f"dropout.{depth}", Dropout(H, self.dropout, self.dropout_mask)))
         return (*stack, (OUTPUT, Linear(H, self.vocab)))
 
     def shapes(self) -> dict[str, Shape]:
@@ -111,7 +168,7 @@ class Model:
         state: Array,
         workspace: Workspace,
         masks: Mapping[str, Array] | None = None,
-    ) -> tuple[Array, Array, Tape]:
+    ) -> ModelPass:
         """Run a window of `B` streams.
 
         Parameters
@@ -122,55 +179,21 @@ class Model:
             State before the window, `[L, S, B, H]`; only read.
         masks
             What `noise` asks for, drawn; without it nothing is dropped, as in evaluation.
-
-        Returns
-        -------
-        logits
-            `[T, B, V]`, in the workspace.
-        state
-            State after the window, in an array of its own.
-        tape
-            For `backward`.
         """
         workspace.begin()
-        after, tape = np.empty_like(state), []
+        layers: dict[str, Pass] = {}
         signal: Signal = x
         depth = 0
+        after = np.empty_like(state)
         for name, layer in self.stack:
             own = _under(name, masks or {})
-            before = state[depth] if layer.states else _STATELESS
-            signal, layer_after, backward = layer.run(
-                params.under(name), signal, before, own, workspace.within(name)
-            )
-            tape.append(backward)
+            before = state[depth] if layer.states else STATELESS
+            layers[name] = layer.forward(params.under(name), signal, before, own, workspace.within(name))
+            signal = layers[name].output
             if layer.states:
-                after[depth] = layer_after
+                after[depth] = layers[name].state
                 depth += 1
-        return signal, after, tuple(tape)
-
-    def backward(
-        self,
-        grads: Parameters,
-        tape: Tape,
-        dlogits: Array,
-        dstate: Array | None = None,
-    ) -> Array:
-        """Run back through the window of `tape`, which is used up; `grads` are overwritten.
-
-        `dlogits [T, B, V]` is the gradient with respect to the logits, which may be overwritten,
-        and `dstate` that with respect to the state after the window: zero, in truncated BPTT.
-        Returns the gradient with respect to the state before the window, `[L, S, B, H]`.
-        """
-        dafter = self.zero_state(dlogits.shape[1], dlogits.dtype) if dstate is None else dstate
-        dbefore = np.empty_like(dafter)
-        dsignal, depth = dlogits, self.layers
-        for (name, layer), backward in zip(reversed(self.stack), reversed(tape), strict=True):
-            depth -= bool(layer.states)
-            layer_dafter = dafter[depth] if layer.states else _STATELESS
-            dsignal, layer_dbefore = backward(grads.under(name), dsignal, layer_dafter)
-            if layer.states:
-                dbefore[depth] = layer_dbefore
-        return dbefore
+        return ModelPass(signal, after, layers)
 
     def decoder(self, params: Parameters, state: Array) -> Callable[[int], Array]:
         """The network one character at a time, for generating.
@@ -183,7 +206,7 @@ class Model:
         steps: list[Step] = []
         depth = 0
         for name, layer in self.stack:
-            steps.append(layer.stepper(params.under(name), state[depth] if layer.states else _STATELESS))
+            steps.append(layer.stepper(params.under(name), state[depth] if layer.states else STATELESS))
             depth += bool(layer.states)
         first, *others = steps
 
@@ -196,10 +219,6 @@ class Model:
 
         # the exponential of a gate may overflow: see `sigmoid_by_exp_into`
         return np.errstate(over="ignore")(step) if len(self.cell.gates) > 1 else step
-
-
-_STATELESS: Array = np.empty(0)
-"""The state of a layer that has none."""
 
 
 def _under(prefix: str, named: Mapping[str, Array]) -> dict[str, Array]:

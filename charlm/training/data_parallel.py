@@ -234,12 +234,11 @@ class DataParallel(Closing):
             name: noise.cut(self._noise[name][: noise.size].reshape(noise.shape), shard)
             for name, noise in self.model.noise(len(x), self.batches.batch).items()
         }
-        logits, after, tape = self.model.forward(
-            self.params, x, self.state[:, :, shard], self._workspaces[number], masks
-        )
+        window = self.model.forward(self.params, x, self.state[:, :, shard], self._workspaces[number], masks)
+        logits = window.logits
         loss, dlogits = softmax_cross_entropy(logits.reshape(y.size, self.model.vocab), y, scored, mask)
-        self.model.backward(self._grads[number], tape, dlogits.reshape(logits.shape))
-        self.state[:, :, shard] = after
+        window.backward(self._grads[number], dlogits.reshape(logits.shape))
+        self.state[:, :, shard] = window.state
         return loss
 
     @np.errstate(over="ignore", invalid="ignore")

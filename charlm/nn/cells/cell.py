@@ -1,17 +1,13 @@
-"""What a recurrent cell is: the equations of one step, and their derivatives.
+"""What a recurrent cell is: one step of the recurrence, and the same step backward.
 
-The product with the input does not recur, so the layer makes it for a whole window at once, the
-same way for every cell: a cell receives `a = x Wx + b` and hands back the gradient with respect
-to it.
-
-Letters: `B` streams (batch), `H` hidden units, `G` gates. The gate comes first, in parameters and
-activations alike: each gate has a matrix of its own, as in the textbook.
+Letters: `B` streams (batch), `I` inputs, `H` hidden units, `G` gates. Each gate has one input matrix,
+one recurrent matrix and one bias, so the gate is the first axis of `Wx`, `Wh` and `b`.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -19,51 +15,60 @@ from charlm.arrays import Array, Shape
 from charlm.nn.parameters import Params
 
 States = tuple[Array, ...]
-"""What a cell carries from step to step: one array `[B, H]` for each of `Cell.states`."""
+"""The state that a cell carries from step to step: one array `[B, H]` for each name in `Cell.states`."""
 
-Saved = tuple[Array, ...]
-"""What `step_backward` needs of a step."""
+Saved = tuple[Any, ...]
+"""What `step` saves for `step_backward`: a named tuple of arrays."""
 
 
 class Cell(ABC):
     """A recurrence: one step forward, and the same step backward.
 
-    A subclass with `gates`, `step` and `step_backward` is complete: it can be trained, checked,
-    sampled from and scored. `x Wx + b` has one matrix `Wx[g] [I, H]` and one bias `b[g] [H]` a
-    gate.
+    A subclass with `gates`, `step` and `step_backward` is complete. It can be trained, checked,
+    sampled from and scored.
     """
 
     gates: tuple[str, ...]
-    """Names of the gates, in the order of `a`, `Wx`, `Wh` and `b`."""
+    """Names of the gates, in the order of `Wx`, `Wh` and `b`."""
     states: tuple[str, ...] = ("h",)
     """Names of the states; the first is the output of the layer."""
 
-    def shapes(self, hidden: int) -> dict[str, Shape]:
-        """Shapes of the recurrent parameters: `Wh [G, H, H]`, a matrix for each gate."""
-        return {"Wh": (len(self.gates), hidden, hidden)}
+    def shapes(self, inputs: int, hidden: int) -> dict[str, Shape]:
+        """Shapes of the parameters: `Wx [G, I, H]`, `Wh [G, H, H]`, `b [G, H]`."""
+        G = len(self.gates)
+        return {"Wx": (G, inputs, hidden), "Wh": (G, hidden, hidden), "b": (G, hidden)}
 
     def initialise(self, params: Params, rng: np.random.Generator, init: str) -> None:
-        """Fill the recurrent parameters of a layer in place; its bias `b` is zero before.
+        """Fill the recurrent matrices in place; the layer fills `Wx`, and every bias is zero.
 
-        Square matrices are, each of them, `orthogonal` (Saxe et al. 2014) or `uniform` within
-        ±1/√H, as `init` says. Everything else is zero.
+        Each matrix of `Wh` is `orthogonal` (Saxe et al. 2014) or `uniform` within ±1/√H, as `init` says.
         """
         hidden = params["b"].shape[-1]
-        for name in self.shapes(hidden):
-            if params[name].shape[-2:] != (hidden, hidden):
-                params[name][...] = 0.0
-                continue
-            for matrix in params[name].reshape(-1, hidden, hidden):
-                if init == "orthogonal":
-                    matrix[...] = orthogonal(hidden, rng)
-                else:
-                    matrix[...] = rng.uniform(-(hidden**-0.5), hidden**-0.5, matrix.shape)
+        for matrix in params["Wh"]:
+            if init == "orthogonal":
+                matrix[...] = orthogonal(hidden, rng)
+            else:
+                matrix[...] = rng.uniform(-(hidden**-0.5), hidden**-0.5, matrix.shape)
 
     @abstractmethod
-    def step(self, params: Params, a: Array, state: States) -> tuple[States, Saved]:
-        """One step of all streams: the state after it, and what `step_backward` needs.
+    def step(self, params: Params, x: Array, state: States) -> tuple[States, Saved]:
+        """One step of all streams.
 
-        `a` is `x Wx + b`, `[G, B, H]`; `state` holds arrays `[B, H]`. Both are only read.
+        Parameters
+        ----------
+        params
+            Parameters by name, of the shapes that `shapes` gives.
+        x
+            Input `[B, I]`; of the first layer one-hot rows. Only read.
+        state
+            State before the step, arrays `[B, H]`. Only read.
+
+        Returns
+        -------
+        state
+            State after the step.
+        saved
+            What `step_backward` needs. The fields that have the name of a gate are shown by `trace`.
         """
 
     @abstractmethod
@@ -72,23 +77,28 @@ class Cell(ABC):
     ) -> tuple[Array, States]:
         """The same step backward.
 
-        `dstate` is the gradient with respect to the state after the step. Adds to `grads` of the
-        recurrent parameters. Returns the gradients with respect to `a`, `[G, B, H]`, and to the
-        state before the step.
-        """
+        Parameters
+        ----------
+        params, grads
+            Parameters and their gradients by name. The gradients of this step are added to `grads`.
+        saved
+            What `step` saved.
+        dstate
+            Gradient with respect to the state after the step.
 
-    def activations(self, saved: Saved) -> Sequence[Array]:
-        """The gates of a step `[B, H]`, after their nonlinearities, in the order of `gates`.
-
-        They are looked at, and needed for nothing else. A cell that does not say has none to look at.
+        Returns
+        -------
+        dx
+            Gradient with respect to the input, `[B, I]`.
+        dstate
+            Gradient with respect to the state before the step.
         """
-        return ()
 
     def arriving(self, saved: Saved, dstate: States) -> States:
-        """The gradients with respect to the states of a step, through all that is made of them.
+        """The whole gradients with respect to the states after a step. For inspection only.
 
-        `dstate` counts what follows the step. A state from which h of the same step is made also has
-        the gradient that comes through h. For inspection only. By default there is no such state.
+        `dstate` holds what comes from later steps. A state from which the same step makes h also has
+        the gradient that comes through h. By default there is no such state.
         """
         return dstate
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -12,108 +12,177 @@ from charlm.nn.cells.cell import Cell, Saved, States
 from charlm.nn.parameters import Params
 
 
+class GRUAfterStep(NamedTuple):
+    """One step of a GRU whose reset gate acts after the product."""
+
+    x: Array
+    """`[B, I]`."""
+    h_prev: Array
+    r: Array
+    z: Array
+    n: Array
+    u: Array
+    """`h_prev Wh_n + bn`; `[B, H]` each."""
+
+
 class GRUAfter(Cell):
-    """A GRU whose reset gate acts after the recurrent product.
+    """A GRU whose reset gate acts after the recurrent product: the form of cuDNN and PyTorch.
 
     ::
 
-        a = x_t Wx + b;  u = h_{t-1} Wh              [3, B, H], gates r z n
-        r, z = sigmoid(a_r + u_r, a_z + u_z)
-        n = tanh(a_n + r * (u_n + bn))
-        h_t = (1 - z) * n + z * h_{t-1}
+        forward                                    backward
+        r = σ(x Wx_r + h_prev Wh_r + b_r)          da_r = dr r (1 - r)
+        z = σ(x Wx_z + h_prev Wh_z + b_z)          da_z = dz z (1 - z)
+        u = h_prev Wh_n + bn                       dWh_n += h_prevᵀ du;  dbn += Σ du
+        n = tanh(x Wx_n + b_n + r u)               da_n = dn (1 - n²);  dr = da_n u;  du = da_n r
+        h = (1 - z) n + z h_prev                   dn = dh (1 - z);  dz = dh (h_prev - n)
+                                                   dh_prev = dh z + da_r Wh_rᵀ + da_z Wh_zᵀ + du Wh_nᵀ
 
-    The form of cuDNN and PyTorch: one recurrent product a step. `bn [H]` is a bias inside the
-    reset. The formula of `h_t` is that of Cho et al. 2014; texts that write
-    `h_t = (1 - z) * h_{t-1} + z * n` call the complement of this `z` by the same name.
+    `bn [H]` is a second bias of the candidate, inside the reset. The formula of `h` is the one of
+    Cho et al. 2014. Texts that write `h = (1 - z) h_prev + z n` call the complement of this `z` by
+    the same name.
     """
 
     gates, states = ("r", "z", "n"), ("h",)
 
-    def shapes(self, hidden: int) -> dict[str, Shape]:
-        """See `Cell.shapes`; with `bn [H]` besides."""
-        return {**super().shapes(hidden), "bn": (hidden,)}
+    def shapes(self, inputs: int, hidden: int) -> dict[str, Shape]:
+        """Shapes of the parameters: `Wx [3, I, H]`, `Wh [3, H, H]`, `b [3, H]` and `bn [H]`."""
+        return {**super().shapes(inputs, hidden), "bn": (hidden,)}
 
-    def step(self, params: Params, a: Array, state: States) -> tuple[States, Saved]:
-        """See `Cell.step`."""
-        (h_before,), (a_r, a_z, a_n) = state, a
-        u_r, u_z, u_n = h_before @ params["Wh"]
-        r, z = sigmoid(a_r + u_r), sigmoid(a_z + u_z)
-        inner = u_n + params["bn"]
-        n = np.tanh(a_n + r * inner)
-        h = (1 - z) * n + z * h_before
-        return (h,), (h_before, r, z, n, inner)
+    def step(self, params: Params, x: Array, state: States) -> tuple[States, Saved]:
+        """One step forward: `x [B, I]`, `state` is `h_prev [B, H]`."""
+        Wx_r, Wx_z, Wx_n = params["Wx"]  # [I, H] each
+        Wh_r, Wh_z, Wh_n = params["Wh"]  # [H, H] each
+        b_r, b_z, b_n = params["b"]  # [H] each
+        (h_prev,) = state
+        r = sigmoid(x @ Wx_r + h_prev @ Wh_r + b_r)  # [B, H]
+        z = sigmoid(x @ Wx_z + h_prev @ Wh_z + b_z)  # [B, H]
+        u = h_prev @ Wh_n + params["bn"]  # [B, H]
+        n = np.tanh(x @ Wx_n + b_n + r * u)  # [B, H]
+        h = (1 - z) * n + z * h_prev  # [B, H]
+        return (h,), GRUAfterStep(x, h_prev, r, z, n, u)
 
     def step_backward(
         self, params: Params, grads: Params, saved: Saved, dstate: States
     ) -> tuple[Array, States]:
-        """See `Cell.step_backward`."""
-        (dh,), (h_before, r, z, n, inner) = dstate, saved
-        # forward was h_t = (1 - z) * n + z * h_{t-1}
-        dn, dz, dh_before = dh * (1 - z), dh * (h_before - n), dh * z
-        # forward was n = tanh(a_n + r * inner);  r, z = sigmoid(…)
+        """One step backward: `dstate` is `dh [B, H]`; returns `dx` and `dh_prev`."""
+        Wx_r, Wx_z, Wx_n = params["Wx"]
+        Wh_r, Wh_z, Wh_n = params["Wh"]
+        dWx_r, dWx_z, dWx_n = grads["Wx"]
+        dWh_r, dWh_z, dWh_n = grads["Wh"]
+        db_r, db_z, db_n = grads["b"]
+        dbn = grads["bn"]
+        x, h_prev, r, z, n, u = saved
+        (dh,) = dstate
+        # forward: h = (1 - z) * n + z * h_prev
+        dn = dh * (1 - z)
+        dz = dh * (h_prev - n)
+        dh_prev = dh * z
+        # forward: n = tanh(a_n),  a_n = x Wx_n + b_n + r * u
         da_n = dn * (1 - n**2)
-        dr, dinner = da_n * inner, da_n * r
-        da_r, da_z = dr * r * (1 - r), dz * z * (1 - z)
-        # forward was inner = u_n + bn;  u = h_{t-1} Wh
-        du = np.stack([da_r, da_z, dinner])
-        grads["bn"][...] += dinner.sum(axis=0)
-        grads["Wh"][...] += h_before.T @ du
-        dh_before = dh_before + (du @ params["Wh"].swapaxes(1, 2)).sum(axis=0)
-        return np.stack([da_r, da_z, da_n]), (dh_before,)
+        dWx_n += x.T @ da_n
+        db_n += da_n.sum(axis=0)
+        dr = da_n * u
+        du = da_n * r
+        # forward: u = h_prev Wh_n + bn
+        dWh_n += h_prev.T @ du
+        dbn += du.sum(axis=0)
+        # forward: z = sigmoid(a_z),  a_z = x Wx_z + h_prev Wh_z + b_z
+        da_z = dz * z * (1 - z)
+        dWx_z += x.T @ da_z
+        dWh_z += h_prev.T @ da_z
+        db_z += da_z.sum(axis=0)
+        # forward: r = sigmoid(a_r),  a_r = x Wx_r + h_prev Wh_r + b_r
+        da_r = dr * r * (1 - r)
+        dWx_r += x.T @ da_r
+        dWh_r += h_prev.T @ da_r
+        db_r += da_r.sum(axis=0)
+        # x and h_prev feed every gate, so their gradients are sums over the gates
+        dx = da_r @ Wx_r.T + da_z @ Wx_z.T + da_n @ Wx_n.T  # [B, I]
+        dh_prev = dh_prev + da_r @ Wh_r.T + da_z @ Wh_z.T + du @ Wh_n.T  # [B, H]
+        return dx, (dh_prev,)
 
-    def activations(self, saved: Saved) -> Sequence[Array]:
-        """See `Cell.activations`."""
-        _, r, z, n, _ = saved
-        return r, z, n
+
+class GRUBeforeStep(NamedTuple):
+    """One step of a GRU whose reset gate acts before the product."""
+
+    x: Array
+    """`[B, I]`."""
+    h_prev: Array
+    r: Array
+    z: Array
+    n: Array
+    s: Array
+    """`r * h_prev`; `[B, H]` each."""
 
 
 class GRUBefore(Cell):
-    """A GRU whose reset gate acts before the recurrent product.
+    """A GRU whose reset gate acts before the recurrent product: the form of Cho et al. 2014.
 
     ::
 
-        a = x_t Wx + b                               [3, B, H], gates r z n
-        r, z = sigmoid(a_r + h_{t-1} Wh_r, a_z + h_{t-1} Wh_z)
-        n = tanh(a_n + (r * h_{t-1}) Wh_n)
-        h_t = (1 - z) * n + z * h_{t-1}
+        forward                                    backward
+        r = σ(x Wx_r + h_prev Wh_r + b_r)          da_r = dr r (1 - r)
+        z = σ(x Wx_z + h_prev Wh_z + b_z)          da_z = dz z (1 - z)
+        s = r h_prev                               dr = ds h_prev
+        n = tanh(x Wx_n + s Wh_n + b_n)            da_n = dn (1 - n²);  ds = da_n Wh_nᵀ
+        h = (1 - z) n + z h_prev                   dn = dh (1 - z);  dz = dh (h_prev - n)
+                                                   dh_prev = dh z + ds r + da_r Wh_rᵀ + da_z Wh_zᵀ
 
-    Cho et al. 2014, the usual form of textbooks: two recurrent products a step. For `z` see
-    `GRUAfter`.
+    Two recurrent products per step, because the second one waits for `r`. Texts that write
+    `h = (1 - z) h_prev + z n` call the complement of this `z` by the same name.
     """
 
     gates, states = ("r", "z", "n"), ("h",)
 
-    def step(self, params: Params, a: Array, state: States) -> tuple[States, Saved]:
-        """See `Cell.step`."""
-        (h_before,), (a_r, a_z, a_n) = state, a
-        Wh_r, Wh_z, Wh_n = params["Wh"]
-        r, z = sigmoid(a_r + h_before @ Wh_r), sigmoid(a_z + h_before @ Wh_z)
-        kept = r * h_before
-        n = np.tanh(a_n + kept @ Wh_n)
-        h = (1 - z) * n + z * h_before
-        return (h,), (h_before, r, z, n, kept)
+    def step(self, params: Params, x: Array, state: States) -> tuple[States, Saved]:
+        """One step forward: `x [B, I]`, `state` is `h_prev [B, H]`."""
+        Wx_r, Wx_z, Wx_n = params["Wx"]  # [I, H] each
+        Wh_r, Wh_z, Wh_n = params["Wh"]  # [H, H] each
+        b_r, b_z, b_n = params["b"]  # [H] each
+        (h_prev,) = state
+        r = sigmoid(x @ Wx_r + h_prev @ Wh_r + b_r)  # [B, H]
+        z = sigmoid(x @ Wx_z + h_prev @ Wh_z + b_z)  # [B, H]
+        s = r * h_prev  # [B, H]
+        n = np.tanh(x @ Wx_n + s @ Wh_n + b_n)  # [B, H]
+        h = (1 - z) * n + z * h_prev  # [B, H]
+        return (h,), GRUBeforeStep(x, h_prev, r, z, n, s)
 
     def step_backward(
         self, params: Params, grads: Params, saved: Saved, dstate: States
     ) -> tuple[Array, States]:
-        """See `Cell.step_backward`."""
-        (dh,), (h_before, r, z, n, kept) = dstate, saved
-        (Wh_r, Wh_z, Wh_n), (dWh_r, dWh_z, dWh_n) = params["Wh"], grads["Wh"]
-        # forward was h_t = (1 - z) * n + z * h_{t-1}
-        dn, dz, dh_before = dh * (1 - z), dh * (h_before - n), dh * z
-        # forward was n = tanh(a_n + kept Wh_n);  kept = r * h_{t-1}
+        """One step backward: `dstate` is `dh [B, H]`; returns `dx` and `dh_prev`."""
+        Wx_r, Wx_z, Wx_n = params["Wx"]
+        Wh_r, Wh_z, Wh_n = params["Wh"]
+        dWx_r, dWx_z, dWx_n = grads["Wx"]
+        dWh_r, dWh_z, dWh_n = grads["Wh"]
+        db_r, db_z, db_n = grads["b"]
+        x, h_prev, r, z, n, s = saved
+        (dh,) = dstate
+        # forward: h = (1 - z) * n + z * h_prev
+        dn = dh * (1 - z)
+        dz = dh * (h_prev - n)
+        dh_prev = dh * z
+        # forward: n = tanh(a_n),  a_n = x Wx_n + s Wh_n + b_n
         da_n = dn * (1 - n**2)
-        dWh_n += kept.T @ da_n
-        dkept = da_n @ Wh_n.T
-        dr, dh_before = dkept * h_before, dh_before + dkept * r
-        # forward was r, z = sigmoid(a + h_{t-1} Wh)
-        da_r, da_z = dr * r * (1 - r), dz * z * (1 - z)
-        dWh_r += h_before.T @ da_r
-        dWh_z += h_before.T @ da_z
-        dh_before = dh_before + da_r @ Wh_r.T + da_z @ Wh_z.T
-        return np.stack([da_r, da_z, da_n]), (dh_before,)
-
-    def activations(self, saved: Saved) -> Sequence[Array]:
-        """See `Cell.activations`."""
-        _, r, z, n, _ = saved
-        return r, z, n
+        dWx_n += x.T @ da_n
+        dWh_n += s.T @ da_n
+        db_n += da_n.sum(axis=0)
+        ds = da_n @ Wh_n.T
+        # forward: s = r * h_prev
+        dr = ds * h_prev
+        dh_prev = dh_prev + ds * r
+        # forward: z = sigmoid(a_z),  a_z = x Wx_z + h_prev Wh_z + b_z
+        da_z = dz * z * (1 - z)
+        dWx_z += x.T @ da_z
+        dWh_z += h_prev.T @ da_z
+        db_z += da_z.sum(axis=0)
+        # forward: r = sigmoid(a_r),  a_r = x Wx_r + h_prev Wh_r + b_r
+        da_r = dr * r * (1 - r)
+        dWx_r += x.T @ da_r
+        dWh_r += h_prev.T @ da_r
+        db_r += da_r.sum(axis=0)
+        # x and h_prev feed every gate, so their gradients are sums over the gates
+        dx = da_r @ Wx_r.T + da_z @ Wx_z.T + da_n @ Wx_n.T  # [B, I]
+        dh_prev = dh_prev + da_r @ Wh_r.T + da_z @ Wh_z.T  # [B, H]
+        return dx, (dh_prev,)

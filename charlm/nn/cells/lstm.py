@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -12,61 +12,105 @@ from charlm.nn.cells.cell import Cell, Saved, States
 from charlm.nn.parameters import Params
 
 
+class LSTMStep(NamedTuple):
+    """One step of an LSTM."""
+
+    x: Array
+    """`[B, I]`."""
+    h_prev: Array
+    c_prev: Array
+    i: Array
+    f: Array
+    o: Array
+    g: Array
+    tanh_c: Array
+    """`[B, H]` each."""
+
+
 class LSTM(Cell):
     """An LSTM with forget gates and without peepholes.
 
     ::
 
-        a_t = x_t Wx + h_{t-1} Wh + b                [4, B, H], gates i f o g
-        i, f, o = sigmoid(a_i, a_f, a_o);  g = tanh(a_g)
-        c_t = f * c_{t-1} + i * g;         h_t = o * tanh(c_t)
+        forward                                    backward
+        a_q = x Wx_q + h_prev Wh_q + b_q           da_q = dq q (1 - q)  for q in i, f, o
+                            for q in i, f, o, g    da_g = dg (1 - g²)
+        i, f, o = σ(a_i), σ(a_f), σ(a_o)
+        g = tanh(a_g)
+        c = f c_prev + i g                         df = dc c_prev;  di = dc g;  dg = dc i
+                                                   dc_prev = dc f
+        h = o tanh(c)                              do = dh tanh(c);  dc += dh o (1 - tanh²(c))
 
     Hochreiter & Schmidhuber 1997; forget gate: Gers et al. 2000. The bias of the forget gate
-    starts at 1, so that the memory is kept until something is learned (Jozefowicz et al. 2015).
+    starts at 1, so that the memory is kept until the network learns otherwise (Jozefowicz et al. 2015).
     """
 
     gates, states = ("i", "f", "o", "g"), ("h", "c")
 
     def initialise(self, params: Params, rng: np.random.Generator, init: str) -> None:
-        """See `Cell.initialise`; the bias of the forget gate is 1."""
+        """Fill the recurrent matrices as `Cell.initialise` does, and the bias of the forget gate with 1."""
         super().initialise(params, rng, init)
         params["b"][self.gates.index("f")] = 1.0
 
-    def step(self, params: Params, a: Array, state: States) -> tuple[States, Saved]:
-        """See `Cell.step`."""
-        h_before, c_before = state
-        a_i, a_f, a_o, a_g = a + h_before @ params["Wh"]
-        i, f, o, g = sigmoid(a_i), sigmoid(a_f), sigmoid(a_o), np.tanh(a_g)
-        c = f * c_before + i * g
+    def step(self, params: Params, x: Array, state: States) -> tuple[States, Saved]:
+        """One step forward: `x [B, I]`, `state` is `h_prev, c_prev`, `[B, H]` each."""
+        Wx_i, Wx_f, Wx_o, Wx_g = params["Wx"]  # [I, H] each
+        Wh_i, Wh_f, Wh_o, Wh_g = params["Wh"]  # [H, H] each
+        b_i, b_f, b_o, b_g = params["b"]  # [H] each
+        h_prev, c_prev = state
+        i = sigmoid(x @ Wx_i + h_prev @ Wh_i + b_i)  # [B, H]
+        f = sigmoid(x @ Wx_f + h_prev @ Wh_f + b_f)  # [B, H]
+        o = sigmoid(x @ Wx_o + h_prev @ Wh_o + b_o)  # [B, H]
+        g = np.tanh(x @ Wx_g + h_prev @ Wh_g + b_g)  # [B, H]
+        c = f * c_prev + i * g  # [B, H]
         tanh_c = np.tanh(c)
-        h = o * tanh_c
-        return (h, c), (h_before, c_before, i, f, o, g, tanh_c)
+        h = o * tanh_c  # [B, H]
+        return (h, c), LSTMStep(x, h_prev, c_prev, i, f, o, g, tanh_c)
 
     def step_backward(
         self, params: Params, grads: Params, saved: Saved, dstate: States
     ) -> tuple[Array, States]:
-        """See `Cell.step_backward`."""
-        dh, dc = self.arriving(saved, dstate)
-        h_before, c_before, i, f, o, g, tanh_c = saved
-        # forward was h_t = o * tanh(c_t)
+        """One step backward: `dstate` is `dh, dc`; returns `dx` and `dh_prev, dc_prev`."""
+        Wx_i, Wx_f, Wx_o, Wx_g = params["Wx"]
+        Wh_i, Wh_f, Wh_o, Wh_g = params["Wh"]
+        dWx_i, dWx_f, dWx_o, dWx_g = grads["Wx"]
+        dWh_i, dWh_f, dWh_o, dWh_g = grads["Wh"]
+        db_i, db_f, db_o, db_g = grads["b"]
+        x, h_prev, c_prev, i, f, o, g, tanh_c = saved
+        dh, dc = dstate
+        # forward: h = o * tanh(c)
         do = dh * tanh_c
-        # forward was c_t = f * c_{t-1} + i * g
-        di, df, dg, dc_before = dc * g, dc * c_before, dc * i, dc * f
-        # forward was i, f, o = sigmoid(…), whose slope is s (1 - s), and g = tanh(…)
-        da = np.stack([di * i * (1 - i), df * f * (1 - f), do * o * (1 - o), dg * (1 - g**2)])
-        # forward was … = a_t + h_{t-1} Wh
-        grads["Wh"][...] += h_before.T @ da
-        dh_before = (da @ params["Wh"].swapaxes(1, 2)).sum(axis=0)
-        return da, (dh_before, dc_before)
-
-    def activations(self, saved: Saved) -> Sequence[Array]:
-        """See `Cell.activations`."""
-        _, _, i, f, o, g, _ = saved
-        return i, f, o, g
+        dc = dc + dh * o * (1 - tanh_c**2)
+        # forward: c = f * c_prev + i * g
+        df = dc * c_prev
+        dc_prev = dc * f
+        di = dc * g
+        dg = dc * i
+        # forward: g = tanh(a_g) and i, f, o = sigmoid(a_i), sigmoid(a_f), sigmoid(a_o)
+        da_g = dg * (1 - g**2)
+        da_o = do * o * (1 - o)
+        da_f = df * f * (1 - f)
+        da_i = di * i * (1 - i)
+        # forward: a_q = x Wx_q + h_prev Wh_q + b_q, for q in g, o, f, i
+        dWx_g += x.T @ da_g
+        dWx_o += x.T @ da_o
+        dWx_f += x.T @ da_f
+        dWx_i += x.T @ da_i
+        dWh_g += h_prev.T @ da_g
+        dWh_o += h_prev.T @ da_o
+        dWh_f += h_prev.T @ da_f
+        dWh_i += h_prev.T @ da_i
+        db_g += da_g.sum(axis=0)
+        db_o += da_o.sum(axis=0)
+        db_f += da_f.sum(axis=0)
+        db_i += da_i.sum(axis=0)
+        # x and h_prev feed every gate, so their gradients are sums over the gates
+        dx = da_i @ Wx_i.T + da_f @ Wx_f.T + da_o @ Wx_o.T + da_g @ Wx_g.T  # [B, I]
+        dh_prev = da_i @ Wh_i.T + da_f @ Wh_f.T + da_o @ Wh_o.T + da_g @ Wh_g.T  # [B, H]
+        return dx, (dh_prev, dc_prev)
 
     def arriving(self, saved: Saved, dstate: States) -> States:
-        """See `Cell.arriving`: h is made from c."""
+        """The whole `dh, dc`: h is made from c, so dc also has what comes through h."""
         dh, dc = dstate
-        *_, o, _, tanh_c = saved
-        # forward was h_t = o * tanh(c_t)
-        return dh, dc + dh * o * (1 - tanh_c**2)
+        # forward: h = o * tanh(c)
+        return dh, dc + dh * saved.o * (1 - saved.tanh_c**2)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -11,31 +11,51 @@ from charlm.nn.cells.cell import Cell, Saved, States
 from charlm.nn.parameters import Params
 
 
+class RNNStep(NamedTuple):
+    """One step of an RNN."""
+
+    x: Array
+    """`[B, I]`."""
+    h_prev: Array
+    h: Array
+    """`[B, H]` each."""
+
+
 class RNN(Cell):
-    """`h_t = tanh(x_t Wx + h_{t-1} Wh + b)`. Elman 1990."""
+    """The vanilla recurrent network (Elman 1990).
+
+    ::
+
+        forward                                    backward
+        a = x Wx + h_prev Wh + b                   da = dh (1 - h²)
+        h = tanh(a)                                dx = da Wxᵀ;  dh_prev = da Whᵀ
+                                                   dWx += xᵀ da;  dWh += h_prevᵀ da;  db += Σ da
+    """
 
     gates, states = ("h",), ("h",)
 
-    def step(self, params: Params, a: Array, state: States) -> tuple[States, Saved]:
-        """See `Cell.step`."""
-        (h_before,), Wh = state, params["Wh"][0]
-        # h_t = tanh(a_t + h_{t-1} Wh)
-        h = np.tanh(a[0] + h_before @ Wh)
-        return (h,), (h_before, h)
+    def step(self, params: Params, x: Array, state: States) -> tuple[States, Saved]:
+        """One step forward: `x [B, I]`, `state` is `h_prev [B, H]`."""
+        (Wx,), (Wh,), (b,) = params["Wx"], params["Wh"], params["b"]
+        (h_prev,) = state
+        a = x @ Wx + h_prev @ Wh + b  # [B, H]
+        h = np.tanh(a)  # [B, H]
+        return (h,), RNNStep(x, h_prev, h)
 
     def step_backward(
         self, params: Params, grads: Params, saved: Saved, dstate: States
     ) -> tuple[Array, States]:
-        """See `Cell.step_backward`."""
-        (dh,), (h_before, h) = dstate, saved
-        Wh, dWh = params["Wh"][0], grads["Wh"][0]
-        # forward was h_t = tanh(…), whose slope is 1 - h_t²
-        da = dh * (1 - h**2)
-        # forward was … = a_t + h_{t-1} Wh
-        dWh += h_before.T @ da
-        return da[None], (da @ Wh.T,)
-
-    def activations(self, saved: Saved) -> Sequence[Array]:
-        """See `Cell.activations`."""
-        _, h = saved
-        return (h,)
+        """One step backward: `dstate` is `dh [B, H]`; returns `dx` and `dh_prev`."""
+        (Wx,), (Wh,) = params["Wx"], params["Wh"]
+        (dWx,), (dWh,), (db,) = grads["Wx"], grads["Wh"], grads["b"]
+        x, h_prev, h = saved
+        (dh,) = dstate
+        # forward: h = tanh(a)
+        da = dh * (1 - h**2)  # [B, H]
+        # forward: a = x Wx + h_prev Wh + b
+        dWx += x.T @ da  # [I, H]
+        dWh += h_prev.T @ da  # [H, H]
+        db += da.sum(axis=0)  # [H]
+        dx = da @ Wx.T  # [B, I]
+        dh_prev = da @ Wh.T  # [B, H]
+        return dx, (dh_prev,)

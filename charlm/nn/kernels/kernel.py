@@ -1,4 +1,4 @@
-"""What a kernel is: the recurrence of a cell over a whole window.
+"""What a kernel is: the recurrence of a cell over a whole window; and what fused kernels share.
 
 Letters: `T` time steps, `B` streams (batch), `H` hidden units, `G` gates, `S` states of the cell.
 Each gate's activations of a step are one contiguous block. With the gates side by side in rows of
@@ -8,120 +8,130 @@ Each gate's activations of a step are one contiguous block. With the gates side 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
-from typing import Generic, Protocol, TypeVar
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 
-from charlm.arrays import Array
+from charlm.arrays import Array, Signal
+from charlm.nn.cells.cell import Cell
+from charlm.nn.layers.layer import Step
+from charlm.nn.layers.linear import Linear, LinearPass
+from charlm.nn.layers.one_hot_linear import OneHotLinear, OneHotPass
 from charlm.nn.parameters import Params
+from charlm.nn.passes import Pass
 from charlm.nn.workspace import Scratch, Workspace
 
-Tape = TypeVar("Tape")
 
-KernelBackward = Callable[[Params, Array, Array], tuple[Array, Array]]
-"""`Kernel.backward` of one window: takes `grads`, `dh` and `dstate`."""
-
-
-class AnyKernel(Protocol):
-    """A kernel, whatever its tape."""
-
-    def prepare(
-        self, params: Params, a: Array, states: Array, workspace: Workspace, scratch: Scratch
-    ) -> tuple[object, Callable[[int], None]]:
-        """See `Kernel.prepare`."""
-
-    def run(
-        self, params: Params, a: Array, state: Array, workspace: Workspace
-    ) -> tuple[Array, Array, KernelBackward]:
-        """See `Kernel.run`."""
-
-
-class Kernel(ABC, Generic[Tape]):
-    """The recurrence of one kind of cell, forward over a window and backward through it."""
+class Kernel(ABC):
+    """What runs a recurrent layer: whole windows, or one character at a time."""
 
     @abstractmethod
-    def prepare(
-        self, params: Params, a: Array, states: Array, workspace: Workspace, scratch: Scratch
-    ) -> tuple[Tape, Callable[[int], None]]:
-        """Make ready for a window.
+    def forward(self, params: Params, x: Signal, state: Array, workspace: Workspace) -> Pass:
+        """Run a window.
 
-        Parameters
-        ----------
-        params
-            The parameters of one layer by their short names.
-        a
-            `x Wx + b`, `[G, T, B, H]`; may be overwritten.
-        states
-            `[S, T+1, B, H]`: the state before the window, and room for that after each step.
-        workspace, scratch
-            Where the arrays of the window are, and those that only its steps need.
-
-        Returns
-        -------
-        tape
-            What `backward` needs.
-        step
-            Does step `t` of the window: computes `states[:, t + 1]` from `states[:, t]`.
+        `params` are the layer's, by their short names. `x` is `[T, B]` ids or `[T, B, I]`, and
+        `state [S, B, H]` the state before the window, which is only read.
         """
 
-    def forward(
-        self, params: Params, a: Array, state: Array, workspace: Workspace
-    ) -> tuple[Array, Array, Tape]:
-        """Run the recurrence over a window.
+    @abstractmethod
+    def stepper(self, params: Params, state: Array) -> Step:
+        """See `Layer.stepper`."""
 
-        `state [S, B, H]` is that before the window, and only read. Returns `h [T, B, H]`, the state
-        after the window `[S, B, H]` (views into the workspace), and the tape.
+
+class Window(Pass):
+    """The recurrence of one kind of cell over a window, from `a = x Wx + b`, and back to it.
+
+    A subclass is a fused kernel. Its constructor takes the memory of the window, `stepper` runs it
+    forward, and `backward` gives the gradient with respect to `a`, `[G, T, B, H]`, in the memory of
+    `a`. It overwrites the gradients of the recurrent parameters; `Wx` and `b` are the caller's.
+
+    Attributes
+    ----------
+    a
+        `[G, T, B, H]`; the forward pass overwrites it with the gates.
+    states
+        `[S, T+1, B, H]`: the state before the window, then the state after each step.
+    """
+
+    def __init__(self, params: Params, a: Array, states: Array, workspace: Workspace) -> None:
+        self.params, self.a, self.states, self.workspace = params, a, states, workspace
+        self.output, self.state = states[0, 1:], states[:, -1]
+
+    @abstractmethod
+    def stepper(self, scratch: Scratch) -> Callable[[int], None]:
+        """A function that does step `t`: it computes `states[:, t + 1]` from `states[:, t]`.
+
+        `scratch` has memory for arrays that only the steps need.
         """
+
+
+class FusedPass(Pass):
+    """A window of a recurrent layer whose input product was made for all steps at once."""
+
+    def __init__(self, cell: Cell, inputs: LinearPass | OneHotPass, window: Window) -> None:
+        self.cell, self.inputs, self.window = cell, inputs, window
+        self.output, self.state = window.output, window.state
+
+    @property
+    def values(self) -> Mapping[str, Array]:
+        """See `Pass.values`."""
+        gates = zip(self.cell.gates, self.window.a, strict=True)
+        # the only gate of an RNN is its state
+        return {**dict(gates), **dict(zip(self.cell.states, self.window.states[:, 1:], strict=True))}
+
+    def backward(self, grads: Params, doutput: Array, dstate: Array) -> tuple[Array, Array]:
+        """See `Pass.backward`."""
+        da, dstate_before = self.window.backward(grads, doutput, dstate)
+        # doutput has been used: its memory is free for dx
+        dx, _ = self.inputs.backward(grads, da, dstate, out=doutput)
+        return dx, dstate_before
+
+
+class Fused(Kernel):
+    """`a = x Wx + b` for a whole window at once, which does not recur, then the recurrence over it."""
+
+    def __init__(self, cell: Cell, window: type[Window], inputs: OneHotLinear | Linear) -> None:
+        """`inputs` makes `a [G, T, B, H]`."""
+        self.cell, self.window, self.inputs = cell, window, inputs
+
+    def forward(self, params: Params, x: Signal, state: Array, workspace: Workspace) -> FusedPass:
+        """See `Kernel.forward`."""
+        inputs = self.inputs.forward(params, x, state, {}, workspace)
+        a = inputs.output
         _, T, B, H = a.shape
         states = workspace.array("states", (len(state), T + 1, B, H), a.dtype)
         states[:, 0] = state
+        window = self.window(params, a, states, workspace)
         # the exponential of a gate may overflow: see `sigmoid_by_exp_into`
         with workspace.scratch() as scratch, np.errstate(over="ignore"):
-            tape, step = self.prepare(params, a, states, workspace, scratch)
+            step = window.stepper(scratch)
             for t in range(T):
                 step(t)
-        return states[0, 1:], states[:, -1], tape
+        return FusedPass(self.cell, inputs, window)
 
-    def run(
-        self, params: Params, a: Array, state: Array, workspace: Workspace
-    ) -> tuple[Array, Array, KernelBackward]:
-        """`forward`, and the `backward` that belongs to it."""
-        h, after, tape = self.forward(params, a, state, workspace)
+    def stepper(self, params: Params, state: Array) -> Step:
+        """See `Layer.stepper`."""
+        dtype, (G, H) = params["b"].dtype, params["b"].shape
+        workspace = Workspace()
+        a = np.empty((G, 1, 1, H), dtype)
+        states = np.empty((len(state), 2, 1, H), dtype)  # before and after a step
+        states[:, 0] = state
+        before, after = states[:, 0], states[:, 1]
+        h: Array = states[0, 0]
+        project = self.inputs.stepper(params, state, out=a[:, 0])
+        advance = self.window(params, a, states, workspace).stepper(workspace.scratch())
 
-        def backward(grads: Params, dh: Array, dstate: Array) -> tuple[Array, Array]:
-            return self.backward(params, grads, tape, dh, dstate, workspace)
+        def step(x: Signal | int) -> Array:
+            project(x)
+            advance(0)
+            before[...] = after
+            return h
 
-        return h, after, backward
-
-    @abstractmethod
-    def backward(
-        self, params: Params, grads: Params, tape: Tape, dh: Array, dstate: Array, workspace: Workspace
-    ) -> tuple[Array, Array]:
-        """Run back through the window of `tape`.
-
-        Overwrites `grads` of the recurrent parameters; those of `Wx` and `b` are the caller's to
-        compute, from what is returned.
-
-        Parameters
-        ----------
-        dh
-            Gradient with respect to `h`, `[T, B, H]`; only read.
-        dstate
-            Gradient with respect to the state after the window, `[S, B, H]`, beyond what `dh`
-            holds; only read.
-
-        Returns
-        -------
-        da
-            Gradient with respect to `a`, `[G, T, B, H]`, in the memory of `a`.
-        dstate
-            Gradient with respect to the state before the window, `[S, B, H]`.
-        """
+        return step
 
 
 def recurrent_gradients(dWh: Array, h: Array, du: Sequence[Array] | Array) -> None:
-    """`dWh[g] = Σ_t h_{t-1}ᵀ du_t[g]`: one product a gate for the whole window.
+    """`dWh[g] = Σ_t h_{t-1}ᵀ du_t[g]`: one product per gate for the whole window.
 
     `h [T+1, B, H]` is the state before the window and after each step; `du` holds G arrays
     `[T, B, H]`, the gradients with respect to the recurrent products.

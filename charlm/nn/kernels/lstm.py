@@ -3,44 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 
 from charlm.arrays import Array
 from charlm.nn.activations import sigmoid_into
-from charlm.nn.kernels.kernel import Kernel, block_steps, blocks, recurrent_gradients
+from charlm.nn.kernels.kernel import Window, block_steps, blocks, recurrent_gradients
 from charlm.nn.matmul import tiled
 from charlm.nn.parameters import Params
 from charlm.nn.workspace import Scratch, Workspace
 
 
-@dataclass(frozen=True)
-class Tape:
-    """What backward needs of a window."""
-
-    h: Array
-    c: Array
-    """`[T+1, B, H]` each: before the window, then after each step."""
-    gates: Array
-    """`[4, T, B, H]`: i, f, o, g; backward writes their gradients here."""
-    tanh_c: Array
-    """`[T, B, H]`; overwritten by backward."""
-
-
-class LSTMKernel(Kernel[Tape]):
+class LSTMWindow(Window):
     """The gates i, f, o in one call; g last, so that the three are one block."""
 
-    def prepare(
-        self, params: Params, a: Array, states: Array, workspace: Workspace, scratch: Scratch
-    ) -> tuple[Tape, Callable[[int], None]]:
-        """See `Kernel.prepare`."""
+    def __init__(self, params: Params, a: Array, states: Array, workspace: Workspace) -> None:
+        super().__init__(params, a, states, workspace)
+        self.tanh_c = workspace.array("tanh_c", a.shape[1:], a.dtype)
+        """`[T, B, H]`; the backward pass overwrites it."""
+
+    def stepper(self, scratch: Scratch) -> Callable[[int], None]:
+        """See `Window.stepper`."""
+        a, tanh_c, (h, c) = self.a, self.tanh_c, self.states
         _, T, B, H = a.shape
-        h, c = states
-        tanh_c = workspace.array("tanh_c", (T, B, H), a.dtype)
         sums = scratch.array("sums", (4, B, H), a.dtype)
         ig = scratch.array("ig", (B, H), a.dtype)
-        Wh = tiled(params["Wh"], B, T, scratch, "Wh", same_rows=True)
+        Wh = tiled(self.params["Wh"], B, T, scratch, "Wh", same_rows=True)
         products = Wh.in_tiles(sums)
         gates = a  # [4, T, B, H]: becomes i, f, o, g in place
         sums_ifo, sums_g = sums[:3], sums[3]
@@ -64,38 +52,36 @@ class LSTMKernel(Kernel[Tape]):
             np.tanh(c_t, tanh_c_t)
             np.multiply(o, tanh_c_t, h_at[t + 1])
 
-        return Tape(h, c, gates, tanh_c), step
+        return step
 
-    def backward(
-        self, params: Params, grads: Params, tape: Tape, dh: Array, dstate: Array, workspace: Workspace
-    ) -> tuple[Array, Array]:
-        """See `Kernel.backward`."""
-        T, B, H = dh.shape
-        h, c, gates, tanh_c = tape.h, tape.c, tape.gates, tape.tanh_c
+    def backward(self, grads: Params, doutput: Array, dstate: Array) -> tuple[Array, Array]:
+        """See `Window`."""
+        T, B, H = doutput.shape
+        (h, c), gates, tanh_c = self.states, self.a, self.tanh_c
         dh_t, dc_t = dstate[0].copy(), dstate[1].copy()  # [B, H], from the steps after t
         product = np.empty_like(dh_t)
         # views of every step, made at once: half the time of one by one
         f_at, da_if_at = list(gates[1]), list(gates[:2].swapaxes(0, 1))
         da_o_at, da_g_at = list(gates[2]), list(gates[3])
-        dh_at, dc_from_dh_at = list(dh), list(tanh_c)
+        dh_at, dc_from_dh_at = list(doutput), list(tanh_c)
         size = 4 * B * H
-        with workspace.scratch() as scratch:
-            WhT = tiled(params["Wh"].swapaxes(1, 2), B, T, scratch, "Wh")
-            back = scratch.array("back", (4, B, H), dh.dtype)
+        with self.workspace.scratch() as scratch:
+            WhT = tiled(self.params["Wh"].swapaxes(1, 2), B, T, scratch, "Wh")
+            back = scratch.array("back", (4, B, H), doutput.dtype)
             rows_at, products = list(WhT.row_blocks(gates.swapaxes(0, 1))), WhT.in_tiles(back)
-            all_slopes = scratch.array("slopes", (4 * block_steps(T, size), B, H), dh.dtype)
+            all_slopes = scratch.array("slopes", (4 * block_steps(T, size), B, H), doutput.dtype)
             for block in blocks(T, size):
                 # what each gate's gradient is multiplied by does not recur: a block at a time
                 steps = block.stop - block.start
                 slopes = all_slopes[: 4 * steps].reshape(4, steps, B, H)
                 i, _, o, g = gates[:, block]
                 slope_i, slope_f, slope_o, slope_g = slopes
-                # forward was i, f, o = sigmoid(…): slope s (1 - s);  g = tanh(…): slope 1 - g²
+                # forward: i, f, o = sigmoid(…): slope s (1 - s);  g = tanh(…): slope 1 - g²
                 np.subtract(1.0, gates[:3, block], slopes[:3])
                 np.multiply(slopes[:3], gates[:3, block], slopes[:3])
                 np.multiply(g, g, slope_g)
                 np.subtract(1.0, slope_g, slope_g)
-                # forward was c_t = f * c_{t-1} + i * g;  h_t = o * tanh(c_t)
+                # forward: c_t = f * c_{t-1} + i * g;  h_t = o * tanh(c_t)
                 np.multiply(slope_i, g, slope_i)
                 np.multiply(slope_f, c[block], slope_f)
                 np.multiply(slope_o, tanh_c[block], slope_o)
@@ -112,14 +98,14 @@ class LSTMKernel(Kernel[Tape]):
                     np.add(dh_t, dh_at[t], dh_t)
                     np.multiply(dh_t, dc_from_dh_at[t], product)
                     np.add(dc_t, product, dc_t)
-                    # forward was c_t = f * c_{t-1} + …: for the step before, before da_f replaces f
+                    # forward: c_t = f * c_{t-1} + …: for the step before, before da_f replaces f
                     np.multiply(dc_t, f_at[t], product)
                     # i, f and g were reached through c_t, o through h_t
                     np.multiply(slope_if_at[n], dc_t, da_if_at[t])
                     np.multiply(slope_o[n], dh_t, da_o_at[t])
                     np.multiply(slope_g[n], dc_t, da_g_at[t])
                     dc_t, product = product, dc_t
-                    # forward was … = a_t + h_{t-1} Wh
+                    # forward: … = a_t + h_{t-1} Wh
                     np.matmul(rows_at[t], WhT.tiles, products)
                     np.add.reduce(back, axis=0, out=dh_t)
         recurrent_gradients(grads["Wh"], h, gates)

@@ -9,21 +9,16 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Generic, Protocol, TypeVar
 
 import numpy as np
 
 from charlm.arrays import Array, Shape, Signal
 from charlm.nn.parameters import Params
+from charlm.nn.passes import Pass
 from charlm.nn.workspace import Workspace
-
-Tape = TypeVar("Tape")
 
 Masks = Mapping[str, Array]
 """The noise of one layer for one window, by the names that the layer declares."""
-
-Backward = Callable[[Params, Array, Array], tuple[Array, Array]]
-"""`Layer.backward` of one window: takes `grads`, `dy` and `dstate`."""
 
 _BY_BYTES = 1 / 32
 """Smallest rate of a mask that is drawn byte by byte, and the smallest share that it keeps."""
@@ -82,7 +77,7 @@ class Noise:
         return view
 
 
-class Layer(ABC, Generic[Tape]):
+class Layer(ABC):
     """A layer; parameters, state, noise and memory are arguments.
 
     A layer without parameters, states or noise inherits what says so.
@@ -97,15 +92,14 @@ class Layer(ABC, Generic[Tape]):
 
     def initialise(self, params: Params, rng: np.random.Generator, init: str) -> None:
         """Fill fresh parameters, which are zero, in place; for `init` see `Cell.initialise`."""
+        return
 
     def noise(self, T: int, B: int) -> dict[str, Noise]:
         """The masks that a window in training takes, by name."""
         return {}
 
     @abstractmethod
-    def forward(
-        self, params: Params, x: Signal, state: Array, masks: Masks, workspace: Workspace
-    ) -> tuple[Signal, Array, Tape]:
+    def forward(self, params: Params, x: Signal, state: Array, masks: Masks, workspace: Workspace) -> Pass:
         """Run a window forward.
 
         Parameters
@@ -119,102 +113,12 @@ class Layer(ABC, Generic[Tape]):
         masks
             The noise, by name; empty outside training.
         workspace
-            The layer's own.
-
-        Returns
-        -------
-        y
-            Output, usually in the workspace.
-        state
-            State after the window, usually in the workspace.
-        tape
-            What `backward` needs; valid until the next window in this workspace.
-        """
-
-    @abstractmethod
-    def backward(
-        self, params: Params, grads: Params, tape: Tape, dy: Array, dstate: Array, workspace: Workspace
-    ) -> tuple[Array, Array]:
-        """Run the window of `tape` backward, and overwrite `grads`.
-
-        `dy` is the gradient with respect to `y`, and may be overwritten; `dstate` that with
-        respect to the state after the window. Returns the gradients with respect to `x` (empty
-        if that was ids) and to the state before the window.
+            The layer's workspace.
         """
 
     @abstractmethod
     def stepper(self, params: Params, state: Array) -> Step:
-        """A function that does one step of one stream, made ready once, without noise.
+        """A function that does one step of one stream, without noise; what it needs is prepared once.
 
-        `state [S, 1, H]` is where it begins, and is advanced in place. The output is valid until
-        the next step.
+        `state [S, 1, H]` is where it begins, and is only read. The output is valid until the next step.
         """
-
-    def run(
-        self, params: Params, x: Signal, state: Array, masks: Masks, workspace: Workspace
-    ) -> tuple[Signal, Array, Backward]:
-        """`forward`, and the `backward` that belongs to it."""
-        y, after, tape = self.forward(params, x, state, masks, workspace)
-
-        def backward(grads: Params, dy: Array, dstate: Array) -> tuple[Array, Array]:
-            return self.backward(params, grads, tape, dy, dstate, workspace)
-
-        return y, after, backward
-
-
-class Projection(Layer[Tape]):
-    """A layer that can write into memory of its caller: the product with the input of a cell."""
-
-    @abstractmethod
-    def backward(
-        self,
-        params: Params,
-        grads: Params,
-        tape: Tape,
-        dy: Array,
-        dstate: Array,
-        workspace: Workspace,
-        out: Array | None = None,
-    ) -> tuple[Array, Array]:
-        """See `Layer.backward`; `out` is memory for the gradient with respect to `x`, if it fits."""
-
-    @abstractmethod
-    def stepper(self, params: Params, state: Array, out: Array | None = None) -> Step:
-        """See `Layer.stepper`; `out`, if given, is memory for the output."""
-
-    def project(
-        self, params: Params, x: Signal, workspace: Workspace
-    ) -> tuple[Signal, Callable[[Params, Array, Array], Array]]:
-        """The output, and a function of `grads`, `dy` and memory for `dx` that returns `dx`."""
-        stateless: Array = np.empty(0)
-        y, _, tape = self.forward(params, x, stateless, {}, workspace)
-
-        def backward(grads: Params, dy: Array, out: Array) -> Array:
-            return self.backward(params, grads, tape, dy, stateless, workspace, out)[0]
-
-        return y, backward
-
-
-class AnyLayer(Protocol):
-    """A layer, whatever its tape: what a network needs of it."""
-
-    @property
-    def states(self) -> tuple[str, ...]:
-        """See `Layer.states`."""
-
-    def shapes(self) -> dict[str, Shape]:
-        """See `Layer.shapes`."""
-
-    def initialise(self, params: Params, rng: np.random.Generator, init: str) -> None:
-        """See `Layer.initialise`."""
-
-    def noise(self, T: int, B: int) -> dict[str, Noise]:
-        """See `Layer.noise`."""
-
-    def stepper(self, params: Params, state: Array) -> Step:
-        """See `Layer.stepper`."""
-
-    def run(
-        self, params: Params, x: Signal, state: Array, masks: Masks, workspace: Workspace
-    ) -> tuple[Signal, Array, Backward]:
-        """See `Layer.run`."""
