@@ -1,4 +1,4 @@
-"""What `charlm/nn/README.md` names exists, and its example prints what it shows."""
+"""What `charlm/nn/README.md` names exists, and its examples print what they show."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def _defined(file: Path) -> set[str]:
 
 def test_every_file_and_function_exists() -> None:
     """A file is relative to `nn/` or to the package, and defines the function named with it."""
-    references = re.findall(r"`([\w/]+\.py)(?::\s+([\w.]+))?`", README)
+    references = re.findall(r"`([\w./]+\.py)(?::\s+([\w.]+))?`", README)
     assert len(references) > 40
     for path, name in references:
         file = next((base / path for base in (PACKAGE / "nn", PACKAGE) if (base / path).is_file()), None)
@@ -45,10 +45,12 @@ def test_every_method_exists() -> None:
     assert methods <= defined
 
 
-def test_the_example_prints_what_is_shown() -> None:
-    """The Python block runs, and its output is the block after it."""
-    ((program, shown),) = re.findall(r"```python\n(.*?)```\n\n```\n(.*?)```", README, re.DOTALL)
-    printed = io.StringIO()
-    with contextlib.redirect_stdout(printed):
-        exec(program, {})  # noqa: S102 -- the README's own example
-    assert printed.getvalue() == shown
+def test_the_examples_print_what_is_shown() -> None:
+    """Every Python block runs, and its output is the block after it."""
+    examples = re.findall(r"```python\n(.*?)```\n\n```\n(.*?)```", README, re.DOTALL)
+    assert len(examples) == 2
+    for program, shown in examples:
+        printed = io.StringIO()
+        with contextlib.redirect_stdout(printed):
+            exec(program, {})  # noqa: S102 -- the README's own example
+        assert printed.getvalue() == shown

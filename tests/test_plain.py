@@ -17,7 +17,6 @@ from charlm.data.corpus import read_corpus
 from charlm.data.sources import Source
 from charlm.training.trainer import Trainer
 
-
 CLIP_NORMS = dict(zip(FORMS, (0.425, 0.26, 0.303, 0.301), strict=True))
 """About the median norm of the gradients, so that some are clipped and some are not."""
 
