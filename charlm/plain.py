@@ -24,7 +24,7 @@ Named = dict[str, Array]
 
 
 def initial(cell: Cell, V: int, H: int, rng: np.random.Generator, dtype: npt.DTypeLike = np.float32) -> Named:
-    """Parameters by name: those of the cell, and the output layer `Wy [H, V]`, `by [V]`."""
+    """Fresh parameters by name, from the cell and the output layer: `Wy [H, V]`, `by [V]`."""
     shapes = {**cell.shapes(V, H), "Wy": (H, V), "by": (V,)}
     params = {name: np.zeros(shape, dtype) for name, shape in shapes.items()}
     params["Wx"][...] = rng.uniform(-1.0, 1.0, params["Wx"].shape)
@@ -52,7 +52,7 @@ def windows(ids: Array, B: int, T: int) -> Iterator[tuple[Array, Array, bool]]:
 def softmax(logits: Array) -> Array:
     """`exp(logits) / Σ exp(logits)` along the last axis."""
     exponentials = np.exp(logits - logits.max(axis=-1, keepdims=True))
-    return exponentials / exponentials.sum(axis=-1, keepdims=True)
+    return np.asarray(exponentials / exponentials.sum(axis=-1, keepdims=True))
 
 
 def backpropagate(

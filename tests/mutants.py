@@ -221,8 +221,8 @@ MUTANTS = (
     Mutant(
         "after: another block's reset in every block but the last",
         "nn/kernels/gru.py",
-        "np.multiply(slopes[0], tape.reset[block], slopes[0])",
-        "np.multiply(slopes[0], tape.reset[: len(slopes[0])], slopes[0])",
+        "np.multiply(slopes[0], u[block], slopes[0])",
+        "np.multiply(slopes[0], u[: len(slopes[0])], slopes[0])",
         (
             "test_cells.py",
             "test_gradcheck.py",
@@ -231,8 +231,8 @@ MUTANTS = (
     Mutant(
         "before: h of another block in every block but the last",
         "nn/kernels/gru.py",
-        "np.multiply(slopes[0], tape.h[block], slopes[0])",
-        "np.multiply(slopes[0], tape.h[: len(slopes[0])], slopes[0])",
+        "np.multiply(slopes[0], h[block], slopes[0])",
+        "np.multiply(slopes[0], h[: len(slopes[0])], slopes[0])",
         (
             "test_cells.py",
             "test_gradcheck.py",
@@ -241,8 +241,8 @@ MUTANTS = (
     Mutant(
         "after: the candidate's recurrent gradient without r",
         "nn/kernels/gru.py",
-        "np.multiply(r, da_n, du_n[t])",
-        "np.copyto(du_n[t], da_n)",
+        "np.multiply(r, da_n, du[t])",
+        "np.copyto(du[t], da_n)",
         (
             "test_cells.py",
             "test_gradcheck.py",
@@ -251,7 +251,7 @@ MUTANTS = (
     Mutant(
         "after: bn is summed over the gate's gradient",
         "nn/kernels/gru.py",
-        'column_sums(du_n.reshape(T * B, H), grads["bn"])',
+        'column_sums(du.reshape(T * B, H), grads["bn"])',
         'column_sums(gates[2].reshape(T * B, H), grads["bn"])',
         (
             "test_cells.py",
@@ -271,8 +271,8 @@ MUTANTS = (
     Mutant(
         "before: the candidate's weights see h without r",
         "nn/kernels/gru.py",
-        'np.matmul(tape.reset.reshape(T * B, H).T, gates[2].reshape(T * B, H), grads["Wh"][2])',
-        'np.matmul(tape.h[:-1].reshape(T * B, H).T, gates[2].reshape(T * B, H), grads["Wh"][2])',
+        'np.matmul(s.reshape(T * B, H).T, gates[2].reshape(T * B, H), grads["Wh"][2])',
+        'np.matmul(h[:-1].reshape(T * B, H).T, gates[2].reshape(T * B, H), grads["Wh"][2])',
         (
             "test_cells.py",
             "test_gradcheck.py",
@@ -332,14 +332,14 @@ MUTANTS = (
     Mutant(
         "the state after the window is that before its last step",
         "nn/kernels/kernel.py",
-        "states[0, 1:], states[:, -1], tape",
-        "states[0, 1:], states[:, -2], tape",
+        "states[0, 1:], states[:, -1]",
+        "states[0, 1:], states[:, -2]",
         ("test_cells.py",),
     ),
     Mutant(
         "the state after the window is not handed on",
         "nn/model.py",
-        "after[depth] = layer_after",
+        "after[depth] = layers[name].state",
         "after[depth] = before",
         ("test_cells.py", "test_trainer.py"),
     ),
@@ -353,8 +353,8 @@ MUTANTS = (
     Mutant(
         "only h is handed back in time",
         "nn/kernels/textbook.py",
-        "back = (back[0] + dh[t], *back[1:])",
-        "back = (back[0] + dh[t], *(0 * one for one in back[1:]))",
+        "dstep = (dstep[0] + doutput[t], *dstep[1:])",
+        "dstep = (dstep[0] + doutput[t], *(0 * one for one in dstep[1:]))",
         ("test_cells.py",),
     ),
     Mutant(
@@ -367,8 +367,8 @@ MUTANTS = (
     Mutant(
         "i and g exchanged in their gradients",
         "nn/cells/lstm.py",
-        "di, df, dg, dc_before = dc * g, dc * c_before, dc * i, dc * f",
-        "di, df, dg, dc_before = dc * i, dc * c_before, dc * g, dc * f",
+        "dg = dc * i",
+        "dg = dc * g",
         ("test_cells.py",),
     ),
     Mutant(
@@ -381,15 +381,15 @@ MUTANTS = (
     Mutant(
         "after: bn outside the reset",
         "nn/cells/gru.py",
-        "n = np.tanh(a_n + r * inner)",
-        'n = np.tanh(a_n + r * u_n + params["bn"])',
+        'u = h_prev @ Wh_n + params["bn"]',
+        'u = h_prev @ Wh_n - params["bn"]',
         ("test_cells.py",),
     ),
     Mutant(
         "before: dr without h",
         "nn/cells/gru.py",
-        "dr, dh_before = dkept * h_before, dh_before + dkept * r",
-        "dr, dh_before = dkept, dh_before + dkept * r",
+        "dr = ds * h_prev",
+        "dr = ds",
         ("test_cells.py",),
     ),
     Mutant(
@@ -485,8 +485,8 @@ MUTANTS = (
     Mutant(
         "the one-hot matrix holds the ids in reverse",
         "nn/layers/one_hot_linear.py",
-        "used[:, None] == tape.ids",
-        "used[::-1, None] == tape.ids",
+        "used[:, None] == self.ids",
+        "used[::-1, None] == self.ids",
         ("test_layers.py",),
     ),
     Mutant(
@@ -503,8 +503,8 @@ MUTANTS = (
     Mutant(
         "rows are sorted by their position",
         "nn/layers/one_hot_linear.py",
-        'np.argsort(tape.ids, kind="stable")',
-        "np.arange(len(tape.ids))",
+        'np.argsort(self.ids, kind="stable")',
+        "np.arange(len(self.ids))",
         (
             "test_cells.py",
             "test_layers.py",
@@ -514,8 +514,8 @@ MUTANTS = (
     Mutant(
         "backward of dropout without the mask",
         "nn/layers/dropout.py",
-        "np.multiply(dy, tape.mask, dy)",
-        "np.multiply(dy, 1.0, dy)",
+        "np.multiply(doutput, self.mask, doutput)",
+        "np.multiply(doutput, 1.0, doutput)",
         (
             "test_cells.py",
             "test_gradcheck.py",
@@ -560,7 +560,7 @@ MUTANTS = (
     ),
     Mutant(
         "a step of the decoder forgets to advance the state",
-        "nn/layers/recurrent.py",
+        "nn/kernels/kernel.py",
         "before[...] = after",
         "before[...] = before",
         ("test_model.py",),
@@ -575,8 +575,8 @@ MUTANTS = (
     Mutant(
         "the gradient of the state belongs to another layer",
         "nn/model.py",
-        "dbefore[depth] = layer_dbefore",
-        "dbefore[self.layers - 1 - depth] = layer_dbefore",
+        "dsignal, dbefore[depth] = layer",
+        "dsignal, dbefore[-1 - depth] = layer",
         (
             "test_cells.py",
             "test_gradcheck.py",
@@ -585,8 +585,8 @@ MUTANTS = (
     Mutant(
         "the gradient after the window is forgotten",
         "nn/model.py",
-        "layer_dafter = dafter[depth] if",
-        "layer_dafter = 0 * dafter[depth] if",
+        "layer.backward(own, dsignal, dafter[depth])",
+        "layer.backward(own, dsignal, 0 * dafter[depth])",
         ("test_gradcheck.py",),
     ),
     Mutant(
@@ -904,7 +904,7 @@ MUTANTS = (
     Mutant(
         "the state of a shard is not carried on",
         "training/data_parallel.py",
-        "self.state[:, :, shard] = after",
+        "self.state[:, :, shard] = window.state",
         "self.state[:, :, shard] *= 1.0",
         ("test_trainer.py",),
     ),
@@ -1092,8 +1092,8 @@ MUTANTS = (
     Mutant(
         "the prime's first window is lost",
         "inference/generate.py",
-        "_, state, _ = model.forward(parameters, part[:, None], state, workspace)",
-        "_, _, _ = model.forward(parameters, part[:, None], state, workspace)",
+        "state = model.forward(parameters, part[:, None], state, workspace).state",
+        "model.forward(parameters, part[:, None], state, workspace)",
         ("test_generate.py",),
     ),
     Mutant(
@@ -1193,8 +1193,8 @@ MUTANTS = (
     Mutant(
         "z's slope takes h after the step",
         "nn/kernels/gru.py",
-        "np.subtract(tape.h[block], n, slope_r)",
-        "np.subtract(tape.h[1:][block], n, slope_r)",
+        "np.subtract(h[block], n, slope_r)",
+        "np.subtract(h[1:][block], n, slope_r)",
         ("test_cells.py", "test_gradcheck.py"),
     ),
     Mutant(
@@ -1207,7 +1207,7 @@ MUTANTS = (
     Mutant(
         "after: recurrent weights of n without the reset",
         "nn/kernels/gru.py",
-        "[*gates[:2], du_n]",
+        "[*gates[:2], du]",
         "gates",
         ("test_cells.py", "test_gradcheck.py"),
     ),
@@ -1221,8 +1221,8 @@ MUTANTS = (
     Mutant(
         "before: z in place of r resets",
         "nn/kernels/gru.py",
-        "np.multiply(r, h[t], kept[t])",
-        "np.multiply(z, h[t], kept[t])",
+        "np.multiply(r, h[t], s[t])",
+        "np.multiply(z, h[t], s[t])",
         ("test_cells.py", "test_gradcheck.py"),
     ),
     Mutant(
@@ -1235,57 +1235,57 @@ MUTANTS = (
     Mutant(
         "backward runs forward",
         "nn/kernels/textbook.py",
-        "for t in reversed(range(len(dh))):",
-        "for t in range(len(dh)):",
+        "for t in reversed(range(len(doutput))):",
+        "for t in range(len(doutput)):",
         ("test_cells.py",),
     ),
     Mutant(
         "the gates of writing and keeping are coupled",
         "nn/cells/lstm.py",
-        "c = f * c_before + i * g",
-        "c = f * c_before + (1 - f) * g",
+        "c = f * c_prev + i * g  # [B, H]",
+        "c = f * c_prev + (1 - f) * g",
         ("test_cells.py",),
     ),
     Mutant(
         "Wh where its transpose belongs",
         "nn/cells/lstm.py",
-        '(da @ params["Wh"].swapaxes(1, 2)).sum(axis=0)',
-        '(da @ params["Wh"]).sum(axis=0)',
+        "da_o @ Wh_o.T",
+        "da_o @ Wh_o",
         ("test_cells.py",),
     ),
     Mutant(
         "after: the candidate's recurrent gradient without r",
         "nn/cells/gru.py",
-        "dr, dinner = da_n * inner, da_n * r",
-        "dr, dinner = da_n * inner, da_n",
+        "du = da_n * r",
+        "du = da_n",
         ("test_cells.py",),
     ),
     Mutant(
         "after: bn's gradient of the first step alone",
         "nn/cells/gru.py",
-        'grads["bn"][...] += dinner.sum(axis=0)',
-        'grads["bn"][...] = dinner.sum(axis=0)',
+        "dbn += du.sum(axis=0)",
+        "dbn[...] = du.sum(axis=0)",
         ("test_cells.py",),
     ),
     Mutant(
         "before: the candidate's weights see h without r",
         "nn/cells/gru.py",
-        "dWh_n += kept.T @ da_n",
-        "dWh_n += h_before.T @ da_n",
+        "dWh_n += s.T @ da_n",
+        "dWh_n += h_prev.T @ da_n",
         ("test_cells.py",),
     ),
     Mutant(
         "rnn: Wh where its transpose belongs",
         "nn/cells/rnn.py",
-        "(da @ Wh.T,)",
-        "(da @ Wh,)",
+        "da @ Wh.T  # [B, H]",
+        "da @ Wh",
         ("test_cells.py",),
     ),
     Mutant(
         "rnn: recurrent weights see h after the step",
         "nn/cells/rnn.py",
-        "dWh += h_before.T @ da",
-        "dWh += h.T @ da",
+        "dWh += h_prev.T @ da  #",
+        "dWh += h.T @ da  #",
         ("test_cells.py",),
     ),
     Mutant(
@@ -1305,8 +1305,8 @@ MUTANTS = (
     Mutant(
         "the output's bound from its outputs",
         "nn/layers/linear.py",
-        "(self.outputs if self._leading else self.inputs) ** -0.5",
-        "self.outputs**-0.5",
+        "rng.uniform(-(self.inputs**-0.5)",
+        "rng.uniform(-(self.outputs**-0.5)",
         ("test_cells.py",),
     ),
     Mutant(
@@ -1319,13 +1319,13 @@ MUTANTS = (
     Mutant(
         "a step without its bias",
         "nn/layers/one_hot_linear.py",
-        "np.add(W[:, x, None], b, y)",
-        "np.add(W[:, x, None], 0 * b, y)",
+        "np.add(W[:, x, None], b, out)",
+        "np.add(W[:, x, None], 0 * b, out)",
         ("test_model.py",),
     ),
     Mutant(
         "a step hands on c in place of h",
-        "nn/layers/recurrent.py",
+        "nn/kernels/kernel.py",
         "h: Array = states[0, 0]",
         "h: Array = states[-1, 0]",
         ("test_model.py",),
@@ -2735,10 +2735,10 @@ MUTANTS = (
         ),
     ),
     Mutant(
-        "dropped weights run forward only",
+        "weights are dropped and not used",
         "nn/layers/recurrent.py",
-        "self.kernel.run({**params, **dropped}, a, state, workspace)",
-        "self.kernel.run(params, a, state, workspace)",
+        "self.kernel.forward({**params, **dropped}, x",
+        "self.kernel.forward({**params}, x",
         ("test_cells.py",),
     ),
     Mutant(
@@ -3583,22 +3583,82 @@ MUTANTS = (
     Mutant(
         "states one unit late",
         "inference/trace.py",
-        "kept[rows] = values[1:, 0]",
-        "kept[rows] = values[:-1, 0]",
+        "[rows] = values[:, 0]",
+        "[rows] = values[::-1, 0]",
         ("test_trace.py",),
     ),
     Mutant(
-        "gates of another row in every window but the first",
-        "inference/trace.py",
-        "range(rows.start, rows.stop)",
-        "range(rows.stop - rows.start)",
+        "a textbook window shows its gates in reverse",
+        "nn/kernels/textbook.py",
+        "getattr(saved, gate) for saved in self.saved",
+        "getattr(saved, gate) for saved in self.saved[::-1]",
         ("test_trace.py",),
+    ),
+    Mutant(
+        "a fused window shows the state before each step",
+        "nn/kernels/kernel.py",
+        "self.window.states[:, 1:]",
+        "self.window.states[:, :-1]",
+        ("test_trace.py",),
+    ),
+    Mutant(
+        "after: the bias of z gets the gradient of r",
+        "nn/cells/gru.py",
+        """dWh_z += h_prev.T @ da_z
+        db_z += da_z.sum(axis=0)
+        # forward: r = sigmoid(a_r),  a_r = x Wx_r + h_prev Wh_r + b_r
+        da_r = dr * r * (1 - r)
+        dWx_r += x.T @ da_r
+        dWh_r += h_prev.T @ da_r
+        db_r += da_r.sum(axis=0)
+        # x and h_prev feed every gate, so their gradients are sums over the gates
+        dx = da_r @ Wx_r.T + da_z @ Wx_z.T + da_n @ Wx_n.T  # [B, I]
+        dh_prev = dh_prev + da_r @ Wh_r.T + da_z @ Wh_z.T + du""",
+        """dWh_z += h_prev.T @ da_z
+        # forward: r = sigmoid(a_r),  a_r = x Wx_r + h_prev Wh_r + b_r
+        da_r = dr * r * (1 - r)
+        dWx_r += x.T @ da_r
+        dWh_r += h_prev.T @ da_r
+        db_z += da_r.sum(axis=0)
+        db_r += da_r.sum(axis=0)
+        # x and h_prev feed every gate, so their gradients are sums over the gates
+        dx = da_r @ Wx_r.T + da_z @ Wx_z.T + da_n @ Wx_n.T  # [B, I]
+        dh_prev = dh_prev + da_r @ Wh_r.T + da_z @ Wh_z.T + du""",
+        ("test_cells.py", "test_gradcheck.py"),
+    ),
+    Mutant(
+        "the input weights of an RNN keep the last step alone",
+        "nn/cells/rnn.py",
+        "dWx += x.T @ da",
+        "dWx[...] = x.T @ da",
+        ("test_cells.py", "test_gradcheck.py"),
+    ),
+    Mutant(
+        "an id selects the row of another character",
+        "nn/kernels/textbook.py",
+        "np.eye(self.vocab, dtype=state.dtype)[x]",
+        "np.eye(self.vocab, dtype=state.dtype)[x - 1]",
+        ("test_cells.py", "test_plain.py"),
+    ),
+    Mutant(
+        "plain: Adam without the correction of v",
+        "plain.py",
+        "np.sqrt(v[name] / (1 - 0.999**t))",
+        "np.sqrt(v[name])",
+        ("test_plain.py",),
+    ),
+    Mutant(
+        "plain: the state is not carried from window to window",
+        "plain.py",
+        "state = zero if begins else state",
+        "state = zero",
+        ("test_plain.py",),
     ),
     Mutant(
         "a window begins from zero",
         "inference/trace.py",
-        "state[depth] = within[:, -1]",
-        "state[depth] = 0.0",
+        "window.logits[:, 0], window.state",
+        "window.logits[:, 0], 0 * window.state",
         ("test_trace.py",),
     ),
     Mutant(
@@ -3616,11 +3676,11 @@ MUTANTS = (
         ("test_trace.py",),
     ),
     Mutant(
-        "two gates of the LSTM exchanged for the reader",
+        "the forget gate reaches x through the weights of another gate",
         "nn/cells/lstm.py",
-        "return i, f, o, g",
-        "return i, o, f, g",
-        ("test_trace.py",),
+        "dx = da_i @ Wx_i.T + da_f @ Wx_f.T",
+        "dx = da_i @ Wx_i.T + da_f @ Wx_i.T",
+        ("test_cells.py", "test_gradcheck.py"),
     ),
     Mutant(
         "True passes for a number",

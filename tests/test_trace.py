@@ -40,13 +40,14 @@ def _named(memo: tuple[np.ndarray, ...], form: str, h: np.ndarray) -> dict[str, 
     return {"r": memo[2], "z": memo[3], "n": memo[-1]}
 
 
+@pytest.mark.parametrize("kernel", ["fused", "textbook"])
 @pytest.mark.parametrize("form", FORMS)
 def test_every_value_is_that_of_the_naive_twin(
-    form: str, geometry: Geometry, monkeypatch: pytest.MonkeyPatch
+    form: str, kernel: str, geometry: Geometry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Gates, states and logits of every unit and layer, windows and new beginnings included, to 1e-10."""
     monkeypatch.setattr(traces, "STEPS", 4)
-    model = make_model(form, geometry.layers, geometry.vocab, geometry.H)
+    model = make_model(form, geometry.layers, geometry.vocab, geometry.H, kernel=kernel)
     params = make_window(model)[0]
     params.flat *= min(1.0, 2 * model.hidden**-0.5)
     ids = np.random.default_rng(2).integers(0, model.vocab, 13)

@@ -168,7 +168,7 @@ class ModelConfig:
     )
     gru_reset: str = key(
         "after",
-        "where the GRU's reset gate acts: after the recurrent product (cuDNN) or before it (textbook)",
+        "where the GRU's reset gate acts: after the recurrent product (cuDNN, PyTorch) or before it (Cho et al. 2014)",
         choices=("after", "before"),
         fixed=True,
     )

@@ -1,9 +1,9 @@
 """Nonlinearities.
 
-The sigmoid has two forms, equal to rounding. Which is the faster depends on the instructions that
-NumPy uses for `tanh` and `exp`: with those of AVX2 a `tanh` takes twice the time of an `exp`,
-elsewhere less. It is chosen when this module is loaded, by the processor's features, so that a
-processor always computes the same.
+The sigmoid has two forms, equal to rounding. Which one is faster depends on the instructions that
+NumPy uses for `tanh` and `exp`: with AVX2 a `tanh` takes twice the time of an `exp`, elsewhere less.
+The form is chosen when this module is loaded, by the features of the processor, so a processor always
+computes the same.
 """
 
 from __future__ import annotations
@@ -38,9 +38,8 @@ def sigmoid_by_tanh_into(a: Array, out: Array) -> Array:
 def sigmoid_by_exp_into(a: Array, out: Array) -> Array:
     """`1 / (1 + exp(-a))` written to `out`, which is returned; `a` is overwritten.
 
-    The exponential of a large number is infinite, and `1 / (1 + ∞)` is the right 0. NumPy warns of
-    it: callers switch that off for all steps of a window at once, which a limit on `a` would cost
-    at each step.
+    The exponential of a large number is infinite, and `1 / (1 + ∞)` is the right 0. NumPy warns of the
+    overflow. Callers switch the warning off once per window; a limit on `a` would cost time at each step.
     """
     np.negative(a, a)
     np.exp(a, a)
@@ -50,9 +49,9 @@ def sigmoid_by_exp_into(a: Array, out: Array) -> Array:
 
 
 def sigmoid_form() -> str:
-    """The form of the sigmoid that is the faster on this processor: `exp` or `tanh`.
+    """The faster form of the sigmoid on this processor: `exp` or `tanh`.
 
-    `tanh` too where NumPy has only one implementation and says nothing of it.
+    `tanh` if NumPy does not name its implementation.
     """
     known = opt_func_info("^tanh$", "float32").get("tanh", {})
     used = " ".join(about["current"] for about in known.values())

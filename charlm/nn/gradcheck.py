@@ -1,7 +1,7 @@
 """Hand-written gradients against central differences, in float64.
 
 The check knows no cell and no layer: it takes a function of parameters and of a carried state,
-and compares the gradients that the function claims with those it measures.
+and compares the claimed gradients with measured ones.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ TOLERANCE = 1e-6
 
 STEP = 1e-3
 """Distance of the outer two of the four points at which a difference is taken; the inner two
-are half as far. In float64 the loss then carries a rounding error of some 1e-16 / STEP = 1e-13
-into the slope, and the formula one of some STEP⁴ = 1e-12."""
+are half as far. In float64, rounding of the loss then gives the slope an error of about
+1e-16 / STEP = 1e-13, and the formula one of about STEP⁴ = 1e-12."""
 
 FLOOR = 3e-6
-"""Gradients smaller than this are compared absolutely, with an error of TOLERANCE · FLOOR
-allowed: about what rounding leaves of a measured slope."""
+"""Smaller gradients are compared absolutely, to TOLERANCE · FLOOR: about the rounding error of a
+measured slope."""
 
 
 _CHECKING = "checking gradients"
@@ -44,11 +44,11 @@ class Check:
     checked: int
     """Entries measured one by one."""
     size: int
-    """Entries there are."""
+    """Entries of the array."""
 
     @property
     def right(self) -> bool:
-        """Whether the gradient is as right as float64 can tell."""
+        """Whether the error is within TOLERANCE."""
         return self.worst <= TOLERANCE
 
 
@@ -132,10 +132,10 @@ def check_model(
     The function checked is the mean cross-entropy of a window that begins from a carried state
     that is not zero, plus a random linear form of the state after the window, so that what comes
     back through both ends of the window is checked too. Gradients with respect to the carried
-    state are called `state.LAYER.NAME`. Noise is drawn once and kept.
+    state are called `state.LAYER.NAME`. The masks are drawn once.
 
-    `shards` divide the batch as training does. Each has a forward and a backward pass of its own,
-    so that the products, tiles and blocks are those of training. At most `entries` entries of
+    `shards` divide the batch as training does. Each shard runs forward and backward separately, so
+    the products, tiles and blocks are the same as in training. At most `entries` entries of
     each array are measured; fewer, but two at least, where all of them would take more than about
     `seconds`. `progress` is that of `check`.
     """
@@ -143,7 +143,7 @@ def check_model(
     params = model.initialise(rng, init, np.float64)
     # zero biases and a loss that is flat at the start would hide errors: move everything a little
     params.flat += 0.1 * rng.standard_normal(params.flat.size)
-    # some ids often, some seldom or never, as in a text (Zipf's law)
+    # some ids often, some rarely or never, as in a text (Zipf's law)
     frequencies = 1.0 / np.arange(1, model.vocab + 1)
     x, y = rng.choice(model.vocab, (2, steps, batch), p=frequencies / frequencies.sum())
     state, pull = 0.5 * rng.standard_normal((2, *model.zero_state(batch).shape))

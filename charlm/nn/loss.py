@@ -27,12 +27,12 @@ def softmax_cross_entropy(
     scored: int | None = None,
     mask: npt.NDArray[np.bool] | None = None,
 ) -> tuple[float, Array]:
-    """Mean loss in nats a character, and the gradient with respect to the logits.
+    """Mean loss in nats per character, and the gradient with respect to the logits.
 
     `loss = -1/N Σ_n log p[n, targets[n]]` with `p = softmax(logits)`; its gradient is
-    `(p - onehot(targets)) / N`. `logits [N, V]` is overwritten by the gradient. Where these rows
-    belong to one shard of a batch, `scored` is the N of the whole batch: the losses of the shards
-    then sum to its mean.
+    `(p - onehot(targets)) / N`. `logits [N, V]` is overwritten by the gradient. If the rows
+    are one shard of a batch, `scored` is the N of the whole batch, and the losses of the shards add
+    up to the mean of the batch.
     Rows where `mask [N]` is false are padding: no loss, no gradient, and not counted in N.
     """
     N = scored or (len(targets) if mask is None else np.count_nonzero(mask))
@@ -68,14 +68,14 @@ _CLOSE = 50.0
 """Nats below m at which an exponential is still far above the smallest float32, exp(-87)."""
 
 _WIDE = 500
-"""Logits a row above which NumPy finds each row's largest as fast as the largest of all."""
+"""Logits per row above which NumPy finds each row's largest as fast as the largest of all."""
 
 
 def _largest(logits: Array) -> Array:
     """The largest logit of each row `[N]`; or the largest of all, where no logit is far below it.
 
-    For short rows NumPy needs several times as long row by row as for all at once (1 % of an
-    update of a small network), and the logits of most models are close together.
+    For short rows, NumPy takes several times as long row by row as for all rows at once: 1 % of an
+    update of a small network. The logits of most models are close together.
     """
     if logits.shape[1] < _WIDE:
         highest = logits.max()

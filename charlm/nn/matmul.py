@@ -1,16 +1,15 @@
 """Matrix products for the shapes of recurrent networks.
 
-BLAS copies the factors of a large product into a layout of its own before it multiplies. For the
-few rows of a step this costs more than it saves. With AVX-512, OpenBLAS has kernels for small
-products that do without, and a large product is many small ones: with the matrix cut into tiles,
-each contiguous, and the rows into blocks, 32 rows are multiplied 1.6 times as fast at H = 512 and
-2.1 times at H = 1024 (one thread, SkylakeX kernels). Without such kernels, tiles still make the
-copies cheaper where rows are few: 8 rows are multiplied 1.2 times as fast at H = 256 and 512, 25
-rows 1.05 times (Haswell kernels).
+BLAS copies the factors of a large product into its own layout before it multiplies. For the few rows
+of a step this costs more than it saves. With AVX-512, OpenBLAS has kernels for small products, which
+copy nothing. So the matrix is cut into contiguous tiles and the rows into blocks, and a large product
+becomes many small ones: 1.6 times as fast for 32 rows at H = 512, and 2.1 times at H = 1024 (one
+thread, SkylakeX kernels). Without these kernels, tiles still make the copies cheaper for few rows:
+1.2 times as fast for 8 rows at H = 256 and 512, and 1.05 times for 25 rows (Haswell kernels).
 
-A single row takes as long as reading the matrices. All that it is multiplied with then stand side by
-side: one long product reads memory 1.2 times as fast as four at H = 512, and 1.1 times at H = 256 and
-1024.
+The product with a single row takes as long as reading the matrices. The matrices of all gates then
+stand side by side: one long product reads memory 1.2 times as fast as four products at H = 512, and
+1.1 times at H = 256 and 1024.
 
 Letters: `R` rows of a step in `k` blocks of `r`, `I` inputs, `O` outputs in `n` tiles of `w`:
 `R = k r`, `O = n w`.
@@ -41,7 +40,7 @@ _FEWEST_ROWS = 8
 """Rows of a block below which a narrower tile and more rows pay."""
 
 _WORTH_COPYING = 8
-"""Products for which it pays to copy a matrix into tiles."""
+"""Fewest products for which copying a matrix into tiles pays."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +62,7 @@ class Tiles:
     left_out: tuple[int, ...]
     """Axes, counted from the last."""
     side_by_side: bool = False
-    """Whether one product with one row is that of all gates."""
+    """Whether one product with one row computes all gates."""
 
     def row_blocks(self, x: Array) -> Array:
         """A view of `x [..., R, I]` as `[..., 1, k, r, I]`."""
@@ -88,7 +87,7 @@ class Tiles:
 def tile_shape(rows: int, inputs: int, outputs: int) -> tuple[int, int]:
     """`r, w` for products `[R, I] @ [I, O]`: divisors of R and O, or R and O where cutting would not help."""
     if rows == 1:
-        return rows, outputs  # a product with a vector reads the matrix once, whatever its layout
+        return rows, outputs  # a product with a vector reads the matrix once in any layout
     # without kernels for small products, BLAS copies the rows again for every tile
     widest = _WIDEST if _SMALL else max(_WIDEST, 4 * rows)
     widths = {outputs, *(w for w in range(_VECTOR, widest + 1) if outputs % w == 0)}
@@ -109,8 +108,8 @@ def tiled(
     """`matrices [G, I, O]` for `steps` products with `rows` rows each.
 
     `same_rows`: all G matrices are multiplied with the same rows, so that they may stand side by side.
-    Usually a copy, called `name` in the scratch memory. A transposed view is welcome: multiplied
-    as it is, it would take 1.6 times as long.
+    The tiles are usually a copy, called `name` in the scratch memory. For a transposed view the copy
+    also saves time: a product with the view takes 1.6 times as long.
     """
     G, inputs, outputs = matrices.shape
     if rows == 1 and G > 1 and same_rows:
@@ -137,6 +136,6 @@ def side_by_side(matrices: Array, out: Array | None = None) -> Array:
 def column_sums(rows: Array, out: Array) -> Array:
     """Sums over the rows of `[N, O]`, written to `out [O]`, which is returned.
 
-    As a product with ones: several times as fast as NumPy's sum.
+    A product with ones is several times as fast as NumPy's sum.
     """
     return np.matmul(np.ones(len(rows), rows.dtype), rows, out)

@@ -1,4 +1,4 @@
-"""The network: a stack of layers, characters in, logits out; and back.
+"""The network: a stack of layers that turns characters into logits, and gradients back.
 
 ::
 
@@ -46,7 +46,7 @@ class ModelPass:
     logits
         `[T, B, V]`, in the workspace.
     state
-        State after the window, `[L, S, B, H]`, in memory of its own.
+        State after the window, `[L, S, B, H]`, not in the workspace.
     layers
         The pass of each layer by its name, from the bottom.
     """
@@ -200,8 +200,8 @@ class Model:
 
         Returns a function that takes the id of a character and gives the logits `[V]` after it,
         valid until the next one. `state [L, S, 1, H]` is that before the first, and only read.
-        What a step needs is made ready here, once: at this size the arithmetic takes no longer
-        than the calls around it.
+        Views and buffers are made once, here: for a single character the calls take as long as
+        the arithmetic.
         """
         steps: list[Step] = []
         depth = 0

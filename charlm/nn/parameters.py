@@ -78,7 +78,7 @@ class Parameters(Mapping[str, Array]):
         return found
 
     def span(self, prefix: str) -> slice:
-        """Where the arrays called `prefix.…` lie in `flat`; they follow one another in it."""
+        """The part of `flat` that holds the arrays called `prefix.…`, which are adjacent."""
         ends = [0, *itertools.accumulate(array.size for array in self.values())]
         found = [n for n, name in enumerate(self) if name.startswith(f"{prefix}.")]
         return slice(ends[found[0]], ends[found[-1] + 1])
@@ -88,5 +88,5 @@ class Parameters(Mapping[str, Array]):
         return Parameters(self.shapes, self.flat.dtype)
 
     def copy(self) -> Parameters:
-        """The same values in a buffer of their own."""
+        """A copy in a new buffer."""
         return Parameters(self.shapes, flat=self.flat.copy())

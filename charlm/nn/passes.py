@@ -25,9 +25,9 @@ class Pass(ABC):
 
     @property
     def values(self) -> Mapping[str, Array]:
-        """What a recurrent layer computed, `[T, B, H]` each: gates and states by the names of the cell.
+        """Gates and states of a recurrent layer by the names of the cell, `[T, B, H]` each.
 
-        To be read before `backward`, which overwrites them.
+        `backward` overwrites them.
         """
         return {}
 

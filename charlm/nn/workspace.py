@@ -1,8 +1,8 @@
 """Arrays that are used again from window to window, so that training allocates nothing large.
 
-There are two kinds. What a forward pass leaves for the backward pass is an `array` of the
-workspace. What is needed for a moment is `scratch`: its memory is shared by all layers, and given
-back when its scope ends. Neither can be taken twice under one name.
+There are two kinds. An `array` of the workspace keeps a value from the forward pass for the backward
+pass. `scratch` memory is shared by all layers and given back when its scope ends. A name can be
+taken only once.
 """
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ class Workspace:
         return Scratch(self._pool, self._taken)
 
     def within(self, layer: str) -> Workspace:
-        """The workspace of a layer: names of its own, scratch memory shared with all layers."""
+        """The workspace of a layer: separate names, scratch memory shared with all layers."""
         if layer not in self._layers:
             self._layers[layer] = Workspace(self._pool, self._taken)
         return self._layers[layer]

@@ -21,7 +21,7 @@ _REGISTRY: dict[str, dict[str, str]] = {
 }
 
 CELL_NAMES: KeysView[str] = _REGISTRY.keys()
-"""Values of `model.cell`; a view, so that registered cells are among them."""
+"""Values of `model.cell`; a view, so it includes cells that are registered later."""
 
 
 def register(name: str, location: str) -> None:

@@ -66,7 +66,7 @@ class GRUAfterWindow(Window):
             rows_rz, rows_n = WhT.row_blocks(gates[:2]), WhT.row_blocks(du)
             all_slopes = scratch.array("slopes", (3 * block_steps(T, size), B, H), doutput.dtype)
             for block in blocks(T, size):
-                # what each gradient is multiplied by does not recur: a block at a time
+                # the factor of each gradient does not recur: a block at a time
                 slopes = _slopes(h, gates, block, all_slopes)
                 # forward: n = tanh(a_n + r * u), r = sigmoid(…): da_r = da_n u r (1 - r)
                 np.multiply(slopes[0], u[block], slopes[0])
@@ -78,7 +78,7 @@ class GRUAfterWindow(Window):
                     np.multiply(r, da_n, du[t])
                     # forward: h_t = … + z * h_{t-1}
                     np.multiply(dh_t, z, dh_direct)
-                    # r and z are not needed any more: their gradients replace them
+                    # r and z are used up: their gradients replace them
                     np.multiply(slope_z, dh_t, da_z)
                     np.multiply(slope_r, da_n, da_r)
                     # forward: u = h_{t-1} Wh_n + bn;  r, z = sigmoid(a_t + h_{t-1} Wh)
@@ -144,7 +144,7 @@ class GRUBeforeWindow(Window):
             rows_rz, rows_n = WhT.row_blocks(gates[:2]), WhT.row_blocks(gates[2])
             all_slopes = scratch.array("slopes", (3 * block_steps(T, size), B, H), doutput.dtype)
             for block in blocks(T, size):
-                # what each gradient is multiplied by does not recur: a block at a time
+                # the factor of each gradient does not recur: a block at a time
                 slopes = _slopes(h, gates, block, all_slopes)
                 # forward: s = r * h_{t-1}, r = sigmoid(…): da_r = ds h_{t-1} r (1 - r)
                 np.multiply(slopes[0], h[block], slopes[0])
@@ -159,7 +159,7 @@ class GRUBeforeWindow(Window):
                     np.multiply(dh_t, z, dh_direct)
                     np.multiply(ds, r, product)
                     np.add(dh_direct, product, dh_direct)
-                    # r and z are not needed any more: their gradients replace them
+                    # r and z are used up: their gradients replace them
                     np.multiply(slope_z, dh_t, da_z)
                     np.multiply(slope_r, ds, da_r)
                     # forward: r, z = sigmoid(a_t + h_{t-1} Wh_rz)
@@ -172,7 +172,7 @@ class GRUBeforeWindow(Window):
 
 
 def _slopes(h: Array, gates: Array, block: slice, memory: Array) -> Array:
-    """What the gradients at r, z and n of a block of steps are multiplied by, `[3, steps, B, H]`.
+    """The factors of the gradients at r, z and n in a block of steps, `[3, steps, B, H]`.
 
     Forward is `h_t = (1 - z) * n + z * h_{t-1}`, `n = tanh(a_n)`, `r, z = sigmoid(a)`, so that
     `da_n = dh (1 - z) (1 - n²)`, `da_z = dh (h_{t-1} - n) z (1 - z)`, and `da_r` has `r (1 - r)`.

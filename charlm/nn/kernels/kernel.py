@@ -1,4 +1,4 @@
-"""What a kernel is: the recurrence of a cell over a whole window; and what fused kernels share.
+"""Kernels: the recurrence of a cell over a whole window.
 
 Letters: `T` time steps, `B` streams (batch), `H` hidden units, `G` gates, `S` states of the cell.
 Each gate's activations of a step are one contiguous block. With the gates side by side in rows of
@@ -143,15 +143,15 @@ def recurrent_gradients(dWh: Array, h: Array, du: Sequence[Array] | Array) -> No
 
 
 _BLOCK = 1 << 16
-"""Numbers in a block of steps: in float32 a fraction of the second-level cache. Counted in numbers,
-not bytes, so that a check in float64 runs through the blocks of training."""
+"""Numbers in a block of steps: a fraction of the second-level cache in float32. The limit is in numbers,
+not bytes, so a check in float64 runs through the blocks of training."""
 
 
 def blocks(T: int, step: int) -> Iterator[slice]:
-    """The steps `0 … T-1`, of `step` numbers each, in blocks of about `_BLOCK`, from the last to the first.
+    """The steps `0 … T-1`, of `step` numbers each, in blocks of about `_BLOCK` numbers, last block first.
 
-    Elementwise work of a backward pass that does not recur is done a block at a time: in fewer
-    and larger operations than step by step, and while the block is in the cache.
+    Elementwise work that does not recur is done one block at a time. The operations are fewer and
+    larger than step by step, and the block is still in the cache.
     """
     size = block_steps(T, step)
     for stop in range(T, 0, -size):

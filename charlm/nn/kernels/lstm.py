@@ -71,7 +71,7 @@ class LSTMWindow(Window):
             rows_at, products = list(WhT.row_blocks(gates.swapaxes(0, 1))), WhT.in_tiles(back)
             all_slopes = scratch.array("slopes", (4 * block_steps(T, size), B, H), doutput.dtype)
             for block in blocks(T, size):
-                # what each gate's gradient is multiplied by does not recur: a block at a time
+                # the factor of each gate's gradient does not recur: a block at a time
                 steps = block.stop - block.start
                 slopes = all_slopes[: 4 * steps].reshape(4, steps, B, H)
                 i, _, o, g = gates[:, block]

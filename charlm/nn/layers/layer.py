@@ -1,4 +1,4 @@
-"""What a layer is: a part of a network that runs a window forward, and the same window backward.
+"""Layers: parts of a network that run a window forward, and the same window backward.
 
 Letters: `T` time steps, `B` streams (batch), `S` states of a cell, `H` hidden units.
 """
@@ -18,13 +18,13 @@ from charlm.nn.passes import Pass
 from charlm.nn.workspace import Workspace
 
 Masks = Mapping[str, Array]
-"""The noise of one layer for one window, by the names that the layer declares."""
+"""Masks of one layer for one window, by the names that the layer declares."""
 
 _BY_BYTES = 1 / 32
 """Smallest rate of a mask that is drawn byte by byte, and the smallest share that it keeps."""
 
 Step = Callable[[Signal | int], Array]
-"""A layer for one character of one stream: takes its input (at the bottom an id), gives its output."""
+"""One step of one stream through a layer: takes the input (at the bottom an id), returns the output."""
 
 
 @dataclass(frozen=True)
@@ -34,13 +34,13 @@ class Noise:
     Attributes
     ----------
     shape
-        Its shape for a window of `T` steps and `B` streams.
+        The shape for a window of `T` steps and `B` streams.
     rate
-        Chance of a 0; everything else is `1 / (1 - rate)`, so that the mean is 1 and evaluation
-        needs no mask at all (Srivastava et al. 2014, inverted form).
+        Chance of a 0. Every other number is `1 / (1 - rate)`, so the mean is 1 and evaluation needs
+        no mask (Srivastava et al. 2014, inverted form).
     streams
-        The axis of the streams, if each of them has a mask of its own (dropout); None if all
-        share one (a mask on weights), however the batch is divided.
+        The axis of the streams if each stream has its own mask (dropout). None if all streams share
+        one mask (weights), however the batch is divided.
     """
 
     shape: Shape
@@ -49,7 +49,7 @@ class Noise:
 
     @property
     def size(self) -> int:
-        """How many numbers it takes."""
+        """Numbers in the mask."""
         return math.prod(self.shape)
 
     def draw(self, rng: np.random.Generator, out: Array) -> None:
@@ -80,11 +80,11 @@ class Noise:
 class Layer(ABC):
     """A layer; parameters, state, noise and memory are arguments.
 
-    A layer without parameters, states or noise inherits what says so.
+    By default a layer has no parameters, states or noise.
     """
 
     states: tuple[str, ...] = ()
-    """Names of the arrays that it carries from window to window; S of them."""
+    """Names of the S arrays that the layer carries from window to window."""
 
     def shapes(self) -> dict[str, Shape]:
         """Shape of each parameter by its short name, in the order of the flat buffer."""
@@ -95,7 +95,7 @@ class Layer(ABC):
         return
 
     def noise(self, T: int, B: int) -> dict[str, Noise]:
-        """The masks that a window in training takes, by name."""
+        """The masks of a training window, by name."""
         return {}
 
     @abstractmethod
@@ -111,14 +111,14 @@ class Layer(ABC):
         state
             State before the window, `[S, B, H]`; only read.
         masks
-            The noise, by name; empty outside training.
+            The masks, by name; empty outside training.
         workspace
             The layer's workspace.
         """
 
     @abstractmethod
     def stepper(self, params: Params, state: Array) -> Step:
-        """A function that does one step of one stream, without noise; what it needs is prepared once.
+        """A function that does one step of one stream, without noise. Its arrays are prepared once.
 
         `state [S, 1, H]` is where it begins, and is only read. The output is valid until the next step.
         """

@@ -69,7 +69,7 @@ class Recurrent(Layer):
         self.kernel = make_kernel(cell, kernel, inputs, hidden, one_hot)
 
     def shapes(self) -> dict[str, Shape]:
-        """See `Layer.shapes`: `Wx`, `Wh`, `b`, and what else the cell has."""
+        """Shapes of the parameters of the cell."""
         return self.cell.shapes(self.inputs, self.hidden)
 
     def initialise(self, params: Params, rng: np.random.Generator, init: str) -> None:
