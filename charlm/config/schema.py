@@ -168,7 +168,7 @@ class ModelConfig:
     )
     gru_reset: str = key(
         "after",
-        "where the GRU's reset gate acts: after the recurrent product (cuDNN, PyTorch) or before it (Cho et al. 2014)",
+        "where the GRU's reset gate acts: after the recurrent product (PyTorch) or before it (Cho et al.)",
         choices=("after", "before"),
         fixed=True,
     )
