@@ -5,10 +5,12 @@ from __future__ import annotations
 import inspect
 import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
 
+import click
 import pytest
 from conftest import ROOT
 from exported import make
@@ -22,6 +24,15 @@ from charlm.export import graph, weights
 
 README = (ROOT / "README.md").read_text()
 
+GUIDES = (
+    "README.md",
+    ".github/GUIDE.md",
+    ".github/README.ko.md",
+    "charlm/README.md",
+    "charlm/system/README.md",
+)
+"""What a user reads."""
+
 
 def test_ci_installs_with_the_readmes_own_test_command() -> None:
     """CI runs the README's second command, word for word."""
@@ -31,9 +42,51 @@ def test_ci_installs_with_the_readmes_own_test_command() -> None:
 
 
 def test_every_configuration_is_listed() -> None:
-    """The README names every configuration that there is, and none that there is not."""
-    named = set(re.findall(r"configs/[\w-]+\.yaml", README))
-    assert named == {f"configs/{file.name}" for file in (ROOT / "configs").glob("*.yaml")}
+    """The table of configurations names all of them, and no guide names one that does not exist."""
+    files = {file.name for file in (ROOT / "configs").glob("*.yaml")}
+    table = (ROOT / "configs" / "README.md").read_text().split("\n\n")[1]
+    assert set(re.findall(r"`([\w-]+\.yaml)`", table)) == files
+    for text in GUIDES.values():
+        assert set(re.findall(r"configs/([\w-]+\.yaml)", text)) <= files
+
+
+def test_the_readme_is_short() -> None:
+    """The front door has at most 160 lines."""
+    assert len(README.splitlines()) <= 160
+
+
+@pytest.mark.parametrize("guide", [*GUIDES, *OTHERS])
+def test_every_link_leads_somewhere(guide: str) -> None:
+    """Files that a guide links to exist, and so do their headings."""
+    for target in re.findall(r"\]\(([^)\s]+)\)", (ROOT / guide).read_text()):
+        if target.startswith("http"):
+            continue
+        path, _, heading = target.partition("#")
+        file = ((ROOT / guide).parent / path).resolve() if path else ROOT / guide
+        assert file.exists(), target
+        if heading:
+            titles = re.findall(r"^#+ (.*)$", file.read_text(), re.MULTILINE)
+            slugs = {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+            assert heading in slugs, target
+
+
+def _commands() -> set[str]:
+    """Every `charlm` command line in the shell blocks of the guides."""
+    text = "\n".join(GUIDES.values())
+    lines = "\n".join(re.findall(r"```sh\n(.*?)```", text, re.DOTALL)).splitlines()
+    commands = (part for line in lines for part in re.split(r"\||&&|;|#", line))
+    return {found[1].strip() for part in commands if (found := re.search(r"(?:^|\s)charlm (.*)", part))}
+
+
+@pytest.mark.parametrize("command", sorted(_commands()))
+def test_the_options_of_every_command_exist(command: str) -> None:
+    """Each command line of the guides names a command and options that there are."""
+    words = shlex.split(command.split(" > ")[0].split(" :::")[0].rstrip("'"))
+    found: click.Command = command_line
+    while isinstance(found, click.Group):
+        found = found.commands[words.pop(0)]
+    known = {option for parameter in found.params for option in parameter.opts}
+    assert {word.split("=")[0] for word in words if word.startswith("--")} <= known
 
 
 def test_the_example_of_a_cell_is_right(capsys: pytest.CaptureFixture[str]) -> None:
@@ -46,19 +99,19 @@ def test_the_example_of_a_cell_is_right(capsys: pytest.CaptureFixture[str]) -> N
     assert len([line for line in verdicts if line.endswith(" right")]) == 12 == len(verdicts)
 
 
-EXAMPLES = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+EXAMPLES = re.findall(r"```python\n(.*?)```", "\n".join(GUIDES.values()), re.DOTALL)
 
 
-def test_the_readme_shows_the_python_interface() -> None:
+def test_the_guides_show_the_python_interface() -> None:
     """The examples use all that `charlm` offers: train, load, and what a model can do."""
     shown = "".join(EXAMPLES)
     for name in ("charlm.train(", "charlm.load(", ".metrics", ".sample(", ".score(", ".predict(", ".trace("):
         assert name in shown
 
 
-def test_the_readme_lists_the_function_of_every_command() -> None:
+def test_the_guide_lists_the_function_of_every_command() -> None:
     """The table names every command, and every function and method with arguments that it has."""
-    table = README.split("## From Python")[1].split("## For teachers")[0]
+    table = GUIDES["charlm/README.md"]
     rows = [line for line in table.splitlines() if line.startswith("| `")]
     commands = {
         path for row in rows for path in re.findall(r"`(charlm [a-z -]+?)(?: --novelty)?`", row.split("|")[1])
@@ -75,7 +128,7 @@ def test_the_readme_lists_the_function_of_every_command() -> None:
 
 @pytest.mark.parametrize("example", EXAMPLES)
 def test_the_examples_of_the_python_interface_run(example: str, tmp_path: Path) -> None:
-    """Every Python example of the README runs, beside `configs/`, `data/` and a model, without a warning."""
+    """Every Python example of the guides runs, beside `configs/`, `data/` and a model, without a warning."""
     for file in ("configs/tales.yaml", "data/tales.txt"):  # of the text the beginning, which takes less time
         (tmp_path / file).parent.mkdir()
         (tmp_path / file).write_text((ROOT / file).read_text()[:150_000])
@@ -111,8 +164,8 @@ def test_every_test_that_is_named_exists() -> None:
 
 
 def test_every_module_is_in_the_layout() -> None:
-    """The README's picture of the package names every module and directory in it."""
-    layout = README.split("## How it is laid out")[1].split("```")[1]
+    """The picture of the package names every module and directory in it."""
+    layout = GUIDES["charlm/README.md"].split("## How it is laid out")[1].split("```")[1]
     for file in (ROOT / "charlm").rglob("*.py"):
         name = file.parent.name if file.name == "__init__.py" else file.stem
         if name not in ("charlm", "__main__") and file.parent.name != "cli":
