@@ -24,14 +24,20 @@ from charlm.export import graph, weights
 
 README = (ROOT / "README.md").read_text()
 
-GUIDES = (
-    "README.md",
-    ".github/GUIDE.md",
-    ".github/README.ko.md",
-    "charlm/README.md",
-    "charlm/system/README.md",
-)
-"""What a user reads."""
+GUIDES = {
+    name: (ROOT / name).read_text()
+    for name in (
+        "README.md",
+        ".github/GUIDE.md",
+        ".github/README.ko.md",
+        "charlm/README.md",
+        "charlm/system/README.md",
+    )
+}
+"""The documents for users, by file."""
+
+OTHERS = ("configs/README.md", "tests/README.md", ".github/CONTRIBUTING.md")
+"""The documents for developers."""
 
 
 def test_ci_installs_with_the_readmes_own_test_command() -> None:
