@@ -115,8 +115,8 @@ def gradient_flow(
     begins, ends, steps = find_places(text, steps, places)
     params = Parameters(params.shapes, flat=params.flat.astype(np.float64))
     G, S, H, L = len(model.cell.gates), len(model.cell.states), model.hidden, model.layers
-    # for each step and layer: the gates twice, and the states and their gradients
-    per_stream = (steps + 1) * (L * (2 * G + 4 * S) * H + 2 * model.vocab)
+    # for each step: the gates twice and the states four times per layer, the one-hot row, logits, gradients
+    per_stream = (steps + 1) * (L * (2 * G + 4 * S) * H + 3 * model.vocab)
     B = max(1, min(len(ends), _NUMBERS // per_stream))
     norms = shared((len(ends), L, S, steps + 1), np.float64)
 
@@ -171,7 +171,7 @@ def _warm_state(model: Model, params: Parameters, ids: Ids, begins: Ids, ends: I
     for back in range(WARM_UP, 0, -1):
         index = ends - back
         state[:, :, index <= begins] = 0.0  # what comes before the beginning is not of this text, or line
-        _, state, _ = model.forward(params, ids[np.maximum(index, 0)][None], state, workspace)
+        state = model.forward(params, ids[np.maximum(index, 0)][None], state, workspace).state
     state[:, :, ends <= begins] = 0.0
     return state
 
@@ -191,11 +191,11 @@ def state_gradients(model: Model, params: Parameters, x: Ids, y: Ids, state: Arr
     T, B = x.shape
     cell = _Watched(model.cell)
     watched = replace(model, cell=cell)
-    logits, _, tape = watched.forward(params, x, state, Workspace())
-    dlogits = np.zeros_like(logits)
+    window = watched.forward(params, x, state, Workspace())
+    logits, dlogits = window.logits, np.zeros_like(window.logits)
     # summed over the streams, so that each has the gradient of its own loss
     _, dlogits[-1] = softmax_cross_entropy(logits[-1], y, scored=1)
-    watched.backward(params.zeros_like(), tape, dlogits)
+    window.backward(params.zeros_like(), dlogits)
     # recorded from the top layer, and from the last step
     return np.array(cell.arrived).reshape(model.layers, T, len(cell.states), B, model.hidden)[::-1]
 
@@ -207,13 +207,13 @@ class _Watched(Cell):
         self.cell, self.gates, self.states = cell, cell.gates, cell.states
         self.arrived: list[States] = []
 
-    def shapes(self, hidden: int) -> dict[str, Shape]:
+    def shapes(self, inputs: int, hidden: int) -> dict[str, Shape]:
         """See `Cell.shapes`."""
-        return self.cell.shapes(hidden)
+        return self.cell.shapes(inputs, hidden)
 
-    def step(self, params: Params, a: Array, state: States) -> tuple[States, Saved]:
+    def step(self, params: Params, x: Array, state: States) -> tuple[States, Saved]:
         """See `Cell.step`."""
-        return self.cell.step(params, a, state)
+        return self.cell.step(params, x, state)
 
     def step_backward(
         self, params: Params, grads: Params, saved: Saved, dstate: States

@@ -34,10 +34,6 @@ STATELESS: Array = np.empty(0)
 """The state of a layer that has none."""
 
 
-Watch = Callable[[str, Array, Array], object]
-"""Called with the name of a recurrent layer, and the gradients with respect to its output and its state."""
-
-
 class ModelPass:
     """A window of the network.
 
@@ -51,7 +47,7 @@ class ModelPass:
         The pass of each layer by its name, from the bottom.
     """
 
-    def __init__(self, logits: Array, state: Array, layers: Mapping[str, Pass]) -> None:
+    def __init__(self, logits: Array, state: Array, layers: dict[str, Pass]) -> None:
         self.logits, self.state, self.layers = logits, state, layers
 
     def backward(
@@ -59,7 +55,6 @@ class ModelPass:
         grads: Parameters,
         dlogits: Array,
         dstate: Array | None = None,
-        watch: Watch = lambda name, doutput, dstate: None,
     ) -> Array:
         """Run the window backward, which uses it up; `grads` are overwritten.
 
@@ -70,8 +65,6 @@ class ModelPass:
         dstate
             Gradient with respect to the state after the window, `[L, S, B, H]`; None is zero, as in
             truncated backpropagation through time.
-        watch
-            Sees what arrives at each recurrent layer.
 
         Returns
         -------
@@ -81,13 +74,12 @@ class ModelPass:
         dafter = np.zeros(self.state.shape, dlogits.dtype) if dstate is None else dstate
         dbefore = np.empty_like(dafter)
         dsignal, depth = dlogits, len(self.state)
-        for name, layer in reversed([*self.layers.items()]):
+        for name, layer in reversed(self.layers.items()):
             own = grads.under(name)
             if not layer.state.size:
                 dsignal, _ = layer.backward(own, dsignal, STATELESS)
                 continue
             depth -= 1
-            watch(name, dsignal, dafter[depth])
             dsignal, dbefore[depth] = layer.backward(own, dsignal, dafter[depth])
         return dbefore
 

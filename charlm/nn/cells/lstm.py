@@ -112,5 +112,6 @@ class LSTM(Cell):
     def arriving(self, saved: Saved, dstate: States) -> States:
         """The whole `dh, dc`: h is made from c, so dc also has what comes through h."""
         dh, dc = dstate
+        *_, o, _, tanh_c = saved
         # forward: h = o * tanh(c)
-        return dh, dc + dh * saved.o * (1 - saved.tanh_c**2)
+        return dh, dc + dh * o * (1 - tanh_c**2)

@@ -24,10 +24,15 @@ class TextbookPass(Pass):
         The state before the window, then the state after each step, `T + 1` of them.
     saved
         What the cell saved of each step.
+    reads_ids
+        Whether the input is ids, which have no gradient.
     """
 
-    def __init__(self, cell: Cell, params: Params, states: Sequence[States], saved: Sequence[Saved]) -> None:
+    def __init__(
+        self, cell: Cell, params: Params, states: Sequence[States], saved: Sequence[Saved], reads_ids: bool
+    ) -> None:
         self.cell, self.params, self.states, self.saved = cell, params, states, saved
+        self.reads_ids = reads_ids
         self.output = np.stack([after[0] for after in states[1:]])
         self.state = np.stack(states[-1])
 
@@ -45,13 +50,15 @@ class TextbookPass(Pass):
         """See `Pass.backward`."""
         for name in self.params:
             grads[name][...] = 0.0
-        dx, dstep = [], tuple(dstate)
+        dx: list[Array] = []
+        dstep = tuple(dstate)
         for t in reversed(range(len(doutput))):
             # h_t is the output of the step and a part of the state after it: its gradients add
             dstep = (dstep[0] + doutput[t], *dstep[1:])
             dx_t, dstep = self.cell.step_backward(self.params, grads, self.saved[t], dstep)
-            dx.append(dx_t)
-        return np.stack(dx[::-1]), np.stack(dstep)
+            if not self.reads_ids:
+                dx.append(dx_t)
+        return np.array(dx[::-1]), np.stack(dstep)
 
 
 class Textbook(Kernel):
@@ -70,7 +77,7 @@ class Textbook(Kernel):
             after, saved_t = self.cell.step(params, x_t, states[-1])
             states.append(after)
             saved.append(saved_t)
-        return TextbookPass(self.cell, params, states, saved)
+        return TextbookPass(self.cell, params, states, saved, self.vocab is not None)
 
     def stepper(self, params: Params, state: Array) -> Step:
         """See `Layer.stepper`."""
