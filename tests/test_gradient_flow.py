@@ -39,7 +39,7 @@ def _twin(model: Model, params: Parameters, x: Ids, y: Ids, state: Array, moved:
         signal = np.eye(model.vocab)[ids]
         for layer in range(model.layers):
             own = params.under(f"layers.{layer}")
-            h, *others = model.cell.step(own, signal @ own["Wx"] + own["b"][:, None], states[layer])[0]
+            h, *others = model.cell.step(own, signal, states[layer])[0]
             if (layer, t, "c") in moved:
                 (c,) = others
                 others = [c + moved[layer, t, "c"]]
