@@ -347,7 +347,7 @@ def test_lines_of_one_length_have_no_padding() -> None:
     [
         (60, 60, 60, None),
         (60, 61, 60, "the training split has only 60 lines: train.batch from 61 to 60"),
-        (1, 50, 1, "the training split has only 1 lines: train.batch from 50 to 1"),
+        (1, 50, 1, "the training split has only one line: train.batch from 50 to 1"),
     ],
 )
 def test_a_batch_has_no_more_lines_than_there_are(

@@ -174,9 +174,9 @@ def test_a_text_beyond_a_given_vocabulary_is_refused(tmp_path: Path) -> None:
          " holds one character; it takes at least two"),
         (b"a", "byte", " holds one byte; it takes at least two"),
         (b"ab\nc\xff", "char",
-         " is not UTF-8: byte 4 (0xff, line 2); no usual encoding fits: use --set corpus.encoding=NAME, or "
-         "--encoding NAME outside training, leave it out (a pattern such as 'books/*.txt' names only texts), "
-         "or learn its bytes with --set corpus.unit=byte"),
+         " is not UTF-8: byte 4 (0xff, line 2); no usual encoding fits: use `corpus.encoding=NAME`, or "
+         "`encoding=NAME` outside training, leave it out (a pattern such as 'books/*.txt' names only texts), "
+         "or learn its bytes with `corpus.unit=byte`"),
     ],
     ids=["missing", "missing bytes", "empty", "no bytes", "one character", "one byte", "not UTF-8"],
 )  # fmt: skip

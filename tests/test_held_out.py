@@ -52,9 +52,9 @@ def test_a_text_that_changed_is_named_with_the_option_for_another(tmp_path: Path
     """A text that is not the one of the training is refused, and so is one that is not there."""
     made = _made(tmp_path)
     (tmp_path / "text.txt").write_text(TEXT[::-1])
-    with pytest.raises(CorpusError, match=r"has changed .*; to use it as it is now, name it with --text"):
-        of_checkpoint(made, option="--text")
+    with pytest.raises(CorpusError, match=r"has changed .*; to use it as it is now, name it with `text`"):
+        of_checkpoint(made, argument="text")
     gone = replace(made.config.corpus, path=str(tmp_path / "gone.txt"))
     made = replace(made, config=replace(made.config, corpus=gone))
-    with pytest.raises(CorpusError, match=r"the model's own text: .*; --text names another one"):
-        of_checkpoint(made, option="--text")
+    with pytest.raises(CorpusError, match=r"the model's own text: .*; `text` names another one"):
+        of_checkpoint(made, argument="text")

@@ -196,7 +196,7 @@ def test_state_is_carried_within_an_epoch_and_dropped_at_its_end(tmp_path: Path)
         zero = not state.any()
         seen.append((zero, state.tobytes() == after[0]))
         result = forward(model, parameters, x, state, *rest)
-        after[0] = result[1].tobytes()
+        after[0] = result.state.tobytes()
         return result
 
     with pytest.MonkeyPatch.context() as patch:
@@ -590,7 +590,7 @@ def test_every_line_begins_from_zero(tmp_path: Path) -> None:
         else:
             assert state.tobytes() == ends[-1]
         result = forward(model, parameters, x, state, *rest)
-        ends.append(result[1].tobytes())
+        ends.append(result.state.tobytes())
         return result
 
     with pytest.MonkeyPatch.context() as patch:

@@ -175,7 +175,9 @@ def gradients(config_path: Path | None, overrides: tuple[str, ...], as_json: boo
         networks = checking.check_forms(values)
     else:
         config = loading.load(config_path, values)
-        networks = iter([(checking.name(config), checking.check_config(config, threads))])
+        with contextlib.closing(ReadingBar()) as measuring:
+            checks = checking.check_config(config, threads, progress=measuring.advance)
+        networks = iter([(checking.name(config), checks)])
     rows: list[dict[str, Any]] = []
     for name, checks in networks:
         if not as_json:

@@ -77,7 +77,7 @@ def with_options(message: str) -> str:
 _KEY = re.compile(r"`([a-z]+\.[a-z_]+=[^`]+)`")
 """A dotted key and its value."""
 
-_ARGUMENT = re.compile(r"`([a-z]+(?:_[a-z]+)*)(?:=([^`]+))?`")
+_ARGUMENT = re.compile(r"`([a-z][a-z0-9]*(?:_[a-z0-9]+)*)(?:=([^`]+))?`")
 """The name of an argument, and its value where there is one."""
 
 
