@@ -55,6 +55,12 @@ settings.register_profile("thorough", deadline=None, max_examples=500)  # --hypo
 settings.register_profile("ci", settings.get_profile("quick"), derandomize=True)
 settings.load_profile("ci" if os.environ.get("CI") else "quick")
 
+
+def pytest_xdist_auto_num_workers() -> int:
+    """One process more than there are CPUs, because many tests wait for commands and signals."""
+    return (os.cpu_count() or 1) + 1
+
+
 FORMS = ("rnn", "lstm", "gru after", "gru before")
 """Every recurrence: the cells, and both forms of the GRU."""
 

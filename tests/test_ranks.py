@@ -189,24 +189,29 @@ def test_a_run_goes_on_on_other_ranks(start: Started, charlm: Run, tmp_path: Pat
 
 @needs_mpi
 @pytest.mark.parametrize(
-    ("action", "told"),
+    "actions",
     [
-        ("raise", "ValueError: planted"),
-        (str(int(signal.SIGKILL)), ""),
-        # it lives and does not answer
-        ("sleep1000", f"no answer from rank 1 ({machine()}) for "),
-        # it shows no sign of life
-        (str(int(signal.SIGSTOP)), "no sign of life from rank 1 ("),
-        ("end", "no sign of life from rank 1 ("),
+        {"raise": "ValueError: planted", str(int(signal.SIGKILL)): ""},
+        {
+            # it lives and does not answer
+            "sleep1000": f"no answer from rank 1 ({machine()}) for ",
+            # it shows no sign of life
+            str(int(signal.SIGSTOP)): "no sign of life from rank 1 (",
+            "end": "no sign of life from rank 1 (",
+        },
     ],
+    ids=["that die", "that do not answer"],
 )
-def test_a_rank_that_fails_ends_all(start: Started, tmp_path: Path, action: str, told: str) -> None:
+def test_a_rank_that_fails_ends_all(start: Started, tmp_path: Path, actions: dict[str, str]) -> None:
     """If a rank raises, dies, hangs or ends, the job ends with an error, and the last checkpoint is whole."""
-    job = start(3, action, "1", "9", *train("run", train__epochs=50, run__eval_every=0.1), code=FAILING)
-    shown = finish(job, None)[1]
-    assert shown.count(told) == 1 or not told
-    assert shown.count("resume from it") <= 1
-    assert checkpoint.load(tmp_path / "run/last.npz").progress["step"] <= 9
+    long = {"train__epochs": 50, "run__eval_every": 0.1}
+    # side by side, because they mostly wait
+    jobs = {action: start(3, action, "1", "9", *train(action, **long), code=FAILING) for action in actions}
+    for action, message in actions.items():
+        shown = finish(jobs[action], None)[1]
+        assert shown.count(message) == 1 or not message
+        assert shown.count("resume from it") <= 1
+        assert checkpoint.load(tmp_path / action / "last.npz").progress["step"] <= 9
 
 
 needs_proc = pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs /proc")
