@@ -18,6 +18,10 @@ _PRIME_STEPS = 100
 """Steps of one forward pass over a prime."""
 
 
+_COLDEST = 1e-260
+"""Temperature below which only the likeliest is left, and a difference of float32 logits would overflow."""
+
+
 @dataclass(frozen=True)
 class Sampling:
     """How the next unit is chosen from the logits.
@@ -54,8 +58,7 @@ class Sampling:
         """What `logits [V]` are drawn in proportion to, in float64; the likeliest has 1."""
         p = logits.astype(np.float64)
         np.subtract(p, p.max(), p)
-        with np.errstate(over="ignore"):  # far below the likeliest: its weight is 0
-            np.divide(p, self.temperature, p)
+        np.divide(p, max(self.temperature, _COLDEST), p)
         np.exp(p, p)
         if 0 < self.top_k < p.size or self.top_p < 1:
             order = np.argsort(-p, kind="stable")  # likeliest first, ties by id
