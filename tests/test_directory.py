@@ -42,12 +42,18 @@ def test_newest_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_directory_means_its_best_or_else_its_last(tmp_path: Path) -> None:
-    """A run directory means best.npz, or last.npz while there is no best."""
+    """A run directory means best.npz, or last.npz while there is no best; either alone is worth keeping."""
     last = _touch(tmp_path / "last.npz", 1)
     assert find_checkpoint(tmp_path) == last
     best = _touch(tmp_path / "best.npz", 1)
     assert find_checkpoint(tmp_path) == best
     assert find_checkpoint(last) == last
+    last.unlink()
+    directory = RunDirectory(tmp_path)
+    assert directory.holds_run()
+    directory.create("")
+    assert directory.replaces
+    assert find_checkpoint(tmp_path) == best
 
 
 def test_none_to_find(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
