@@ -56,11 +56,11 @@ def test_events_of_a_whole_run(tmp_path: Path) -> None:
 
 
 def test_events_hold_the_numbers_of_their_updates(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An update has its own loss, a validation the mean of those since the one before.
+    """An update has its own loss, a report or validation the mean of those since the one before.
 
     The last update is validated and previewed, though nothing falls due then; each state is saved once.
     """
-    values = {"train__epochs": 2.0, "run__eval_every": 0.75, "run__sample_every": 0.75}
+    values = {"train__epochs": 2.0, "run__eval_every": 0.75, "run__sample_every": 0.75, "run__log_every": 4}
     trainer, twin = make_trainer(tmp_path, **values), make_trainer(tmp_path)
     directory, saved = _begin(tmp_path / "run", trainer), []
     save = checkpoint.save
@@ -79,6 +79,8 @@ def test_events_hold_the_numbers_of_their_updates(tmp_path: Path, monkeypatch: p
         since = updates[first : event.step]
         nats = sum(update.loss * update.characters for update in since)
         assert event.train_loss == pytest.approx(nats / sum(update.characters for update in since))
+    (logged,) = (event for event in events if isinstance(event, Logged) and event.step == 20)
+    assert logged.train_loss == pytest.approx(sum(update.loss for update in updates[18:20]) / 2)
     previews = [json.loads(line)["step"] for line in directory.previews.read_text().splitlines()]
     assert previews == [9, 18, 24]
     assert saved.count("last.npz") == 3

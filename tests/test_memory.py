@@ -24,11 +24,12 @@ def test_the_machine_has_more_than_this_process_used() -> None:
 
 @pytest.mark.parametrize("shards", [1, 3])
 def test_parameters_gradients_and_optimiser_by_count(shards: int) -> None:
-    """One array of parameters, one of gradients for each shard, and the slots of the optimiser."""
+    """One array of parameters, one of their mean and of gradients for each shard, and the optimiser's slots."""
     model = make_model("gru after", layers=2)
     parameters = model.initialise(np.random.default_rng(0), "uniform").flat.nbytes
     assert needed(model, "adam", 4, 7, shards).parameters == (1 + shards + 2) * parameters
     assert needed(model, "sgd", 4, 7, shards, itemsize=8).parameters == 2 * (1 + shards) * parameters
+    assert needed(model, "sgd", 4, 7, shards, average=True).parameters == (2 + shards) * parameters
 
 
 def test_a_trainer_that_does_not_fit_allocates_nothing(

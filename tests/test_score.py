@@ -43,11 +43,12 @@ def _one_by_one(model: Model, parameters: Parameters, ids: Ids, window: int | No
 
 @pytest.mark.parametrize("window", [None, 1, 7, 100, 250, 1499, 5000])
 def test_equals_one_character_at_a_time(window: int | None) -> None:
-    """Every protocol gives the nats of feeding the text one character at a time."""
+    """Every protocol gives the nats of feeding the text one character at a time, and tells of each once."""
     model, parameters = _model("gru after")
     ids = np.random.default_rng(1).integers(0, 6, 1500)
-    result = score(model, parameters, StreamText(ids), window)
-    assert result.characters == 1499
+    told: list[int] = []
+    result = score(model, parameters, StreamText(ids), window, progress=told.append)
+    assert result.characters == 1499 == sum(told)
     assert result.nll == pytest.approx(_one_by_one(model, parameters, ids, window), rel=1e-9)
 
 
@@ -162,8 +163,9 @@ def test_lines_are_scored_as_if_each_were_alone(
     model, parameters = _model("gru after")
     parameters = Parameters(parameters.shapes, flat=parameters.flat.astype(dtype))
     lines = _lines(lengths)
-    result = score(model, parameters, lines, threads=threads)
-    assert result.characters == sum(lengths)
+    told: list[int] = []
+    result = score(model, parameters, lines, threads=threads, progress=told.append)
+    assert result.characters == sum(lengths) == sum(told)
     assert result.nll == pytest.approx(_line_by_line(model, parameters, lines), rel=exact)
 
 

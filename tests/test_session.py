@@ -21,6 +21,8 @@ from charlm.training import session
         ({"corpus__split": (1.0, 0.0, 0.0)}, None),
         ({"corpus__split": (0.999, 0.001, 0.0)}, "the validation split is too short to score"),
         ({"train__batch": 4000}, "train.batch from 4000 to"),
+        ({"run__eval_length": 5, "train__epochs": 5.0}, "the whole is scored at the end"),
+        ({"run__eval_length": 5, "train__epochs": 0.1}, "the whole would take too long"),
     ],
 )
 def test_warnings(tmp_path: Path, values: dict[str, Any], told: str | None) -> None:

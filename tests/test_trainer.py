@@ -15,7 +15,7 @@ from charlm.arrays import Ids
 from charlm.config.schema import keys
 from charlm.data.batches import Window
 from charlm.errors import DivergenceError, RunError
-from charlm.inference.score import score
+from charlm.inference.score import Score, score
 from charlm.nn.activations import sigmoid_by_exp_into, sigmoid_by_tanh_into
 from charlm.nn.kernels import gru, lstm
 from charlm.nn.parameters import Parameters
@@ -23,7 +23,7 @@ from charlm.nn.workspace import Workspace
 from charlm.optim.optimizers import OPTIMIZERS
 from charlm.optim.schedules import Plateau
 from charlm.runs import checkpoint
-from charlm.training.trainer import Means, Trainer, Update
+from charlm.training.trainer import Means, Trainer, Update, with_shards_of
 
 REGULARISED: dict[str, dict[str, Any]] = {
     "window": {"model__dropout": 0.3, "model__dropout_mask": "window"},
@@ -258,19 +258,27 @@ def test_a_mean_can_begin_and_end_with_a_resume(tmp_path: Path, before: float, a
     np.testing.assert_array_equal(second.parameters.flat, expected.parameters.flat)
 
 
-def test_validation_does_not_touch_training(tmp_path: Path) -> None:
-    """Training with validations in between equals training without."""
+def test_validation_does_not_touch_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Training with validations in between, divided into the same shards, equals training without."""
+    shards = []
+
+    def recorded(*args: Any, **kwargs: Any) -> Score:
+        shards.append(kwargs["shards"])
+        return score(*args, **kwargs)
+
+    monkeypatch.setattr("charlm.training.trainer.score", recorded)
     plain, interrupted = (
-        make_trainer(tmp_path, model__dropout=0.3),
-        make_trainer(tmp_path, model__dropout=0.3),
+        make_trainer(tmp_path, model__dropout=0.3, train__shards=2),
+        make_trainer(tmp_path, model__dropout=0.3, train__shards=2),
     )
     _advance(plain, 20)
     for _ in range(20):
         _advance(interrupted, 1)
-        score = interrupted.validate()
-        assert score is not None
-        assert score.characters == len(interrupted.corpus.part("validation")) - 1
+        result = interrupted.validate()
+        assert result is not None
+        assert result.characters == len(interrupted.corpus.part("validation")) - 1
     assert _state(plain) == _state(interrupted)
+    assert shards == [2] * 20
 
 
 @pytest.mark.parametrize("where", ["loss", "gradient"])
@@ -402,6 +410,15 @@ def test_resuming_on_another_text_is_refused(tmp_path: Path) -> None:
     (tmp_path / "text.txt").write_text((tmp_path / "text.txt").read_text().upper())
     with pytest.raises(RunError, match="corpus is not the one"):
         make_trainer(tmp_path).restore(saved, "run")
+
+
+def test_a_run_keeps_its_shards_unless_others_are_asked_for(tmp_path: Path) -> None:
+    """A run that is resumed on other threads is divided as it was."""
+    saved = make_trainer(tmp_path, 2).snapshot()
+    assert saved.config.train.shards == 2
+    for asked, shards in ((0, 2), (3, 3)):
+        config = saved.config.replace({"train.shards": asked, "train.lr": 0.5})
+        assert with_shards_of(config, saved) == config.replace({"train.shards": shards})
 
 
 def test_more_epochs_are_accepted(tmp_path: Path) -> None:

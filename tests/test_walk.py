@@ -87,6 +87,8 @@ def test_what_is_hidden_is_left_out(tmp_path: Path) -> None:
         ("page.HTM", GENERATOR, False),
         ("page.html", GENERATOR.replace("charlm", "pandoc"), True),
         ("page.txt", GENERATOR, True),
+        ("page.html", GENERATOR + 10_000 * " ", False),
+        ("curves.pdf", f"%PDF{10_000 * ' '}/Creator (charlm){1_000 * ' '}", False),
         ("my.yaml", SMALL, False),
         ("my.yml", Config().to_commented_yaml(), False),
         ("my.yaml", "", False),
