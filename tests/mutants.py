@@ -4551,7 +4551,9 @@ def main() -> int:
         checks = sorted({check for mutant in chosen for check in mutant.found_by})
         # in a copy, so that nothing that a copy lacks passes for a planted error
         answers = pool.map(lambda check: unmutated(check, copies), checks)
-        wrong = [check for check, answer in zip(checks, answers, strict=True) if answer not in ("no", "skipped")]
+        wrong = [
+            check for check, answer in zip(checks, answers, strict=True) if answer not in ("no", "skipped")
+        ]
         if wrong:
             print(f"without any planted error these fail: {', '.join(wrong)}")
             return 1

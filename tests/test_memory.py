@@ -24,12 +24,21 @@ def test_the_machine_has_more_than_this_process_used() -> None:
 
 @pytest.mark.parametrize("shards", [1, 3])
 def test_parameters_gradients_and_optimiser_by_count(shards: int) -> None:
-    """One array of parameters, one of their mean and of gradients for each shard, and the optimiser's slots."""
+    """One array of parameters, one of their mean, gradients for each shard, and the optimiser's slots."""
     model = make_model("gru after", layers=2)
     parameters = model.initialise(np.random.default_rng(0), "uniform").flat.nbytes
     assert needed(model, "adam", 4, 7, shards).parameters == (1 + shards + 2) * parameters
     assert needed(model, "sgd", 4, 7, shards, itemsize=8).parameters == 2 * (1 + shards) * parameters
     assert needed(model, "sgd", 4, 7, shards, average=True).parameters == (2 + shards) * parameters
+
+
+def test_a_trainer_needs_what_it_was_configured_for(tmp_path: Path) -> None:
+    """Its optimiser, batch, window, shards, type and running mean are counted."""
+    values = {"train__optimizer": "sgd", "train__shards": 2, "train__average": 0.9}
+    trainer = make_trainer(tmp_path, 1, np.float64, **values)
+    streams = trainer.streams
+    expected = needed(trainer.model, "sgd", streams.batch, streams.seq_len, 2, 8, average=True)
+    assert trainer.needed == expected
 
 
 def test_a_trainer_that_does_not_fit_allocates_nothing(

@@ -77,7 +77,7 @@ def test_more_time_makes_no_smaller_model(paces: list[Config]) -> None:
         assert 7.98 < config.train.epochs / config.run.eval_every <= 8, "the eighth is that of the end"
         assert paces[-1].model == config.model, "the pace is that of the network that is chosen"
         updates = config.train.epochs * recipe._windows(config, split)
-        assert 0 < config.train.warmup <= min(100, updates / 20), "most of the run has the rate that is chosen"
+        assert 0 < config.train.warmup <= min(100, updates / 20), "most of the run is not warm-up"
         found.append((config.model.hidden, config.model.dropout, config.model.weight_drop))
     assert [hidden for hidden, _, _ in found] == sorted(hidden for hidden, _, _ in found)
     assert len({hidden for hidden, _, _ in found}) > 2
