@@ -65,6 +65,8 @@ def test_everything_comes_back(tmp_path: Path, saved: Path) -> None:
     assert loaded.training.keys() == expected.training.keys()
     for name, array in loaded.training.items():
         np.testing.assert_array_equal(array, expected.training[name])
+    textbook = loaded.config.replace({"run.kernel": "textbook"})
+    assert dataclasses.replace(loaded, config=textbook).model.kernel == "textbook"
 
 
 @pytest.mark.parametrize(
@@ -112,8 +114,8 @@ def _flip_unseen_by_zip(file: Path) -> None:
     _rewrite(file, **members)
 
 
-def _future(file: Path) -> None:
-    metadata = _metadata(file) | {"format": 999}
+def _of_format(file: Path, version: int) -> None:
+    metadata = _metadata(file) | {"format": version}
     _rewrite(file, metadata=np.frombuffer(json.dumps(metadata).encode(), np.uint8))
 
 
@@ -146,7 +148,8 @@ def _directory(file: Path) -> None:
         (_cut, "not a charlm checkpoint, or is truncated"),
         (_flip, "damaged"),
         (_flip_unseen_by_zip, "damaged: its contents do not match"),
-        (_future, "format 999"),
+        (lambda file: _of_format(file, 999), "format 999"),
+        (lambda file: _of_format(file, 0), "format 0; this charlm reads 1 to"),
         (_with_pickle, "extra is an array of an unsupported type"),
         (_without_metadata, "not a charlm checkpoint"),
         (_array, "not a charlm checkpoint"),
@@ -223,6 +226,28 @@ def test_any_vocabulary_is_kept(tmp_path: Path, size: int) -> None:
     made = dataclasses.replace(trainer.snapshot(), vocabulary=vocabulary, parameters=parameters, training={})
     checkpoint.save(tmp_path / "large.npz", made)
     assert checkpoint.load(tmp_path / "large.npz").vocabulary == vocabulary
+
+
+@pytest.mark.parametrize(
+    ("values", "unit"),
+    [
+        ([97, 256], "byte"),
+        ([[97, 256]], "byte"),
+        ([0x110000], "char"),
+        ([-1], "char"),
+        ([97, 97], "char"),
+        ([[98, 97]], "char"),
+        ([[97, 99], 99], "char"),
+        ([True], "char"),
+        ([97.0], "char"),
+        ({"a": 97}, "char"),
+    ],
+)
+def test_a_vocabulary_that_is_none_is_refused(values: Any, unit: str) -> None:
+    """Codes are whole numbers in ascending order, none of them beyond its unit."""
+    with pytest.raises(CheckpointError, match="holds a vocabulary that is not one"):
+        checkpoint.unlisted(values, unit)
+    assert list(checkpoint.unlisted([[0, 254], 255], unit)) == list(range(256))
 
 
 def test_migrated_metadata_is_checked_as_it_was_written(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -238,8 +238,19 @@ def test_a_line_that_could_not_be_logged_is_written_later(
     if not flush:
         directory.log({"step": 3})
         wanted += '{"step": 3}\n'
+    flushed = []
+    monkeypatch.setattr("charlm.runs.directory.flush", lambda file: flushed.append(file.read_text()))
     assert directory.flush_log() == len(wanted)
+    assert flushed == [wanted]
     assert directory.metrics.read_text() == wanted
+
+
+def test_a_run_without_a_checkpoint_leaves_nothing_to_the_next(tmp_path: Path) -> None:
+    """What it has logged, shown and told TensorBoard is not that of a run that begins after it."""
+    for name in ("config.yaml", "metrics.jsonl", "previews.jsonl", EVENT_FILES.replace("*", "1")):
+        (tmp_path / name).write_text("old")
+    RunDirectory(tmp_path).create("new")
+    assert _contents(tmp_path) == {"config.yaml": "new", "metrics.jsonl": ""}
 
 
 @pytest.fixture(params=["flock", "file"])
