@@ -81,20 +81,28 @@ def test_weight_drop_is_a_network_with_other_weights(form: str, kernel: str, geo
     np.testing.assert_array_equal(parameters.flat, before)
 
 
+@pytest.mark.parametrize("kernel", ["fused", "textbook"])
 @pytest.mark.parametrize("form", FORMS)
-def test_three_windows_equal_one(form: str) -> None:
-    """Three windows with carried state give the logits and the state of one long window."""
-    model = make_model(form, layers=2)
+def test_three_windows_equal_one(form: str, kernel: str) -> None:
+    """Three windows, forward and back again, have the logits, states and gradients of one long window."""
+    model = make_model(form, layers=2, kernel=kernel)
     parameters, x, _, state = make_window(model, T=12)
-    window = model.forward(parameters, x, state, Workspace())
-    whole, final = window.logits, window.state
-    workspace, windows = Workspace(), []
+    whole, windows, after = model.forward(parameters, x, state, Workspace()), [], state
     for part in (x[:3], x[3:4], x[4:]):
-        window = model.forward(parameters, part, state, workspace)
-        logits, state = window.logits, window.state
-        windows.append(logits.copy())
-    np.testing.assert_allclose(np.concatenate(windows), whole, rtol=0, atol=1e-13)
-    np.testing.assert_allclose(state, final, rtol=0, atol=1e-13)
+        windows.append(model.forward(parameters, part, after, Workspace()))
+        after = windows[-1].state
+    logits = np.concatenate([window.logits for window in windows])
+    np.testing.assert_allclose(logits, whole.logits, rtol=0, atol=1e-13)
+    np.testing.assert_allclose(after, whole.state, rtol=0, atol=1e-13)
+    rng = np.random.default_rng(7)
+    dlogits, dstate = rng.standard_normal(logits.shape), rng.standard_normal(state.shape)
+    expected, own, total = (parameters.zeros_like() for _ in range(3))
+    dbefore = whole.backward(expected, dlogits.copy(), dstate)
+    for window, part in zip(reversed(windows), (slice(4, 12), slice(3, 4), slice(0, 3)), strict=True):
+        dstate = window.backward(own, dlogits[part].copy(), dstate)
+        total.flat += own.flat
+    np.testing.assert_allclose(dstate, dbefore, rtol=0, atol=1e-12)
+    np.testing.assert_allclose(total.flat, expected.flat, rtol=0, atol=1e-11)
 
 
 @pytest.mark.parametrize("form", FORMS)

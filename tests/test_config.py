@@ -13,7 +13,7 @@ from conftest import ROOT
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from charlm.config.loading import from_mapping, load, parse_overrides, with_path
+from charlm.config.loading import another, from_mapping, load, parse_overrides, with_path
 from charlm.config.schema import PATH_KEYS, Config, CorpusConfig, Key, from_nested, keys, reference
 from charlm.config.values import plain
 from charlm.errors import ConfigError
@@ -672,3 +672,16 @@ def test_endless_files_are_refused(tmp_path: Path, contents: str) -> None:
 def test_a_run_is_called_like_its_text(path: Any, name: str) -> None:
     """Without a configuration file the directory has the name of the text, which can be typed."""
     assert from_mapping({"corpus": {"path": path}}).run.dir == str(Path("runs") / name)
+
+
+@pytest.mark.parametrize(("unit", "encoding"), [("char", "cp1252"), ("byte", "utf-8")])
+def test_another_text_is_read_in_an_encoding(unit: str, encoding: str) -> None:
+    """A given encoding is that of characters; bytes have none. Separate texts are not those of the other."""
+    config = CorpusConfig(path="a.txt", validation="b.txt", test="c.txt", unit=unit, lowercase=unit == "char")
+    other = another(config, Path("d.txt"), "windows-1252")
+    assert other is not None
+    assert (other.encoding, other.unit, other.lowercase) == (encoding, unit, config.lowercase)
+    assert (other.path, other.validation, other.test) == (str(Path.cwd() / "d.txt"), "", "")
+    assert another(config, None) is None
+    with pytest.raises(ConfigError, match="`encoding` has no effect without `corpus`"):
+        another(config, None, "utf-8")

@@ -13,7 +13,7 @@ import pytest
 
 from charlm.data.sources import find
 from charlm.errors import CorpusError
-from charlm.system.files import anchored, reason, write_whole
+from charlm.system.files import anchored, append_whole, reason, remove_leftovers, write_whole
 
 OLD, NEW = b"what was there, and longer", b"what comes"
 
@@ -115,6 +115,49 @@ def test_only_a_regular_file_is_replaced(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="not a regular file"):
         write_whole(tmp_path / "pipe", lambda stream: stream.write(NEW))
     assert (tmp_path / "pipe").is_fifo()
+
+
+def test_a_full_disk_adds_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is added to a file comes whole, in as many parts as the system likes, or not at all."""
+
+    class Disk:
+        """Takes three bytes at a time, and only `room` of them."""
+
+        def __init__(self, stream: BinaryIO) -> None:
+            self.stream, self.seek = stream, stream.seek
+
+        def __enter__(self) -> Disk:
+            return self
+
+        def __exit__(self, *_: object) -> None:
+            self.stream.close()
+
+        def write(self, data: memoryview) -> int:
+            nonlocal room
+            if not room:
+                raise OSError(errno.ENOSPC, "full")
+            count = self.stream.write(data[: min(3, room)])
+            room -= count
+            return count
+
+    room = 12
+    file = tmp_path / "log"
+    opened = Path.open
+    monkeypatch.setattr(Path, "open", lambda *args, **named: Disk(opened(*args, **named)))
+    assert append_whole(file, b"12345678") == 8
+    with pytest.raises(OSError, match="full"):
+        append_whole(file, b"abcdefgh")
+    monkeypatch.undo()
+    assert file.read_bytes() == b"12345678"
+
+
+@pytest.mark.parametrize(("of_the_living", "left"), [(True, 1), (False, 2)])
+def test_leftovers_are_removed(tmp_path: Path, of_the_living: bool, left: int) -> None:
+    """Those of running processes only where nobody else writes; no other hidden file."""
+    for name in (f".last.npz.{os.getpid()}.tmp", f".last.npz.{10**20}.tmp", ".last.npz.mine.tmp"):
+        (tmp_path / name).touch()
+    remove_leftovers(tmp_path, of_the_living)
+    assert len(list(tmp_path.iterdir())) == left
 
 
 @pytest.mark.parametrize(("number", "fails"), [(errno.EINVAL, False), (errno.EIO, True)])

@@ -11,6 +11,7 @@ import pytest
 from conftest import ENVIRONMENT, FORMS, ROOT, TEXT
 
 from charlm import plain
+from charlm.arrays import Array, Ids
 from charlm.config.build import build_pipeline
 from charlm.config.schema import resolve
 from charlm.data.corpus import read_corpus
@@ -23,7 +24,10 @@ CLIP_NORMS = dict(zip(FORMS, (0.425, 0.26, 0.303, 0.301), strict=True))
 
 @pytest.mark.parametrize("form", FORMS)
 def test_it_is_the_trainer_update_by_update(form: str, tmp_path: Path) -> None:
-    """Over an epoch and into the next one, losses and parameters are those of `Trainer`, to 1e-10."""
+    """Over an epoch and into the next one, losses and parameters are those of `Trainer`, to 1e-10.
+
+    What the network then expects after a text, drawn units included, is what the other one expects.
+    """
     (tmp_path / "text.txt").write_text(TEXT[:700])
     name, _, reset = form.partition(" ")
     settings = {
@@ -58,6 +62,23 @@ def test_it_is_the_trainer_update_by_update(form: str, tmp_path: Path) -> None:
                 theirs = trainer.parameters[names.get(own, f"layers.0.{own}")]
                 np.testing.assert_allclose(array, theirs, rtol=0, atol=1e-10, err_msg=own)
         assert 0 < sum(clipped) < len(clipped)
+        drawer = _Drawer(corpus.ids[2:7])
+        assert list(plain.sample(cell, params, corpus.ids[:2], 5, drawer)) == drawer.ids  # type: ignore[arg-type]
+        step = trainer.model.decoder(trainer.parameters, trainer.model.zero_state(1, np.float64))
+        expected = [plain.softmax(step(int(unit))) for unit in corpus.ids[:6]]
+        np.testing.assert_allclose(drawer.seen, expected[1:], rtol=0, atol=1e-9)
+
+
+class _Drawer:
+    """Draws these ids, whatever is expected, and keeps that."""
+
+    def __init__(self, ids: Ids) -> None:
+        self.ids, self.seen = ids.tolist(), list[Array]()
+
+    def choice(self, count: int, p: Array) -> int:
+        """The next one."""
+        self.seen.append(p)
+        return int(self.ids[len(self.seen) - 1])
 
 
 def test_it_trains_and_writes(tmp_path: Path) -> None:

@@ -209,13 +209,16 @@ def test_no_lines_are_refused() -> None:
 
 @pytest.mark.parametrize("form", FORMS)
 def test_losses_of_units_sum_to_the_score(form: str) -> None:
-    """The losses of every predicted unit, of a text or of lines, are those that the score sums."""
+    """The losses of every predicted unit, of a text, its windows or lines, are those that the score sums."""
     model, parameters = _model(form)
     texts = (StreamText(np.random.default_rng(1).integers(0, 6, 1307)), _lines(MANY[:90], 0.5))
     for text in texts:
         losses = unit_losses(model, parameters, text)
         assert losses.shape == (text.targets,)
         assert losses.sum() == pytest.approx(score(model, parameters, text).nll, rel=1e-9)
+    windows = unit_losses(model, parameters, texts[0], 400)
+    assert windows.shape == (1306,)
+    assert windows.sum() == pytest.approx(score(model, parameters, texts[0], 400).nll, rel=1e-9)
     whole = unit_losses(model, parameters, texts[0])
     ids = texts[0].ids
     single = [_one_by_one(model, parameters, ids[: n + 2]) for n in range(3)]

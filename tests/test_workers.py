@@ -99,7 +99,7 @@ def test_large_values_are_refused() -> None:
         return None
 
     with WorkerPool(2, work) as pool, pytest.raises(ValueError, match="shared arrays"):
-        pool.map(work, range(2), bytes(10_000))
+        pool.map(work, range(2), bytes(4096))
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="workers are threads elsewhere")
