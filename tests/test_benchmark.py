@@ -6,9 +6,16 @@ import json
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from conftest import Run, make_trainer
 
-from charlm.benchmark import training_flops
+import charlm
+from charlm import benchmark
+from charlm.benchmark import Speed, training_flops
+from charlm.cli import charlm as command_line
+from charlm.config.schema import Config
+from charlm.errors import CharlmError
+from charlm.system.ranks import ALONE, Ranks
 
 KEYS = {
     *("cell", "hidden", "layers", "batch", "seq_len", "vocab", "parameters", "threads", "peak_rss_mb"),
@@ -67,6 +74,25 @@ def test_a_configured_text_gives_the_duration(charlm: Run, tmp_path: Path) -> No
     assert values["epoch_seconds"] == pytest.approx(899 / values["train_chars_per_s"])
     assert values["run_seconds"] == pytest.approx(4 * values["epoch_seconds"])
     assert "s the whole run" in charlm("bench", "--config", "small.yaml", *SMALL).stdout
+
+
+@pytest.mark.parametrize(("given", "threads"), [(3, 3), (None, 2)])
+def test_what_is_measured_is_what_was_asked_for(
+    monkeypatch: pytest.MonkeyPatch, given: int | None, threads: int
+) -> None:
+    """From Python and as a command: the configuration, vocabulary, threads and seconds."""
+    measured = []
+
+    def measure(config: Config, vocab: int, threads: int, seconds: float, ranks: Ranks = ALONE) -> Speed:
+        measured.append((config.model.hidden, vocab, threads, seconds))
+        raise CharlmError("nothing is measured here")
+
+    monkeypatch.setattr(benchmark, "measure", measure)
+    with pytest.raises(CharlmError, match="nothing is measured"):
+        charlm.bench(None, {"model.hidden": 24, "run.threads": 2}, 7, given, 0.5)
+    command = ["bench", *SMALL[:2], "--set", "run.threads=2", "--vocab", "7", "--seconds", "0.5"]
+    CliRunner().invoke(command_line, [*command, *([] if given is None else ["--threads", str(given)])])
+    assert measured == [(24, 7, threads, 0.5)] * 2
 
 
 def test_arithmetic_and_memory_by_hand(tmp_path: Path) -> None:

@@ -281,7 +281,8 @@ def test_stop_after_lines_and_novelty(charlm: Run, write: Any) -> None:
     done = charlm("sample", "--stop-after-lines", "3", "--length", "2000", "--greedy", "--novelty")
     assert done.stdout == "the quick brown fox jumps over it\n" * 3 + "\n"
     assert f"100.0 % of {3 * 34 - 19} stretches of 20 characters occur in the training text" in done.stderr
-    hot = charlm("sample", "--length", "300", "--temperature", "9", "--novelty", "--seed", "1").stderr
+    prime = ("--prime", "the quick brown fox jumps over it")  # which was not generated
+    hot = charlm("sample", "--length", "300", "--temperature", "9", "--novelty", "--seed", "1", *prime).stderr
     assert "\n0.0 % of 281 stretches" in hot
 
 
