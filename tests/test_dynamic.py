@@ -133,8 +133,10 @@ def test_equals_the_slow_twin(form: str, layers: int) -> None:
     np.testing.assert_allclose(rms, np.concatenate([MS[name].reshape(-1) for name in params]), atol=1e-10)
     for text in (STREAM, LINES):
         for constants in CONSTANTS:
-            losses = dynamic_losses(model, params, rms, text, constants)
+            told: list[int] = []
+            losses = dynamic_losses(model, params, rms, text, constants, told.append)
             np.testing.assert_allclose(losses, twin.losses(text, MS, constants), rtol=0, atol=1e-10)
+            assert sum(told) == len(losses)
     assert CONSTANTS[1].pull_back * rms.max() > rms.mean()
 
 
@@ -176,6 +178,16 @@ def test_rate_0_is_the_static_score(form: str, text: Text, monkeypatch: pytest.M
     rms = rms_gradients(model, params, StreamText(_ids(200, seed=5)))
     losses = dynamic_losses(model, params, rms, text, Constants(0.0, 0.01))
     np.testing.assert_array_equal(losses, score.unit_losses(model, params, text))
+
+
+def test_a_text_of_a_few_characters_is_measured() -> None:
+    """No piece of it is too short to predict a character: two or three are one piece."""
+    model, params = _model("rnn")
+    for count in (2, 3):
+        text = StreamText(_ids(count, seed=5))
+        MS = _Twin("rnn", 1, params).root_mean_squares([text])
+        rms = rms_gradients(model, params, text)
+        np.testing.assert_allclose(rms, np.concatenate([MS[name].reshape(-1) for name in params]), atol=1e-10)
 
 
 def test_nothing_to_learn_is_no_error() -> None:

@@ -42,6 +42,10 @@ def test_lines_are_what_is_between_line_breaks(words: list[str], block: int) -> 
     assert len(lines) == sum(map(bool, words))
     assert lines.targets == sum(len(word) + 1 for word in words if word)
     assert lines.lengths.min(initial=2) >= 2
+    # the first input of a line is the line break before it
+    firsts, targets = lines.examples()
+    assert [chr(one) for one in lines.ids[firsts]] == ["/"] * len(lines)
+    assert [chr(one) for one in lines.ids[firsts + targets]] == ["/"] * len(lines)
 
 
 @pytest.mark.parametrize("text", ["", "ab/", "/ab", "a"])

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 from conftest import make_trainer
 
+from charlm.config.schema import resolve
+from charlm.data.corpus import nothing
 from charlm.training import session
 
 
@@ -42,3 +45,18 @@ def test_many_small_updates_are_a_warning(
     messages = [*session._warnings(make_trainer(tmp_path), None)]
     expected = "60 updates of 4 x 7 characters take long: a larger train.batch or train.seq_len makes fewer"
     assert messages == ([expected] if told else [])
+
+
+def test_only_a_pipe_becomes_standard_input(tmp_path: Path) -> None:
+    """The files beside it keep their names, by which later commands find them."""
+    (tmp_path / "a.txt").write_text("a")
+    read, write = os.pipe()
+    os.close(write)
+    try:
+        paths = (str(tmp_path / "a.txt"), f"/dev/fd/{read}")
+        config, files = session._found(resolve({"corpus.path": paths}, "run"), nothing)
+    finally:
+        os.close(read)
+    assert config.corpus.path == (paths[0], "-")
+    assert [source.name for source in files.path] == list(paths)
+    assert len(files.remarks) == 1
