@@ -518,3 +518,6 @@ def test_warnings_of_every_text_are_kept(tmp_path: Path) -> None:
     assert [warning.split(" begins")[0] for warning in corpus.warnings] == [
         f"text {tmp_path / 'train'}", f"text {tmp_path / 'test'}"
     ]  # fmt: skip
+    both = [Source(str(tmp_path / name)) for name in ("validation", "test")]
+    corpus = corpora.read_corpus(both, TextPipeline(), (1.0, 0.0, 0.0))
+    assert corpus.warnings == (f"{both[1]} begins with a byte-order mark, which is removed",)

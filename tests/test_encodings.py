@@ -148,6 +148,7 @@ def test_an_encoding_that_is_shown_comes_first() -> None:
         (TEXTS["German"].encode("cp1252"), False),
         (TEXTS["Korean"].encode("cp949"), False),
         (b"caf\xe9", False),
+        ("“".encode() + TEXTS["German"].encode("cp1252"), False),
     ],
 )
 def test_damaged_utf8_is_told_from_other_encodings(data: bytes, is_damaged: bool) -> None:

@@ -359,6 +359,7 @@ def test_ten_skipped_updates_in_a_row_end_the_run(tmp_path: Path, monkeypatch: p
     checkpoint.save(tmp_path / "five.npz", saved)
     again = make_trainer(tmp_path, train__on_nonfinite="skip", train__epochs=9.0)
     again.restore(checkpoint.load(tmp_path / "five.npz"), "five")
+    assert again.optimizer.updates == trainer.optimizer.updates < again.progress.step
     _spoil(again, monkeypatch, range(13, 99))
     for _ in range(4):
         again.update()
