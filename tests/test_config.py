@@ -13,6 +13,7 @@ from conftest import ROOT
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from charlm.config.build import build_corpus, build_pipeline
 from charlm.config.loading import another, from_mapping, load, parse_overrides, with_path
 from charlm.config.schema import PATH_KEYS, Config, CorpusConfig, Key, from_nested, keys, reference
 from charlm.config.values import plain
@@ -685,3 +686,19 @@ def test_another_text_is_read_in_an_encoding(unit: str, encoding: str) -> None:
     assert another(config, None) is None
     with pytest.raises(ConfigError, match="`encoding` has no effect without `corpus`"):
         another(config, None, "utf-8")
+
+
+@pytest.mark.parametrize(("mode", "newlines"), [("stream", "keep"), ("lines", "lf")])
+def test_lines_have_one_kind_of_line_end(mode: str, newlines: str) -> None:
+    """The line ends of a text are converted where each line is an example."""
+    assert build_pipeline(CorpusConfig(mode=mode)).units.newlines == newlines
+
+
+def test_every_text_counts_as_work(tmp_path: Path) -> None:
+    """The bytes that are told before reading are those of separate texts too."""
+    for size, name in enumerate("abc", start=4):
+        (tmp_path / name).write_text("ab" * size)
+    told = []
+    config = CorpusConfig(*(str(tmp_path / name) for name in "abc"))
+    build_corpus(config, progress=lambda what, size: told.append(size) if what == "total" else None)
+    assert told == [8 + 10 + 12]

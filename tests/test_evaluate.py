@@ -26,7 +26,7 @@ def test_bits_are_for_each_byte_and_for_each_character() -> None:
 
 @pytest.mark.parametrize("split", ["train", "validation"])
 def test_what_is_unknown_is_counted(tmp_path: Path, split: str) -> None:
-    """The units of the part that are read as `<unk>`, of those that are predicted; progress adds up to all."""
+    """The units of the part that are read as `<unk>`, of those that are predicted; progress adds up."""
     trainer = make_trainer(tmp_path, corpus__min_count=12, corpus__split=(0.5, 0.5, 0.0))
     part, told = trainer.corpus.part(split), {"total": 0, "scoring": 0}
     saved = trainer.snapshot()

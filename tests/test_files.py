@@ -13,7 +13,7 @@ import pytest
 
 from charlm.data.sources import find
 from charlm.errors import CorpusError
-from charlm.system.files import anchored, append_whole, reason, remove_leftovers, write_whole
+from charlm.system.files import anchored, append_whole, move, reason, remove_leftovers, write_whole
 
 OLD, NEW = b"what was there, and longer", b"what comes"
 
@@ -204,6 +204,8 @@ def test_contents_reach_the_disk_before_the_name_and_the_name_last(
     spy("replace", lambda source, target: ("renamed to", Path(target).name))
     write_whole(path, lambda stream: stream.write(NEW))
     assert events == [("file flushed", len(NEW)), ("renamed to", "file"), "directory flushed"]
+    move(path, tmp_path / "moved")
+    assert events[3:] == [("renamed to", "moved"), "directory flushed"]
 
 
 def test_a_directory_that_cannot_be_opened_is_no_error(

@@ -290,6 +290,10 @@ HOSTILE = {
         _signed(lambda members, _: members["parameters/output.b"].fill(np.nan)),
         "not finite in parameters/output.b",
     ),
+    "weights that are infinite": (
+        _signed(lambda members, _: members["parameters/output.b"].fill(np.inf)),
+        "not finite in parameters/output.b",
+    ),
     "another shape": (
         _signed(lambda members, _: members.update({"parameters/output.b": np.zeros(1, np.float32)})),
         "output.b of shape",

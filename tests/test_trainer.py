@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
-from conftest import make_trainer
+from conftest import TEXT, make_trainer
 
 from charlm.arrays import Ids
 from charlm.config.schema import keys
@@ -322,7 +322,8 @@ def _spoil(trainer: Trainer, patch: pytest.MonkeyPatch, updates: range) -> None:
     def broken(number: int, rng: np.random.Generator) -> float:
         loss = backpropagate(number, rng)
         if trainer.progress.step + 1 in updates:
-            trainer.data_parallel.grads["output.W"][1, 1] = np.nan
+            for name in ("output.W", "output.b"):
+                trainer.data_parallel.grads[name].flat[1] = np.nan
             trainer.state[0, 0, 1, 0] = np.inf
         return loss
 
@@ -342,6 +343,7 @@ def test_updates_that_are_not_finite_can_be_skipped(tmp_path: Path, monkeypatch:
     assert (trainer.progress.step, trainer.optimizer.updates) == (4, 2)
     assert (trainer.progress.skipped, trainer.progress.skipped_in_a_row) == (2, 2)
     assert trainer.state[0, 0, 1].tolist() == [0.0] * 6
+    assert np.delete(trainer.state[0, 0], 1, axis=0).all()
     assert np.isfinite([trainer.update().loss for _ in range(3)]).all()
     assert (trainer.progress.skipped, trainer.progress.skipped_in_a_row) == (2, 0)
 
@@ -417,6 +419,7 @@ def test_a_run_keeps_its_shards_unless_others_are_asked_for(tmp_path: Path) -> N
     """A run that is resumed on other threads is divided as it was."""
     saved = make_trainer(tmp_path, 2).snapshot()
     assert saved.config.train.shards == 2
+    assert (saved.corpus["characters"], saved.corpus["train"]) == (len(TEXT), int(0.8 * len(TEXT)))
     for asked, shards in ((0, 2), (3, 3)):
         config = saved.config.replace({"train.shards": asked, "train.lr": 0.5})
         assert with_shards_of(config, saved) == config.replace({"train.shards": shards})
