@@ -9,10 +9,11 @@ import sys
 from collections.abc import Callable
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-from conftest import ENVIRONMENT, FORMS, Run
+from conftest import ENVIRONMENT, FORMS, Run, make_trainer
 from exported import KINDS, make
 from safetensors import safe_open
 from safetensors.numpy import load_file
@@ -20,6 +21,7 @@ from safetensors.numpy import load_file
 from charlm.arrays import Array, Ids
 from charlm.errors import ConfigError
 from charlm.export import weights
+from charlm.export.description import describe, reading
 from charlm.nn import cells
 from charlm.nn.workspace import Workspace
 from charlm.runs import checkpoint
@@ -184,3 +186,14 @@ def test_another_suffix_is_refused(tmp_path: Path, charlm: Run) -> None:
     """The suffixes that there are are named."""
     done = charlm("export", "x.bin", status=2)
     assert "the suffix must be one of .safetensors, .onnx, .html" in done.stderr
+
+
+def test_a_vocabulary_of_ranges_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The lines that turn a text into ids do so by ranges of codes too, which files of most of Unicode hold."""
+    loaded = make_trainer(tmp_path).snapshot()
+    monkeypatch.setattr("charlm.runs.checkpoint._LISTED", 3)
+    names: dict[str, Any] = {"about": describe(loaded)}
+    assert isinstance(names["about"]["vocabulary"][0], list)
+    exec("\n".join(reading(loaded)), names)
+    assert names["ids"] == loaded.vocabulary.encode(np.array(names["codes"], np.uint32), "").tolist()
+    assert list(names["known"]) == loaded.vocabulary.codes.tolist()

@@ -217,8 +217,17 @@ def test_a_best_model_is_kept_before_training_goes_on_from_it(
 def test_a_checkpoint_counts_only_lines_that_are_on_the_disk(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The log is flushed before a checkpoint that stores its length, so that a power cut loses none."""
-    flushed, counted = [0], []
+    """The log is flushed before a checkpoint that stores its length, so that a power cut loses none.
+
+    A line that could not be written before is among them.
+    """
+    flushed, counted, appended = [0], [], iter(range(99))
+    append_whole = directory.append_whole
+
+    def append(file: Path, data: bytes) -> int:
+        if next(appended) == 2:  # the line of the first validation
+            raise OSError(28, "No space left on device")
+        return append_whole(file, data)
 
     def flush(file: Path) -> None:
         flushed.append(file.stat().st_size)
@@ -227,6 +236,7 @@ def test_a_checkpoint_counts_only_lines_that_are_on_the_disk(
         counted.append(saved.progress["log_bytes"])
         assert counted[-1] == flushed[-1]
 
+    monkeypatch.setattr(directory, "append_whole", append)
     monkeypatch.setattr(directory, "flush", flush)
     monkeypatch.setattr(checkpoint, "save", save)
     trainer = make_trainer(tmp_path, train__epochs=2.0, run__log_every=4)
