@@ -700,5 +700,9 @@ def test_every_text_counts_as_work(tmp_path: Path) -> None:
         (tmp_path / name).write_text("ab" * size)
     told = []
     config = CorpusConfig(*(str(tmp_path / name) for name in "abc"))
-    build_corpus(config, progress=lambda what, size: told.append(size) if what == "total" else None)
+    _, files = build_corpus(
+        config, progress=lambda what, size: told.append(size) if what == "total" else None
+    )
     assert told == [8 + 10 + 12]
+    for split, name in ((None, "a"), ("train", "a"), ("validation", "b"), ("test", "c")):
+        assert [source.name for source in files.of(split)] == [str(tmp_path / name)]

@@ -189,11 +189,11 @@ def test_another_suffix_is_refused(tmp_path: Path, charlm: Run) -> None:
 
 
 def test_a_vocabulary_of_ranges_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The lines that turn a text into ids do so by ranges of codes too, which files of most of Unicode hold."""
+    """The lines that turn a text into ids do so by ranges of codes too, as of most of Unicode."""
     loaded = make_trainer(tmp_path).snapshot()
     monkeypatch.setattr("charlm.runs.checkpoint._LISTED", 3)
     names: dict[str, Any] = {"about": describe(loaded)}
     assert isinstance(names["about"]["vocabulary"][0], list)
-    exec("\n".join(reading(loaded)), names)
+    exec("\n".join(reading(loaded)), names)  # noqa: S102 (lines that are made to be pasted)
     assert names["ids"] == loaded.vocabulary.encode(np.array(names["codes"], np.uint32), "").tolist()
     assert list(names["known"]) == loaded.vocabulary.codes.tolist()

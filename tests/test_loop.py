@@ -336,7 +336,10 @@ def test_previews_and_reports_do_not_touch_training(tmp_path: Path) -> None:
 
 
 def test_a_request_to_stop_is_heeded_after_the_update(tmp_path: Path) -> None:
-    """When asked to stop, the loop ends the update in progress, saves, and says it is not finished."""
+    """When asked to stop, the loop ends the update in progress, saves, and says it is not finished.
+
+    With a number of updates it stops after that one, and does no more if it is there.
+    """
     trainer = make_trainer(tmp_path)
     directory = _begin(tmp_path / "run", trainer)
     seen: list[Event] = []
@@ -344,6 +347,9 @@ def test_a_request_to_stop_is_heeded_after_the_update(tmp_path: Path) -> None:
         seen.append(event)
     assert _kinds(seen) == [Stopped]
     assert checkpoint.load(directory.last).progress["step"] == 3
+    for _ in range(2):
+        list(run(trainer, directory, max_steps=5))
+        assert checkpoint.load(directory.last).progress["step"] == trainer.progress.step == 5
 
 
 def test_previews_are_kept(tmp_path: Path) -> None:

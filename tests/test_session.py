@@ -11,6 +11,7 @@ from conftest import make_trainer
 
 from charlm.config.schema import resolve
 from charlm.data.corpus import nothing
+from charlm.runs.directory import read_objects
 from charlm.training import session
 
 
@@ -60,3 +61,25 @@ def test_only_a_pipe_becomes_standard_input(tmp_path: Path) -> None:
     assert config.corpus.path == (paths[0], "-")
     assert [source.name for source in files.path] == list(paths)
     assert len(files.remarks) == 1
+
+
+def test_a_resumed_run_keeps_its_log_and_its_previews(tmp_path: Path) -> None:
+    """What was logged and shown up to the checkpoint stays, and the run goes on from there."""
+    (tmp_path / "text.txt").write_text("abcd" * 60)
+    settings = {
+        "model.hidden": 4,
+        "train.batch": 4,
+        "train.seq_len": 9,
+        "train.epochs": 2.0,
+        "run.log_every": 1,
+    }
+    settings |= {"corpus.path": str(tmp_path / "text.txt"), "run.dir": str(tmp_path / "run")}
+    config = resolve({**settings, "run.sample_every": 0.2, "run.sample_length": 3}, "run")
+    shown: list[int] = []
+    for resume, step in ((False, 5), (True, 12)):
+        run = session.train(config, resume=resume, max_steps=step)
+        assert [line["step"] for line, _ in read_objects(run.metrics)] == list(range(1, step + 1))
+        previews = [line["step"] for line, _ in read_objects(run.previews)]
+        assert previews[: len(shown)] == shown
+        assert len(previews) > len(shown)
+        shown = previews
