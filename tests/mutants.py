@@ -2196,6 +2196,13 @@ MUTANTS = (
         ("test_checkpoint.py",),
     ),
     Mutant(
+        "infinite weights are loaded",
+        "runs/checkpoint.py",
+        '        if not np.isfinite(array).all():\n            raise CheckpointError(f"holds',
+        '        if np.isnan(array).any():\n            raise CheckpointError(f"holds',
+        ("test_hostile.py",),
+    ),
+    Mutant(
         "a directory means its last checkpoint",
         "runs/directory.py",
         "for file in (directory.best, directory.last):",
@@ -2479,6 +2486,20 @@ MUTANTS = (
         ("test_loop.py",),
     ),
     Mutant(
+        "a line that is written late is cut off by the next resume",
+        "training/loop.py",
+        "        trainer.progress.log_bytes = directory.flush_log()\n",
+        "        directory.flush_log()\n",
+        ("test_loop.py",),
+    ),
+    Mutant(
+        "a run stops an update after the last that was asked for",
+        "training/loop.py",
+        "progress.step >= max_steps)",
+        "progress.step > max_steps)",
+        ("test_loop.py",),
+    ),
+    Mutant(
         "8-bit control characters reach the terminal",
         "data/signs.py",
         'in ("Cc", "Cs", "Zl", "Zp")',
@@ -2703,6 +2724,13 @@ MUTANTS = (
         ("test_files.py",),
     ),
     Mutant(
+        "a run that is moved is not flushed",
+        "system/files.py",
+        "    os.replace(source, target)\n    _flush_directory(target.parent)",
+        "    os.replace(source, target)",
+        ("test_files.py",),
+    ),
+    Mutant(
         "a NaN passes the limits of an option",
         "cli/options.py",
         "if not math.isfinite(number):",
@@ -2774,6 +2802,27 @@ MUTANTS = (
         "warnings = [*files.remarks]",
         "warnings: list[str] = []",
         ("test_walk.py",),
+    ),
+    Mutant(
+        "line ends of Windows stay in a text of lines",
+        "config/build.py",
+        'newlines = "lf" if by_line else config.newlines',
+        "newlines = config.newlines",
+        ("test_config.py",),
+    ),
+    Mutant(
+        "separate texts do not count as work",
+        "config/build.py",
+        "sum(source.stamp()[0] for source in chain(sources, *separate.values()))",
+        "sum(source.stamp()[0] for source in sources)",
+        ("test_config.py",),
+    ),
+    Mutant(
+        "a separate text is looked for in the files of the other",
+        "config/build.py",
+        'return self.separate.get(split or "", self.path)',
+        "return self.path",
+        ("test_config.py",),
     ),
     Mutant(
         "a run hides its own text from the next walk",
@@ -3560,6 +3609,13 @@ MUTANTS = (
         "write_file(path, lambda stream: stream.write(data))",
         "path.write_bytes(data)",
         ("test_export_graph.py",),
+    ),
+    Mutant(
+        "ranges of exported codes end one early",
+        "export/description.py",
+        "code for first, last in {listing} for code in range(first, last + 1)",
+        "code for first, last in {listing} for code in range(first, last)",
+        ("test_export_weights.py",),
     ),
     Mutant(
         "only the memory, not the path through h",
@@ -4480,6 +4536,20 @@ MUTANTS = (
         ("test_trainer.py::test_the_mean_is_what_is_kept",),
     ),
     Mutant(
+        "the last gradient that is not finite is named",
+        "training/data_parallel.py",
+        "return next(name for name, array in self.grads.items()",
+        "return next(name for name, array in reversed(list(self.grads.items()))",
+        ("test_trainer.py",),
+    ),
+    Mutant(
+        "all streams begin anew where one is spoilt",
+        "training/data_parallel.py",
+        "array[~np.isfinite(array).all(axis=1)] = 0.0",
+        "array[...] = 0.0",
+        ("test_trainer.py",),
+    ),
+    Mutant(
         "the carried state of other ranks is not in a checkpoint",
         "training/trainer.py",
         "        self.data_parallel.complete_state()",
@@ -4585,6 +4655,13 @@ MUTANTS = (
         "training/trainer.py",
         '"optimizer_updates": self.optimizer.updates',
         '"optimizer_updates": self.progress.step',
+        ("test_trainer.py",),
+    ),
+    Mutant(
+        "a checkpoint says how long the training split is, not the text",
+        "training/trainer.py",
+        '"characters": len(self.corpus.ids)',
+        '"characters": self.corpus.part("train").targets',
         ("test_trainer.py",),
     ),
     Mutant(
@@ -4697,6 +4774,13 @@ MUTANTS = (
         "training/session.py",
         "STANDARD_INPUT if path in piped else path for path in paths)",
         "STANDARD_INPUT for path in paths)",
+        ("test_session.py",),
+    ),
+    Mutant(
+        "a resumed run forgets its previews",
+        "training/session.py",
+        "trainer.progress.log_bytes, trainer.progress.step)",
+        "trainer.progress.log_bytes, 0)",
         ("test_session.py",),
     ),
     Mutant(
