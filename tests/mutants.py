@@ -3958,6 +3958,13 @@ MUTANTS = (
         ("test_shown.py",),
     ),
     Mutant(
+        "a sample from Python does not end after its lines",
+        "interface.py",
+        "self._sampler.draw(codes, length, sampling, rng, stop, stop_after_lines)",
+        "self._sampler.draw(codes, length, sampling, rng, stop)",
+        ("test_interface.py",),
+    ),
+    Mutant(
         "windows are shown with the state carried through",
         "inference/score.py",
         "starts = np.arange(0, text.targets, window)",

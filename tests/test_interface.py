@@ -161,6 +161,13 @@ def test_a_stream_is_the_sample_in_whole_characters(
     assert {len(character) for character in streamed} == {1}
 
 
+def test_a_sample_ends_after_some_lines(models: dict[str, charlm.LanguageModel]) -> None:
+    """With the line break of the last of them, sample and stream alike."""
+    sample = models["text"].sample(length=3000, temperature=2.0, seed=5, stop_after_lines=2)
+    assert (sample.count("\n"), sample[-1]) == (2, "\n")
+    assert "".join(models["text"].stream("", 3000, 2.0, seed=5, stop_after_lines=2)) == sample
+
+
 def test_a_stream_is_drawn_as_it_is_read(models: dict[str, charlm.LanguageModel]) -> None:
     """An endless stream can be begun, and another one of the same model read beside it."""
     first, second = (models["text"].stream("the ", length=10**9, seed=seed) for seed in (1, 2))
