@@ -3965,6 +3965,13 @@ MUTANTS = (
         ("test_interface.py",),
     ),
     Mutant(
+        "a run from Python does not stop where it should",
+        "interface.py",
+        "        max_steps=max_steps,\n",
+        "",
+        ("test_interface.py",),
+    ),
+    Mutant(
         "windows are shown with the state carried through",
         "inference/score.py",
         "starts = np.arange(0, text.targets, window)",

@@ -973,6 +973,7 @@ def test_resuming_and_overwriting(text: Path) -> None:
     assert _contents(run.path) == _contents(text.parent / "whole")
     again = charlm.train(config, overwrite=True, settings={"train.epochs": 1})
     assert again.metrics[-1]["epoch"] == 1
+    assert charlm.train(config, overwrite=True, max_steps=2).load().info()["step"] == 2
     with pytest.raises(charlm.RunError, match=r"last\.npz"):
         charlm.train(config, resume=True, out=text.parent / "nothing")
     assert not (text.parent / "nothing").exists()
