@@ -3972,6 +3972,13 @@ MUTANTS = (
         ("test_interface.py",),
     ),
     Mutant(
+        "a copy of a model works alone",
+        "interface.py",
+        "return LanguageModel, (self._loaded, self._threads, self._path)",
+        "return LanguageModel, (self._loaded, 1, self._path)",
+        ("test_interface.py",),
+    ),
+    Mutant(
         "windows are shown with the state carried through",
         "inference/score.py",
         "starts = np.arange(0, text.targets, window)",
@@ -4795,6 +4802,13 @@ MUTANTS = (
         "training/session.py",
         "trainer.progress.log_bytes, trainer.progress.step)",
         "trainer.progress.log_bytes, 0)",
+        ("test_session.py",),
+    ),
+    Mutant(
+        "a run that goes on on other threads is divided for them",
+        "training/session.py",
+        "            config = with_shards_of(config, saved)",
+        "            pass",
         ("test_session.py",),
     ),
     Mutant(

@@ -490,6 +490,7 @@ def test_a_model_can_be_copied(
     assert other.score(KINDS[kind][0][:60]) == model.score(KINDS[kind][0][:60])
     assert other.predict(prime) == model.predict(prime)
     assert (repr(other), other.vocabulary, other.config) == (repr(model), model.vocabulary, model.config)
+    assert copied(charlm.LanguageModel(model._loaded, 3))._threads == 3
     with pytest.raises(ValueError, match="read-only"):
         other.parameters["output.b"][0] = 1.0
 

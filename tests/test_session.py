@@ -64,7 +64,7 @@ def test_only_a_pipe_becomes_standard_input(tmp_path: Path) -> None:
 
 
 def test_a_resumed_run_keeps_its_log_and_its_previews(tmp_path: Path) -> None:
-    """What was logged and shown up to the checkpoint stays, and the run goes on from there."""
+    """What was logged and shown up to the checkpoint stays, and the run goes on, also on other threads."""
     (tmp_path / "text.txt").write_text("abcd" * 60)
     settings = {
         "model.hidden": 4,
@@ -77,6 +77,7 @@ def test_a_resumed_run_keeps_its_log_and_its_previews(tmp_path: Path) -> None:
     config = resolve({**settings, "run.sample_every": 0.2, "run.sample_length": 3}, "run")
     shown: list[int] = []
     for resume, step in ((False, 5), (True, 12)):
+        config = config.replace({"run.threads": 1 if resume else 2})
         run = session.train(config, resume=resume, max_steps=step)
         assert [line["step"] for line, _ in read_objects(run.metrics)] == list(range(1, step + 1))
         previews = [line["step"] for line, _ in read_objects(run.previews)]
