@@ -2035,6 +2035,13 @@ MUTANTS = (
         ("test_held_out.py",),
     ),
     Mutant(
+        "warnings of a held-out text are lost",
+        "inference/held_out.py",
+        "return HeldOut(text, corpus.vocabulary, split, corpus.warnings)",
+        "return HeldOut(text, corpus.vocabulary, split, ())",
+        ("test_config.py",),
+    ),
+    Mutant(
         "the first unit may be <unk>",
         "inference/generate.py",
         "rng.integers(model.vocab if unknown is None else unknown)",
@@ -2822,6 +2829,13 @@ MUTANTS = (
         "config/build.py",
         'return self.separate.get(split or "", self.path)',
         "return self.path",
+        ("test_config.py",),
+    ),
+    Mutant(
+        "warnings of reading a text are lost",
+        "config/build.py",
+        "return replace(corpus, warnings=(*warnings, *corpus.warnings)), files",
+        "return replace(corpus, warnings=tuple(warnings)), files",
         ("test_config.py",),
     ),
     Mutant(

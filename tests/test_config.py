@@ -18,6 +18,7 @@ from charlm.config.loading import another, from_mapping, load, parse_overrides, 
 from charlm.config.schema import PATH_KEYS, Config, CorpusConfig, Key, from_nested, keys, reference
 from charlm.config.values import plain
 from charlm.errors import ConfigError
+from charlm.inference.held_out import of_config
 
 KEYS = {dotted: key for dotted, _, _, key in keys()}
 DEFAULTS = Config().flat()
@@ -706,3 +707,6 @@ def test_every_text_counts_as_work(tmp_path: Path) -> None:
     assert told == [8 + 10 + 12]
     for split, name in ((None, "a"), ("train", "a"), ("validation", "b"), ("test", "c")):
         assert [source.name for source in files.of(split)] == [str(tmp_path / name)]
+    (tmp_path / "a").write_text("\ufeffabab")
+    for warnings in (build_corpus(config)[0].warnings, of_config(config).warnings):
+        assert "begins with a byte-order mark" in warnings[-1]
