@@ -34,13 +34,13 @@ _WORDS: dict[Any, str] = {
     Callable: "a function",
     types.NoneType: "None",
 }
-"""What a type is called in messages; other types have their own names."""
+"""Name of each type in messages; other types have their own names."""
 
 
 def typed(function: Callable[P, R]) -> Callable[P, R]:
     """The same function with checked arguments, and with one thread of BLAS while it runs.
 
-    Numbers of NumPy and of other libraries become those of Python. A call with an argument of
+    Numbers of NumPy and of other libraries become Python's. A call with an argument of
     another type, or an empty path, raises `ConfigError`.
     """
     signature = inspect.signature(function)
@@ -90,7 +90,7 @@ def _is(value: Any, origin: Any) -> bool:
 
 
 _NUMBERS: dict[Any, Any] = {bool: (bool, np.bool), int: Integral, float: Real}
-"""What is accepted as one of Python's numbers."""
+"""Types that are accepted as each of Python's."""
 
 
 def _same(value: Any, *_: Any) -> Any:
@@ -108,9 +108,12 @@ def _path(value: Any, *_: Any) -> str:
     path = os.fspath(value)
     if not path:
         raise ValueError("the path is empty")
-    if not isinstance(path, str) or "\0" in path:
-        raise ValueError(f"expected a path, got {_shown(path)}")
-    return path
+    try:
+        if isinstance(path, str) and b"\0" not in os.fsencode(path):
+            return path
+    except UnicodeEncodeError:  # half of a character, which no file system takes
+        pass
+    raise ValueError(f"expected a path, got {_shown(path)}")
 
 
 def _choice(value: Any, *choices: str) -> Any:

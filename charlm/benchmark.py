@@ -45,22 +45,22 @@ _PRODUCT = 1024
 
 @dataclass(frozen=True)
 class Speed:
-    """What was measured; speeds are medians over the timed pieces."""
+    """Speeds, as medians over the timed pieces, and memory."""
 
     train_chars_per_s: float
     sample_chars_per_s: float
     eval_chars_per_s: float
     train_gflops: float
-    """Arithmetic of the products of a training step, a second, in 1e9 operations."""
+    """1e9 operations per second in the matrix products of a training step."""
     matmul_gflops: float
-    """The machine's float32 product of large matrices, likewise."""
+    """1e9 operations per second in the machine's float32 product of large matrices."""
     parameters: int
     needed_mb: float
     """Bytes / 1e6 that one window's activations, parameters, gradients and optimiser state need on paper."""
     before_mb: float
     """Peak memory of the process, all code loaded, before the network was made."""
     peak_rss_mb: float
-    """Peak memory after training: of the process, and what its workers took besides."""
+    """Peak memory after training: of the process, and of its workers."""
     compute_ms: float
     """Milliseconds of an update in which a rank computes."""
     communication_ms: float

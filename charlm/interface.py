@@ -220,8 +220,10 @@ class LanguageModel:
         Raises `CorpusError` if there is nothing to predict, `ConfigError` for windows of lines,
         `VocabularyError` if the text holds what the model does not know.
         """
-        if window is not None and (self._sampler.writes_lines or window < 1):
-            raise ConfigError("window: a number above 0, and of a model of texts, not of lines")
+        if window is not None and window < 1:
+            raise ConfigError(f"window: {window} is below 1")
+        if window is not None and self._sampler.writes_lines:
+            raise ConfigError("`window` is for texts: a model of lines begins each line from a zero state")
         read, params, vocabulary = self._text(text), self._loaded.parameters, self._loaded.vocabulary
         result = score(self._model, params, read, window, self._threads, self.config.train.shards)
         if read.targets > SHOWN:
@@ -433,7 +435,7 @@ class LanguageModel:
         return out
 
     def info(self) -> dict[str, Any]:
-        """What the checkpoint holds, by the keys of `charlm info --json`."""
+        """Contents of the checkpoint, by the keys of `charlm info --json`."""
         loaded, progress, units = self._loaded, self._loaded.progress, self._loaded.vocabulary.units
         return {
             "checkpoint": str(self._path),
@@ -742,7 +744,7 @@ def bench(
 
 
 def _given(settings: Mapping[str, Any] | None, corpus: AnyPath | None = None) -> dict[str, Any]:
-    """The checked values of dotted keys, with that of `corpus`."""
+    """The checked values of dotted keys, with `corpus` as `corpus.path`."""
     values = _plain(settings or {})
     given = {str(key): checked(str(key), value, "settings") for key, value in values.items()}
     if corpus is not None:

@@ -470,7 +470,14 @@ def test_options_without_effect_are_named(charlm: Run, small: Path) -> None:
     assert (
         "no effect without --prime-file" in charlm("sample", "--encoding", "cp1252", "--length", "1").stderr
     )
-    assert "no effect without --corpus" in charlm("eval", "perplexity", "--encoding", "cp1252").stderr
+
+
+def test_an_encoding_is_for_another_text(charlm: Run, small: Path) -> None:
+    """The model's own text has its encoding: `--encoding` without another text is an error."""
+    charlm("train", "--config", "small.yaml")
+    for command in (["eval", "perplexity"], ["report"]):
+        refused = charlm(*command, "--encoding", "cp1252", status=2).stderr
+        assert "--encoding has no effect on the model's own text" in refused
 
 
 def test_the_likeliest_is_written_once(charlm: Run, small: Path) -> None:

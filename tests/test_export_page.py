@@ -327,6 +327,7 @@ def test_numbers_between_the_steps_of_the_arrows_are_valid(page: Page, tmp_path:
     """Any number in the range will do; what greedy text does not need is not looked at."""
     file = export(tmp_path, make(tmp_path))
     assert written(page, file, temperature=0.123, top_p=0.777, length=5)
+    assert written(page, file, num="x", length=5), "of a page of lines"
     assert written(page, file, temperature=0, top_p=9, greedy=1, length=6)
 
 

@@ -408,6 +408,10 @@ WRONG = [
     ("predict", {"top": "5"}, "top: expected a whole number, got '5'"),
     ("perplexity", {"corpus": b"x"}, "corpus: expected a path or None, got b'x'"),
     ("perplexity", {"corpus": "a\0b"}, r"corpus: expected a path, got 'a\x00b'"),
+    ("perplexity", {"corpus": "a\ud800"}, r"corpus: expected a path, got 'a\ud800'"),
+    ("perplexity", {"encoding": "cp949"}, "`encoding` has no effect on the model's own text"),
+    ("report", {"encoding": "cp949"}, "`encoding` has no effect on the model's own text"),
+    ("score", {"text": "the", "window": 0}, "window: 0 is below 1"),
     ("perplexity", {"split": "tests"}, "split: expected one of train, validation, test, got 'tests'"),
     ("novelty", {"texts": ["the", 5]}, "texts: expected a text, got 5"),
 ]
@@ -539,6 +543,7 @@ def test_everything_shows_itself_in_a_line(
     figures = f"{score.nats_per_char:.4f} nats/char, {score.bits_per_char:.4f} bits/char, "
     assert repr(score) == f"<Score: {figures}perplexity {score.perplexity:.4f}, 6 scored>"
     assert repr(model.perplexity()).startswith("<Evaluation of the test split: ")
+    assert repr(model.gradient_flow(2)).startswith("<GradientFlow of 1 layer, 0 to 2 steps back, ")
     assert repr(charlm.untrained(model.config)).endswith(", untrained>")
 
 

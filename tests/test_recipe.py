@@ -453,4 +453,5 @@ def test_minutes_and_texts_that_cannot_be(charlm: Run, tmp_path: Path) -> None:
         refused = charlm("train", *arguments, status=2).stderr
         assert refused.count("\n") == 1
         assert words in refused
+    assert "give --corpus FILE, or train with --config FILE" in charlm("init", status=2).stderr
     assert not (tmp_path / "runs").exists()

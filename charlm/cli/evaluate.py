@@ -93,7 +93,7 @@ def perplexity(
 
     file = ranks.first(lambda: find_checkpoint(checkpoint_path))
     loaded = ranks.first(lambda: checkpoint.load(file))
-    other = ranks.first(lambda: _another(loaded.config.corpus, corpus, encoding))
+    other = ranks.first(lambda: loading.another(loaded.config.corpus, corpus, encoding))
     settings = other or loaded.config.corpus
     with contextlib.closing(ReadingBar()) as reading:
         found = evaluated(
@@ -137,15 +137,6 @@ def perplexity(
             f"(static {decimal(static.nats_per_char)}); rate {constants.rate:g}, "
             f"pull-back {constants.pull_back:g}, {chosen}; {duration(learned.seconds)}"
         )
-
-
-def _another(config: CorpusConfig, corpus: str | None, encoding: str | None) -> CorpusConfig | None:
-    """The settings of the text that --corpus and --encoding name; None without --corpus."""
-    if corpus is not None:
-        return loading.another(config, corpus, encoding)
-    if encoding is not None:
-        warn(["--encoding has no effect without --corpus"])
-    return None
 
 
 @evaluate.command(cls=Command, short_help="Check the hand-written gradients.")
@@ -322,7 +313,7 @@ def _trained(path: Path | None, corpus: str | None, encoding: str | None) -> _Ne
 
     file = find_checkpoint(path)
     loaded = checkpoint.load(file)
-    other = _another(loaded.config.corpus, corpus, encoding)
+    other = loading.another(loaded.config.corpus, corpus, encoding)
     with contextlib.closing(ReadingBar()) as reading:
         read = of_checkpoint(loaded, other, reading.advance)
     say_which(path, file)
@@ -339,7 +330,7 @@ def _untrained(path: Path, overrides: tuple[str, ...], corpus: str | None, encod
     from charlm.training.memory import check_memory, needed
 
     config = loading.load(path, loading.parse_overrides(overrides))
-    text = _another(config.corpus, corpus, encoding) or config.corpus
+    text = loading.another(config.corpus, corpus, encoding) or config.corpus
     if not text.path:
         raise ConfigError("no text to read: set corpus.path in the configuration, or name one with --corpus")
     with contextlib.closing(ReadingBar()) as reading:

@@ -63,7 +63,7 @@ def to_be_chosen(
     if corpus is not None:
         given["corpus.path"] = loading.with_path(Config().corpus, corpus).path
     if "corpus.path" not in given:
-        raise click.UsageError("no text to train on: give --corpus FILE, or a configuration with --config.")
+        raise click.UsageError("no text to train on: give --corpus FILE, or train with --config FILE.")
     config = loading.from_mapping({}, given, "--set")
     return config, _plan(config, _MINUTES if minutes is None else minutes, begun, everything=True)
 

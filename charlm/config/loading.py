@@ -127,7 +127,7 @@ def another(
     """
     if path is None:
         if encoding is not None:
-            raise ConfigError("`encoding` has no effect without `corpus`")
+            raise ConfigError("`encoding` has no effect on the model's own text")
         return None
     config = dataclasses.replace(config, validation="", test="")
     return with_encoding(with_path(config, os.fspath(path)), encoding)

@@ -62,7 +62,6 @@ _FEWEST = 20
 _NUMBERS = 1 << 24
 """Numbers kept for the backward pass at a time, by each process: 128 MB."""
 
-
 _ROUNDING = 1e-12
 """Mean norm at k = 0 below which there is hardly more than rounding errors of probabilities near 1."""
 
@@ -77,6 +76,12 @@ class GradientFlow:
     """Mean over the places, `[L, S, K+1]`."""
     places: int
     """P."""
+
+    def __repr__(self) -> str:
+        """The sizes in a line."""
+        L, _, K = self.norms.shape
+        layers = f"{L} layer{'s' * (L > 1)}"
+        return f"<GradientFlow of {layers}, 0 to {K - 1} steps back, of {' and '.join(self.states)}>"
 
     @property
     def relative(self) -> Array:

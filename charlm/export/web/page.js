@@ -211,9 +211,11 @@ function showButtons() {
   element(next).focus();
 }
 
-/** Temperature, top-p, seed and the number of lines matter only where a unit is drawn. */
+/** Temperature, top-p, seed and the number of lines matter only where a unit is drawn; a hidden field never does. */
 function showGreedy() {
-  for (const id of ["temperature", "top_p", "num", "seed"]) element(id).disabled = element("greedy").checked;
+  for (const id of ["temperature", "top_p", "num", "seed"]) {
+    element(id).disabled = element("greedy").checked || element(id).labels[0].hidden;
+  }
 }
 
 /** The settings as a fragment: prime=The%20&length=200&greedy=1. */
