@@ -438,7 +438,7 @@ class LanguageModel:
         """Contents of the checkpoint, by the keys of `charlm info --json`."""
         loaded, progress, units = self._loaded, self._loaded.progress, self._loaded.vocabulary.units
         return {
-            "checkpoint": str(self._path),
+            "checkpoint": None if self._path is None else str(self._path),
             "format": loaded.format,
             "config": loaded.config.nested(),
             "vocabulary": {

@@ -72,9 +72,14 @@ def test_a_model_without_a_text_says_so(tmp_path: Path, charlm: Run) -> None:
     for command, message in (
         (("eval", "perplexity"), "came without the text that it was trained on: name one with --corpus FILE"),
         (("eval", "perplexity", "--corpus", "t.txt", "--dynamic"), "--dynamic needs the text"),
-        (("eval", "gradient-flow"), "--corpus names another one"),
+        (
+            ("eval", "gradient-flow"),
+            "came without the text that it was trained on: name one with --corpus FILE",
+        ),
+        (("report",), "came without the text that it was trained on: name one with --text FILE"),
     ):
-        done = charlm(*command, "--checkpoint", "run", status=1)
+        run = ("run",) if command == ("report",) else ("--checkpoint", "run")
+        done = charlm(*command, *run, status=1)
         assert message in done.stderr
         assert done.stderr.count("\n") == 1
     done = charlm("train", "--config", "run", "--resume", status=1)

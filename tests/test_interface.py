@@ -544,7 +544,9 @@ def test_everything_shows_itself_in_a_line(
     assert repr(score) == f"<Score: {figures}perplexity {score.perplexity:.4f}, 6 scored>"
     assert repr(model.perplexity()).startswith("<Evaluation of the test split: ")
     assert repr(model.gradient_flow(2)).startswith("<GradientFlow of 1 layer, 0 to 2 steps back, ")
-    assert repr(charlm.untrained(model.config)).endswith(", untrained>")
+    untrained = charlm.untrained(model.config)
+    assert repr(untrained).endswith(", untrained>")
+    assert untrained.info()["checkpoint"] is None
 
 
 def test_warnings_point_at_the_caller(models: dict[str, charlm.LanguageModel], text: Path) -> None:

@@ -136,6 +136,6 @@ def bench(
     )
     if epoch:
         click.echo(
-            f"duration    {epoch:12,.1f} s an epoch of {shown_paths(config.corpus.paths)}, "
+            f"duration    {epoch:12,.1f} s per epoch of {shown_paths(config.corpus.paths)}, "
             f"{epoch * train.epochs:,.0f} s the whole run, validation not counted"
         )

@@ -132,10 +132,9 @@ def sample(
     sampler = TextSampler.of(corpus, loaded.model, loaded.parameters, vocabulary)
     lines = sampler.writes_lines
     if lines and (novelty or stop_after_lines):
+        why = "the new ones are always counted" if novelty else "--num says how many"
         option = "--novelty" if novelty else "--stop-after-lines"
-        raise click.UsageError(
-            f"{option} is for texts: this model generates single lines, and counts new ones."
-        )
+        raise click.UsageError(f"{option} is for texts: this model generates lines, and {why}.")
     if prime_file is None:
         codes = sampler.codes(prime or "")
     else:

@@ -95,6 +95,10 @@ def build_own_corpus(
 
     The errors name the `argument` that names another text.
     """
+    if not config.paths:
+        raise CorpusError(
+            f"the model came without the text that it was trained on: name one with `{argument}=FILE`"
+        )
     try:
         return build_corpus(config, vocabulary, digest, progress)
     except ChangedError as error:

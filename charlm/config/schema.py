@@ -81,12 +81,10 @@ class CorpusConfig:
     )
     validation: str | tuple[str, ...] = key(
         "",
-        "a text of its own for validation, named like corpus.path, but not standard input; the "
+        "a separate text for validation, named like corpus.path, but not standard input; the "
         "vocabulary is that of corpus.path alone",
     )
-    test: str | tuple[str, ...] = key(
-        "", "a text of its own for the test split, in the same way as corpus.validation"
-    )
+    test: str | tuple[str, ...] = key("", "a separate text for the test split, named like corpus.validation")
     mode: str = key(
         "stream",
         "one continuous text, or lines, each a separate example that begins from a zero state",
@@ -125,7 +123,7 @@ class CorpusConfig:
     split: tuple[float, float, float] = key(
         (0.9, 0.05, 0.05),
         "fractions for training, validation and test: contiguous in this order, or assigned line by line; "
-        "that of a split with a text of its own goes to training",
+        "the fraction of a split with a separate text goes to training",
         at_least=0,
         at_most=1,
         fixed=True,
@@ -138,7 +136,7 @@ class CorpusConfig:
 
     @property
     def separate_paths(self) -> dict[str, tuple[str, ...]]:
-        """The paths of each split that has a text of its own, by its name."""
+        """The paths of the separate text of each split that has one, by the name of the split."""
         named = {"validation": self.validation, "test": self.test}
         return {name: _listed(paths) for name, paths in named.items() if paths}
 

@@ -56,7 +56,7 @@ class Corpus:
         """The split `train`, `validation` or `test`.
 
         The splits of a stream are contiguous, in this order, and complete. Each line is in exactly
-        one split. A split with a text of its own is the whole of that text.
+        one split. A split with a separate text is the whole of that text.
         """
         if name in self.separate:
             return self.separate[name].whole
@@ -69,7 +69,7 @@ class Corpus:
         return edges[number], edges[number + 1]
 
     def with_split(self, split: Sequence[float]) -> Corpus:
-        """The same texts with other fractions; that of a split with a text of its own goes to training."""
+        """The same texts with other fractions; the fraction of a separate text goes to training."""
         return replace(self, split=own_shares(split, self.separate))
 
     def usable(self, name: str) -> bool:

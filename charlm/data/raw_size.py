@@ -44,7 +44,7 @@ def scored_raw_size(
 ) -> RawSize:
     """Raw size of the targets of a split, or of the whole text if `split` is None.
 
-    `sources` are the files that hold them: of a split with a text of its own, those of that text.
+    `sources` are the files that hold them: of a split with a separate text, the files of that text.
     Raises `CorpusError` if the files cannot be read again.
     """
     if split and split in corpus.separate:

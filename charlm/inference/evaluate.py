@@ -150,10 +150,6 @@ def evaluate(
     if window is not None and dynamically:
         raise ConfigError("`dynamic` carries the state through: it cannot be combined with `window`")
     vocabulary = checkpoint.vocabulary
-    if own and not config.paths:
-        raise CorpusError(
-            "the model came without the text that it was trained on: name one with `corpus=FILE`"
-        )
     corpus: Corpus | None = None
     sources: Sequence[Source] = ()
     learned_from: Corpus | None = None
