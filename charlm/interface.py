@@ -571,7 +571,7 @@ def train(
     if minutes is not None and "train.epochs" in given:
         raise ConfigError("`minutes` fits train.epochs to the time: leave out one of the two")
     plan = None
-    if minutes is not None or config is None:
+    if minutes is not None or (config is None and not resume):
         plan = _plan(minutes, begun, everything=config is None)
     if max_steps is not None and max_steps < 1:
         raise ConfigError(f"max_steps: {max_steps} is below 1")
@@ -610,7 +610,7 @@ def untrained(
     model = build_model(complete.model, len(text.vocabulary), complete.run.kernel)
     check_memory(needed(model, complete.train.optimizer, B=1, T=1), complete)
     parameters = fresh_parameters(model, complete.model, complete.train.seed)
-    about = {"digest": text.digest, "characters": len(text.ids)}
+    about = {"digest": text.digest, "characters": len(text.ids), "train": 0}
     return LanguageModel(Checkpoint(complete, text.vocabulary, parameters, about, NOT_TRAINED), threads)
 
 

@@ -627,6 +627,15 @@ def test_gradient_flow_is_what_the_command_says(
         assert {name: told[name] for name in flow} == flow
 
 
+def test_an_untrained_model_makes_pages(models: dict[str, charlm.LanguageModel], tmp_path: Path) -> None:
+    """Its pages and report say nothing of a text that it was trained on."""
+    untrained = charlm.untrained(models["text"].config)
+    untrained.export(tmp_path / "page.html")
+    untrained.report(tmp_path / "report.html", length=20)
+    for name in ("page.html", "report.html"):
+        assert "trained on" not in (tmp_path / name).read_text()
+
+
 def test_novelty_is_what_the_command_says(
     runs: dict[str, charlm.Run], models: dict[str, charlm.LanguageModel]
 ) -> None:
@@ -975,6 +984,8 @@ def test_resuming_and_overwriting(text: Path) -> None:
         charlm.train(config)
     with pytest.raises(charlm.ConfigError, match="exclude each other"):
         charlm.train(config, resume=True, overwrite=True)
+    with pytest.raises(charlm.RunError, match="holds no last.npz to resume from"):
+        charlm.train(corpus=text, resume=True, out=text.parent / "none")
     run = charlm.train(config, resume=True)
     assert _contents(run.path) == _contents(text.parent / "whole")
     assert charlm.train(corpus=text, out=run.path, resume=True) == run

@@ -84,7 +84,7 @@ def account(loaded: Checkpoint) -> str:
         f"{CELLS.get(cell(loaded), model.cell)}, {layers}{model.hidden:,} units, "
         f"{loaded.parameters.flat.size:,} parameters"
     )
-    if loaded.corpus["train"]:  # of a text that is known
+    if loaded.corpus["train"]:  # on a text that is known
         account += f", trained on {loaded.corpus['train']:,} {what}s"
     nats = loaded.progress["validation"]
     if nats is None or loaded.progress["best_of"] == "training":
