@@ -2565,8 +2565,22 @@ MUTANTS = (
     Mutant(
         "a quota is rounded down",
         "system/cgroups.py",
-        "math.ceil(int(quota) / int(period))",
-        "max(1, int(quota) // int(period))",
+        "math.ceil(quota / period)",
+        "max(1, quota // period)",
+        ("test_cgroups.py",),
+    ),
+    Mutant(
+        "an empty file in the place of a limit is an error",
+        "system/cgroups.py",
+        "with contextlib.suppress(OSError, ValueError):\n                    words",
+        "with contextlib.suppress(OSError):\n                    words",
+        ("test_cgroups.py",),
+    ),
+    Mutant(
+        "a quota without a period is an error",
+        "system/cgroups.py",
+        " if len(values) == 2",
+        "",
         ("test_cgroups.py",),
     ),
     Mutant(
@@ -2809,6 +2823,20 @@ MUTANTS = (
             "test_walk.py::test_what_charlm_writes_is_known_by_name_and_contents",
             "test_walk.py::test_what_charlm_writes_is_not_read",
         ),
+    ),
+    Mutant(
+        "a file is read once for each of its names",
+        "data/walk.py",
+        "if not reason and target in targets:",
+        "if False:",
+        ("test_walk.py",),
+    ),
+    Mutant(
+        "warnings for programmers are shown to users",
+        "cli/reading.py",
+        'warnings.simplefilter("always", UserWarning)',
+        'warnings.simplefilter("always")',
+        ("test_show.py",),
     ),
     Mutant(
         "hidden files below a directory are read",

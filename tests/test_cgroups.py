@@ -40,6 +40,11 @@ def _tree(root: Path, groups: str, files: dict[str, str]) -> Path:
         (VERSION_1, {"cpu/a/cpu.cfs_quota_us": "150000", "cpu/a/cpu.cfs_period_us": "50000"}, 3),
         (VERSION_1, {"cpu/cpu.cfs_quota_us": "50000", "cpu/cpu.cfs_period_us": "100000"}, 1),
         (VERSION_1, {"cpu/a/cpu.cfs_quota_us": "50000"}, None),
+        # what a sandbox may show in the place of a quota
+        ("0::/a", {"a/cpu.max": "", "cpu.max": "200000 100000"}, 2),
+        ("0::/a", {"a/cpu.max": "100000", "cpu.max": "200000 100000"}, 2),
+        ("0::/a", {"a/cpu.max": "100000 0", "cpu.max": "200000 100000"}, 2),
+        ("nonsense", {"cpu.max": "200000 100000"}, 2),
     ],
 )
 def test_the_smallest_quota_of_all_groups(
@@ -53,6 +58,7 @@ def test_the_smallest_quota_of_all_groups(
     ("groups", "files", "expected"),
     [
         ("0::/", {"memory.max": "max"}, None),
+        ("0::/", {"memory.max": ""}, None),
         ("0::/a/b", {"a/b/memory.max": "max", "a/memory.max": "4096"}, 4096),
         ("0::/a/b", {"a/b/memory.max": "8192", "a/memory.max": "4096", "memory.max": "9000"}, 4096),
         (VERSION_1, {"memory/memory.limit_in_bytes": "9223372036854771712"}, 9223372036854771712),

@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from charlm.cli.reading import shown_warnings
 from charlm.cli.show import (
     counted,
     decimal,
@@ -100,3 +102,13 @@ def test_a_shell_reads_the_words_that_were_quoted(words: list[str]) -> None:
 def test_the_command_line_shows_options_where_messages_name_arguments(message: str, shown: str) -> None:
     """An argument between backticks becomes the option; a value is quoted for the shell, keys stay."""
     assert with_options(message) == shown
+
+
+def test_only_warnings_of_the_package_are_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    """A user sees what the package warns of, not what Python tells its programmers."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with shown_warnings():
+            warnings.warn("the text is short", stacklevel=1)
+            warnings.warn("unclosed file", ResourceWarning, stacklevel=1)
+    assert capsys.readouterr().err == "Warning: the text is short\n"

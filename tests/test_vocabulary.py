@@ -241,7 +241,9 @@ JAMO = unicodedata.normalize("NFD", KOREAN)
 def test_the_way_out_is_named(units: Units, known: str, text: str, differs: str, keys: str) -> None:
     """Where only line ends or the normal form differ, the error names what to change; elsewhere nothing."""
     vocabulary = Vocabulary.of(units.of_text(known), units)
-    advice = f"; it differs only in {differs}: convert the text, or train with {keys}" if keys else ""
+    advice = (
+        f"; it differs only in {differs}: convert the text, or train a new model with {keys}" if keys else ""
+    )
     message = complaint(vocabulary, text)
     assert message.endswith(advice)
     assert ("differs only" in message) == bool(keys)

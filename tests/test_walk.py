@@ -37,6 +37,17 @@ def _walked(path: str) -> tuple[list[str], str]:
     return [Path(file).relative_to(root).as_posix() for file in files], left_out
 
 
+@pytest.mark.parametrize("pattern", ["", "/**", "/*.txt"])
+def test_a_file_with_several_names_is_read_once(tmp_path: Path, pattern: str) -> None:
+    """A link to a file that is read, and a link that leads back to its directory, add nothing."""
+    (tmp_path / "a.txt").write_text("a")
+    (tmp_path / "b.txt").symlink_to("a.txt")
+    (tmp_path / "again").symlink_to(".")
+    files, left_out = _walked(f"{tmp_path}{pattern}")
+    assert files == ["a.txt"]
+    assert left_out.startswith("other names of a file that is read: ")
+
+
 @pytest.mark.parametrize("pattern", ["", "/**", "/[a-z]*"])
 def test_runs_are_left_out(tmp_path: Path, pattern: str) -> None:
     """Run directories and what is below them are left out, at any depth, and counted with their names."""

@@ -32,7 +32,7 @@ def warn(messages: Iterable[str]) -> None:
 def shown_warnings() -> Iterator[None]:
     """Within the block, show warnings of the Python interface as those of a command."""
     with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
+        warnings.simplefilter("always", UserWarning)
         try:
             yield
         finally:

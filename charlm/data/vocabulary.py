@@ -151,7 +151,7 @@ class Vocabulary:
                 changed = [name for name in _DIFFERENCES if getattr(units, name) != getattr(own, name)]
                 differs = " and ".join(_DIFFERENCES[name] for name in changed)
                 keys = " and ".join(f"corpus.{name}={getattr(units, name)}" for name in changed)
-                return f"; it differs only in {differs}: convert the text, or train with {keys}"
+                return f"; it differs only in {differs}: convert the text, or train a new model with {keys}"
         return ""
 
     def lacking(self, codes: Ids, counts: Ids) -> str:

@@ -37,8 +37,8 @@ _NAMED = 2
 def walked(path: str) -> tuple[Path, list[str], str] | None:
     """The files of a directory or of a pattern; None for the path of a single file.
 
-    Run directories below it and what is in them, files that charlm has written, and in a directory
-    all that is hidden are left out.
+    Run directories below it and what is in them, files that charlm has written, second names of a
+    file (links), and in a directory all that is hidden are left out.
 
     Returns the directory where the walk begins, the files sorted by name, and a remark on what was
     left out, empty if nothing was.
@@ -68,11 +68,16 @@ def walked(path: str) -> tuple[Path, list[str], str] | None:
 
     kept: list[str] = []
     left: dict[str, dict[Path, None]] = {}
+    targets: set[str] = set()
     for file in sorted({file for file in files if os.path.isfile(file)}):  # `**` may find one twice
-        if reason := why_not(Path(file), is_file=True):
+        reason, target = why_not(Path(file), is_file=True), os.path.realpath(file)
+        if not reason and target in targets:
+            reason = "other names of a file that is read", Path(file)
+        if reason:
             left.setdefault(reason[0], {})[reason[1].relative_to(root)] = None
         else:
             kept.append(file)
+            targets.add(target)
     return root, kept, "; ".join(_counted(kind, list(left[kind])) for kind in sorted(left))
 
 

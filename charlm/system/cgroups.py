@@ -19,20 +19,19 @@ _CPU = {"": ["cpu.max"], "cpu": ["cpu.cfs_quota_us", "cpu.cfs_period_us"]}
 
 def memory_limit(root: Path = Path("/")) -> int | None:
     """Bytes of memory that the control groups below `root` leave; None without a limit."""
-    limits = (limit for (limit,) in _values(_MEMORY, root))
-    return min((int(limit) for limit in limits if limit.isdigit()), default=None)
+    return min((limit for limit, *_ in _values(_MEMORY, root)), default=None)
 
 
 def cpu_limit(root: Path = Path("/")) -> int | None:
     """CPUs that the control groups below `root` leave, rounded up; None without a limit."""
-    quotas = (values for values in _values(_CPU, root) if values[0].isdigit())  # not "max", not -1
-    return min((math.ceil(int(quota) / int(period)) for quota, period in quotas), default=None)
+    quotas = (values for values in _values(_CPU, root) if len(values) == 2)
+    return min((math.ceil(quota / period) for quota, period in quotas), default=None)
 
 
-def _values(files: Mapping[str, list[str]], root: Path) -> Iterator[list[str]]:
-    """The words in those files of each group of this process, and of each ancestor."""
+def _values(files: Mapping[str, list[str]], root: Path) -> Iterator[list[int]]:
+    """The numbers in those files of each group of this process, and of each ancestor, that has a limit."""
     places = dict.fromkeys(files, "/")
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError, ValueError):
         for line in (root / "proc/self/cgroup").read_text().splitlines():
             _, controllers, place = line.split(":", 2)
             places |= {name: place for name in controllers.split(",") if name in files}
@@ -41,5 +40,9 @@ def _values(files: Mapping[str, list[str]], root: Path) -> Iterator[list[str]]:
         group = top / places[name].lstrip("/")
         for directory in (group, *group.parents):
             if directory.is_relative_to(top):
-                with contextlib.suppress(OSError):
-                    yield [word for file in names for word in (directory / file).read_text().split()]
+                # no limit is "max", or -1; a sandbox may show an empty file
+                with contextlib.suppress(OSError, ValueError):
+                    words = [word for file in names for word in (directory / file).read_text().split()]
+                    numbers = [int(word) for word in words]
+                    if min(numbers) > 0:
+                        yield numbers
