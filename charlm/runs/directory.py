@@ -373,8 +373,8 @@ def _make(file: Path) -> None:
             stream.write(_this_process())
     except FileExistsError as error:
         raise RunError(
-            f"{file.parent} is locked by {shortened(_text(file) or 'a process')}: wait for it, stop it, or train "
-            f"in another directory; if it has ended, rm {shlex.quote(str(file))}"
+            f"{file.parent} is locked by {shortened(_text(file) or 'a process')}: wait for it, stop it, or "
+            f"train in another directory; if it has ended, rm {shlex.quote(str(file))}"
         ) from error
 
 
