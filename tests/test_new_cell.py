@@ -45,7 +45,7 @@ def test_its_gradients_are_checked(geometry: str, noise: float) -> None:
 
 def test_it_keeps_the_promises_of_all_cells() -> None:
     """What is tested of every cell holds for it."""
-    test_cells.test_three_windows_equal_one("leaky")
+    test_cells.test_three_windows_equal_one("leaky", "fused")
     test_cells.test_forward_only_reads_its_arguments("leaky")
     test_cells.test_gradients_are_overwritten("leaky", "fused")
     test_cells.test_orthogonal_recurrent_matrices("leaky")
