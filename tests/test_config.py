@@ -685,7 +685,7 @@ def test_another_text_is_read_in_an_encoding(unit: str, encoding: str) -> None:
     assert (other.encoding, other.unit, other.lowercase) == (encoding, unit, config.lowercase)
     assert (other.path, other.validation, other.test) == (str(Path.cwd() / "d.txt"), "", "")
     assert another(config, None) is None
-    with pytest.raises(ConfigError, match="`encoding` has no effect on the model.s own text"):
+    with pytest.raises(ConfigError, match=r"`encoding` has no effect on the model.s own text"):
         another(config, None, "utf-8")
 
 
