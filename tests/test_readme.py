@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import inspect
 import os
 import re
@@ -167,6 +168,19 @@ def test_every_test_that_is_named_exists() -> None:
         assert any(f"def {function}(" in source for source in sources.values()), function
     assert len(files) > 30
     assert len(functions) > 15
+
+
+def test_the_experiments_are_whole() -> None:
+    """Each row of the experiments names its text, commit and loss, and the guide beside it stays short."""
+    configs = ROOT / "configs"
+    with (configs / "experiments.csv").open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) >= 303
+    for row in rows:
+        assert all(row[column] for column in ("study", "text", "configuration", "seed", "scored")), row
+        assert re.fullmatch("[0-9a-f]{7}", row["commit"]), row
+        assert row["loss"] == "diverges" or 0.5 < float(row["loss"]) < 5, row
+    assert len((configs / "README.md").read_text().splitlines()) <= 200
 
 
 def test_every_module_is_in_the_layout() -> None:
