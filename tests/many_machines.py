@@ -3,7 +3,6 @@
 Run by hand, on a machine that does nothing else; nothing of this is timed in the suite::
 
     python tests/many_machines.py                                   # the tables
-    python tests/many_machines.py --alternatives                    # the speed with other exchanges
     python tests/many_machines.py --compare                         # two ranks against two workers
     mpirun -n 2 python tests/many_machines.py --updates --gbit 1    # the model, and delayed exchanges
 
@@ -19,15 +18,6 @@ N are the parameters, W those in matrix products. A shard of b streams multiplie
 the rate. Each rank adds up its w shards as far as the order of the sums allows, to k buffers: one if
 w is a power of two. It sends them, and receives as many; then the sums. Every rank updates all
 parameters.
-
-Three alternatives. Shards that are sent without being added: k = w. A ring Allreduce, in which two
-numbers of machines differ in their bits::
-
-    2 (M - 1) (latency + MESSAGE) + bytes / bandwidth,   bytes = 8 N (M - 1) / M
-
-Overlap exchanges the gradients of the upper layers while the backward pass of the lowest layer runs.
-It hides at most that time, and at most the upper layers' share of the exchanges. That costs no
-computing here, which is more than MPI promises.
 """
 
 from __future__ import annotations
@@ -42,7 +32,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -89,28 +78,12 @@ PAYS = 1.3
 """What twice as many machines must bring to be worth it."""
 
 
-@dataclass(frozen=True)
-class Size:
-    """Parameters of an LSTM, those in matrix products, and of both those of its lowest layer."""
-
-    parameters: int
-    in_products: int
-    lowest: int
-    lowest_in_products: int
-
-
-def size_of(hidden: int) -> Size:
-    """The size of an LSTM."""
+def size_of(hidden: int) -> tuple[int, int]:
+    """The parameters of an LSTM: all, and the ones in matrix products."""
     config = Config().replace({"model.hidden": hidden, "model.layers": LAYERS})
     sizes = {n: math.prod(shape) for n, shape in build_model(config.model, VOCAB).shapes().items()}
     products = [n for n in sizes if n.endswith(("Wx", "Wh", "W")) and n != "layers.0.Wx"]
-    lowest = [n for n in sizes if n.startswith("layers.0.")]
-    return Size(
-        sum(sizes.values()),
-        sum(sizes[name] for name in products),
-        sum(sizes[name] for name in lowest),
-        sum(sizes[name] for name in lowest if name in products),
-    )
+    return sum(sizes.values()), sum(sizes[name] for name in products)
 
 
 def buffers(machines: int, workers: int) -> float:
@@ -120,56 +93,23 @@ def buffers(machines: int, workers: int) -> float:
     return sum(len(left_to_add(shards, own)) for own in owned) / machines
 
 
-def exchange_seconds(
-    parameters: int, machines: int, gbit: float, latency: float, workers: int, how: str = ""
-) -> float:
+def exchange_seconds(parameters: int, machines: int, gbit: float, latency: float, workers: int) -> float:
     """Seconds of both exchanges of an update."""
     if machines == 1:
         return 0.0
-    sent = {"shards": workers, "ring": 1}.get(how) or buffers(machines, workers)
-    size = 4 * parameters * (sent + 1) * (machines - 1) / machines
-    waits = 2 * latency * ((machines - 1) if how == "ring" else 1)
-    return waits + 2 * (machines - 1) * MESSAGE + 8 * size / (1e9 * gbit)
+    size = 4 * parameters * (buffers(machines, workers) + 1) * (machines - 1) / machines
+    return 2 * latency + 2 * (machines - 1) * MESSAGE + 8 * size / (1e9 * gbit)
 
 
-def update_seconds(
-    hidden: int,
-    batch: int,
-    machines: int,
-    gbit: float,
-    latency: float,
-    workers: int = WORKERS,
-    how: str = "",
-) -> float:
-    """Seconds of an update, as it is or with an alternative; infinite with too few streams for workers."""
-    if machines * workers > batch:
+def update_seconds(hidden: int, batch: int, machines: int, gbit: float, latency: float) -> float:
+    """Seconds of an update; infinite if there are fewer streams than workers."""
+    if machines * WORKERS > batch:
         return math.inf
-    size = size_of(hidden)
-    computing = 6 * size.in_products * batch * STEPS / (machines * workers * RATE / WORKERS)
-    computing *= 1 + HALF * machines * workers / batch
-    exchanges = exchange_seconds(size.parameters, machines, gbit, latency, workers, how)
-    if how == "overlap":
-        # two thirds of the operations are those of the backward pass
-        behind = 2 / 3 * computing * size.lowest_in_products / size.in_products
-        exchanges -= min(behind, exchanges * (1 - size.lowest / size.parameters))
-    return computing + size.parameters * UPDATE / workers + exchanges
-
-
-def alternatives(hidden: int, batch: int) -> None:
-    """The speed with other exchanges, by workers of a machine and network; 1 is that of what is built."""
-    print(f"\nLSTM of {hidden} x {LAYERS}, batch {batch} x {STEPS}: shards sent one by one, ring, overlap\n")
-    print("| workers | Gbit/s |" + "".join(f" {m} |" for m in MACHINES))
-    print("|---|---|" + "---|" * len(MACHINES))
-    for workers in (1, 2, 8):
-        for gbit, latency in NETWORKS.items():
-            row = f"| {workers} | {gbit} |"
-            for machines in MACHINES:
-                now, *others = (
-                    update_seconds(hidden, batch, machines, gbit, latency, workers, how)
-                    for how in ("", "shards", "ring", "overlap")
-                )
-                row += " " + ", ".join(f"{now / other:.2f}" for other in others if now < math.inf) + " |"
-            print(row)
+    parameters, in_products = size_of(hidden)
+    computing = 6 * in_products * batch * STEPS / (machines * RATE)
+    computing *= 1 + HALF * machines * WORKERS / batch
+    exchanges = exchange_seconds(parameters, machines, gbit, latency, WORKERS)
+    return computing + parameters * UPDATE / WORKERS + exchanges
 
 
 def table(batch: int) -> None:
@@ -178,7 +118,7 @@ def table(batch: int) -> None:
     print("| H | MB an update | Gbit/s |" + "".join(f" {m} |" for m in MACHINES) + " pays up to |")
     print("|---|---|---|" + "---|" * (len(MACHINES) + 1))
     for hidden in (256, 512, 1024, 2048):
-        moved = 4 * size_of(hidden).parameters * (buffers(2, WORKERS) + 1) / 1e6
+        moved = 4 * size_of(hidden)[0] * (buffers(2, WORKERS) + 1) / 1e6
         for gbit, latency in NETWORKS.items():
             times = [update_seconds(hidden, batch, m, gbit, latency) for m in (1, *MACHINES)]
             gains = [before / after for before, after in pairwise(times)]
@@ -263,7 +203,6 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--alternatives", action="store_true", help="the speed with other exchanges")
     parser.add_argument("--compare", action="store_true", help="two ranks against two workers")
     parser.add_argument("--updates", action="store_true", help="time updates, under mpirun or without")
     parser.add_argument("--gbit", type=float, default=0.0, help="delay every second one as this network does")
@@ -271,10 +210,7 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=7)
     arguments = parser.parse_args()
-    if arguments.alternatives:
-        for batch in BATCHES:
-            alternatives(arguments.hidden, batch)
-    elif arguments.compare:
+    if arguments.compare:
         compare(arguments.hidden, arguments.rounds)
     elif arguments.updates:
         updates(arguments.hidden, arguments.workers, arguments.gbit, arguments.rounds)

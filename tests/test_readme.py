@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import inspect
 import os
 import re
@@ -20,7 +21,7 @@ import charlm
 import charlm.interface
 from charlm.cli import charlm as command_line
 from charlm.config import loading
-from charlm.export import graph, weights
+from charlm.export import onnx, safetensors
 
 README = (ROOT / "README.md").read_text()
 
@@ -142,8 +143,8 @@ def test_the_examples_of_the_python_interface_run(example: str, tmp_path: Path) 
     if "torch" in example:
         pytest.importorskip("torch", reason="PyTorch is not installed")
     made = make(tmp_path, model.cell, layers=model.layers, hidden=model.hidden)
-    graph.write(tmp_path / "tales.onnx", made)
-    weights.write(tmp_path / "tales.safetensors", made)
+    onnx.write(tmp_path / "tales.onnx", made)
+    safetensors.write(tmp_path / "tales.safetensors", made)
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", example],
         cwd=tmp_path,
@@ -167,6 +168,19 @@ def test_every_test_that_is_named_exists() -> None:
         assert any(f"def {function}(" in source for source in sources.values()), function
     assert len(files) > 30
     assert len(functions) > 15
+
+
+def test_the_experiments_are_whole() -> None:
+    """Each row of the experiments names its text, commit and loss, and the guide beside it stays short."""
+    configs = ROOT / "configs"
+    with (configs / "experiments.csv").open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) >= 303
+    for row in rows:
+        assert all(row[column] for column in ("study", "text", "configuration", "seed", "scored")), row
+        assert re.fullmatch("[0-9a-f]{7}", row["commit"]), row
+        assert row["loss"] == "diverges" or 0.5 < float(row["loss"]) < 5, row
+    assert len((configs / "README.md").read_text().splitlines()) <= 200
 
 
 def test_every_module_is_in_the_layout() -> None:
