@@ -66,7 +66,7 @@ GENERATED = {
     "optim/schedules.py": "schedules",
     "inference/sampling.py": "generate interface",
     "inference/generate.py": "generate",
-    "inference/score.py": "score shown",
+    "inference/score.py": "score",
     "data/batches.py": "batches",
     "data/lines.py": "lines batches",
 }
