@@ -158,16 +158,16 @@ class Model:
         Views and buffers are made once, here: for a single character the calls take as long as
         the arithmetic.
         """
-        steps = [
+        first, *others = (
             layer.stepper(under(params, name), state[depth, : len(layer.states)])
             for name, depth, layer in self.stack
-        ]
+        )
 
         def step(character: int) -> Array:
-            signal: Signal | int = character
-            for layer_step in steps:
-                signal = layer_step(signal)
-            logits: Array = np.asarray(signal)[0]
+            signal = first(character)
+            for other in others:
+                signal = other(signal)
+            logits: Array = signal[0]
             return logits
 
         # the exponential of a gate may overflow: see `sigmoid_by_exp_into`
