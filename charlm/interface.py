@@ -55,7 +55,6 @@ from charlm.config.schema import Config, checked
 from charlm.data.corpus import Progress, nothing
 from charlm.data.lines import Text
 from charlm.errors import ConfigError, RunError
-from charlm.export import assembly, importing
 from charlm.export import write as write_model
 from charlm.inference import evaluate, held_out, novelty
 from charlm.inference.evaluate import Evaluation
@@ -64,11 +63,10 @@ from charlm.inference.gradient_flow import MOST_STEPS, GradientFlow, gradient_fl
 from charlm.inference.novelty import Novelty
 from charlm.inference.sampling import TextSampler, streams_of
 from charlm.inference.score import SHOWN, Score, score, unit_losses
-from charlm.inference.shown import shaded
 from charlm.inference.trace import Trace, trace
 from charlm.nn.gradcheck import Check
 from charlm.report import curves, history, page
-from charlm.runs import checkpoint
+from charlm.runs import checkpoint, importing
 from charlm.runs.checkpoint import NOT_TRAINED, Checkpoint
 from charlm.runs.directory import RunDirectory, find_checkpoint, find_run, read_objects
 from charlm.system import blas
@@ -78,6 +76,8 @@ from charlm.training.beginning import Beginning
 from charlm.training.events import Event, Listener, Warned
 from charlm.training.memory import check_memory, needed
 from charlm.training.recipe import Plan
+from charlm.web import assembly
+from charlm.web.text import legend, shaded
 
 Configuration = AnyPath | Config | Mapping[str, Mapping[str, Any]]
 """A configuration file, a run directory, a `Config`, or sections of keys as in the file."""
@@ -233,8 +233,8 @@ class LanguageModel:
         def html() -> str:
             bits = unit_losses(self._model, params, read, window) / math.log(2)
             if read.lines is None:  # the first unit is not predicted; that of lines is not theirs
-                return shaded(vocabulary, read.ids, np.concatenate([[np.nan], bits]))
-            return shaded(vocabulary, read.ids[1:], bits)
+                return shaded(vocabulary, read.ids, np.concatenate([[np.nan], bits])) + legend()
+            return shaded(vocabulary, read.ids[1:], bits) + legend()
 
         return replace(result, shaded=html)
 

@@ -17,13 +17,13 @@ from exported import KINDS, TALES, hidden_package, make, nats
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import save_file
-from test_export_weights import HELD, Tensors, pytorch_logits
+from test_export_safetensors import HELD, Tensors, pytorch_logits
 
 from charlm.errors import CharlmError, CheckpointError
-from charlm.export import importing, weights
+from charlm.export import safetensors
 from charlm.nn.parameters import Parameters
 from charlm.nn.workspace import Workspace
-from charlm.runs import checkpoint
+from charlm.runs import checkpoint, importing
 from charlm.runs.tensors import Tensors as Stored
 
 
@@ -31,7 +31,7 @@ from charlm.runs.tensors import Tensors as Stored
 def test_what_was_exported_comes_back(form: str, kind: str, tmp_path: Path, charlm: Run) -> None:
     """Export, import, export: equal parameters, vocabulary and reading, and equal bytes."""
     loaded = make(tmp_path, form, kind, layers=2)
-    weights.write(tmp_path / "one.safetensors", loaded)
+    safetensors.write(tmp_path / "one.safetensors", loaded)
     charlm("import", "one.safetensors", "--out", "run")
     again = checkpoint.load(tmp_path / "run/best.npz")
     assert again.parameters.flat.tobytes() == loaded.parameters.flat.tobytes()
@@ -45,7 +45,7 @@ def test_what_was_exported_comes_back(form: str, kind: str, tmp_path: Path, char
 
 def test_an_imported_run_works(tmp_path: Path, charlm: Run) -> None:
     """It generates, scores, and begins new runs; what it cannot do is one line."""
-    weights.write(tmp_path / "x.safetensors", make(tmp_path, "lstm"))
+    safetensors.write(tmp_path / "x.safetensors", make(tmp_path, "lstm"))
     out = charlm("import", "x.safetensors", "--out", "run").stdout
     assert "charlm sample --checkpoint run" in out
     (tmp_path / "short.txt").write_text(TALES[:400])
@@ -99,10 +99,10 @@ def test_zeros_keep_their_signs(tmp_path: Path, charlm: Run) -> None:
 
     for form in HELD:
         loaded = make(tmp_path, form, layers=2, change=negate)
-        weights.write(tmp_path / "one.safetensors", loaded)
+        safetensors.write(tmp_path / "one.safetensors", loaded)
         again = importing.load(tmp_path / "one.safetensors")
         assert again.parameters.flat.tobytes() == loaded.parameters.flat.tobytes()
-        weights.write(tmp_path / "two.safetensors", again)
+        safetensors.write(tmp_path / "two.safetensors", again)
         assert (tmp_path / "one.safetensors").read_bytes() == (tmp_path / "two.safetensors").read_bytes()
 
 
@@ -111,7 +111,7 @@ def test_a_run_is_made_whole_or_not_at_all(
     there: bool, tmp_path: Path, charlm: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """If a checkpoint cannot be written, nothing of the run is left, and what was there before is."""
-    weights.write(tmp_path / "x.safetensors", make(tmp_path, "rnn"))
+    safetensors.write(tmp_path / "x.safetensors", make(tmp_path, "rnn"))
     if there:
         (tmp_path / "run").mkdir()
         (tmp_path / "run" / "notes").write_text("mine")
@@ -132,7 +132,7 @@ def test_a_run_is_made_whole_or_not_at_all(
 
 def test_a_configuration_of_ones_own_is_kept(tmp_path: Path, charlm: Run) -> None:
     """A config.yaml that belongs to no run is neither replaced nor removed."""
-    weights.write(tmp_path / "x.safetensors", make(tmp_path, "rnn"))
+    safetensors.write(tmp_path / "x.safetensors", make(tmp_path, "rnn"))
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "config.yaml").write_text("model: {}")
     assert "belongs to no run" in charlm("import", "x.safetensors", "--out", "run", status=1).stderr
@@ -395,7 +395,7 @@ def test_the_right_vocabulary_is_asked_for(tmp_path: Path, charlm: Run) -> None:
     """One is needed for foreign weights, and refused for our own; pickles are never opened."""
     save_file(_foreign("lstm", 1, 2, None, 3, "r. o. e."), tmp_path / "x.safetensors")
     assert "add --vocabulary FILE" in charlm("import", "x.safetensors", "--out", "r", status=2).stderr
-    weights.write(tmp_path / "own.safetensors", make(tmp_path, "rnn"))
+    safetensors.write(tmp_path / "own.safetensors", make(tmp_path, "rnn"))
     command = ("import", "own.safetensors", "--out", "r", "--vocabulary", "v.json")
     assert "has its own" in charlm(*command, status=2).stderr
     done = charlm("import", "own.npz", "--out", "r", status=2)
@@ -408,7 +408,7 @@ def test_the_right_vocabulary_is_asked_for(tmp_path: Path, charlm: Run) -> None:
 
 def test_import_needs_no_extra(tmp_path: Path) -> None:
     """Weights are read by charlm itself, which checks them first."""
-    weights.write(tmp_path / "x.safetensors", make(tmp_path, "rnn"))
+    safetensors.write(tmp_path / "x.safetensors", make(tmp_path, "rnn"))
     done = hidden_package("safetensors", tmp_path, "import", "x.safetensors", "--out", "run")
     assert done.returncode == 0, done.stderr
 
@@ -416,7 +416,7 @@ def test_import_needs_no_extra(tmp_path: Path) -> None:
 def test_half_precision(tmp_path: Path) -> None:
     """Numbers of 16 bits, in both forms, and of 64 become float32."""
     made = make(tmp_path, "rnn")
-    weights.write(tmp_path / "x.safetensors", made)
+    safetensors.write(tmp_path / "x.safetensors", made)
     data = (tmp_path / "x.safetensors").read_bytes()
     length = int.from_bytes(data[:8], "little")
     header, numbers = json.loads(data[8 : 8 + length]), np.frombuffer(data[8 + length :], "<f4")
@@ -633,7 +633,7 @@ def test_edited_files_are_refused_or_read(edits: list[tuple[float, int, bytes]],
     """Whatever hypothesis writes into the header of a file is an error in one line, or a model."""
     file = tmp_path / "x.safetensors"
     if not file.exists():
-        weights.write(file, make(tmp_path, "rnn"))
+        safetensors.write(file, make(tmp_path, "rnn"))
         file.with_suffix(".good").write_bytes(file.read_bytes())
     data = bytearray(file.with_suffix(".good").read_bytes())
     for position, length, piece in edits:

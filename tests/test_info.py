@@ -14,9 +14,9 @@ from exported import make
 from test_history import log_line, write_run
 
 from charlm.config.schema import resolve
-from charlm.export import assembly
 from charlm.runs import checkpoint
 from charlm.runs.directory import LOG_KEYS
+from charlm.web import assembly
 
 LINES = [log_line(100), log_line(200, validation_loss=2.25), log_line(300, train_loss=None, grad_norm=None)]
 

@@ -21,7 +21,7 @@ import charlm
 import charlm.interface
 from charlm.cli import charlm as command_line
 from charlm.config import loading
-from charlm.export import graph, weights
+from charlm.export import onnx, safetensors
 
 README = (ROOT / "README.md").read_text()
 
@@ -143,8 +143,8 @@ def test_the_examples_of_the_python_interface_run(example: str, tmp_path: Path) 
     if "torch" in example:
         pytest.importorskip("torch", reason="PyTorch is not installed")
     made = make(tmp_path, model.cell, layers=model.layers, hidden=model.hidden)
-    graph.write(tmp_path / "tales.onnx", made)
-    weights.write(tmp_path / "tales.safetensors", made)
+    onnx.write(tmp_path / "tales.onnx", made)
+    safetensors.write(tmp_path / "tales.safetensors", made)
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", example],
         cwd=tmp_path,

@@ -15,7 +15,7 @@ import pytest
 from browser import Page
 from conftest import ROOT, Run
 from exported import KINDS, hidden_package, make
-from test_export_page import luminance
+from test_export_html import luminance
 from test_history import log_line
 
 from charlm.config.build import build_text

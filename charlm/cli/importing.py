@@ -30,7 +30,7 @@ def import_(file: Path, out: Path, vocabulary_path: Path | None) -> None:
     names. Tied weights are read too.
     """
     blas.prepare()
-    from charlm.export import importing
+    from charlm.runs import importing
     from charlm.runs.directory import RunDirectory
 
     loaded = importing.load(file, vocabulary_path)

@@ -256,7 +256,7 @@ def _finish(started: Started, stopped: Stopped) -> None:
 
 def _next(started: Started, stopped: Stopped) -> Iterator[tuple[tuple[str, ...], str]]:
     """The words of each command to go on with, and what it needs after them."""
-    from charlm.export.assembly import CELLS
+    from charlm.web.assembly import CELLS
 
     config, run = started.config, ("--checkpoint", str(started.path))
     text: tuple[str, ...] = ("--prime", started.first_word) if started.first_word else ()

@@ -15,7 +15,7 @@ from charlm.errors import ConfigError
 if TYPE_CHECKING:
     from charlm.runs.checkpoint import Checkpoint
 
-FORMATS = {".safetensors": "weights", ".onnx": "graph", ".html": "page"}
+FORMATS = {".safetensors": "safetensors", ".onnx": "onnx", ".html": "html"}
 """The module that writes a file with each suffix."""
 
 
@@ -24,7 +24,7 @@ def check(path: Path, float32: bool = False) -> str:
     module = FORMATS.get(path.suffix.lower())
     if module is None:
         raise ConfigError(f"{path}: the suffix must be one of {', '.join(FORMATS)}")
-    if float32 and module != "page":
+    if float32 and module != "html":
         raise ConfigError("`float32` is for pages: other files hold every bit of the weights anyway")
     return module
 

@@ -14,7 +14,6 @@ import numpy as np
 
 from charlm.arrays import Array, Ids
 from charlm.data.lines import Text
-from charlm.inference.shown import legend
 from charlm.nn.loss import cross_entropy
 from charlm.nn.model import Model
 from charlm.nn.parameters import Parameters
@@ -96,7 +95,7 @@ class Score:
         """What a notebook shows: the figures, and the text if it is not too long."""
         text = f"<div>a text of more than {SHOWN:,} units is not shown</div>"
         if self.shaded is not None:
-            text = self.shaded() + legend()
+            text = self.shaded()
         return f"<div><div>{self.account}</div>{text}</div>"
 
     def __reduce__(self) -> tuple[type[Score], tuple[float, int]]:

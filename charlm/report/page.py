@@ -20,10 +20,8 @@ import numpy.typing as npt
 from charlm.data.corpus import Progress, nothing
 from charlm.data.signs import without_effect
 from charlm.errors import CorpusError, DivergenceError, ExtraError, RunError
-from charlm.export import assembly
 from charlm.inference.gradient_flow import gradient_flow
 from charlm.inference.held_out import HeldOut
-from charlm.inference.shown import MOST_BITS, signs
 from charlm.inference.trace import trace
 from charlm.report import curves, drawing, history
 from charlm.report.characters import KINDS, directions, input_rows, kept, kinds, layout, nearest
@@ -39,6 +37,8 @@ from charlm.report.surprise import (
 )
 from charlm.runs.checkpoint import Checkpoint
 from charlm.runs.directory import RunDirectory, read_objects
+from charlm.web import assembly
+from charlm.web.text import MOST_BITS, signs
 
 LENGTH = 5_000
 """Characters of the text that is shown."""
@@ -123,12 +123,12 @@ def report(
         "names": signs(vocabulary, np.arange(len(vocabulary))),
         "most": _most_bits(told, stretch),
     }
-    styles = assembly.part("charlm.export", "base.css") + assembly.part("charlm.report", "report.css")
+    styles = assembly.part("web", "base.css") + assembly.part("report/web", "report.css")
     html = assembly.page(
-        assembly.part("charlm.report", "report.html"),
+        assembly.part("report/web", "report.html"),
         loaded,
         style=styles,
-        script=assembly.part("charlm.report", "report.js"),
+        script=assembly.part("report/web", "report.js"),
         account=assembly.account(loaded),
         what=_counted(len(stretch.shown), source, is_whole=len(stretch.shown) < length),
         curves=curve,

@@ -23,7 +23,7 @@ from onnx import numpy_helper
 from charlm.arrays import Array, Ids
 from charlm.config.build import build_text
 from charlm.errors import ConfigError
-from charlm.export import graph as graphs
+from charlm.export import onnx as onnx_export
 from charlm.nn import cells
 from charlm.nn.parameters import Parameters
 from charlm.nn.workspace import Workspace
@@ -62,7 +62,7 @@ def test_it_computes_what_the_network_does(form: str, layers: int, tmp_path: Pat
     """Every cell, one to three layers: single steps and sequences, one stream and several, any state."""
     # a recurrence that does not multiply the difference of two ways of rounding
     loaded = make(tmp_path, form, layers=layers, change=_tame)
-    made = graphs.graph(loaded)
+    made = onnx_export.graph(loaded)
     for T, B in product((1, 40), (1, 3)):
         assert difference(made, loaded, T, B) < 1e-5
 
@@ -71,7 +71,7 @@ def test_it_computes_what_the_network_does(form: str, layers: int, tmp_path: Pat
 def test_steps_are_a_sequence(form: str, layers: int, tmp_path: Path) -> None:
     """Forty steps of one unit, the state handed on, give what one sequence of forty gives."""
     loaded, rng = make(tmp_path, form, layers=layers, change=_tame), np.random.default_rng(1)
-    made, ids = graphs.graph(loaded), rng.integers(0, loaded.model.vocab, (40, 3))
+    made, ids = onnx_export.graph(loaded), rng.integers(0, loaded.model.vocab, (40, 3))
     state = rng.standard_normal(loaded.model.zero_state(3).shape).astype(np.float32)
     whole, after = run_graph(made, ids, state)
     for t in range(40):
@@ -141,7 +141,7 @@ def _reverse_states(made: Any) -> None:
 def test_planted_errors_are_found(form: str, plant: Callable[[Any], None], tmp_path: Path) -> None:
     """The comparison above fails for a graph with an error in it."""
     loaded = make(tmp_path, form, layers=2, change=_tame)
-    made = graphs.graph(loaded)
+    made = onnx_export.graph(loaded)
     plant(made)
     for T, B in product((1, 40), (1, 3)):
         assert difference(made, loaded, T, B) > 1e-3
@@ -156,7 +156,7 @@ def test_perplexity(form: str, kind: str, tmp_path: Path) -> None:
         loaded = make(tmp_path, form, kind, layers)
         encoded = build_text(loaded.config.corpus, loaded.vocabulary, text)
         losses = []
-        made, model = graphs.graph(loaded), loaded.model
+        made, model = onnx_export.graph(loaded), loaded.model
         starts = np.flatnonzero(encoded.ids == loaded.vocabulary.line_break) if kind == "lines" else [0]
         pieces = np.split(encoded.ids, starts[1:]) if kind == "lines" else [encoded.ids]
         if kind == "lines":  # from line break to line break
@@ -253,9 +253,9 @@ def test_a_cell_that_onnx_lacks_is_refused(
 
 def test_too_many_parameters_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """More than a file can hold is an error in one line."""
-    monkeypatch.setattr(graphs, "_LARGEST", 1000)
+    monkeypatch.setattr(onnx_export, "_LARGEST", 1000)
     with pytest.raises(ConfigError, match=r"an \.onnx file holds 1,000 at most"):
-        graphs.graph(make(tmp_path, "rnn"))
+        onnx_export.graph(make(tmp_path, "rnn"))
 
 
 @pytest.mark.parametrize("package", ["onnx", "safetensors"])

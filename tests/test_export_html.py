@@ -22,20 +22,20 @@ from exported import KINDS, TALES, make, nats
 
 from charlm.data.units import Units
 from charlm.errors import ConfigError
-from charlm.export import assembly
-from charlm.export import page as pages
+from charlm.export import html
 from charlm.inference.generate import Sampling
 from charlm.inference.sampling import TextSampler, streams_of
 from charlm.nn import cells
 from charlm.nn.parameters import Parameters
 from charlm.runs import checkpoint
 from charlm.runs.checkpoint import Checkpoint
+from charlm.web import assembly
 
 
 def export(directory: Path, made: Checkpoint, float32: bool = True) -> Path:
     """A new page of it."""
     file = directory / f"page-{len(list(directory.iterdir()))}.html"
-    pages.write(file, made, float32)
+    html.write(file, made, float32)
     return file
 
 
@@ -191,13 +191,13 @@ def test_an_error_in_the_network_would_be_found(
     """Each of them changes the greedy text and the loss."""
     form, right, wrong = PLANTED[about]
     made = make(tmp_path, form, layers=2)
-    network = pages._part("network.js")
+    network = html._part("network.js")
     assert right in network
 
-    def part(name: str, true: Callable[[str], str] = pages._part) -> str:
+    def part(name: str, true: Callable[[str], str] = html._part) -> str:
         return network.replace(right, wrong) if name == "network.js" else true(name)
 
-    monkeypatch.setattr(pages, "_part", part)
+    monkeypatch.setattr(html, "_part", part)
     found = written(page, export(tmp_path, made), prime="The ", length=150, greedy=1)
     assert found != greedy_text(made, "The ", 150)
     assert abs(scored(page, TALES[:300]) - nats(made, TALES[:300])) > 1e-3
@@ -513,7 +513,7 @@ def usual(directory: Path) -> Checkpoint:
 
 def round_off(parameters: Parameters) -> None:
     """Make parameters such that float16 holds them exactly."""
-    parameters.flat[...] = pages.rounded(parameters).flat
+    parameters.flat[...] = html.rounded(parameters).flat
 
 
 class _Data(HTMLParser):
@@ -552,7 +552,7 @@ def test_the_file_holds_the_model(tmp_path: Path, float32: bool) -> None:
     described = json.loads(data(file, "description"))
     kept = np.frombuffer(base64.b64decode(data(file, "parameters")), "<f4" if float32 else "<f2")
     np.testing.assert_array_equal(
-        kept, made.parameters.flat if float32 else pages.rounded(made.parameters).flat
+        kept, made.parameters.flat if float32 else html.rounded(made.parameters).flat
     )
     assert described["parameters"]["shapes"] == {n: list(a.shape) for n, a in made.parameters.items()}
     assert described["vocabulary"] == made.vocabulary.codes.tolist()
@@ -600,12 +600,12 @@ def test_what_float16_cannot_hold_stays_float32(tmp_path: Path) -> None:
         (close, "changes from character 1 on"),
     ):
         made = make(tmp_path, change=change)
-        first, *rest = pages.write(file, made)
+        first, *rest = html.write(file, made)
         assert first.startswith("Written as float32: ")
         assert words in first
         kept = base64.b64decode(data(file, "parameters"))
         assert kept == made.parameters.flat.tobytes()
-        assert pages.write(file, made, float32=True) == rest
+        assert html.write(file, made, float32=True) == rest
 
 
 def test_the_account_of_the_model(tmp_path: Path) -> None:
@@ -644,7 +644,7 @@ def test_a_cell_of_ones_own_is_refused(tmp_path: Path, monkeypatch: pytest.Monke
     """A cell that the page does not have is an error that names it, and no file is written."""
     monkeypatch.setitem(cells._REGISTRY, "leaky", {"": "leaky:LeakyRNN"})
     with pytest.raises(ConfigError, match=r"model\.cell: leaky is not one of rnn, lstm, gru"):
-        pages.write(tmp_path / "page.html", make(tmp_path, "leaky"))
+        html.write(tmp_path / "page.html", make(tmp_path, "leaky"))
     assert not (tmp_path / "page.html").exists()
 
 
@@ -654,4 +654,4 @@ def test_an_installation_holds_the_parts_of_the_page() -> None:
     patterns = project["tool"]["setuptools"]["package-data"]["charlm"]
     parts = {file.name for file in (ROOT / "charlm" / "export" / "web").iterdir()}
     assert all(any(fnmatch(f"export/web/{name}", pattern) for pattern in patterns) for name in parts)
-    assert parts == {"page.html", "base.css", "page.css", *pages._SCRIPTS}
+    assert parts == {"page.html", "page.css", *html._SCRIPTS}

@@ -20,8 +20,8 @@ import numpy as np
 
 from charlm.arrays import Array
 from charlm.errors import ConfigError
-from charlm.export.description import KEY, described, reading
 from charlm.runs.checkpoint import Checkpoint
+from charlm.runs.description import KEY, described, reading
 from charlm.system.extras import extra
 from charlm.system.files import write_file
 from charlm.system.version import __version__

@@ -6,9 +6,9 @@ import json
 from pathlib import Path
 
 from charlm.errors import ConfigError
-from charlm.export.description import KEY, described, reading
-from charlm.export.pytorch import CLASSES, to_pytorch
 from charlm.runs.checkpoint import Checkpoint
+from charlm.runs.description import KEY, described, reading
+from charlm.runs.pytorch import CLASSES, to_pytorch
 from charlm.system.extras import extra
 from charlm.system.files import write_file
 

@@ -20,12 +20,12 @@ from safetensors.numpy import load_file
 
 from charlm.arrays import Array, Ids
 from charlm.errors import ConfigError
-from charlm.export import weights
-from charlm.export.description import describe, reading
+from charlm.export import safetensors
 from charlm.nn import cells
 from charlm.nn.workspace import Workspace
 from charlm.runs import checkpoint
 from charlm.runs.checkpoint import Checkpoint
+from charlm.runs.description import describe, reading
 
 HELD = [form for form in FORMS if form != "gru before"]
 """The recurrences that PyTorch has."""
@@ -79,7 +79,7 @@ def difference(loaded: Checkpoint, tensors: Tensors) -> float:
 def test_pytorch_equations_give_the_logits(form: str, layers: int, tmp_path: Path) -> None:
     """Every cell that PyTorch has, one to three layers: equal logits, from the file's own numbers."""
     loaded = make(tmp_path, form, layers=layers)
-    weights.write(tmp_path / "x.safetensors", loaded)
+    safetensors.write(tmp_path / "x.safetensors", loaded)
     tensors = load_file(tmp_path / "x.safetensors")
     assert difference(loaded, tensors) < 2e-4
     assert all(tensor.dtype == np.float32 for tensor in tensors.values())
@@ -117,7 +117,7 @@ def _transpose(tensors: Tensors) -> None:
 def test_planted_errors_are_found(form: str, plant: Callable[[Tensors], None], tmp_path: Path) -> None:
     """The comparison above fails for weights with an error in them."""
     loaded = make(tmp_path, form, layers=2)
-    weights.write(tmp_path / "x.safetensors", loaded)
+    safetensors.write(tmp_path / "x.safetensors", loaded)
     tensors = load_file(tmp_path / "x.safetensors")
     plant(tensors)
     assert difference(loaded, tensors) > 1e-2
@@ -131,7 +131,7 @@ def test_the_file_explains_itself(kind: str, tmp_path: Path, charlm: Run) -> Non
     files = [tmp_path / "one.safetensors", tmp_path / "two.safetensors"]
     charlm("export", files[0].name, "--checkpoint", "made.npz")
     for _ in range(5):  # the order of the metadata is random
-        weights.write(files[1], loaded)
+        safetensors.write(files[1], loaded)
         assert files[0].read_bytes() == files[1].read_bytes()
     V, H = loaded.model.vocab, loaded.model.hidden
     with safe_open(files[0], "np") as file:
@@ -178,7 +178,7 @@ def test_what_pytorch_lacks_is_refused(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setitem(cells._REGISTRY, "own", {"": "charlm.nn.cells.rnn:RNN"})
     for form, message in (("gru before", r"export it as \.onnx"), ("own", "PyTorch has no own")):
         with pytest.raises(ConfigError, match=message):
-            weights.write(tmp_path / "x.safetensors", make(tmp_path, form))
+            safetensors.write(tmp_path / "x.safetensors", make(tmp_path, form))
     assert not (tmp_path / "x.safetensors").exists()
 
 

@@ -15,12 +15,12 @@ import numpy as np
 
 from charlm.arrays import Ids
 from charlm.errors import ConfigError
-from charlm.export import assembly
-from charlm.export.description import describe
 from charlm.inference.generate import Sampling, generate
 from charlm.inference.sampling import TextSampler
 from charlm.nn.parameters import Parameters
 from charlm.runs.checkpoint import Checkpoint
+from charlm.runs.description import describe
+from charlm.web import assembly
 
 CHECKED = 500
 """Units of the greedy text that must stay as it is when the parameters are rounded to float16."""
@@ -95,7 +95,7 @@ def _page(loaded: Checkpoint, cell: str, rounds: bool) -> str:
     return assembly.page(
         _part("page.html"),
         loaded,
-        style=_part("base.css") + _part("page.css"),
+        style=assembly.part("web", "base.css") + _part("page.css"),
         script="\n".join(map(_part, _SCRIPTS)),
         account=assembly.account(loaded),
         unit=assembly.unit(loaded),
@@ -116,4 +116,4 @@ def _words(loaded: Checkpoint) -> dict[str, str]:
 
 
 def _part(name: str) -> str:
-    return assembly.part("charlm.export", name)
+    return assembly.part("export/web", name)

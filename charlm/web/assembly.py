@@ -45,8 +45,8 @@ def write(path: Path, text: str) -> None:
 
 
 def part(package: str, file: str) -> str:
-    """The text of a file in the `web` directory of a package."""
-    return (resources.files(package) / "web" / file).read_text("utf-8")
+    """The text of a file in a folder of the package."""
+    return (resources.files("charlm") / package / file).read_text("utf-8")
 
 
 def as_json(data: Any) -> str:

@@ -19,12 +19,12 @@ from charlm.config.build import build_model, build_pipeline
 from charlm.config.schema import PATH_KEYS, Config, from_nested
 from charlm.data.vocabulary import Vocabulary
 from charlm.errors import CharlmError, CheckpointError, ConfigError, RunError, shortened
-from charlm.export.description import FORMAT, KEY
-from charlm.export.pytorch import CLASSES, GATES, from_pytorch
 from charlm.nn.parameters import Parameters
 from charlm.runs import checkpoint
 from charlm.runs.checkpoint import NOT_TRAINED, Checkpoint, unlisted
+from charlm.runs.description import FORMAT, KEY
 from charlm.runs.directory import RunDirectory
+from charlm.runs.pytorch import CLASSES, GATES, from_pytorch
 from charlm.runs.tensors import Tensors
 from charlm.system.files import reason
 

@@ -22,7 +22,7 @@ from charlm.data.units import Units
 from charlm.data.vocabulary import Vocabulary
 from charlm.inference import score as scores
 from charlm.inference.score import Score
-from charlm.inference.shown import MOST_BITS, characters, shade, shaded, signs, span
+from charlm.web.text import MOST_BITS, characters, shade, shaded, signs, span
 
 runs, models = test_interface.runs, test_interface.models
 
