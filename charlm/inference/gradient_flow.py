@@ -11,7 +11,7 @@ and, in an LSTM, of `‖dc_{T-k}‖`.
 - `loss_T = -ln p(x_{T+1} | x_T, x_{T-1}, …)`: the loss of one unit, not the mean of a window.
 - `h_{T-k}`, `c_{T-k}`: the states of a layer after it has read unit `x_{T-k}`; k = 0 is the state that
   has read the last unit before the prediction.
-- `dh_t` and `dc_t` are the textbook's. `dh_t` comes along two paths: through the next step of the
+- The textbook calls them `dh_t` and `dc_t`. `dh_t` comes along two paths: through the next step of the
   same layer, and at the same step through the layers above. `dc_t` comes through the memory `c_{t+1}` of
   the next step, and through `h_t = o * tanh(c_t)`.
 - Relative to k = 0 it is the mean norm at k over the mean norm at k = 0, at the same places. A unit
