@@ -6,12 +6,10 @@ import io
 import json
 import math
 import os
-import pty
 import select
 import signal
 import subprocess
 import sys
-import termios
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,20 +27,18 @@ from charlm.config.build import build_pipeline
 from charlm.config.schema import resolve
 from charlm.data.corpus import read_corpus
 from charlm.data.sources import Source
-from charlm.nn import loss, matmul
 from charlm.nn.activations import sigmoid_by_exp_into, sigmoid_by_tanh_into, sigmoid_form
 from charlm.nn.cells import make_cell
-from charlm.nn.kernels import gru, kernel, lstm
-from charlm.nn.layers import one_hot_linear
 from charlm.nn.model import Model
 from charlm.nn.parameters import Parameters
+from charlm.nn.tuning import TUNED, Tuning
 from charlm.optim.clipping import clip_factor, clip_values
 from charlm.system import blas
 from charlm.system.ranks import ALONE, Ranks
 from charlm.training.trainer import Trainer
 
 # a shell's & and nohup make a process ignore signals, which its children would go on to ignore
-for _number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
+for _number in {signal.SIGINT, signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGINT)}:
     if signal.getsignal(_number) is signal.SIG_IGN:
         signal.signal(_number, signal.SIG_DFL)
 
@@ -59,6 +55,14 @@ settings.load_profile("ci" if os.environ.get("CI") else "quick")
 def pytest_xdist_auto_num_workers() -> int:
     """One process more than there are CPUs, because many tests wait for commands and signals."""
     return (os.cpu_count() or 1) + 1
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip on Windows what tests files and processes."""
+    reason = "paths, line ends, signals, terminals and pipes are those of POSIX in these tests"
+    for item in items if sys.platform == "win32" else ():
+        if "tmp_path" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.skip(reason=reason))
 
 
 FORMS = ("rnn", "lstm", "gru after", "gru before")
@@ -100,23 +104,37 @@ def make_window(model: Model, T: int = 6, B: int = 3, seed: int = 0) -> tuple[Pa
 
 def draw_masks(model: Model, T: int, B: int, seed: int = 4) -> dict[str, Array]:
     """The noise of one window in float64."""
-    rng, noise = np.random.default_rng(seed), model.noise(T, B)
-    masks: dict[str, Array] = {name: np.empty(one.shape) for name, one in noise.items()}
-    for name, one in noise.items():
-        one.draw(rng, masks[name])
-    return masks
+    rng = np.random.default_rng(seed)
+    return {name: noise.draw(rng, np.empty(noise.shape)) for name, noise in model.noise(T, B).items()}
+
+
+NARROW = Tuning(
+    small=250,
+    vector=2,
+    widest=4,
+    fewest_rows=2,
+    worth_copying=2,
+    block=3 * 4 * 6 * 12,  # 3 steps of the LSTM, 4 of the GRU
+    few=0,
+    sigmoid={"exp": sigmoid_by_tanh_into, "tanh": sigmoid_by_exp_into}[sigmoid_form()],
+)
+"""Blocks and tiles so small that small networks cross the limits of all; the sigmoid is the other one."""
 
 
 @dataclass(frozen=True)
 class Geometry:
-    """The sizes of a window and of the network that runs it, and whether `narrow` limits apply."""
+    """The sizes of a window and of the network that runs it."""
 
     T: int
     B: int
     H: int
     layers: int
     vocab: int
-    narrow: bool = False
+    tuning: Tuning = TUNED
+
+    def model(self, form: str, **rest: Any) -> Model:
+        """A model of this size."""
+        return make_model(form, self.layers, self.vocab, self.H, tuning=self.tuning, **rest)
 
 
 GEOMETRIES = {
@@ -125,38 +143,16 @@ GEOMETRIES = {
     # what training uses: several blocks, of which the last is shorter, and tiles
     "training": Geometry(T=18, B=20, H=96, layers=2, vocab=40),
     # every limit crossed many times
-    "narrow": Geometry(T=17, B=6, H=12, layers=2, vocab=9, narrow=True),
+    "narrow": Geometry(T=17, B=6, H=12, layers=2, vocab=9, tuning=NARROW),
     # a size that nothing divides
-    "prime": Geometry(T=17, B=5, H=13, layers=2, vocab=9, narrow=True),
+    "prime": Geometry(T=17, B=5, H=13, layers=2, vocab=9, tuning=NARROW),
 }
 
 
 @pytest.fixture(params=list(GEOMETRIES))
-def geometry(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Geometry:
-    """Each of `GEOMETRIES`, its limits in force."""
-    chosen = GEOMETRIES[request.param]
-    if chosen.narrow:
-        narrow(monkeypatch)
-    return chosen
-
-
-def narrow(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Make blocks and tiles so small that small networks cross the limits of all.
-
-    Its sigmoid is of the form that this processor does not use.
-    """
-    other = {"exp": sigmoid_by_tanh_into, "tanh": sigmoid_by_exp_into}[sigmoid_form()]
-    monkeypatch.setattr(lstm, "sigmoid_into", other)
-    monkeypatch.setattr(gru, "sigmoid_into", other)
-    monkeypatch.setattr(matmul, "_VECTOR", 2)
-    monkeypatch.setattr(matmul, "_WIDEST", 4)
-    monkeypatch.setattr(matmul, "_SMALL", 250)
-    monkeypatch.setattr(matmul, "_FEWEST_ROWS", 2)
-    monkeypatch.setattr(matmul, "tile_shape", matmul.tile_shape.__wrapped__)  # as the limits say
-    monkeypatch.setattr(matmul, "_WORTH_COPYING", 2)
-    monkeypatch.setattr(kernel, "_BLOCK", 3 * 4 * 6 * 12)  # 3 steps of the LSTM, 4 of the GRU
-    monkeypatch.setattr(one_hot_linear, "_FEW", 0)
-    monkeypatch.setattr(loss, "_WIDE", 1)
+def geometry(request: pytest.FixtureRequest) -> Geometry:
+    """Each of `GEOMETRIES`."""
+    return GEOMETRIES[request.param]
 
 
 @pytest.fixture
@@ -185,6 +181,9 @@ ENVIRONMENT.pop("COLUMNS", None)  # the terminals of the tests say how wide they
 
 def on_terminal(arguments: list[str], directory: Path, shrink_to: int = 0) -> bytes:
     """What a command shows on a terminal, which may become that narrow once a bar is seen."""
+    pty, termios = (
+        pytest.importorskip(name, reason="the system has no terminals") for name in ("pty", "termios")
+    )
     master, slave = pty.openpty()
     termios.tcsetwinsize(slave, (24, 100))
     with subprocess.Popen(
@@ -320,7 +319,7 @@ def contents(run: Path) -> dict[str, Any]:
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
     """Chromium, started once; where it is missing tests are skipped, unless `REQUIRED` forbids it."""
-    program = find_browser()
+    program = find_browser() if hasattr(os, "posix_spawn") else None
     if program is None:
         if os.environ.get(REQUIRED) == "required":
             pytest.fail(f"no Chromium was found, and {REQUIRED} is required")

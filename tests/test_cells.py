@@ -11,10 +11,10 @@ from charlm.config.schema import ModelConfig
 from charlm.nn.activations import sigmoid_by_exp_into
 from charlm.nn.cells import CELL_NAMES, make_cell
 from charlm.nn.cells.cell import orthogonal
-from charlm.nn.kernels import gru, lstm
-from charlm.nn.kernels.kernel import block_steps, blocks
+from charlm.nn.kernels.rnn import RNNWindow
 from charlm.nn.loss import softmax_cross_entropy
-from charlm.nn.workspace import Workspace
+from charlm.nn.tuning import Tuning
+from charlm.nn.workspace import Memory, Workspace
 
 TOLERANCE = 1e-10
 """Two float64 programs of a few hundred operations on numbers near 1 agree far closer than this."""
@@ -25,22 +25,19 @@ TOLERANCE = 1e-10
 @pytest.mark.parametrize("form", FORMS)
 def test_agrees_with_the_naive_twin(form: str, dropout: float, kernel: str, geometry: Geometry) -> None:
     """Logits, loss, final state, every gradient and that of the initial state equal the twin's."""
-    sizes = geometry
-    model = make_model(
-        form, sizes.layers, sizes.vocab, sizes.H, dropout=dropout, dropout_mask="step", kernel=kernel
-    )
-    parameters, x, y, state = make_window(model, sizes.T, sizes.B)
+    model = geometry.model(form, dropout=dropout, dropout_mask="step", kernel=kernel)
+    parameters, x, y, state = make_window(model, geometry.T, geometry.B)
     # numbers of order 1 whatever the size of the network
-    parameters.flat *= min(1.0, 2 * sizes.H**-0.5)
-    masks = draw_masks(model, sizes.T, sizes.B)
+    parameters.flat *= min(1.0, 2 * geometry.H**-0.5)
+    masks = draw_masks(model, geometry.T, geometry.B)
     twin = Network(form, dict(parameters), x, y, [list(layer) for layer in state], list(masks.values()))
 
     window = model.forward(parameters, x, state, Workspace(), masks)
-    logits, after = window.logits, window.state
+    logits, after = window.output, window.state
     np.testing.assert_allclose(logits, twin.logits, rtol=0, atol=TOLERANCE)
     loss, dlogits = softmax_cross_entropy(logits.reshape(-1, model.vocab), y.reshape(-1))
     gradients = parameters.zeros_like()
-    dstate = window.backward(gradients, dlogits.reshape(logits.shape))
+    _, dstate = window.backward(gradients, dlogits.reshape(logits.shape))
 
     assert loss == pytest.approx(twin.loss, abs=TOLERANCE)
     assert set(gradients) == set(twin.gradients)
@@ -54,8 +51,8 @@ def test_agrees_with_the_naive_twin(form: str, dropout: float, kernel: str, geom
 @pytest.mark.parametrize("form", FORMS)
 def test_weight_drop_is_a_network_with_other_weights(form: str, kernel: str, geometry: Geometry) -> None:
     """Logits and gradients are those of `mask * Wh`, and that of Wh is zero where the mask is."""
-    sizes = (form, geometry.layers, geometry.vocab, geometry.H)
-    plain, dropping = make_model(*sizes, kernel=kernel), make_model(*sizes, kernel=kernel, weight_drop=0.4)
+    plain = geometry.model(form, kernel=kernel)
+    dropping = geometry.model(form, kernel=kernel, weight_drop=0.4)
     parameters, x, y, state = make_window(plain, geometry.T, geometry.B)
     masks = draw_masks(dropping, geometry.T, geometry.B)
     assert set(masks) == {f"layers.{layer}.Wh" for layer in range(geometry.layers)}
@@ -66,10 +63,10 @@ def test_weight_drop_is_a_network_with_other_weights(form: str, kernel: str, geo
     results = []
     for model, params, own in ((dropping, parameters, masks), (plain, dropped, {})):
         window = model.forward(params, x, state, Workspace(), own)
-        logits, after = window.logits, window.state
+        logits, after = window.output, window.state
         _, dlogits = softmax_cross_entropy(logits.reshape(-1, model.vocab), y.reshape(-1))
         grads = params.zeros_like()
-        dstate = window.backward(grads, dlogits.reshape(logits.shape))
+        _, dstate = window.backward(grads, dlogits.reshape(logits.shape))
         results.append((logits.copy(), after, dstate, grads))
     (*mine, grads), (*theirs, expected) = results
     for name, mask in masks.items():
@@ -91,15 +88,15 @@ def test_three_windows_equal_one(form: str, kernel: str) -> None:
     for part in (x[:3], x[3:4], x[4:]):
         windows.append(model.forward(parameters, part, after, Workspace()))
         after = windows[-1].state
-    logits = np.concatenate([window.logits for window in windows])
-    np.testing.assert_allclose(logits, whole.logits, rtol=0, atol=1e-13)
+    logits = np.concatenate([window.output for window in windows])
+    np.testing.assert_allclose(logits, whole.output, rtol=0, atol=1e-13)
     np.testing.assert_allclose(after, whole.state, rtol=0, atol=1e-13)
     rng = np.random.default_rng(7)
     dlogits, dstate = rng.standard_normal(logits.shape), rng.standard_normal(state.shape)
     expected, own, total = (parameters.zeros_like() for _ in range(3))
-    dbefore = whole.backward(expected, dlogits.copy(), dstate)
+    _, dbefore = whole.backward(expected, dlogits.copy(), dstate)
     for window, part in zip(reversed(windows), (slice(4, 12), slice(3, 4), slice(0, 3)), strict=True):
-        dstate = window.backward(own, dlogits[part].copy(), dstate)
+        _, dstate = window.backward(own, dlogits[part].copy(), dstate)
         total.flat += own.flat
     np.testing.assert_allclose(dstate, dbefore, rtol=0, atol=1e-12)
     np.testing.assert_allclose(total.flat, expected.flat, rtol=0, atol=1e-11)
@@ -113,7 +110,7 @@ def test_forward_only_reads_its_arguments(form: str) -> None:
     before = parameters.flat.copy(), state.copy()
     workspace = Workspace()
     window = model.forward(parameters, x, state, workspace)
-    logits, after = window.logits, window.state
+    logits, after = window.output, window.state
     kept = after.copy()
     _, dlogits = softmax_cross_entropy(logits.reshape(-1, model.vocab), y.reshape(-1))
     window.backward(parameters.zeros_like(), dlogits.reshape(logits.shape))
@@ -124,11 +121,9 @@ def test_forward_only_reads_its_arguments(form: str) -> None:
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_gates_far_from_zero(form: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_gates_far_from_zero(form: str) -> None:
     """A gate whose exponential overflows is 0 and warns of nothing, in a window and in generating."""
-    monkeypatch.setattr(lstm, "sigmoid_into", sigmoid_by_exp_into)
-    monkeypatch.setattr(gru, "sigmoid_into", sigmoid_by_exp_into)
-    model = make_model(form, layers=2)
+    model = make_model(form, layers=2, tuning=Tuning(sigmoid=sigmoid_by_exp_into))
     parameters, x, _, state = make_window(model, B=1)
     for size in (-1e3, 1e3):
         for name, bias in parameters.items():
@@ -136,7 +131,7 @@ def test_gates_far_from_zero(form: str, monkeypatch: pytest.MonkeyPatch) -> None
                 bias[...] = size
         with np.errstate(all="raise", under="ignore"):
             window = model.forward(parameters, x, state, Workspace())
-            logits = window.logits
+            logits = window.output
             step = model.decoder(parameters, state)
             drawn = np.stack([step(int(unit)).copy() for unit in x[:, 0]])
         np.testing.assert_allclose(drawn, logits[:, 0], rtol=0, atol=1e-12)
@@ -154,7 +149,7 @@ def test_gradients_are_overwritten(form: str, kernel: str) -> None:
         gradients = parameters.zeros_like()
         gradients.flat[...] = before
         window = model.forward(parameters, x, state, Workspace())
-        logits = window.logits
+        logits = window.output
         _, dlogits = softmax_cross_entropy(logits.reshape(-1, model.vocab), y.reshape(-1))
         window.backward(gradients, dlogits.reshape(logits.shape))
         results.append(gradients.flat)
@@ -222,9 +217,14 @@ def test_registry_and_configuration_agree() -> None:
     assert type(make_cell("gru", "after")) is not type(make_cell("gru", "before"))
 
 
-@pytest.mark.parametrize(("T", "step"), [(7, 1 << 14), (8, 1 << 14), (5, 1 << 17), (1, 1)])
-def test_blocks_cover_a_window_from_its_end(T: int, step: int) -> None:
+@pytest.mark.parametrize(("T", "size"), [(7, 1 << 14), (8, 1 << 14), (5, 1 << 17), (1, 1)])
+def test_blocks_cover_a_window_from_its_end(T: int, size: int) -> None:
     """Blocks follow one another from the last step to the first, a step larger than a block by itself."""
-    covered = [list(range(T))[block] for block in blocks(T, step)]
+    a, states = np.zeros((1, T, 1, size)), np.zeros((1, T + 1, 1, size))
+    window = RNNWindow({}, a, states, Workspace(), Tuning(block=1 << 16))
+    covered = []
+    for block, memory in window.blocks(Memory()):
+        covered.append(list(range(T))[block])
+        assert memory.shape == (1, len(covered[-1]), 1, size)
     assert [t for block in reversed(covered) for t in block] == list(range(T))
-    assert max(map(len, covered)) == block_steps(T, step) == min(T, max(1, (1 << 16) // step))
+    assert max(map(len, covered)) == min(T, max(1, (1 << 16) // size))

@@ -46,7 +46,7 @@ def difference(made: Any, loaded: Checkpoint, T: int, B: int) -> float:
     ids = rng.integers(0, model.vocab, (T, B))
     state = rng.standard_normal((model.layers, len(model.cell.states), B, model.hidden)).astype(np.float32)
     window = model.forward(loaded.parameters, ids, state, Workspace())
-    expected, after = window.logits, window.state
+    expected, after = window.output, window.state
     logits, found = run_graph(made, ids, state)
     return float(max(np.abs(logits - expected).max(), np.abs(found - after).max()))
 
@@ -190,7 +190,7 @@ def test_the_printed_lines_compute_logits(form: str, kind: str, tmp_path: Path, 
     assert len(ids) > 3
     state = loaded.model.zero_state(1)
     window = loaded.model.forward(loaded.parameters, np.array(ids)[:, None], state, Workspace())
-    expected = window.logits
+    expected = window.output
     assert np.abs(expected[:, 0] - logits).max() < 1e-5
 
 

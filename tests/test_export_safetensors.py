@@ -71,7 +71,7 @@ def difference(loaded: Checkpoint, tensors: Tensors) -> float:
     """The largest difference of these logits to those of `Model.forward`."""
     ids = np.random.default_rng(3).integers(0, loaded.model.vocab, 20)
     window = loaded.model.forward(loaded.parameters, ids[:, None], loaded.model.zero_state(1), Workspace())
-    expected = window.logits
+    expected = window.output
     return float(np.abs(pytorch_logits(tensors, loaded.config.model.cell, ids) - expected[:, 0]).max())
 
 
@@ -169,7 +169,7 @@ def test_the_printed_lines_compute_logits(form: str, kind: str, tmp_path: Path, 
     ids, logits = json.loads(done.stdout)
     state = loaded.model.zero_state(1)
     window = loaded.model.forward(loaded.parameters, np.array(ids)[:, None], state, Workspace())
-    expected = window.logits
+    expected = window.output
     assert np.abs(expected[:, 0] - logits).max() < 2e-4
 
 

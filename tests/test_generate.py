@@ -123,7 +123,7 @@ def test_state_is_carried_one_character_at_a_time(form: str) -> None:
         window = model.forward(
             parameters, np.array(text)[:, None], model.zero_state(1, np.float64), Workspace()
         )
-        logits = window.logits
+        logits = window.output
         assert unit == int(logits[-1, 0].argmax())
         text.append(unit)
 

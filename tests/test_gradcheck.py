@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,9 +11,10 @@ from conftest import FORMS, Geometry, make_model
 
 from charlm.arrays import Array
 from charlm.nn.gradcheck import TOLERANCE, check_model, relative_error
-from charlm.nn.layers.dropout import DropoutPass
-from charlm.nn.model import Model, ModelPass
-from charlm.nn.parameters import Parameters, Params
+from charlm.nn.layers.dropout import Dropout
+from charlm.nn.model import Model
+from charlm.nn.parameters import Params
+from charlm.nn.passes import Pass
 from charlm.system.workers import slices
 
 ALL = 10**9
@@ -56,36 +57,12 @@ def test_every_gradient_is_right(
 @pytest.mark.parametrize("form", FORMS)
 def test_gradients_are_right_where_training_runs(form: str, noise: float, geometry: Geometry) -> None:
     """Across blocks, tiles and parts of the batch, every array agrees with central differences."""
-    sizes = (geometry.layers, geometry.vocab, geometry.H)
-    model = make_model(form, *sizes, dropout=noise, dropout_mask="step", weight_drop=noise)
+    model = geometry.model(form, dropout=noise, dropout_mask="step", weight_drop=noise)
     shards = slices(geometry.B, 2)
     checks = check_model(
         model, "orthogonal", seed=1, entries=2, steps=geometry.T, batch=geometry.B, shards=shards
     )
     assert [f"{check.name}: {check.worst:.1e}" for check in checks if not check.right] == []
-
-
-class BrokenPass(ModelPass):
-    """A window of a model one of whose gradients is wrong."""
-
-    def __init__(self, right: ModelPass, model: Broken) -> None:
-        super().__init__(right.logits, right.state, right.layers)
-        self.model = model
-
-    def backward(self, grads: Parameters, *arguments: Any, **named: Any) -> Array:
-        """See `ModelPass.backward`; one gradient comes out wrong."""
-        model, before = self.model, super().backward(grads, *arguments, **named)
-        if model.name.startswith("state."):
-            _, layer, array = model.name.split(".")
-            wrong = before[int(layer), model.cell.states.index(array)]
-        else:
-            wrong = grads[model.name]
-        if model.entry is None:
-            wrong *= model.factor
-        else:
-            by_size = np.abs(wrong).argsort(axis=None)
-            wrong.flat[by_size[int(model.entry * (wrong.size - 1))]] *= model.factor
-        return before
 
 
 @dataclass(frozen=True)
@@ -97,9 +74,25 @@ class Broken(Model):
     """Which entry, by size: 1 is the largest, 0.5 the median."""
     factor: float = 1.001
 
-    def forward(self, *arguments: Any, **named: Any) -> BrokenPass:
-        """See `Model.forward`."""
-        return BrokenPass(super().forward(*arguments, **named), self)
+    def forward(self, *arguments: Any, **named: Any) -> Pass:
+        """See `Model.forward`; one gradient of the backward pass comes out wrong."""
+        window = super().forward(*arguments, **named)
+
+        def backward(grads: Params, dlogits: Array, dstate: Array) -> tuple[Array, Array]:
+            dx, before = window.backward(grads, dlogits, dstate)
+            if self.name.startswith("state."):
+                _, layer, array = self.name.split(".")
+                wrong = before[int(layer), self.cell.states.index(array)]
+            else:
+                wrong = grads[self.name]
+            if self.entry is None:
+                wrong *= self.factor
+            else:
+                by_size = np.abs(wrong).argsort(axis=None)
+                wrong.flat[by_size[int(self.entry * (wrong.size - 1))]] *= self.factor
+            return dx, before
+
+        return replace(window, run_backward=backward)
 
 
 def _broken(form: str, name: str, entry: float | None) -> Broken:
@@ -143,13 +136,12 @@ def test_a_large_network_is_checked_in_part() -> None:
 
 def test_noise_is_part_of_what_is_checked(monkeypatch: pytest.MonkeyPatch) -> None:
     """A dropout layer whose backward pass forgets the mask is found."""
+    right = Dropout.forward
 
-    def without_mask(
-        window: DropoutPass, grads: Params, doutput: Array, dstate: Array
-    ) -> tuple[Array, Array]:
-        return doutput, dstate
+    def without_mask(*arguments: Any) -> Pass:
+        return replace(right(*arguments), run_backward=lambda grads, doutput, dstate: (doutput, dstate))
 
-    monkeypatch.setattr(DropoutPass, "backward", without_mask)
+    monkeypatch.setattr(Dropout, "forward", without_mask)
     model = make_model("rnn", layers=2, hidden=4, vocab=5, dropout=0.4)
     checks = check_model(model, "orthogonal", seed=1, entries=ALL)
     assert not all(check.right for check in checks)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from charlm.inference import gradient_flow as flows
 from charlm.inference.gradient_flow import GradientFlow, find_places, gradient_flow, state_gradients
 from charlm.nn.gradcheck import Check, check
 from charlm.nn.model import Model
-from charlm.nn.parameters import Parameters
+from charlm.nn.parameters import Parameters, under
 from charlm.report import drawing
 
 Moved = dict[tuple[int, int, str], Array]
@@ -38,7 +39,7 @@ def _twin(model: Model, params: Parameters, x: Ids, y: Ids, state: Array, moved:
     for t, ids in enumerate(x):
         signal = np.eye(model.vocab)[ids]
         for layer in range(model.layers):
-            own = params.under(f"layers.{layer}")
+            own = under(params, f"layers.{layer}")
             h, *others = model.cell.step(own, signal, states[layer])[0]
             if (layer, t, "c") in moved:
                 (c,) = others
@@ -58,7 +59,7 @@ def _checks(model: Model, T: int, B: int, entries: int, back: list[int]) -> list
     y = targets[-1]
     measured = state_gradients(model, params, x, y, state)
     names = model.cell.states
-    assert measured.shape == (model.layers, T, len(names), B, model.hidden)
+    assert measured.shape == (model.layers, len(names), T, B, model.hidden)
     moved = {
         (layer, T - 1 - k, name): np.zeros((B, model.hidden))
         for layer in range(model.layers)
@@ -69,10 +70,7 @@ def _checks(model: Model, T: int, B: int, entries: int, back: list[int]) -> list
     return check(
         lambda: _twin(model, params, x, y, state, moved),
         {called[place]: array for place, array in moved.items()},
-        {
-            called[layer, t, name]: measured[layer, T - 1 - t, names.index(name)] / B
-            for layer, t, name in moved
-        },
+        {called[layer, t, name]: measured[layer, names.index(name), t] / B for layer, t, name in moved},
         np.random.default_rng(3),
         entries,
     )
@@ -92,7 +90,7 @@ def test_every_entry_agrees_with_central_differences(form: str, layers: int) -> 
 @pytest.mark.parametrize("form", FORMS)
 def test_gradients_are_right_where_limits_are_crossed(form: str, layers: int, geometry: Geometry) -> None:
     """The same at the sizes of training, and across the limits of blocks, tiles and chunks."""
-    model = make_model(form, layers, geometry.vocab, geometry.H)
+    model = replace(geometry.model(form), layers=layers)
     checks = _checks(model, geometry.T, geometry.B, entries=1, back=[0, geometry.T - 1])
     assert [f"{one.name}: {one.worst:.1e}" for one in checks if not one.right] == []
 
@@ -144,8 +142,8 @@ def pieces(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> i
 def _alone(model: Model, params: Parameters, ids: Ids, steps: int) -> Array:
     """Norms `[L, S, K+1]` at the last place but one of a text, read alone from its first unit."""
     gradients = state_gradients(model, params, ids[:-1, None], ids[-1:], model.zero_state(1, np.float64))
-    norms: Array = np.sqrt((gradients[:, : steps + 1, :, 0] ** 2).sum(axis=-1))
-    return norms.swapaxes(1, 2)
+    norms: Array = np.sqrt((gradients[:, :, ::-1, 0] ** 2).sum(axis=-1))[..., : steps + 1]
+    return norms
 
 
 @pytest.mark.parametrize("form", FORMS)

@@ -213,7 +213,7 @@ def _check_logits(
     theirs = pytorch_logits(plain, form.split()[0], np.array([CHARACTERS.index(c) for c in text]))
     ids = loaded.vocabulary.encode(loaded.vocabulary.units.of_text(text), "it")
     window = loaded.model.forward(loaded.parameters, ids[:, None], loaded.model.zero_state(1), Workspace())
-    ours = window.logits
+    ours = window.output
     order = [CHARACTERS.index(chr(code)) for code in loaded.vocabulary.codes.tolist()]
     assert np.abs(ours[:, 0] - theirs[:, order]).max() < 1e-4
 

@@ -4,65 +4,54 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from conftest import narrow
 
 from charlm.arrays import Array
-from charlm.nn.layers import one_hot_linear
+from charlm.nn.kernels.inputs import DenseInput, OneHotInput
 from charlm.nn.layers.dropout import Dropout
 from charlm.nn.layers.layer import Noise
 from charlm.nn.layers.linear import Linear
-from charlm.nn.layers.one_hot_linear import OneHotLinear
+from charlm.nn.tuning import Tuning
 from charlm.nn.workspace import Workspace
 
 RNG = np.random.default_rng(0)
 STATELESS = np.empty(0)
 
 
-@pytest.mark.parametrize("forced", [False, True])
 @pytest.mark.parametrize(("T", "B"), [(3, 2), (16, 20)])
-@pytest.mark.parametrize("gates", [None, 1, 3])
-def test_linear(gates: int | None, T: int, B: int, forced: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Output and gradients are those of y = x W + b for each gate, the gradient of x summed over gates."""
-    if forced:
-        narrow(monkeypatch)
-    inputs, outputs, workspace = 24, 32, Workspace()
-    layer = Linear(inputs, outputs, gates)
+def test_linear(T: int, B: int) -> None:
+    """Output and gradients are those of y = x W + b, and the gradients are overwritten."""
+    layer, workspace = Linear(24, 32), Workspace()
     params = {name: RNG.standard_normal(shape) for name, shape in layer.shapes().items()}
     grads = {name: np.full(shape, np.nan) for name, shape in layer.shapes().items()}
-    x = RNG.standard_normal((T, B, inputs))
+    x, dy = RNG.standard_normal((T, B, 24)), RNG.standard_normal((T, B, 32))
     window = layer.forward(params, x, STATELESS, {}, workspace)
-    y = window.output
-    dy = RNG.standard_normal(y.shape)
-    dx, _ = window.backward(grads, dy, STATELESS)
-    W, b = params["W"].reshape(-1, inputs, outputs), params["b"].reshape(-1, outputs)
-    dy_g = dy.reshape(len(W), T, B, outputs)
-    expected = np.einsum("tbi,gio->gtbo", x, W) + b[:, None, None]
-    np.testing.assert_allclose(y.reshape(expected.shape), expected, atol=1e-12)
-    np.testing.assert_allclose(dx, np.einsum("gtbo,gio->tbi", dy_g, W), atol=1e-11)
-    np.testing.assert_allclose(grads["W"].reshape(W.shape), np.einsum("tbi,gtbo->gio", x, dy_g), atol=1e-11)
-    np.testing.assert_allclose(grads["b"].reshape(b.shape), dy_g.sum(axis=(1, 2)), atol=1e-11)
+    dx, _ = window.backward(grads, dy)
+    np.testing.assert_allclose(window.output, x @ params["W"] + params["b"], atol=1e-12)
+    np.testing.assert_allclose(dx, dy @ params["W"].T, atol=1e-11)
+    np.testing.assert_allclose(grads["W"], np.einsum("tbi,tbo->io", x, dy), atol=1e-11)
+    np.testing.assert_allclose(grads["b"], dy.sum(axis=(0, 1)), atol=1e-11)
 
 
 @pytest.mark.parametrize("few", [0, 1000])
+@pytest.mark.parametrize("gates", [1, 3])
 @pytest.mark.parametrize("V", [1, 2, 5, 300])
-def test_a_gather_is_the_one_hot_product(V: int, few: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Forward and backward equal those of a linear layer on one-hot rows, whichever way ids are summed."""
-    monkeypatch.setattr(one_hot_linear, "_FEW", few)
-    T, B, outputs, gates = 20, 3, 6, 2
-    ids = RNG.integers(0, max(1, V - 1), (T, B))  # the last row of W is not used
-    gathering, dense = OneHotLinear(), Linear(V, outputs, gates, "Wx")
-    params = {name: RNG.standard_normal(shape) for name, shape in dense.shapes().items()}
-    dy = RNG.standard_normal((gates, T, B, outputs))
-    results = []
-    for layer, x in ((gathering, ids), (dense, np.eye(V)[ids])):
-        workspace = Workspace()
-        window = layer.forward(params, x, STATELESS, {}, workspace)
-        grads = {name: np.full(shape, np.nan) for name, shape in dense.shapes().items()}
-        dx, _ = window.backward(grads, dy.copy(), STATELESS, out=np.empty(0))
-        assert (dx.size == 0) == (layer is gathering)
-        results.append((window.output, grads["Wx"], grads["b"]))
-    for mine, theirs in zip(*results, strict=True):
-        np.testing.assert_allclose(mine, theirs, atol=1e-12)
+def test_input_products(V: int, gates: int, few: int) -> None:
+    """Ids and their one-hot rows have the product and the gradients of the definition, summed either way."""
+    T, B, H = 20, 3, 6
+    ids = RNG.integers(0, max(1, V - 1), (T, B))  # the last row of Wx is not used
+    rows = np.eye(V)[ids]
+    shapes = {"Wx": (gates, V, H), "b": (gates, H)}
+    params = {name: RNG.standard_normal(shape) for name, shape in shapes.items()}
+    da = RNG.standard_normal((gates, T, B, H))
+    for product, x in ((OneHotInput(Tuning(few=few)), ids), (DenseInput(), rows)):
+        a, backward = product.forward(params, x, Workspace())
+        grads = {name: np.full(shape, np.nan) for name, shape in shapes.items()}
+        dx = backward(grads, da, np.empty(rows.shape))
+        expected = np.einsum("tbv,gvh->gtbh", rows, params["Wx"]) + params["b"][:, None, None]
+        np.testing.assert_allclose(a, expected, atol=1e-12)
+        np.testing.assert_allclose(grads["Wx"], np.einsum("tbv,gtbh->gvh", rows, da), atol=1e-12)
+        np.testing.assert_allclose(grads["b"], da.sum(axis=(1, 2)), atol=1e-12)
+    np.testing.assert_allclose(dx, np.einsum("gtbh,gvh->tbv", da, params["Wx"]), atol=1e-12)
 
 
 @pytest.mark.parametrize(("mask", "shape"), [("window", (1, 4, 500)), ("step", (50, 4, 500))])

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from charlm.nn import matmul
 from charlm.nn.matmul import tile_shape, tiled
-from charlm.nn.workspace import Workspace
+from charlm.nn.tuning import Tuning
+from charlm.nn.workspace import Memory
 
 RNG = np.random.default_rng(0)
 
@@ -35,21 +35,19 @@ def test_products_with_tiles(
     small: int,
     steps: int,
     transposed: bool,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A product with tiles, written through the view, is the plain product; cut or not, copied or not."""
-    monkeypatch.setattr(matmul, "_SMALL", small)
-    monkeypatch.setattr(matmul, "tile_shape", tile_shape.__wrapped__)
+    tuning = Tuning(small=small)
     shape = (3, outputs, inputs) if transposed else (3, inputs, outputs)
     matrices = RNG.standard_normal(shape)
     matrices = matrices.swapaxes(1, 2) if transposed else matrices
     x, out = RNG.standard_normal((3, rows, inputs)), np.full((3, rows, outputs), np.nan)
-    tiles = tiled(matrices, rows, steps, Workspace().scratch(), "Wh")
+    tiles = tiled(matrices, rows, steps, Memory(), "Wh", tuning)
     np.matmul(tiles.row_blocks(x), tiles.tiles, tiles.in_tiles(out))
     np.testing.assert_allclose(out, np.einsum("gri,gio->gro", x, matrices), atol=1e-12)
     np.matmul(tiles.row_blocks(x[0]), tiles.tiles, tiles.in_tiles(out))
     np.testing.assert_allclose(out, np.einsum("ri,gio->gro", x[0], matrices), atol=1e-12)
-    same = tiled(matrices, rows, steps, Workspace().scratch(), "Wh", same_rows=True)
+    same = tiled(matrices, rows, steps, Memory(), "Wh", tuning, same_rows=True)
     assert same.side_by_side == (rows == 1)
     out[...] = np.nan
     np.matmul(same.row_blocks(x[0]), same.tiles, same.in_tiles(out))
@@ -73,12 +71,9 @@ def test_products_with_tiles(
         (32, 257, 257, (8, 257)),  # a prime
     ],
 )
-def test_small_products(
-    rows: int, inputs: int, outputs: int, shape: tuple[int, int], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_small_products(rows: int, inputs: int, outputs: int, shape: tuple[int, int]) -> None:
     """Tiles are whole vectors where that is possible, as wide as can be, and every product is small."""
-    monkeypatch.setattr(matmul, "_SMALL", 1_000_000)
-    assert tile_shape.__wrapped__(rows, inputs, outputs) == shape
+    assert tile_shape(rows, inputs, outputs, Tuning(small=1_000_000)) == shape
 
 
 @pytest.mark.parametrize(
@@ -93,9 +88,6 @@ def test_small_products(
         (25, 257, 257),
     ],
 )
-def test_without_kernels_for_small_products(
-    rows: int, H: int, width: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_kernels_for_small_products(rows: int, H: int, width: int) -> None:
     """Rows stay together, and the more they are, the wider are the tiles."""
-    monkeypatch.setattr(matmul, "_SMALL", 0)
-    assert tile_shape.__wrapped__(rows, H, H) == (rows, width)
+    assert tile_shape(rows, H, H, Tuning(small=0)) == (rows, width)

@@ -35,7 +35,7 @@ def _one_by_one(model: Model, parameters: Parameters, ids: Ids, window: int | No
         if place == 0 or (window and place % window == 0):
             state = model.zero_state(1, np.float64)
         step = model.forward(parameters, ids[place].reshape(1, 1), state, workspace)
-        logits, state = step.logits, step.state
+        logits, state = step.output, step.state
         p = np.exp(logits[0, 0]) / np.exp(logits[0, 0]).sum()
         nll -= math.log(p[ids[place + 1]])
     return nll

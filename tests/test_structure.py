@@ -34,15 +34,15 @@ LAYERS = [
     ["arguments", "system.workers", "system.mpi", "runs.tensors"],
     ["system.connection"],
     ["nn.parameters", "nn.cells", "nn.activations"],
-    ["nn.workspace"],
+    ["nn.workspace", "nn.tuning"],
     ["nn.matmul", "nn.loss"],
     ["nn.cells.cell", "nn.passes"],
     ["nn.cells.rnn", "nn.cells.lstm", "nn.cells.gru", "plain", "nn.layers.layer"],
-    ["nn.layers.linear", "nn.layers.one_hot_linear", "nn.layers.dropout"],
-    ["nn.kernels.kernel"],
-    ["nn.kernels.rnn", "nn.kernels.lstm", "nn.kernels.gru", "nn.kernels.textbook"],
+    ["nn.layers.linear", "nn.layers.recurrent", "nn.layers.dropout"],
+    ["nn.kernels.inputs", "nn.kernels.textbook"],
+    ["nn.kernels.fused"],
+    ["nn.kernels.rnn", "nn.kernels.lstm", "nn.kernels.gru"],
     ["nn.kernels"],
-    ["nn.layers.recurrent"],
     ["nn.model"],
     ["nn.gradcheck"],
     ["optim.clipping", "optim.optimizers", "optim.schedules", "optim.averaging"],
@@ -163,7 +163,7 @@ def test_the_mathematics_stands_alone(package: str) -> None:
     allowed = {"nn", "optim", "arrays"}
     for name, file in _modules():
         if name.split(".")[0] == package:
-            imports = _imports(file.read_text()) - ({"system.blas"} if name == "nn.matmul" else set())
+            imports = _imports(file.read_text()) - ({"system.blas"} if name == "nn.tuning" else set())
             assert {imported.split(".")[0] for imported in imports} <= allowed, name
 
 

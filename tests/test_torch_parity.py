@@ -14,25 +14,24 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import pytest
-from conftest import clip, narrow
+from conftest import NARROW, clip
 from values import drawn
 
 from charlm.arrays import Array, Ids
 from charlm.config.build import build_optimizer
 from charlm.config.schema import TrainConfig
-from charlm.nn import matmul
 from charlm.nn.cells import CELL_NAMES, make_cell
-from charlm.nn.kernels import gru, kernel, lstm
+from charlm.nn.kernels.fused import Window
 from charlm.nn.kernels.gru import GRUAfterWindow
 from charlm.nn.kernels.lstm import LSTMWindow
 from charlm.nn.loss import softmax_cross_entropy
 from charlm.nn.model import Model
 from charlm.nn.parameters import Parameters, Params
-from charlm.nn.workspace import Workspace
+from charlm.nn.tuning import TUNED
+from charlm.nn.workspace import Memory, Workspace
 from charlm.optim.optimizers import OPTIMIZERS
 
 VALUES = Path(__file__).with_name("values")
@@ -57,7 +56,7 @@ Named = dict[str, Array]
 
 
 @dataclass(frozen=True)
-class Window:
+class Given:
     """What one step of training is given: ids and targets `[T, B]`, and its dropout masks by name."""
 
     x: Ids
@@ -85,10 +84,10 @@ class Case:
         row = list(self.frozen["runs/names"]).index(name)
         return {key: array[row] for key, array in self.group("runs").items()}
 
-    def windows(self) -> Iterator[Window]:
+    def windows(self) -> Iterator[Given]:
         """The ten windows."""
         for x, y in zip(self.frozen["x"], self.frozen["y"], strict=True):
-            yield Window(x, y)
+            yield Given(x, y)
 
 
 @dataclass(frozen=True)
@@ -122,14 +121,14 @@ def case(request: pytest.FixtureRequest) -> Case:
     return load(*request.param)
 
 
-def step(model: Model, parameters: Parameters, window: Window, state: Array) -> Step:
+def step(model: Model, parameters: Parameters, window: Given, state: Array) -> Step:
     """Forward and backward through one window."""
     workspace, gradients = Workspace(), parameters.zeros_like()
     ran = model.forward(parameters, window.x, state, workspace, window.masks)
-    logits, after = ran.logits, ran.state
+    logits, after = ran.output, ran.state
     shown = logits.copy()  # the loss writes its gradient into the memory of the logits
     loss, dlogits = softmax_cross_entropy(logits.reshape(-1, model.vocab), window.y.reshape(-1))
-    dstate = ran.backward(gradients, dlogits.reshape(logits.shape))
+    _, dstate = ran.backward(gradients, dlogits.reshape(logits.shape))
     return Step(shown, loss, after, gradients, dstate)
 
 
@@ -147,7 +146,7 @@ class Limits:
 
 
 def train(
-    case: Case, windows: Iterable[Window], optimizer_name: str, limits: Limits
+    case: Case, windows: Iterable[Given], optimizer_name: str, limits: Limits
 ) -> tuple[Array, Array, Parameters]:
     """Truncated BPTT over the windows: their losses, their norms, and the parameters after the last."""
     settings = {name: float(value) for name, value in case.group("settings").items()}
@@ -261,14 +260,22 @@ def test_forgotten_clipping_is_found(run: str) -> None:
 # A network at the shape of training
 
 PATHS = ("fused", "narrow", "narrow tiles", "textbook")
-"""Ways through the code: the kernel, and what limits of blocks and tiles are in force."""
+"""Ways through the code: the kernel, and its limits of blocks and tiles."""
+
+TUNINGS = {
+    "narrow": NARROW,  # so narrow for this shape that a block is one step, and no tile is small enough
+    # tiles of 4 outputs, blocks of 4 steps of the LSTM and 5 of the GRU
+    "narrow tiles": dataclasses.replace(NARROW, small=drawn.B * drawn.H * 4, block=4 * 4 * drawn.B * drawn.H),
+}
 
 
-def load_training(cell: str, kind: str = "fused") -> Case:
-    """The case at the shape of training, whose windows are `training_windows`; `kind` is the kernel's."""
+def load_training(cell: str, path: str = "fused") -> Case:
+    """The case at the shape of training on one of `PATHS`, whose windows are `training_windows`."""
     with np.load(VALUES / f"{cell}-training.npz", allow_pickle=False) as archive:
         frozen = dict(archive)
-    model = Model(make_cell(cell, "after"), drawn.V, drawn.H, drawn.LAYERS, drawn.DROPOUT, "step", kind)
+    kernel = "textbook" if path == "textbook" else "fused"
+    sizes = (drawn.V, drawn.H, drawn.LAYERS, drawn.DROPOUT)
+    model = Model(make_cell(cell, "after"), *sizes, "step", kernel, tuning=TUNINGS.get(path, TUNED))
     parameters = Parameters(model.shapes(), np.float64)
     for name, array in drawn.parameters(model.shapes()).items():
         parameters[name][...] = array
@@ -276,27 +283,16 @@ def load_training(cell: str, kind: str = "fused") -> Case:
 
 
 @pytest.fixture(params=list(product(CELL_NAMES, PATHS)), ids=lambda param: f"{param[0]}, {param[1]}")
-def training_case(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Case:
+def training_case(request: pytest.FixtureRequest) -> Case:
     """Every cell at the shape of training, on each of `PATHS`."""
-    cell, path = request.param
-    set_limits(path, monkeypatch)
-    return load_training(cell, "textbook" if path == "textbook" else "fused")
+    return load_training(*request.param)
 
 
-def set_limits(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Set the limits of one of `PATHS`."""
-    if path.startswith("narrow"):
-        narrow(monkeypatch)  # so narrow for this shape that a block is one step, and no tile is small enough
-    if path == "narrow tiles":
-        monkeypatch.setattr(matmul, "_SMALL", drawn.B * drawn.H * 4)  # tiles of 4 outputs
-        monkeypatch.setattr(kernel, "_BLOCK", 4 * 4 * drawn.B * drawn.H)  # 4 steps of the LSTM, 5 of the GRU
-
-
-def training_windows(model: Model) -> Iterator[Window]:
+def training_windows(model: Model) -> Iterator[Given]:
     """The windows of a case at the shape of training, with their masks."""
     names = model.noise(drawn.T, drawn.B)
     for number in range(drawn.WINDOWS):
-        yield Window(*drawn.ids(number), dict(zip(names, drawn.masks(number), strict=True)))
+        yield Given(*drawn.ids(number), dict(zip(names, drawn.masks(number), strict=True)))
 
 
 def first_training_step(case: Case) -> Step:
@@ -391,35 +387,27 @@ def test_a_wrong_array_is_found_in_training(cell: str) -> None:
 
 @pytest.mark.parametrize("number", [0, 1, -1])
 @pytest.mark.parametrize("path", ["fused", "narrow tiles"])
-@pytest.mark.parametrize(
-    ("cell", "module", "kind"), [("lstm", lstm, LSTMWindow), ("gru", gru, GRUAfterWindow)]
-)
+@pytest.mark.parametrize(("cell", "kind"), [("lstm", LSTMWindow), ("gru", GRUAfterWindow)])
 def test_an_error_in_one_block_is_found(
-    cell: str,
-    module: ModuleType,
-    kind: type[kernel.Window],
-    path: str,
-    number: int,
-    monkeypatch: pytest.MonkeyPatch,
+    cell: str, kind: type[Window], path: str, number: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One of several blocks of steps that gets a gradient scaled by 1 + 1e-8 is found."""
-    set_limits(path, monkeypatch)
-    right_backward = kind.backward
+    right_backward, right_blocks = kind.backward, kind.blocks
 
-    def backward(self: kernel.Window, grads: Params, doutput: Array, dstate: Array) -> tuple[Array, Array]:
-        def blocks(T: int, size: int) -> Iterator[slice]:
-            right_blocks = list(kernel.blocks(T, size))
-            assert len(right_blocks) > 1
-            for block in right_blocks:
-                if block == right_blocks[number]:
+    def backward(self: Window, grads: Params, doutput: Array, dstate: Array) -> Array:
+        def blocks(self: Window, memory: Memory) -> Iterator[tuple[slice, Array]]:
+            several = list(right_blocks(self, memory))
+            assert len(several) > 1
+            for block, numbers in several:
+                if block == several[number][0]:
                     doutput[block] *= 1 + 1e-8
-                yield block
+                yield block, numbers
 
-        monkeypatch.setattr(module, "blocks", blocks)
+        monkeypatch.setattr(kind, "blocks", blocks)
         return right_backward(self, grads, doutput, dstate)
 
     monkeypatch.setattr(kind, "backward", backward)
-    case = load_training(cell)
+    case = load_training(cell, path)
     found = different_summaries(window_arrays(case.model, first_training_step(case)), case.group("window"))
     recurrent = {name for name in case.parameters if name.startswith("layers.")}
     assert {name for name in found if name.startswith("gradients/")} == {

@@ -47,7 +47,7 @@ def test_every_value_is_that_of_the_naive_twin(
 ) -> None:
     """Gates, states and logits of every unit and layer, windows and new beginnings included, to 1e-10."""
     monkeypatch.setattr(traces, "STEPS", 4)
-    model = make_model(form, geometry.layers, geometry.vocab, geometry.H, kernel=kernel)
+    model = geometry.model(form, kernel=kernel)
     params = make_window(model)[0]
     params.flat *= min(1.0, 2 * model.hidden**-0.5)
     ids = np.random.default_rng(2).integers(0, model.vocab, 13)
@@ -88,7 +88,7 @@ def test_states_and_logits_are_those_of_the_network(form: str) -> None:
     state, workspace = model.zero_state(1), Workspace()
     for n, unit in enumerate(ids):
         window = model.forward(params, unit.reshape(1, 1), state, workspace)
-        logits, state = window.logits, window.state
+        logits, state = window.output, window.state
         np.testing.assert_allclose(found.logits[n], logits[0, 0], rtol=0, atol=1e-6)
         for layer in range(2):
             for number, name in enumerate(model.cell.states):
@@ -124,7 +124,7 @@ def test_a_cell_of_ones_own() -> None:
     params = make_window(model)[0]
     found = _trace(model, params, np.arange(7), [0])
     window = model.forward(params, np.arange(7)[:, None], model.zero_state(1, np.float64), Workspace())
-    logits = window.logits
+    logits = window.output
     np.testing.assert_allclose(found.logits, logits[:, 0], atol=1e-12)
     assert found.gates == {"layers.0": {}, "layers.1": {}}
     assert found.states["layers.1"]["h"].shape == (7, 5)

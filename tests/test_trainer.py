@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +13,15 @@ import pytest
 from conftest import TEXT, make_trainer
 
 from charlm.arrays import Ids
+from charlm.config import build
 from charlm.config.schema import keys
 from charlm.data.batches import Window
 from charlm.errors import DivergenceError, RunError
 from charlm.inference.score import Score, score
 from charlm.nn.activations import sigmoid_by_exp_into, sigmoid_by_tanh_into
-from charlm.nn.kernels import gru, lstm
+from charlm.nn.model import Model
 from charlm.nn.parameters import Parameters
+from charlm.nn.tuning import Tuning
 from charlm.nn.workspace import Workspace
 from charlm.optim.optimizers import OPTIMIZERS
 from charlm.optim.schedules import Plateau
@@ -75,8 +78,7 @@ def test_training_is_the_same_with_either_sigmoid(
     """The losses of a hundred updates in float32 do not depend on the form of the sigmoid, to 1e-4 nats."""
     losses = []
     for form in (sigmoid_by_exp_into, sigmoid_by_tanh_into):
-        monkeypatch.setattr(lstm, "sigmoid_into", form)
-        monkeypatch.setattr(gru, "sigmoid_into", form)
+        monkeypatch.setattr(build, "Model", partial(Model, tuning=Tuning(sigmoid=form)))
         trainer = make_trainer(tmp_path, **cell, model__hidden=32, train__epochs=50, train__lr=0.01)
         losses.append([trainer.update().loss for _ in range(100)])
     assert losses[0][-1] < losses[0][0] - 0.5, "it has learned"
@@ -525,7 +527,7 @@ def _gradients_one_line_at_a_time(trainer: Trainer, windows: list[Window]) -> li
                 continue
             workspace, own = Workspace(), parameters.zeros_like()
             window = model.forward(parameters, x[:T, b : b + 1], states[b], workspace)
-            logits, states[b] = window.logits, window.state
+            logits, states[b] = window.output, window.state
             p = np.exp(logits[:, 0]) / np.exp(logits[:, 0]).sum(axis=1, keepdims=True)
             onehot = np.eye(model.vocab)[y[:T, b]]
             nats -= float(np.log((p * onehot).sum(axis=1)).sum())

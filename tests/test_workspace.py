@@ -40,7 +40,7 @@ def test_a_name_cannot_be_claimed_twice() -> None:
         scratch.array("Wh", (2,), np.float32)
         with (
             workspace.within("layer").scratch() as other,
-            pytest.raises(RuntimeError, match="'Wh' is in use"),
+            pytest.raises(RuntimeError, match="'Wh' is claimed twice"),
         ):
             other.array("Wh", (2,), np.float32)
 
@@ -52,7 +52,6 @@ def test_scratch_is_shared_and_given_back() -> None:
         first = scratch.array("rows", (6,), np.float32)
     with workspace.within("1").scratch() as scratch:
         assert np.shares_memory(first, scratch.array("rows", (2, 3), np.float32))
-    assert workspace.buffers().keys() == {"scratch.rows"}
 
 
 def test_an_array_has_the_type_that_is_asked_for() -> None:

@@ -183,7 +183,7 @@ def _segments(model: Model, params: Parameters, grads: Parameters, text: Text) -
             stop = min(first + SEGMENT, start + length)
             x, y = text.ids[first:stop, None], text.ids[first + 1 : stop + 1]
             window = model.forward(params, x, state, workspace)
-            logits, state = window.logits, window.state
+            logits, state = window.output, window.state
             logits_of_rows = logits.reshape(y.size, model.vocab)
             rows[: y.size] = logits_of_rows  # both functions overwrite what they are given
             losses = cross_entropy(rows[: y.size], y)

@@ -31,13 +31,12 @@ from typing import Any
 
 import numpy as np
 
-from charlm.arrays import Array, Ids, Shape
+from charlm.arrays import Array, Ids
 from charlm.data.lines import Text
 from charlm.errors import CorpusError, DivergenceError
-from charlm.nn.cells.cell import Cell, Saved, States
 from charlm.nn.loss import softmax_cross_entropy
 from charlm.nn.model import Model
-from charlm.nn.parameters import Parameters, Params
+from charlm.nn.parameters import Parameters
 from charlm.nn.workspace import Workspace
 from charlm.system.workers import WorkerPool, shared
 
@@ -120,8 +119,8 @@ def gradient_flow(
     begins, ends, steps = find_places(text, steps, places)
     params = Parameters(params.shapes, flat=params.flat.astype(np.float64))
     G, S, H, L = len(model.cell.gates), len(model.cell.states), model.hidden, model.layers
-    # for each step: the gates twice and the states four times per layer, the one-hot row, logits, gradients
-    per_stream = (steps + 1) * (L * (2 * G + 4 * S) * H + 3 * model.vocab)
+    # for each step: the gates twice and the states five times per layer, the one-hot row, logits, gradients
+    per_stream = (steps + 1) * (L * (2 * G + 5 * S) * H + 3 * model.vocab)
     B = max(1, min(len(ends), _NUMBERS // per_stream))
     norms = shared((len(ends), L, S, steps + 1), np.float64)
 
@@ -131,7 +130,7 @@ def gradient_flow(
         state = _warm_state(model, params, text.ids, begins[some], ends[some] - steps)
         index = ends[some] + np.arange(-steps, 1)[:, None]  # [K+1, B]
         gradients = state_gradients(model, params, text.ids[index], text.ids[ends[some] + 1], state)
-        norms[some] = np.linalg.norm(gradients, axis=-1).transpose(3, 0, 2, 1)
+        norms[some] = np.linalg.norm(gradients, axis=-1).transpose(3, 0, 1, 2)[..., ::-1]
 
     count = math.ceil(len(ends) / B)
     with WorkerPool(min(threads, count), measure) as pool:
@@ -182,7 +181,7 @@ def _warm_state(model: Model, params: Parameters, ids: Ids, begins: Ids, ends: I
 
 
 def state_gradients(model: Model, params: Parameters, x: Ids, y: Ids, state: Array) -> Array:
-    """The gradient of a loss with respect to the states of a window, `[L, T, S, B, H]`, the last step first.
+    """The gradient of a loss with respect to the states of a window, `[L, S, T, B, H]`.
 
     The loss of each stream is the loss of its last unit.
 
@@ -193,36 +192,10 @@ def state_gradients(model: Model, params: Parameters, x: Ids, y: Ids, state: Arr
     state
         State before the window, `[L, S, B, H]`.
     """
-    T, B = x.shape
-    cell = _Watched(model.cell)
-    watched = replace(model, cell=cell)
-    window = watched.forward(params, x, state, Workspace())
-    logits, dlogits = window.logits, np.zeros_like(window.logits)
+    window = replace(model, kernel="textbook").forward(params, x, state, Workspace())
+    dlogits = np.zeros_like(window.output)
     # summed over the streams, so that each has the gradient of its own loss
-    _, dlogits[-1] = softmax_cross_entropy(logits[-1], y, scored=1)
+    _, dlogits[-1] = softmax_cross_entropy(window.output[-1], y, scored=1)
     window.backward(params.zeros_like(), dlogits)
-    # recorded from the top layer, and from the last step
-    return np.array(cell.arrived).reshape(model.layers, T, len(cell.states), B, model.hidden)[::-1]
-
-
-class _Watched(Cell):
-    """A cell that records the gradient which arrives at its states, step by step."""
-
-    def __init__(self, cell: Cell) -> None:
-        self.cell, self.gates, self.states = cell, cell.gates, cell.states
-        self.arrived: list[States] = []
-
-    def shapes(self, inputs: int, hidden: int) -> dict[str, Shape]:
-        """See `Cell.shapes`."""
-        return self.cell.shapes(inputs, hidden)
-
-    def step(self, params: Params, x: Array, state: States) -> tuple[States, Saved]:
-        """See `Cell.step`."""
-        return self.cell.step(params, x, state)
-
-    def step_backward(
-        self, params: Params, grads: Params, saved: Saved, dstate: States
-    ) -> tuple[Array, States]:
-        """See `Cell.step_backward`."""
-        self.arrived.append(self.cell.arriving(saved, dstate))
-        return self.cell.step_backward(params, grads, saved, dstate)
+    values, names = window.values, model.cell.states
+    return np.array([[values[f"layers.{layer}.d{name}"] for name in names] for layer in range(model.layers)])

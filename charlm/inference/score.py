@@ -186,7 +186,7 @@ class _Lanes:
         # losses there are not used
         index = np.minimum(index, len(self.ids) - 2)
         window = self.model.forward(self.params, self.ids[index], self.state[number], self.workspaces[number])
-        rows = cross_entropy(window.logits.reshape(index.size, -1), self.ids[index + 1].reshape(-1))
+        rows = cross_entropy(window.output.reshape(index.size, -1), self.ids[index + 1].reshape(-1))
         self.nll[number][:steps] = rows.reshape(index.shape)
         self.state[number][...] = window.state
 

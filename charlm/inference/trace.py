@@ -19,7 +19,7 @@ from charlm.arrays import Array, Ids
 from charlm.errors import ConfigError
 from charlm.nn.loss import cross_entropy
 from charlm.nn.model import Model
-from charlm.nn.parameters import Parameters
+from charlm.nn.parameters import Parameters, under
 from charlm.nn.workspace import Workspace
 from charlm.system.memory import machine_bytes
 
@@ -95,23 +95,25 @@ def trace(
     if not N:
         raise ConfigError("the text has nothing to trace: it needs a character")
     _check_memory(model, N, dtype.itemsize)
-    arrays: dict[str, dict[str, Array]] = {name: {} for name, layer in model.stack if layer.states}
-    logits, workspace = np.empty((N, model.vocab), dtype), Workspace()
+    arrays = {"logits": np.empty((N, model.vocab), dtype)}
+    workspace = Workspace()
     for begin, end in pairwise([*np.flatnonzero(begins).tolist(), N]):
         state = model.zero_state(1, dtype)
         for start in range(begin, end, STEPS):
             rows = slice(start, min(start + STEPS, end))
             window = model.forward(params, ids[rows, None], state, workspace)
-            logits[rows], state = window.logits[:, 0], window.state
-            for layer, kept in arrays.items():
-                for name, values in window.layers[layer].values.items():
-                    kept.setdefault(name, np.empty((N, H), dtype))[rows] = values[:, 0]
-    units = [names[unit] for unit in ids.tolist()]
+            state = window.state
+            for name, values in {**window.values, "logits": window.output}.items():
+                arrays.setdefault(name, np.empty((N, H), dtype))[rows] = values[:, 0]
 
-    def named(some: Sequence[str]) -> ByLayer:
-        return {layer: {name: kept[name] for name in some if name in kept} for layer, kept in arrays.items()}
+    def named(names: Sequence[str]) -> ByLayer:
+        return {
+            layer: {name: array for name, array in under(arrays, layer).items() if name in names}
+            for layer in (f"layers.{depth}" for depth in range(model.layers))
+        }
 
-    return Trace(units, ids, begins, named(model.cell.gates), named(model.cell.states), logits)
+    gates, states = named(model.cell.gates), named(model.cell.states)
+    return Trace([names[unit] for unit in ids.tolist()], ids, begins, gates, states, arrays["logits"])
 
 
 def _check_memory(model: Model, N: int, itemsize: int) -> None:

@@ -15,7 +15,8 @@ import numpy as np
 
 from charlm.arrays import Array
 from charlm.nn.loss import softmax_cross_entropy
-from charlm.nn.model import Model, ModelPass
+from charlm.nn.model import Model
+from charlm.nn.passes import Pass
 from charlm.nn.workspace import Workspace
 
 TOLERANCE = 1e-6
@@ -149,23 +150,21 @@ def check_model(
     state, pull = 0.5 * rng.standard_normal((2, *model.zero_state(batch).shape))
     workspace = Workspace()
     noise = model.noise(steps, batch)
-    masks = {name: np.empty(one.shape) for name, one in noise.items()}
-    for name, one in noise.items():
-        one.draw(rng, masks[name])
+    masks = {name: one.draw(rng, np.empty(one.shape)) for name, one in noise.items()}
 
-    def forward(shard: slice) -> tuple[float, Array, ModelPass]:
+    def forward(shard: slice) -> tuple[float, Array, Pass]:
         own = {name: one.cut(masks[name], shard) for name, one in noise.items()}
         window = model.forward(params, x[:, shard], state[:, :, shard], workspace, own)
         targets = y[:, shard].reshape(-1)
-        loss, dlogits = softmax_cross_entropy(window.logits.reshape(-1, model.vocab), targets, y.size)
+        loss, dlogits = softmax_cross_entropy(window.output.reshape(-1, model.vocab), targets, y.size)
         loss += float((window.state * pull[:, :, shard]).sum())
-        return loss, dlogits.reshape(window.logits.shape), window
+        return loss, dlogits.reshape(window.output.shape), window
 
     grads, dstate = params.zeros_like(), np.empty_like(state)
     for shard in shards:
         _, dlogits, window = forward(shard)
         own = params.zeros_like()
-        dstate[:, :, shard] = window.backward(own, dlogits, pull[:, :, shard])
+        _, dstate[:, :, shard] = window.backward(own, dlogits, pull[:, :, shard])
         grads.flat += own.flat
     arrays = {**params, **_named(model, state)}
     if math.isfinite(seconds):

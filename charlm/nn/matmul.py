@@ -24,23 +24,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from charlm.arrays import Array
-from charlm.nn.workspace import Scratch
-from charlm.system import blas
-
-_SMALL = 1_000_000 if blas.kernel() in blas.AVX512_KERNELS else 0
-"""Multiplications up to which OpenBLAS uses its kernels for small products; 0 if it has none."""
-
-_VECTOR = 16
-"""Numbers in the widest vector register."""
-
-_WIDEST = 64
-"""Most outputs of a tile, for few rows."""
-
-_FEWEST_ROWS = 8
-"""Rows of a block below which a narrower tile and more rows pay."""
-
-_WORTH_COPYING = 8
-"""Fewest products for which copying a matrix into tiles pays."""
+from charlm.nn.tuning import Tuning
+from charlm.nn.workspace import Memory
 
 
 @dataclass(frozen=True)
@@ -84,41 +69,49 @@ class Tiles:
 
 
 @functools.cache
-def tile_shape(rows: int, inputs: int, outputs: int) -> tuple[int, int]:
+def tile_shape(rows: int, inputs: int, outputs: int, tuning: Tuning) -> tuple[int, int]:
     """`r, w` for products `[R, I] @ [I, O]`: divisors of R and O, or R and O where cutting would not help."""
     if rows == 1:
         return rows, outputs  # a product with a vector reads the matrix once in any layout
+    vector, small = tuning.vector, tuning.small
     # without kernels for small products, BLAS copies the rows again for every tile
-    widest = _WIDEST if _SMALL else max(_WIDEST, 4 * rows)
-    widths = {outputs, *(w for w in range(_VECTOR, widest + 1) if outputs % w == 0)}
+    widest = tuning.widest if small else max(tuning.widest, 4 * rows)
+    widths = {outputs, *(w for w in range(vector, widest + 1) if outputs % w == 0)}
     # the width that leaves least of its last vector empty comes first; of those the widest tile
-    best = sorted(widths, key=lambda w: (w / math.ceil(w / _VECTOR), w <= widest, w), reverse=True)
-    if not _SMALL:
+    best = sorted(widths, key=lambda w: (w / math.ceil(w / vector), w <= widest, w), reverse=True)
+    if not small:
         return rows, best[0]
     for w in best:
-        r = max((r for r in range(1, rows + 1) if rows % r == 0 and r * inputs * w <= _SMALL), default=0)
-        if r >= min(rows, _FEWEST_ROWS):
+        r = max((r for r in range(1, rows + 1) if rows % r == 0 and r * inputs * w <= small), default=0)
+        if r >= min(rows, tuning.fewest_rows):
             return r, w
     return rows, outputs
 
 
 def tiled(
-    matrices: Array, rows: int, steps: int, scratch: Scratch, name: str, same_rows: bool = False
+    matrices: Array,
+    rows: int,
+    steps: int,
+    memory: Memory,
+    name: str,
+    tuning: Tuning,
+    same_rows: bool = False,
 ) -> Tiles:
     """`matrices [G, I, O]` for `steps` products with `rows` rows each.
 
     `same_rows`: all G matrices are multiplied with the same rows, so that they may stand side by side.
-    The tiles are usually a copy, called `name` in the scratch memory. For a transposed view the copy
-    also saves time: a product with the view takes 1.6 times as long.
+    The tiles are usually a copy, called `name` in `memory`. For a transposed view the copy also saves
+    time: a product with the view takes 1.6 times as long.
     """
     G, inputs, outputs = matrices.shape
     if rows == 1 and G > 1 and same_rows:
-        memory = scratch.array(name, (inputs, G * outputs), matrices.dtype)
-        return Tiles(side_by_side(matrices, memory), rows, (), side_by_side=True)
-    r, w = tile_shape(rows, inputs, outputs) if steps >= _WORTH_COPYING else (rows, outputs)
+        copy = memory.array(name, (inputs, G * outputs), matrices.dtype)
+        return Tiles(side_by_side(matrices, copy), rows, (), side_by_side=True)
+    worth_copying = steps >= tuning.worth_copying
+    r, w = tile_shape(rows, inputs, outputs, tuning) if worth_copying else (rows, outputs)
     tiles = matrices.reshape(G, inputs, outputs // w, w).swapaxes(1, 2)  # [G, n, I, w]
-    if steps >= _WORTH_COPYING and not tiles.flags.c_contiguous:
-        copy = scratch.array(name, tiles.shape, tiles.dtype)
+    if worth_copying and not tiles.flags.c_contiguous:
+        copy = memory.array(name, tiles.shape, tiles.dtype)
         copy[...] = tiles
         tiles = copy
     left_out = (*((-4,) if w == outputs else ()), *((-3,) if r == rows else ()))

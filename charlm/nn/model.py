@@ -19,69 +19,17 @@ import numpy.typing as npt
 
 from charlm.arrays import Array, Ids, Shape, Signal
 from charlm.nn.cells.cell import Cell
+from charlm.nn.kernels import make_recurrent
 from charlm.nn.layers.dropout import Dropout
-from charlm.nn.layers.layer import Layer, Noise, Step
+from charlm.nn.layers.layer import Layer, Noise
 from charlm.nn.layers.linear import Linear
-from charlm.nn.layers.recurrent import Recurrent
-from charlm.nn.parameters import Parameters
+from charlm.nn.parameters import Parameters, Params, under
 from charlm.nn.passes import Pass
+from charlm.nn.tuning import TUNED, Tuning
 from charlm.nn.workspace import Workspace
 
 OUTPUT = "output"
 """Name of the layer that makes the logits, the last of the stack."""
-
-STATELESS: Array = np.empty(0)
-"""The state of a layer that has none."""
-
-
-class ModelPass:
-    """A window of the network.
-
-    Attributes
-    ----------
-    logits
-        `[T, B, V]`, in the workspace.
-    state
-        State after the window, `[L, S, B, H]`, not in the workspace.
-    layers
-        The pass of each layer by its name, from the bottom.
-    """
-
-    def __init__(self, logits: Array, state: Array, layers: dict[str, Pass]) -> None:
-        self.logits, self.state, self.layers = logits, state, layers
-
-    def backward(
-        self,
-        grads: Parameters,
-        dlogits: Array,
-        dstate: Array | None = None,
-    ) -> Array:
-        """Run the window backward, which uses it up; `grads` are overwritten.
-
-        Parameters
-        ----------
-        dlogits
-            Gradient with respect to the logits, `[T, B, V]`; may be overwritten.
-        dstate
-            Gradient with respect to the state after the window, `[L, S, B, H]`; None is zero, as in
-            truncated backpropagation through time.
-
-        Returns
-        -------
-        dstate
-            Gradient with respect to the state before the window, `[L, S, B, H]`.
-        """
-        dafter = np.zeros(self.state.shape, dlogits.dtype) if dstate is None else dstate
-        dbefore = np.empty_like(dafter)
-        dsignal, depth = dlogits, len(self.state)
-        for name, layer in reversed(self.layers.items()):
-            own = grads.under(name)
-            if not layer.state.size:
-                dsignal, _ = layer.backward(own, dsignal, STATELESS)
-                continue
-            depth -= 1
-            dsignal, dbefore[depth] = layer.backward(own, dsignal, dafter[depth])
-        return dbefore
 
 
 @dataclass(frozen=True)
@@ -99,9 +47,11 @@ class Model:
     dropout_mask
         `window` or `step`; see `Dropout`.
     kernel
-        `fused` or `textbook`; see `make_kernel`.
+        `fused` or `textbook`; see `make_recurrent`.
     weight_drop
         Share of recurrent weights dropped; see `Recurrent`.
+    tuning
+        Of the fused kernels.
     """
 
     cell: Cell
@@ -112,24 +62,26 @@ class Model:
     dropout_mask: str = "window"
     kernel: str = "fused"
     weight_drop: float = 0.0
+    tuning: Tuning = TUNED
 
     @cached_property
-    def stack(self) -> tuple[tuple[str, Layer], ...]:
-        """The layers from the bottom, with their names."""
-        H = self.hidden
-        stack: list[tuple[str, Layer]] = []
+    def stack(self) -> tuple[tuple[str, int, Layer], ...]:
+        """The layers from the bottom: name, depth, layer; the state of a layer is in `state[depth]`."""
+        V, H = self.vocab, self.hidden
+        stack: list[tuple[str, int, Layer]] = []
         for depth in range(self.layers):
-            lowest = depth == 0
-            inputs = self.vocab if lowest else H
-            layer = Recurrent(self.cell, self.kernel, inputs, H, lowest, self.weight_drop)
-            stack.append((f"layers.{depth}", layer))
-            stack.append((f"dropout.{depth}", Dropout(H, self.dropout, self.dropout_mask)))
-        return (*stack, (OUTPUT, Linear(H, self.vocab)))
+            sizes = (V, H, True) if depth == 0 else (H, H, False)  # the lowest one reads ids
+            recurrent = make_recurrent(self.kernel, self.tuning, self.cell, *sizes, self.weight_drop)
+            stack.append((f"layers.{depth}", depth, recurrent))
+            stack.append((f"dropout.{depth}", depth, Dropout(H, self.dropout, self.dropout_mask)))
+        return (*stack, (OUTPUT, depth, Linear(H, V)))
 
     def shapes(self) -> dict[str, Shape]:
         """Shape of every parameter by name, in the order of the flat buffer."""
         return {
-            f"{name}.{short}": shape for name, layer in self.stack for short, shape in layer.shapes().items()
+            f"{name}.{short}": shape
+            for name, _, layer in self.stack
+            for short, shape in layer.shapes().items()
         }
 
     def initialise(
@@ -137,8 +89,8 @@ class Model:
     ) -> Parameters:
         """Fresh parameters; `init` is `orthogonal` or `uniform` (see `Cell.initialise`)."""
         params = Parameters(self.shapes(), dtype)
-        for name, layer in self.stack:
-            layer.initialise(params.under(name), rng, init)
+        for name, _, layer in self.stack:
+            layer.initialise(under(params, name), rng, init)
         return params
 
     def zero_state(self, B: int, dtype: npt.DTypeLike = np.float32) -> Array:
@@ -149,19 +101,19 @@ class Model:
         """The masks of a window in training, by `LAYER.NAME`."""
         return {
             f"{name}.{short}": noise
-            for name, layer in self.stack
+            for name, _, layer in self.stack
             for short, noise in layer.noise(T, B).items()
         }
 
     def forward(
         self,
-        params: Parameters,
+        params: Params,
         x: Ids,
         state: Array,
         workspace: Workspace,
         masks: Mapping[str, Array] | None = None,
-    ) -> ModelPass:
-        """Run a window of `B` streams.
+    ) -> Pass:
+        """Run a window of `B` streams; the output is the logits `[T, B, V]`.
 
         Parameters
         ----------
@@ -173,21 +125,32 @@ class Model:
             What `noise` asks for, drawn; without it nothing is dropped, as in evaluation.
         """
         workspace.begin()
-        layers: dict[str, Pass] = {}
         signal: Signal = x
-        depth = 0
         after = np.empty_like(state)
-        for name, layer in self.stack:
-            own = _under(name, masks or {})
-            before = state[depth] if layer.states else STATELESS
-            layers[name] = layer.forward(params.under(name), signal, before, own, workspace.within(name))
-            signal = layers[name].output
-            if layer.states:
-                after[depth] = layers[name].state
-                depth += 1
-        return ModelPass(signal, after, layers)
+        passes: dict[str, Pass] = {}
+        for name, depth, layer in self.stack:
+            own, S = under(masks or {}, name), len(layer.states)
+            window = layer.forward(under(params, name), signal, state[depth, :S], own, workspace.within(name))
+            signal, after[depth, :S], passes[name] = window.output, window.state, window
 
-    def decoder(self, params: Parameters, state: Array) -> Callable[[int], Array]:
+        def backward(grads: Params, dlogits: Array, dstate: Array) -> tuple[Array, Array]:
+            dsignal, dbefore = dlogits, np.empty_like(dstate)
+            for name, depth, layer in reversed(self.stack):
+                S = len(layer.states)
+                window, own = passes[name], under(grads, name)
+                dsignal, dbefore[depth, :S] = window.backward(own, dsignal, dstate[depth, :S])
+            return dsignal, dbefore
+
+        def values() -> Mapping[str, Array]:
+            return {
+                f"{name}.{short}": array
+                for name, window in passes.items()
+                for short, array in window.values.items()
+            }
+
+        return Pass(signal, after, backward, values)
+
+    def decoder(self, params: Params, state: Array) -> Callable[[int], Array]:
         """The network one character at a time, for generating.
 
         Returns a function that takes the id of a character and gives the logits `[V]` after it,
@@ -195,12 +158,10 @@ class Model:
         Views and buffers are made once, here: for a single character the calls take as long as
         the arithmetic.
         """
-        steps: list[Step] = []
-        depth = 0
-        for name, layer in self.stack:
-            steps.append(layer.stepper(params.under(name), state[depth] if layer.states else STATELESS))
-            depth += bool(layer.states)
-        first, *others = steps
+        first, *others = (
+            layer.stepper(under(params, name), state[depth, : len(layer.states)])
+            for name, depth, layer in self.stack
+        )
 
         def step(character: int) -> Array:
             signal = first(character)
@@ -211,9 +172,3 @@ class Model:
 
         # the exponential of a gate may overflow: see `sigmoid_by_exp_into`
         return np.errstate(over="ignore")(step) if len(self.cell.gates) > 1 else step
-
-
-def _under(prefix: str, named: Mapping[str, Array]) -> dict[str, Array]:
-    """The arrays called `prefix.…`, by the rest of their names."""
-    start = f"{prefix}."
-    return {name.removeprefix(start): array for name, array in named.items() if name.startswith(start)}

@@ -48,11 +48,13 @@ class Parameters(Mapping[str, Array]):
         if self.flat.shape != (size,):
             raise ValueError(f"a buffer of shape {self.flat.shape} for {size} parameters")
         self._views: dict[str, Array] = {}
-        self._under: dict[str, dict[str, Array]] = {}
+        self._layers: dict[str, dict[str, Array]] = {}
         start = 0
         for name, shape in self.shapes.items():
             stop = start + math.prod(shape)
-            self._views[name] = self.flat[start:stop].reshape(shape)
+            self._views[name] = view = self.flat[start:stop].reshape(shape)
+            layer, _, short = name.rpartition(".")
+            self._layers.setdefault(layer, {})[short] = view
             start = stop
 
     def __getitem__(self, name: str) -> Array:
@@ -68,20 +70,11 @@ class Parameters(Mapping[str, Array]):
         """A copy, pickled or not, has one buffer too."""
         return Parameters, (self.shapes, self.flat.dtype, self.flat)
 
-    def under(self, prefix: str) -> Params:
-        """The arrays called `prefix.…`, by the rest of their names."""
-        found = self._under.get(prefix)
-        if found is None:
-            start = f"{prefix}."
-            found = {name.removeprefix(start): view for name, view in self.items() if name.startswith(start)}
-            self._under[prefix] = found
-        return found
-
     def span(self, prefix: str) -> slice:
         """The part of `flat` that holds the arrays called `prefix.…`, which are adjacent."""
         ends = [0, *itertools.accumulate(array.size for array in self.values())]
-        found = [n for n, name in enumerate(self) if name.startswith(f"{prefix}.")]
-        return slice(ends[found[0]], ends[found[-1] + 1])
+        places = [n for n, name in enumerate(self) if name.startswith(f"{prefix}.")]
+        return slice(ends[places[0]], ends[places[-1] + 1])
 
     def zeros_like(self) -> Parameters:
         """Another buffer of the same layout and type, filled with zeros (for gradients)."""
@@ -90,3 +83,10 @@ class Parameters(Mapping[str, Array]):
     def copy(self) -> Parameters:
         """A copy in a new buffer."""
         return Parameters(self.shapes, flat=self.flat.copy())
+
+
+def under(named: Mapping[str, Array], layer: str) -> Params:
+    """The arrays called `LAYER.…`, by the rest of their names."""
+    if isinstance(named, Parameters):
+        return named._layers.get(layer, {})
+    return {name[len(layer) + 1 :]: array for name, array in named.items() if name.startswith(f"{layer}.")}

@@ -235,7 +235,7 @@ class DataParallel(Closing):
             for name, noise in self.model.noise(len(x), self.batches.batch).items()
         }
         window = self.model.forward(self.params, x, self.state[:, :, shard], self._workspaces[number], masks)
-        logits = window.logits
+        logits = window.output
         loss, dlogits = softmax_cross_entropy(logits.reshape(y.size, self.model.vocab), y, scored, mask)
         window.backward(self._grads[number], dlogits.reshape(logits.shape))
         self.state[:, :, shard] = window.state

@@ -7,38 +7,33 @@ from collections.abc import Callable
 import numpy as np
 
 from charlm.arrays import Array
-from charlm.nn.activations import sigmoid_into
-from charlm.nn.kernels.kernel import Window, block_steps, blocks, recurrent_gradients
-from charlm.nn.matmul import column_sums, tiled
+from charlm.nn.kernels.fused import Window, recurrent_gradients
+from charlm.nn.matmul import column_sums
 from charlm.nn.parameters import Params
-from charlm.nn.workspace import Scratch, Workspace
+from charlm.nn.workspace import Memory
 
 
 class GRUAfterWindow(Window):
-    """The reset gate acts after the recurrent product."""
+    """The reset gate acts after the recurrent product; saves `u = h_{t-1} Wh_n + bn`."""
 
-    def __init__(self, params: Params, a: Array, states: Array, workspace: Workspace) -> None:
-        super().__init__(params, a, states, workspace)
-        self.u = workspace.array("u", a.shape[1:], a.dtype)
-        """`h_{t-1} Wh_n + bn`, `[T, B, H]`; the backward pass writes its gradient here."""
+    saves = True
 
-    def stepper(self, scratch: Scratch) -> Callable[[int], None]:
+    def stepper(self, memory: Memory) -> Callable[[int], None]:
         """See `Window.stepper`."""
-        a, u, (h,) = self.a, self.u, self.states
-        _, T, B, H = a.shape
-        Wh, bn = tiled(self.params["Wh"], B, T, scratch, "Wh", same_rows=True), self.params["bn"]
-        sums = scratch.array("sums", (3, B, H), a.dtype)
+        gates, u, (h,), sigmoid = self.a, self.saved, self.states, self.tuning.sigmoid  # a becomes r, z, n
+        _, _, B, H = gates.shape
+        Wh, bn = self.tiled(self.params["Wh"], memory, "Wh", same_rows=True), self.params["bn"]
+        sums = memory.array("sums", (3, B, H), gates.dtype)
         rows, products = Wh.row_blocks(h), Wh.in_tiles(sums)
         sums_rz, sums_n = sums[:2], sums[2]
-        product = scratch.array("product", (B, H), a.dtype)
-        gates = a  # [3, T, B, H]: becomes r, z, n in place
+        product = memory.array("product", (B, H), gates.dtype)
 
         def step(t: int) -> None:
             r, z, n = a_t = gates[:, t]
             np.matmul(rows[t], Wh.tiles, products)
             # r, z = sigmoid(a_t + h_{t-1} Wh)
             np.add(sums_rz, a_t[:2], sums_rz)
-            sigmoid_into(sums_rz, a_t[:2])
+            sigmoid(sums_rz, a_t[:2])
             # u = h_{t-1} Wh_n + bn;  n = tanh(a_t + r * u)
             np.add(sums_n, bn, u[t])
             np.multiply(r, u[t], product)
@@ -51,23 +46,22 @@ class GRUAfterWindow(Window):
 
         return step
 
-    def backward(self, grads: Params, doutput: Array, dstate: Array) -> tuple[Array, Array]:
-        """See `Window`."""
+    def backward(self, grads: Params, doutput: Array, dstate: Array) -> Array:
+        """See `Window.backward`."""
         T, B, H = doutput.shape
         (h,), gates = self.states, self.a
-        u = du = self.u  # the gradient replaces it
-        dh_t = dstate[0].copy()  # [B, H], from the steps after t
+        u = du = self.saved  # the gradient replaces it
+        dstate_before = dstate.copy()
+        (dh_t,) = dstate_before  # [B, H], from the steps after t
         dh_direct = np.empty_like(dh_t)
-        size = 3 * B * H
         with self.workspace.scratch() as scratch:
-            WhT = tiled(self.params["Wh"].swapaxes(1, 2), B, T, scratch, "Wh")
+            WhT = self.tiled(self.params["Wh"].swapaxes(1, 2), scratch, "Wh")
             back = scratch.array("back", (3, B, H), doutput.dtype)
             products = WhT.in_tiles(back)
             rows_rz, rows_n = WhT.row_blocks(gates[:2]), WhT.row_blocks(du)
-            all_slopes = scratch.array("slopes", (3 * block_steps(T, size), B, H), doutput.dtype)
-            for block in blocks(T, size):
+            for block, slopes in self.blocks(scratch):
                 # the factor of each gradient does not recur: a block at a time
-                slopes = _slopes(h, gates, block, all_slopes)
+                _slopes(h, gates, block, slopes)
                 # forward: n = tanh(a_n + r * u), r = sigmoid(…): da_r = da_n u r (1 - r)
                 np.multiply(slopes[0], u[block], slopes[0])
                 for t in reversed(range(block.start, block.stop)):
@@ -88,36 +82,32 @@ class GRUAfterWindow(Window):
                     np.add(dh_t, dh_direct, dh_t)
         recurrent_gradients(grads["Wh"], h, [*gates[:2], du])
         column_sums(du.reshape(T * B, H), grads["bn"])
-        return gates, dh_t[None]
+        return dstate_before
 
 
 class GRUBeforeWindow(Window):
-    """The reset gate acts before the recurrent product."""
+    """The reset gate acts before the recurrent product; saves `s = r * h_{t-1}`."""
 
-    def __init__(self, params: Params, a: Array, states: Array, workspace: Workspace) -> None:
-        super().__init__(params, a, states, workspace)
-        self.s = workspace.array("s", a.shape[1:], a.dtype)
-        """`r * h_{t-1}`, `[T, B, H]`."""
+    saves = True
 
-    def stepper(self, scratch: Scratch) -> Callable[[int], None]:
+    def stepper(self, memory: Memory) -> Callable[[int], None]:
         """See `Window.stepper`."""
-        a, s, Wh, (h,) = self.a, self.s, self.params["Wh"], self.states
-        _, T, B, H = a.shape
-        Wh_rz = tiled(Wh[:2], B, T, scratch, "Wh_rz", same_rows=True)
-        Wh_n = tiled(Wh[2:], B, T, scratch, "Wh_n")
-        sums = scratch.array("sums", (2, B, H), a.dtype)
-        product = scratch.array("product", (B, H), a.dtype)
+        gates, s, (h,), sigmoid = self.a, self.saved, self.states, self.tuning.sigmoid  # a becomes r, z, n
+        _, _, B, H = gates.shape
+        Wh = self.params["Wh"]
+        Wh_rz, Wh_n = self.tiled(Wh[:2], memory, "Wh_rz", same_rows=True), self.tiled(Wh[2:], memory, "Wh_n")
+        sums = memory.array("sums", (2, B, H), gates.dtype)
+        product = memory.array("product", (B, H), gates.dtype)
         products, product_n = Wh_rz.in_tiles(sums), Wh_n.in_tiles(product)
         rows, rows_s = Wh_rz.row_blocks(h), Wh_n.row_blocks(s)
         tiles_n = Wh_n.tiles[0]  # of the only gate
-        gates = a  # [3, T, B, H]: becomes r, z, n in place
 
         def step(t: int) -> None:
             r, z, n = a_t = gates[:, t]
             # r, z = sigmoid(a_t + h_{t-1} Wh_rz)
             np.matmul(rows[t], Wh_rz.tiles, products)
             np.add(sums, a_t[:2], sums)
-            sigmoid_into(sums, a_t[:2])
+            sigmoid(sums, a_t[:2])
             # n = tanh(a_t + (r * h_{t-1}) Wh_n)
             np.multiply(r, h[t], s[t])
             np.matmul(rows_s[t], tiles_n, product_n)
@@ -130,22 +120,21 @@ class GRUBeforeWindow(Window):
 
         return step
 
-    def backward(self, grads: Params, doutput: Array, dstate: Array) -> tuple[Array, Array]:
-        """See `Window`."""
+    def backward(self, grads: Params, doutput: Array, dstate: Array) -> Array:
+        """See `Window.backward`."""
         T, B, H = doutput.shape
-        (h,), gates, s = self.states, self.a, self.s
-        dh_t = dstate[0].copy()  # [B, H], from the steps after t
+        (h,), gates, s = self.states, self.a, self.saved
+        dstate_before = dstate.copy()
+        (dh_t,) = dstate_before  # [B, H], from the steps after t
         dh_direct, ds, product = (np.empty_like(dh_t) for _ in range(3))
-        size = 3 * B * H
         with self.workspace.scratch() as scratch:
-            WhT = tiled(self.params["Wh"].swapaxes(1, 2), B, T, scratch, "Wh")
+            WhT = self.tiled(self.params["Wh"].swapaxes(1, 2), scratch, "Wh")
             back = scratch.array("back", (2, B, H), doutput.dtype)
             products, product_n = WhT.in_tiles(back), WhT.in_tiles(ds)
             rows_rz, rows_n = WhT.row_blocks(gates[:2]), WhT.row_blocks(gates[2])
-            all_slopes = scratch.array("slopes", (3 * block_steps(T, size), B, H), doutput.dtype)
-            for block in blocks(T, size):
+            for block, slopes in self.blocks(scratch):
                 # the factor of each gradient does not recur: a block at a time
-                slopes = _slopes(h, gates, block, all_slopes)
+                _slopes(h, gates, block, slopes)
                 # forward: s = r * h_{t-1}, r = sigmoid(…): da_r = ds h_{t-1} r (1 - r)
                 np.multiply(slopes[0], h[block], slopes[0])
                 for t in reversed(range(block.start, block.stop)):
@@ -168,18 +157,17 @@ class GRUBeforeWindow(Window):
                     np.add(dh_t, dh_direct, dh_t)
         recurrent_gradients(grads["Wh"][:2], h, gates[:2])
         np.matmul(s.reshape(T * B, H).T, gates[2].reshape(T * B, H), grads["Wh"][2])
-        return gates, dh_t[None]
+        return dstate_before
 
 
-def _slopes(h: Array, gates: Array, block: slice, memory: Array) -> Array:
-    """The factors of the gradients at r, z and n in a block of steps, `[3, steps, B, H]`.
+def _slopes(h: Array, gates: Array, block: slice, slopes: Array) -> None:
+    """Write the factors of the gradients at r, z and n in a block of steps to `slopes [3, steps, B, H]`.
 
     Forward is `h_t = (1 - z) * n + z * h_{t-1}`, `n = tanh(a_n)`, `r, z = sigmoid(a)`, so that
     `da_n = dh (1 - z) (1 - n²)`, `da_z = dh (h_{t-1} - n) z (1 - z)`, and `da_r` has `r (1 - r)`.
     """
     r, z, n = gates[:, block]
-    steps, B, H = n.shape
-    slope_r, slope_z, slope_n = slopes = memory[: 3 * steps].reshape(3, steps, B, H)
+    slope_r, slope_z, slope_n = slopes
     # 1 - z is a factor of two of them
     np.subtract(1.0, z, slope_z)
     np.multiply(n, n, slope_n)
@@ -190,4 +178,3 @@ def _slopes(h: Array, gates: Array, block: slice, memory: Array) -> Array:
     np.multiply(slope_z, slope_r, slope_z)
     np.subtract(1.0, r, slope_r)
     np.multiply(slope_r, r, slope_r)
-    return slopes

@@ -7,31 +7,25 @@ from collections.abc import Callable
 import numpy as np
 
 from charlm.arrays import Array
-from charlm.nn.activations import sigmoid_into
-from charlm.nn.kernels.kernel import Window, block_steps, blocks, recurrent_gradients
-from charlm.nn.matmul import tiled
+from charlm.nn.kernels.fused import Window, recurrent_gradients
 from charlm.nn.parameters import Params
-from charlm.nn.workspace import Scratch, Workspace
+from charlm.nn.workspace import Memory
 
 
 class LSTMWindow(Window):
-    """The gates i, f, o in one call; g last, so that the three are one block."""
+    """The gates i, f, o in one call; g last, so that the three are one block. Saves `tanh(c_t)`."""
 
-    def __init__(self, params: Params, a: Array, states: Array, workspace: Workspace) -> None:
-        super().__init__(params, a, states, workspace)
-        self.tanh_c = workspace.array("tanh_c", a.shape[1:], a.dtype)
-        """`[T, B, H]`; the backward pass overwrites it."""
+    saves = True
 
-    def stepper(self, scratch: Scratch) -> Callable[[int], None]:
+    def stepper(self, memory: Memory) -> Callable[[int], None]:
         """See `Window.stepper`."""
-        a, tanh_c, (h, c) = self.a, self.tanh_c, self.states
-        _, T, B, H = a.shape
-        sums = scratch.array("sums", (4, B, H), a.dtype)
-        ig = scratch.array("ig", (B, H), a.dtype)
-        Wh = tiled(self.params["Wh"], B, T, scratch, "Wh", same_rows=True)
+        a, tanh_c, (h, c) = self.a, self.saved, self.states
+        _, _, B, H = a.shape
+        sums, ig = memory.array("sums", (4, B, H), a.dtype), memory.array("ig", (B, H), a.dtype)
+        Wh = self.tiled(self.params["Wh"], memory, "Wh", same_rows=True)
         products = Wh.in_tiles(sums)
         gates = a  # [4, T, B, H]: becomes i, f, o, g in place
-        sums_ifo, sums_g = sums[:3], sums[3]
+        sums_ifo, sums_g, sigmoid = sums[:3], sums[3], self.tuning.sigmoid
         # views of every step, made at once: half the time of one by one
         a_at, ifo_at = list(gates.swapaxes(0, 1)), list(gates[:3].swapaxes(0, 1))
         rows_at, h_at, c_at, tanh_c_at = list(Wh.row_blocks(h)), list(h), list(c), list(tanh_c)
@@ -42,7 +36,7 @@ class LSTMWindow(Window):
             np.matmul(rows_at[t], Wh.tiles, products)
             np.add(sums, a_t, sums)
             # i, f, o = sigmoid(a_t + h_{t-1} Wh);  g = tanh(…)
-            sigmoid_into(sums_ifo, ifo_at[t])
+            sigmoid(sums_ifo, ifo_at[t])
             np.tanh(sums_g, g)
             # c_t = f * c_{t-1} + i * g
             np.multiply(f, c_at[t], c_t)
@@ -54,26 +48,22 @@ class LSTMWindow(Window):
 
         return step
 
-    def backward(self, grads: Params, doutput: Array, dstate: Array) -> tuple[Array, Array]:
-        """See `Window`."""
-        T, B, H = doutput.shape
-        (h, c), gates, tanh_c = self.states, self.a, self.tanh_c
+    def backward(self, grads: Params, doutput: Array, dstate: Array) -> Array:
+        """See `Window.backward`."""
+        _, B, H = doutput.shape
+        (h, c), gates, tanh_c = self.states, self.a, self.saved
         dh_t, dc_t = dstate[0].copy(), dstate[1].copy()  # [B, H], from the steps after t
         product = np.empty_like(dh_t)
         # views of every step, made at once: half the time of one by one
         f_at, da_if_at = list(gates[1]), list(gates[:2].swapaxes(0, 1))
         da_o_at, da_g_at = list(gates[2]), list(gates[3])
         dh_at, dc_from_dh_at = list(doutput), list(tanh_c)
-        size = 4 * B * H
         with self.workspace.scratch() as scratch:
-            WhT = tiled(self.params["Wh"].swapaxes(1, 2), B, T, scratch, "Wh")
+            WhT = self.tiled(self.params["Wh"].swapaxes(1, 2), scratch, "Wh")
             back = scratch.array("back", (4, B, H), doutput.dtype)
             rows_at, products = list(WhT.row_blocks(gates.swapaxes(0, 1))), WhT.in_tiles(back)
-            all_slopes = scratch.array("slopes", (4 * block_steps(T, size), B, H), doutput.dtype)
-            for block in blocks(T, size):
+            for block, slopes in self.blocks(scratch):
                 # the factor of each gate's gradient does not recur: a block at a time
-                steps = block.stop - block.start
-                slopes = all_slopes[: 4 * steps].reshape(4, steps, B, H)
                 i, _, o, g = gates[:, block]
                 slope_i, slope_f, slope_o, slope_g = slopes
                 # forward: i, f, o = sigmoid(…): slope s (1 - s);  g = tanh(…): slope 1 - g²
@@ -109,4 +99,4 @@ class LSTMWindow(Window):
                     np.matmul(rows_at[t], WhT.tiles, products)
                     np.add.reduce(back, axis=0, out=dh_t)
         recurrent_gradients(grads["Wh"], h, gates)
-        return gates, np.stack([dh_t, dc_t])
+        return np.stack([dh_t, dc_t])

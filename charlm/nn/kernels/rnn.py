@@ -7,20 +7,18 @@ from collections.abc import Callable
 import numpy as np
 
 from charlm.arrays import Array
-from charlm.nn.kernels.kernel import Window, recurrent_gradients
-from charlm.nn.matmul import tiled
+from charlm.nn.kernels.fused import Window, recurrent_gradients
 from charlm.nn.parameters import Params
-from charlm.nn.workspace import Scratch
+from charlm.nn.workspace import Memory
 
 
 class RNNWindow(Window):
     """`h_t = tanh(a_t + h_{t-1} Wh)`."""
 
-    def stepper(self, scratch: Scratch) -> Callable[[int], None]:
+    def stepper(self, memory: Memory) -> Callable[[int], None]:
         """See `Window.stepper`."""
-        _, T, B, _ = self.a.shape
         (h,) = self.states  # [T+1, B, H]
-        Wh = tiled(self.params["Wh"], B, T, scratch, "Wh")
+        Wh = self.tiled(self.params["Wh"], memory, "Wh")
         Wh_0 = Wh.tiles[0]  # of the only gate
         # views of every step, made at once: half the time of one by one
         h_at, a_at = list(h), list(self.a[0])
@@ -35,22 +33,22 @@ class RNNWindow(Window):
 
         return step
 
-    def backward(self, grads: Params, doutput: Array, dstate: Array) -> tuple[Array, Array]:
-        """See `Window`."""
-        T, B, _ = doutput.shape
+    def backward(self, grads: Params, doutput: Array, dstate: Array) -> Array:
+        """See `Window.backward`."""
         (h,), da = self.states, self.a[0]  # da [T, B, H]
         # forward: h_t = tanh(…), whose slope is 1 - h_t²
         np.multiply(h[1:], h[1:], da)
         np.subtract(1.0, da, da)
-        dh_t = dstate[0].copy()  # [B, H], from the steps after t
+        dstate_before = dstate.copy()
+        (dh_t,) = dstate_before  # [B, H], from the steps after t
         with self.workspace.scratch() as scratch:
-            WhT = tiled(self.params["Wh"].swapaxes(1, 2), B, T, scratch, "Wh")
+            WhT = self.tiled(self.params["Wh"].swapaxes(1, 2), scratch, "Wh")
             WhT_0, rows, dh_prev = WhT.tiles[0], WhT.row_blocks(da), WhT.in_tiles(dh_t)
-            for t in reversed(range(T)):
+            for t in reversed(range(len(doutput))):
                 # da_t = (dh_t + what came back from t+1) (1 - h_t²)
                 np.add(dh_t, doutput[t], dh_t)
                 np.multiply(dh_t, da[t], da[t])
                 # forward: … = a_t + h_{t-1} Wh
                 np.matmul(rows[t], WhT_0, dh_prev)
         recurrent_gradients(grads["Wh"], h, self.a)
-        return self.a, dh_t[None]
+        return dstate_before

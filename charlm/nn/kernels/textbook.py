@@ -2,87 +2,66 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 
 from charlm.arrays import Array, Signal
-from charlm.nn.cells.cell import Cell, Saved, States
-from charlm.nn.kernels.kernel import Kernel
+from charlm.nn.cells.cell import States
 from charlm.nn.layers.layer import Step
+from charlm.nn.layers.recurrent import Recurrent
 from charlm.nn.parameters import Params
 from charlm.nn.passes import Pass
 from charlm.nn.workspace import Workspace
 
 
-class TextbookPass(Pass):
-    """A window that ran through the cell's own `step`.
-
-    Attributes
-    ----------
-    states
-        The state before the window, then the state after each step, `T + 1` of them.
-    saved
-        What the cell saved of each step.
-    reads_ids
-        Whether the input is ids, which have no gradient.
-    """
-
-    def __init__(
-        self, cell: Cell, params: Params, states: Sequence[States], saved: Sequence[Saved], reads_ids: bool
-    ) -> None:
-        self.cell, self.params, self.states, self.saved = cell, params, states, saved
-        self.reads_ids = reads_ids
-        self.output = np.stack([after[0] for after in states[1:]])
-        self.state = np.stack(states[-1])
-
-    @property
-    def values(self) -> Mapping[str, Array]:
-        """See `Pass.values`; of the gates those that the cell saves under their names."""
-        named = [gate for gate in self.cell.gates if gate in getattr(self.saved[0], "_fields", ())]
-        gates = {gate: np.stack([getattr(saved, gate) for saved in self.saved]) for gate in named}
-        return gates | {
-            name: np.stack([after[number] for after in self.states[1:]])
-            for number, name in enumerate(self.cell.states)
-        }
-
-    def backward(self, grads: Params, doutput: Array, dstate: Array) -> tuple[Array, Array]:
-        """See `Pass.backward`."""
-        for name in self.params:
-            grads[name][...] = 0.0
-        dx: list[Array] = []
-        dstep = tuple(dstate)
-        for t in reversed(range(len(doutput))):
-            # h_t is the output of the step and a part of the state after it: its gradients add
-            dstep = (dstep[0] + doutput[t], *dstep[1:])
-            dx_t, dstep = self.cell.step_backward(self.params, grads, self.saved[t], dstep)
-            if not self.reads_ids:
-                dx.append(dx_t)
-        return np.array(dx[::-1]), np.stack(dstep)
-
-
-class Textbook(Kernel):
+class Textbook(Recurrent):
     """A cell through its own `step` and `step_backward`; ids are read as one-hot rows."""
 
-    def __init__(self, cell: Cell, vocab: int | None) -> None:
-        """`vocab` is V if the input is ids, else None."""
-        self.cell, self.vocab = cell, vocab
-
-    def forward(self, params: Params, x: Signal, state: Array, workspace: Workspace) -> TextbookPass:
-        """See `Kernel.forward`."""
-        if self.vocab is not None:
-            x = np.eye(self.vocab, dtype=state.dtype)[x]  # [T, B, V]
+    def run(self, params: Params, x: Signal, state: Array, workspace: Workspace) -> Pass:
+        """See `Recurrent.run`."""
+        cell = self.cell
+        if self.one_hot:
+            x = np.eye(self.inputs, dtype=state.dtype)[x]  # [T, B, V]
         states, saved = [tuple(state)], []
         for x_t in x:
-            after, saved_t = self.cell.step(params, x_t, states[-1])
+            after, saved_t = cell.step(params, x_t, states[-1])
             states.append(after)
             saved.append(saved_t)
-        return TextbookPass(self.cell, params, states, saved, self.vocab is not None)
+        dstates: list[States] = []  # with respect to the state after each step, the last step first
+
+        def backward(grads: Params, doutput: Array, dstate: Array) -> tuple[Array, Array]:
+            for name in params:
+                grads[name][...] = 0.0
+            dx: list[Array] = []
+            dstep = tuple(dstate)
+            for t in reversed(range(len(x))):
+                # h_t is the output of the step and a part of the state after it: its gradients add
+                dstep = (dstep[0] + doutput[t], *dstep[1:])
+                dstates.append(dstep)
+                dx_t, dstep = cell.step_backward(params, grads, saved[t], dstep)
+                if not self.one_hot:
+                    dx.append(dx_t)
+            return np.array(dx[::-1]), np.stack(dstep)
+
+        def values() -> Mapping[str, Array]:
+            steps = []
+            for t, saved_t in enumerate(saved):
+                fields = getattr(saved_t, "_fields", ())
+                named = {gate: getattr(saved_t, gate) for gate in cell.gates if gate in fields}
+                named |= dict(zip(cell.states, states[t + 1], strict=True))
+                if dstates:
+                    arriving = cell.arriving(saved_t, dstates[-1 - t])
+                    named |= {f"d{name}": array for name, array in zip(cell.states, arriving, strict=True)}
+                steps.append(named)
+            return {name: np.stack([step[name] for step in steps]) for name in steps[0]}
+
+        return Pass(np.stack([after[0] for after in states[1:]]), np.stack(states[-1]), backward, values)
 
     def stepper(self, params: Params, state: Array) -> Step:
         """See `Layer.stepper`."""
         current: States = tuple(state)
-        rows = None if self.vocab is None else np.eye(self.vocab, dtype=state.dtype)
+        rows = np.eye(self.inputs, dtype=state.dtype) if self.one_hot else None
 
         def step(x: Signal | int) -> Array:
             nonlocal current

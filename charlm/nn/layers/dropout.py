@@ -11,24 +11,6 @@ from charlm.nn.passes import Pass
 from charlm.nn.workspace import Workspace
 
 
-class DropoutPass(Pass):
-    """A window of dropout.
-
-    Attributes
-    ----------
-    mask
-        `[1, B, H]` or `[T, B, H]`; None if nothing was dropped.
-    """
-
-    def __init__(self, output: Signal, state: Array, mask: Array | None) -> None:
-        self.output, self.state, self.mask = output, state, mask
-
-    def backward(self, grads: Params, doutput: Array, dstate: Array) -> tuple[Array, Array]:
-        """See `Pass.backward`."""
-        # forward: y = mask * x
-        return doutput if self.mask is None else np.multiply(doutput, self.mask, doutput), dstate
-
-
 class Dropout(Layer):
     """`y = mask * x` in training, `y = x` otherwise (Srivastava et al. 2014).
 
@@ -46,14 +28,15 @@ class Dropout(Layer):
             return {}
         return {"mask": Noise((1 if self.mask == "window" else T, B, self.width), self.rate, streams=1)}
 
-    def forward(
-        self, params: Params, x: Signal, state: Array, masks: Masks, workspace: Workspace
-    ) -> DropoutPass:
-        """See `Layer.forward`."""
+    def forward(self, params: Params, x: Signal, state: Array, masks: Masks, workspace: Workspace) -> Pass:
+        """See `Layer.forward`; without a mask the input passes through, and its gradient too."""
         mask = masks.get("mask")
-        # y = mask * x
         y = x if mask is None else np.multiply(x, mask, workspace.array("y", x.shape, x.dtype))
-        return DropoutPass(y, state, mask)
+
+        def backward(grads: Params, dy: Array, dstate: Array) -> tuple[Array, Array]:
+            return dy if mask is None else np.multiply(dy, mask, dy), dstate
+
+        return Pass(y, state, backward)
 
     def stepper(self, params: Params, state: Array) -> Step:
         """See `Layer.stepper`; nothing is dropped outside training."""

@@ -52,8 +52,8 @@ class Noise:
         """Numbers in the mask."""
         return math.prod(self.shape)
 
-    def draw(self, rng: np.random.Generator, out: Array) -> None:
-        """Draw into `out`, of `shape`.
+    def draw(self, rng: np.random.Generator, out: Array) -> Array:
+        """Draw into `out`, of `shape`, which is returned.
 
         Draws do not depend on the type of `out`, so that a network in float64 gets the masks of
         one in float32. Masks that all streams share are those of weights, which are large: a byte
@@ -67,7 +67,7 @@ class Noise:
             kept = rng.integers(0, 256, self.shape, dtype=np.uint8) >= dropped
         else:
             kept = rng.random(self.shape, dtype=np.float32) >= rate
-        np.multiply(kept, out.dtype.type(1.0 / (1.0 - rate)), out)
+        return np.multiply(kept, out.dtype.type(1.0 / (1.0 - rate)), out)
 
     def cut(self, mask: Array, streams: slice) -> Array:
         """The mask for some of the streams."""
@@ -83,8 +83,10 @@ class Layer(ABC):
     By default a layer has no parameters, states or noise.
     """
 
-    states: tuple[str, ...] = ()
-    """Names of the S arrays that the layer carries from window to window."""
+    @property
+    def states(self) -> tuple[str, ...]:
+        """Names of the S arrays that the layer carries from window to window."""
+        return ()
 
     def shapes(self) -> dict[str, Shape]:
         """Shape of each parameter by its short name, in the order of the flat buffer."""

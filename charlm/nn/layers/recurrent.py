@@ -1,51 +1,23 @@
-"""A recurrent layer: a cell, the kernel that runs it, and weight drop."""
+"""A recurrent layer: a cell along a window, and weight drop."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from abc import abstractmethod
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from charlm.arrays import Array, Shape, Signal
 from charlm.nn.cells.cell import Cell
-from charlm.nn.kernels import make_kernel
-from charlm.nn.layers.layer import Layer, Masks, Noise, Step
+from charlm.nn.layers.layer import Layer, Masks, Noise
 from charlm.nn.parameters import Params
 from charlm.nn.passes import Pass
 from charlm.nn.workspace import Workspace
 
 
-class RecurrentPass(Pass):
-    """A window of a recurrent layer.
-
-    Attributes
-    ----------
-    window
-        The pass of the kernel.
-    masks
-        Masks of the recurrent matrices; empty if nothing was dropped.
-    """
-
-    def __init__(self, window: Pass, masks: Masks) -> None:
-        self.window, self.masks = window, masks
-        self.output, self.state = window.output, window.state
-
-    @property
-    def values(self) -> Mapping[str, Array]:
-        """See `Pass.values`."""
-        return self.window.values
-
-    def backward(self, grads: Params, doutput: Array, dstate: Array) -> tuple[Array, Array]:
-        """See `Pass.backward`."""
-        dx, dstate_before = self.window.backward(grads, doutput, dstate)
-        for name, mask in self.masks.items():
-            # forward: W' = mask * Wh
-            np.multiply(grads[name], mask, grads[name])
-        return dx, dstate_before
-
-
+@dataclass(frozen=True)
 class Recurrent(Layer):
-    """A cell along a window.
+    """A cell along a window; a subclass is a kernel, which runs it.
 
     With weight drop (Merity et al. 2018, after Wan et al. 2013), the recurrence of a window in
     training runs with
@@ -55,21 +27,30 @@ class Recurrent(Layer):
         W' = mask * Wh       so that       dWh = mask * dW'
 
     in place of the recurrent matrices `Wh [G, H, H]`: one mask for all steps and streams.
+
+    Attributes
+    ----------
+    inputs, hidden
+        I (V for ids) and H.
+    one_hot
+        Whether the input is ids below `inputs`, else rows of `inputs` numbers.
+    weight_drop
+        Chance that a recurrent weight is dropped.
     """
 
-    def __init__(
-        self, cell: Cell, kernel: str, inputs: int, hidden: int, one_hot: bool, weight_drop: float = 0.0
-    ) -> None:
-        """`one_hot`: the input is ids below `inputs`, else rows of `inputs` numbers.
+    cell: Cell
+    inputs: int
+    hidden: int
+    one_hot: bool
+    weight_drop: float
 
-        `kernel` is `fused` or `textbook`; `weight_drop` is the chance that a recurrent weight is dropped.
-        """
-        self.cell, self.inputs, self.hidden, self.one_hot = cell, inputs, hidden, one_hot
-        self.weight_drop, self.states = weight_drop, cell.states
-        self.kernel = make_kernel(cell, kernel, inputs, hidden, one_hot)
+    @property
+    def states(self) -> tuple[str, ...]:
+        """See `Layer.states`."""
+        return self.cell.states
 
     def shapes(self) -> dict[str, Shape]:
-        """Shapes of the parameters of the cell."""
+        """See `Layer.shapes`."""
         return self.cell.shapes(self.inputs, self.hidden)
 
     def initialise(self, params: Params, rng: np.random.Generator, init: str) -> None:
@@ -89,17 +70,23 @@ class Recurrent(Layer):
             return {}
         return {"Wh": Noise(self.shapes()["Wh"], self.weight_drop, streams=None)}
 
-    def forward(
-        self, params: Params, x: Signal, state: Array, masks: Masks, workspace: Workspace
-    ) -> RecurrentPass:
+    def forward(self, params: Params, x: Signal, state: Array, masks: Masks, workspace: Workspace) -> Pass:
         """See `Layer.forward`."""
+        mask = masks.get("Wh")
+        if mask is None:
+            return self.run(params, x, state, workspace)
         # W' = mask * Wh
-        dropped = {
-            name: np.multiply(params[name], mask, workspace.array(name, mask.shape, mask.dtype))
-            for name, mask in masks.items()
-        }
-        return RecurrentPass(self.kernel.forward({**params, **dropped}, x, state, workspace), masks)
+        dropped = np.multiply(params["Wh"], mask, workspace.array("Wh", mask.shape, mask.dtype))
+        window = self.run({**params, "Wh": dropped}, x, state, workspace)
 
-    def stepper(self, params: Params, state: Array) -> Step:
-        """See `Layer.stepper`."""
-        return self.kernel.stepper(params, state)
+        def backward(grads: Params, doutput: Array, dstate: Array) -> tuple[Array, Array]:
+            before = window.backward(grads, doutput, dstate)
+            # forward: W' = mask * Wh
+            np.multiply(grads["Wh"], mask, grads["Wh"])
+            return before
+
+        return replace(window, run_backward=backward)
+
+    @abstractmethod
+    def run(self, params: Params, x: Signal, state: Array, workspace: Workspace) -> Pass:
+        """The window with these parameters; see `Layer.forward`."""
