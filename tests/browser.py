@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import base64
 import contextlib
-import fcntl
 import itertools
 import json
 import os
@@ -294,6 +293,8 @@ _KEYS = {
 
 def _high(descriptor: int) -> int:
     """The same pipe under a number that is none of those the browser uses."""
+    import fcntl  # no part of Windows
+
     high = fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, 10)
     os.close(descriptor)
     return high

@@ -6,12 +6,10 @@ import io
 import json
 import math
 import os
-import pty
 import select
 import signal
 import subprocess
 import sys
-import termios
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,7 +38,7 @@ from charlm.system.ranks import ALONE, Ranks
 from charlm.training.trainer import Trainer
 
 # a shell's & and nohup make a process ignore signals, which its children would go on to ignore
-for _number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
+for _number in {signal.SIGINT, signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGINT)}:
     if signal.getsignal(_number) is signal.SIG_IGN:
         signal.signal(_number, signal.SIG_DFL)
 
@@ -57,6 +55,14 @@ settings.load_profile("ci" if os.environ.get("CI") else "quick")
 def pytest_xdist_auto_num_workers() -> int:
     """One process more than there are CPUs, because many tests wait for commands and signals."""
     return (os.cpu_count() or 1) + 1
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip on Windows what tests files and processes."""
+    reason = "paths, line ends, signals, terminals and pipes are those of POSIX in these tests"
+    for item in items if sys.platform == "win32" else ():
+        if "tmp_path" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.skip(reason=reason))
 
 
 FORMS = ("rnn", "lstm", "gru after", "gru before")
@@ -175,6 +181,9 @@ ENVIRONMENT.pop("COLUMNS", None)  # the terminals of the tests say how wide they
 
 def on_terminal(arguments: list[str], directory: Path, shrink_to: int = 0) -> bytes:
     """What a command shows on a terminal, which may become that narrow once a bar is seen."""
+    pty, termios = (
+        pytest.importorskip(name, reason="the system has no terminals") for name in ("pty", "termios")
+    )
     master, slave = pty.openpty()
     termios.tcsetwinsize(slave, (24, 100))
     with subprocess.Popen(
@@ -310,7 +319,7 @@ def contents(run: Path) -> dict[str, Any]:
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
     """Chromium, started once; where it is missing tests are skipped, unless `REQUIRED` forbids it."""
-    program = find_browser()
+    program = find_browser() if hasattr(os, "posix_spawn") else None
     if program is None:
         if os.environ.get(REQUIRED) == "required":
             pytest.fail(f"no Chromium was found, and {REQUIRED} is required")

@@ -20,6 +20,7 @@ from __future__ import annotations
 import argparse
 import ast
 import compileall
+import itertools
 import multiprocessing
 import os
 import py_compile
@@ -192,7 +193,16 @@ class Generated(Mutant):
         """The module's source with the error in it."""
         return source[: self.start] + self.wrong + source[self.stop :]
 
+    def can_be_read(self) -> bool:
+        """Whether the module is still Python: an argument may leave a comma behind."""
+        try:
+            ast.parse(self.planted(source_of(self.module)))
+        except SyntaxError:
+            return False
+        return True
 
+
+@cache
 def generated() -> list[Generated]:
     """At most one error for each line of the modules of `GENERATED`.
 
@@ -202,25 +212,18 @@ def generated() -> list[Generated]:
     mutants = []
     for module, checks in GENERATED.items():
         source = source_of(module)
-        choices: dict[int, list[tuple[str, int, int, str]]] = {}
+        lines = source.splitlines()
+        choices: dict[int, list[Generated]] = {}
         for kind, start, stop, wrong in _errors(source):
-            choices.setdefault(source.count("\n", 0, start), []).append((kind, start, stop, wrong))
+            line = source.count("\n", 0, start)
+            name = f"{module}:{line + 1}:{kind}"
+            right, each = source[start:stop], False
+            mutant = Generated(name, module, "", right, wrong, tuple(checks.split()), each, start, stop)
+            choices.setdefault(line, []).append(mutant)
         for line, errors in choices.items():
-            hashed = zlib.crc32(source.splitlines()[line].strip().encode())
-            kind, start, stop, wrong = errors[hashed % len(errors)]
-            mutants.append(
-                Generated(
-                    f"{module}:{line + 1}:{kind}",
-                    module,
-                    "",
-                    source[start:stop],
-                    wrong,
-                    tuple(checks.split()),
-                    each=False,
-                    start=start,
-                    stop=stop,
-                )
-            )
+            first = zlib.crc32(lines[line].strip().encode()) % len(errors)
+            turned = errors[first:] + errors[:first]
+            mutants += itertools.islice(filter(Generated.can_be_read, turned), 1)
     return mutants
 
 
@@ -281,13 +284,7 @@ def _errors(source: str) -> Iterator[tuple[str, int, int, str]]:
                     if isinstance(child, ast.AST):
                         yield from visit(child)
 
-    for error in visit(ast.parse(source)):
-        _, first, last, wrong = error
-        try:
-            compile(source[:first] + wrong + source[last:], "", "exec")
-        except SyntaxError:  # an argument that was the only one, with a comma
-            continue
-        yield error
+    return visit(ast.parse(source))
 
 
 def _is_text(node: ast.expr) -> bool:

@@ -271,13 +271,11 @@ def _training(small: Path, *more: str, **options: Any) -> Iterator[subprocess.Po
             process.kill()
 
 
-@pytest.mark.parametrize(
-    ("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 143)]
-)
-def test_a_signal_saves_and_says_how_to_go_on(small: Path, charlm: Run, number: int, status: int) -> None:
+@pytest.mark.parametrize(("name", "status"), [("SIGINT", 130), ("SIGTERM", 143), ("SIGHUP", 143)])
+def test_a_signal_saves_and_says_how_to_go_on(small: Path, charlm: Run, name: str, status: int) -> None:
     """Ctrl-C, SIGTERM and SIGHUP end the update in progress, save, and exit with 130 or 143."""
     with _training(small) as process:
-        process.send_signal(number)
+        process.send_signal(signal.Signals[name])
         output, shown = process.communicate(timeout=60)
     assert process.returncode == status, shown[-2000:]
     assert "--resume" in output

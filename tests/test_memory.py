@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from charlm.training import memory
 from charlm.training.memory import Need, check_memory, needed, size
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows is not asked")
 def test_the_machine_has_more_than_this_process_used() -> None:
     """Both are numbers of bytes that can be compared."""
     machine = machine_bytes()

@@ -24,6 +24,9 @@ from charlm.system.ranks import ALONE, Ranks, machine
 from charlm.training import session
 from charlm.training.memory import needed
 
+if sys.platform == "win32":
+    pytest.skip("MPI is tested with signals of POSIX", allow_module_level=True)
+
 MPIRUN = shutil.which("mpirun", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}")
 
 needs_mpi = pytest.mark.skipif(
