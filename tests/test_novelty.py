@@ -8,7 +8,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from charlm.arrays import Ids
-from charlm.data import lines as lines_module
+from charlm.data import texts as lines_module
 from charlm.data.texts import Lines, StreamText
 from charlm.data.units import Units
 from charlm.data.vocabulary import Vocabulary
