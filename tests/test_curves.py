@@ -302,35 +302,20 @@ def hangul(tmp_path: Path) -> Path:
     return tmp_path / "CharlmTest-Regular.ttf"
 
 
-def test_fonts_of_the_system_draw_what_the_default_lacks(
-    hangul: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Fonts are looked for only if the default lacks something; files that are none are passed over."""
-    manager = pytest.importorskip("matplotlib.font_manager")
-    broken = hangul.with_name("ABroken-Regular.ttf")
-    broken.write_bytes(b"no font")
-    found: list[str] = []
-    monkeypatch.setattr(manager, "findSystemFonts", lambda: found)
-    assert curves.families("한글") == (["DejaVu Sans"], "글한")
-    found += [str(broken), str(hangul)]
-    assert curves.families("한글 hidden=256 é…") == (["DejaVu Sans", "Charlm Test"], "글")
-    monkeypatch.setattr(manager, "findSystemFonts", lambda: pytest.fail("the default has it all"))
-    assert curves.families("hidden=256 é…") == (["DejaVu Sans"], "")
-
-
 def test_a_korean_name_is_drawn_or_the_user_is_told(
     tmp_path: Path, hangul: Path, charlm: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is drawn where a font has the glyph; where none has it one line says so, but not of an SVG."""
-    manager = pytest.importorskip("matplotlib.font_manager")
+    manager = pytest.importorskip("matplotlib.font_manager").fontManager
     write_run(tmp_path / "한", LINES)
-    monkeypatch.setattr(manager, "findSystemFonts", lambda: [])
+    monkeypatch.setattr(curves, "FONTS", ("DejaVu Sans", "No Such Font", "Charlm Test"))
+    monkeypatch.setattr(manager, "ttflist", list(manager.ttflist))
     for suffix in (".png", ".svg"):
         done = charlm("plot", "한", "--out", f"none{suffix}")
         warning = "Warning: no font of this system draws 한: boxes stand in the place of these characters\n"
         assert done.stderr == ("" if suffix == ".svg" else warning) + f"none{suffix}: 1 run, 20 log lines\n"
     assert ">한; best" in (tmp_path / "none.svg").read_text()
-    monkeypatch.setattr(manager, "findSystemFonts", lambda: [str(hangul)])
+    manager.addfont(str(hangul))
     for suffix in (".png", ".pdf"):
         assert "Warning" not in charlm("plot", "한", "--out", f"drawn{suffix}").stderr
     assert (tmp_path / "none.png").read_bytes() != (tmp_path / "drawn.png").read_bytes()

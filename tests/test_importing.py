@@ -327,7 +327,7 @@ def _with(name: str, *shape: int, dtype: Any = np.float32) -> Callable[[Tensors]
         (_without("fc.weight"), "one output layer of 8 characters x 7 units"),
         (_without("lstm.weight_ih_l0"), "no weight_ih_l0 of an nn.RNN"),
         (_without("lstm.weight_hh_l0"), "lstm.weight_hh_l0 is not the recurrent matrix"),
-        (_with("lstm.weight_hh_l0", 35, 7), "35|5 gates"),
+        (_with("lstm.weight_hh_l0", 35, 7), "not the recurrent matrix of 1 gate"),
         (_with("lstm.bias_ih_l0", 27), "bias_ih_l0 is 27, and must be 28"),
         (_with("fc.bias", 8, dtype=np.int32), "of type I32"),
         (lambda tensors: tensors["fc.bias"].fill(np.nan), "fc.bias holds numbers that are not finite"),
@@ -353,12 +353,12 @@ def test_what_cannot_be_converted_says_why(
     [
         ('["a", "bc"]', "id 1 of v.json is 'bc', not one character"),
         ('["a", "a"]', "holds 'a' twice"),
-        ('{"a": 1, "b": 2}', "maps no character to the id 0"),
-        ('{"a": 0, "b": 0}', "maps no character to the id 1"),
-        ('{"0": "a", "2": "b"}', "maps no character to the id 1"),
+        ('{"a": 1, "b": 2}', "id 0 of v.json is None, not one character"),
+        ('{"a": 0, "b": 0}', "id 1 of v.json is None, not one character"),
+        ('{"0": "a", "2": "b"}', "id 1 of v.json is None, not one character"),
         ('{"0": "a", "1": "a"}', "holds 'a' twice"),
         ('{"a": 0, "<pad>": 1}', "id 1 of v.json is '<pad>', not one character"),
-        ('{"a": true, "b": false}', "maps no character to the id 0"),
+        ('{"a": true, "b": false}', "id 0 of v.json is None, not one character"),
         ('"ab"', "is neither a list of characters"),
         ("[", "is not JSON"),
         ("[]", "is neither a list"),
@@ -400,7 +400,11 @@ def test_the_right_vocabulary_is_asked_for(tmp_path: Path, charlm: Run) -> None:
     assert "has its own" in charlm(*command, status=2).stderr
     done = charlm("import", "own.npz", "--out", "r", status=2)
     assert "--checkpoint own.npz" in done.stderr
-    for beginning, name in ((b"PK\x03\x04", "zip.safetensors"), (b"\x80\x02\x8a\x0a", "old"), (b"", "x.pt")):
+    for beginning, name in (
+        (b"PK\x03\x04", "zip.safetensors"),
+        (b"\x80\x02\x8a\x0a", "old"),
+        (b"\x80\x04\x95\0", "x.pt"),
+    ):
         (tmp_path / name).write_bytes(beginning + bytes(100))
         done = charlm("import", name, "--out", "r", status=2)
         assert "safetensors.torch.save_file({k: v.clone() for k, v in" in done.stderr

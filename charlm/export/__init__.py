@@ -1,7 +1,7 @@
 """A trained model in the formats of other programs, one module each.
 
 Every module has `write(path, loaded, …)`, which writes the file whole or not at all, and returns
-what a person does with the file next, as lines to print.
+advice for its use, as lines to print.
 """
 
 from __future__ import annotations
@@ -15,22 +15,22 @@ from charlm.errors import ConfigError
 if TYPE_CHECKING:
     from charlm.runs.checkpoint import Checkpoint
 
-FORMATS = {".safetensors": "safetensors", ".onnx": "onnx", ".html": "html"}
-"""The module that writes a file with each suffix."""
+FORMATS = (".safetensors", ".onnx", ".html")
+"""The suffixes of files; the module that writes one has its name."""
 
 
 def check(path: Path, float32: bool = False) -> str:
     """The module that writes `path`; raises `ConfigError` if there is none, or it has no `float32`."""
-    module = FORMATS.get(path.suffix.lower())
-    if module is None:
+    suffix = path.suffix.lower()
+    if suffix not in FORMATS:
         raise ConfigError(f"{path}: the suffix must be one of {', '.join(FORMATS)}")
-    if float32 and module != "html":
+    if float32 and suffix != ".html":
         raise ConfigError("`float32` is for pages: other files hold every bit of the weights anyway")
-    return module
+    return suffix.removeprefix(".")
 
 
 def write(path: Path, loaded: Checkpoint, float32: bool = False) -> list[str]:
-    """Write a model in the format of the suffix; returns what a person does with the file next.
+    """Write a model in the format of the suffix; returns advice for its use.
 
     With `float32` a page holds every bit of the weights. Raises what `check` does, `ConfigError`
     for a network that the format cannot hold, `ExtraError` if a package is missing, and

@@ -31,25 +31,8 @@ def write(path: Path, loaded: Checkpoint) -> list[str]:
     tensors = to_pytorch(loaded.parameters, cell, model.cell.gates, model.layers)
     data = _settled(library.save(tensors, {"format": "pt", KEY: described(loaded)}))
     write_file(path, lambda stream: stream.write(data))
-    return _loading(path, loaded)
-
-
-def _settled(data: bytes) -> bytes:
-    """The same file with its header in alphabetical order: the library writes it in any order."""
-    length = int.from_bytes(data[:8], "little")
-    header = json.loads(data[8 : 8 + length])
-    text = json.dumps(header, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
-    text += b" " * (-len(text) % 8)
-    return len(text).to_bytes(8, "little") + text + data[8 + length :]
-
-
-def _loading(path: Path, loaded: Checkpoint) -> list[str]:
-    """Lines of Python that load the file into PyTorch and compute logits."""
-    model = loaded.model
     V, H, L = model.vocab, model.hidden, model.layers
-    layers = (
-        f"rnn=torch.nn.{CLASSES[loaded.config.model.cell]}({V}, {H}, {L}), output=torch.nn.Linear({H}, {V})"
-    )
+    layers = f"rnn=torch.nn.{CLASSES[cell]}({V}, {H}, {L}), output=torch.nn.Linear({H}, {V})"
     return [
         "import json, torch",
         "from safetensors import safe_open",
@@ -63,3 +46,12 @@ def _loading(path: Path, loaded: Checkpoint) -> list[str]:
         'h, state = network["rnn"](x)  # [T, H], and the state to continue from',
         'logits = network["output"](h)  # [T, V], of the unit after each',
     ]
+
+
+def _settled(data: bytes) -> bytes:
+    """The same file with its header in alphabetical order: the library writes it in any order."""
+    length = int.from_bytes(data[:8], "little")
+    header = json.loads(data[8 : 8 + length])
+    text = json.dumps(header, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text + data[8 + length :]

@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import io
 import math
-import os
 import re
 import warnings
 from collections.abc import Iterator, Sequence
@@ -33,8 +32,8 @@ _METADATA: dict[str, dict[str, str | None]] = {
 SUFFIXES = tuple(_METADATA)
 """The suffixes of pictures."""
 
-FONT = "DejaVu Sans"
-"""The font family that comes with matplotlib; it has no Hangul, among others."""
+FONTS = ("DejaVu Sans", "Noto Sans CJK KR", "NanumGothic", "Malgun Gothic", "Apple SD Gothic Neo", "UnDotum")
+"""The font family that comes with matplotlib, and families that have the Hangul that it lacks."""
 
 _DARK, _PAGES = "#1a1a1a", "#010203"
 """The colour of text and axes in a file; and one that stands for the text colour of a page."""
@@ -93,12 +92,13 @@ def write(file: Path, histories: Sequence[History], axis: str = "updates") -> li
     `axis` is one of `history.AXES`. Raises `ExtraError` if matplotlib is missing, `RunError` if a log
     does not have this axis, and `CharlmError` if the file cannot be written.
     """
-    called, suffix = names(histories), file.suffix.lower()
-    fonts, missing = families("".join(called))
-    with _settings(fonts, _DARK):
-        figure = _draw(histories, called, axis, _DARK)
-        options = {"format": suffix[1:], "metadata": _METADATA[suffix], "dpi": 160}
+    suffix = file.suffix.lower()
+    options = {"format": suffix[1:], "metadata": _METADATA[suffix], "dpi": 160}
+    with _settings(_DARK) as complaints:
+        figure = _draw(histories, axis, _DARK)
         write_file(file, lambda stream: figure.savefig(stream, **options))
+    glyphs = (re.match(r"Glyph (\d+) .* missing from font", str(one.message)) for one in complaints)
+    missing = "".join(sorted({chr(int(glyph[1])) for glyph in glyphs if glyph}))
     if not missing or suffix == ".svg":  # the viewer of an SVG draws its text
         return []
     return [f"no font of this system draws {missing}: boxes stand in the place of these characters"]
@@ -111,10 +111,9 @@ def inline_svg(histories: Sequence[History], axis: str = "updates", prefix: str 
     with `prefix`. The element has no styles, which a Content-Security-Policy may forbid. Raises what
     `write` does.
     """
-    called = names(histories)
     stream = io.StringIO()
-    with _settings(families("".join(called))[0], _PAGES):
-        figure = _draw(histories, called, axis, _PAGES)
+    with _settings(_PAGES):
+        figure = _draw(histories, axis, _PAGES)
         metadata = dict.fromkeys(("Creator", "Date", "Format", "Type"))
         figure.savefig(stream, format="svg", metadata=metadata, transparent=True)
     head, _, svg = stream.getvalue().partition("<svg ")[2].partition(">")
@@ -122,7 +121,7 @@ def inline_svg(histories: Sequence[History], axis: str = "updates", prefix: str 
     svg = re.sub(r'(\bid="|\bhref="#|url\(#)', rf"\1{prefix}", svg)
     svg = re.sub(r"<style.*?</style>", "", svg, flags=re.DOTALL)  # the element says the same below
     svg = re.sub(r'style="([^"]*)"', lambda style: re.sub("([\\w-]+): ([^;]*);?", r'\1="\2"', style[1]), svg)
-    runs = ". ".join(_row(name, history) for name, history in zip(called, histories, strict=True))
+    runs = ". ".join(_row(name, history) for name, history in zip(names(histories), histories, strict=True))
     label = escape(f"Losses, gradient norm, learning rate and speed of {runs}")
     box = re.search(r'viewBox="[^"]*"', head)
     attributes = f'class="wide" role="img" aria-label="{label}" {box[0] if box else ""}'
@@ -130,56 +129,26 @@ def inline_svg(histories: Sequence[History], axis: str = "updates", prefix: str 
 
 
 @contextlib.contextmanager
-def _settings(fonts: Sequence[str], ink: str) -> Iterator[None]:
-    """Give matplotlib these settings within the block, and none of the user's."""
+def _settings(ink: str) -> Iterator[list[warnings.WarningMessage]]:
+    """Give matplotlib these settings within the block, and none of the user's; records its warnings."""
     inked = ("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color", "grid.color")
-    settings = {
-        **_SETTINGS,
-        **dict.fromkeys(inked, ink),
-        "font.family": [*fonts, "sans-serif"],
-        "font.sans-serif": [FONT],
+    known = extra("matplotlib.font_manager", "plot").get_font_names()
+    fonts = {
+        "font.family": [*(font for font in FONTS if font in known), "sans-serif"],
+        "font.sans-serif": FONTS[:1],
     }
+    settings = {**_SETTINGS, **dict.fromkeys(inked, ink), **fonts}
     style = extra("matplotlib.style", "plot")
-    with style.context(["default", settings]), warnings.catch_warnings():
-        # the caller says it in one line
-        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
-        yield
+    with style.context(["default", settings]), warnings.catch_warnings(record=True) as complaints:
+        yield complaints
 
 
-def families(text: str) -> tuple[list[str], str]:
-    """Font families that together draw `text`, and the characters that none draws.
-
-    Fonts of the system are searched only for characters that `FONT` lacks, upright ones without
-    serifs first. matplotlib knows the chosen ones afterwards. Raises `ExtraError` if it is missing.
-    """
-    manager = extra("matplotlib.font_manager", "plot")
-
-    def drawn(font: Any) -> set[str]:
-        return set(map(chr, font.get_charmap()))
-
-    def preference(file: str) -> tuple[bool, bool, bool, str]:
-        name = os.path.basename(file).lower()
-        odd = any(word in name for word in ("bold", "italic", "oblique", "light", "thin", "black", "mono"))
-        return odd, "serif" in name and "sans" not in name, "regular" not in name, file
-
-    chosen, missing = [FONT], set(text) - drawn(manager.get_font(manager.findfont(FONT)))
-    for file in sorted(manager.findSystemFonts(), key=preference) if missing else ():
-        # matplotlib cannot open some fonts, or scale them
-        with contextlib.suppress(OSError, RuntimeError, ValueError, NotImplementedError):
-            font = manager.get_font(file)
-            if font.scalable and missing & drawn(font):
-                manager.fontManager.addfont(file)
-                chosen.append(font.family_name)
-                missing -= drawn(font)
-    return chosen, "".join(sorted(missing))
-
-
-def _draw(histories: Sequence[History], called: Sequence[str], axis: str, ink: str) -> Any:
-    """The figure of runs with these names."""
+def _draw(histories: Sequence[History], axis: str, ink: str) -> Any:
+    """The figure of some runs."""
     figure = extra("matplotlib.figure", "plot").Figure(figsize=(8, 7.8), layout="constrained")
     losses, norms, rates, speeds = figure.subplots(4, 1, sharex=True, height_ratios=(3.4, 1.4, 1, 1))
     legend = []
-    for number, history in enumerate(histories):
+    for number, (name, history) in enumerate(zip(names(histories), histories, strict=True)):
         x, values, look = history.over(axis), history.values, _Look.of(number)
         alone = len(histories) == 1  # the training loss of a single run has another colour
         training = _plot(losses, x, values["train_loss"], _Look.of(1) if alone else look, linewidth=0.9)
@@ -189,7 +158,7 @@ def _draw(histories: Sequence[History], called: Sequence[str], axis: str, ink: s
             losses.plot(*place, "*", markersize=13, color=look.colour, markeredgecolor=ink, zorder=3)
         for axes, key in ((norms, "grad_norm"), (rates, "lr"), (speeds, "chars_per_s")):
             _plot(axes, x, values[key], look)
-        legend.append((training if history.best is None else validation, _row(called[number], history)))
+        legend.append((training if history.best is None else validation, _row(name, history)))
     _add_legend(figure, legend)
     figure.set_figheight(7.6 + 0.2 * sum(1 + row.count("\n") for _, row in legend))
     losses.set_title(

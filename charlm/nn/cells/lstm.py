@@ -13,10 +13,9 @@ from charlm.nn.parameters import Params
 
 
 class LSTMStep(NamedTuple):
-    """One step of an LSTM."""
+    """One step of an LSTM: `x [B, I]`, the others `[B, H]`."""
 
     x: Array
-    """`[B, I]`."""
     h_prev: Array
     c_prev: Array
     i: Array
@@ -24,7 +23,6 @@ class LSTMStep(NamedTuple):
     o: Array
     g: Array
     tanh_c: Array
-    """`[B, H]` each."""
 
 
 class LSTM(Cell):
@@ -110,7 +108,7 @@ class LSTM(Cell):
         return dx, (dh_prev, dc_prev)
 
     def arriving(self, saved: Saved, dstate: States) -> States:
-        """The whole `dh, dc`: h is made from c, so dc also has what comes through h."""
+        """The whole `dh, dc`: h is made from c, so the gradient of c also comes through h."""
         dh, dc = dstate
         *_, o, _, tanh_c = saved
         # forward: h = o * tanh(c)
