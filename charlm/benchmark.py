@@ -18,7 +18,7 @@ from charlm.arrays import Array
 from charlm.config.build import build_model
 from charlm.config.schema import Config
 from charlm.data.corpus import Corpus
-from charlm.data.lines import StreamText
+from charlm.data.texts import StreamText
 from charlm.data.units import Units
 from charlm.data.vocabulary import Vocabulary
 from charlm.inference.generate import Sampling, generate

@@ -53,7 +53,7 @@ from charlm.config import loading
 from charlm.config.build import build_corpus, build_ids, build_model, build_text, fresh_parameters
 from charlm.config.schema import Config, checked
 from charlm.data.corpus import Progress, nothing
-from charlm.data.lines import Text
+from charlm.data.texts import Text
 from charlm.errors import ConfigError, RunError
 from charlm.export import write as write_model
 from charlm.inference import evaluate, held_out, novelty

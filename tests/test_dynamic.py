@@ -13,7 +13,7 @@ import pytest
 from conftest import FORMS, TEXT, Run, make_model
 
 from charlm.arrays import Array, Ids
-from charlm.data.lines import Lines, StreamText, Text
+from charlm.data.texts import Lines, StreamText, Text
 from charlm.inference import dynamic, score
 from charlm.inference.dynamic import Constants, choose, dynamic_losses, rms_gradients
 from charlm.inference.evaluate import Dynamic, evaluate

@@ -16,7 +16,7 @@ from conftest import FORMS, TEXT, Geometry, Run, make_model, make_window
 
 from charlm.arrays import Array, Ids
 from charlm.cli.evaluate import _show_flow
-from charlm.data.lines import Lines, StreamText
+from charlm.data.texts import Lines, StreamText
 from charlm.errors import CorpusError, DivergenceError
 from charlm.inference import gradient_flow as flows
 from charlm.inference.gradient_flow import GradientFlow, find_places, gradient_flow, state_gradients

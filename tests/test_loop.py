@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from conftest import MEASURED, TEXT, make_trainer
 
-from charlm.data.lines import StreamText
+from charlm.data.texts import StreamText
 from charlm.inference.score import Score, score
 from charlm.runs import checkpoint, directory
 from charlm.runs.checkpoint import Checkpoint

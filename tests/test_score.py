@@ -9,7 +9,7 @@ import pytest
 from conftest import FORMS, make_model
 
 from charlm.arrays import Array, Ids
-from charlm.data.lines import Lines, StreamText
+from charlm.data.texts import Lines, StreamText
 from charlm.inference import score as evaluate
 from charlm.inference.score import Score, score, unit_losses
 from charlm.nn.model import Model

@@ -18,7 +18,7 @@ from itertools import product
 import numpy as np
 
 from charlm.arrays import Array
-from charlm.data.lines import Text
+from charlm.data.texts import Text
 from charlm.nn.loss import cross_entropy, softmax_cross_entropy
 from charlm.nn.model import Model
 from charlm.nn.parameters import Parameters

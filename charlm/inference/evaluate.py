@@ -13,9 +13,9 @@ import numpy as np
 from charlm.config.build import build_corpus, build_own_corpus, build_pipeline
 from charlm.config.schema import CorpusConfig
 from charlm.data.corpus import SPLITS, Corpus, Progress, nothing, on_all_ranks
-from charlm.data.lines import Text
 from charlm.data.raw_size import RawSize, scored_raw_size
 from charlm.data.sources import Source
+from charlm.data.texts import Text
 from charlm.errors import ConfigError, CorpusError
 from charlm.inference import dynamic
 from charlm.inference.score import Score, score

@@ -32,7 +32,7 @@ from typing import Any
 import numpy as np
 
 from charlm.arrays import Array, Ids
-from charlm.data.lines import Text
+from charlm.data.texts import Text
 from charlm.errors import CorpusError, DivergenceError
 from charlm.nn.loss import softmax_cross_entropy
 from charlm.nn.model import Model

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from charlm.arrays import Array, Ids
-from charlm.data.lines import Text
+from charlm.data.texts import Text
 from charlm.nn.loss import cross_entropy
 from charlm.nn.model import Model
 from charlm.nn.parameters import Parameters

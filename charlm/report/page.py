@@ -15,7 +15,6 @@ import numpy as np
 
 from charlm.arrays import Array
 from charlm.data.corpus import Progress, nothing
-from charlm.data.signs import without_effect
 from charlm.errors import CorpusError, DivergenceError, ExtraError, RunError
 from charlm.inference.gradient_flow import gradient_flow
 from charlm.inference.held_out import HeldOut
@@ -28,6 +27,7 @@ from charlm.report.surprise import Surprise, by_position, hardest_words, surpris
 from charlm.runs.checkpoint import Checkpoint
 from charlm.runs.directory import RunDirectory, read_objects
 from charlm.web import assembly
+from charlm.web.signs import without_effect
 from charlm.web.text import MOST_BITS, signs
 
 LENGTH, LONGEST = 5_000, 20_000

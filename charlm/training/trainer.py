@@ -24,7 +24,7 @@ from charlm.config.build import (
 from charlm.config.schema import Config, keys
 from charlm.config.values import plain
 from charlm.data.corpus import Corpus
-from charlm.data.lines import Text
+from charlm.data.texts import Text
 from charlm.errors import CheckpointError, DivergenceError, RunError
 from charlm.inference.score import Score, score
 from charlm.nn.parameters import Parameters
