@@ -119,8 +119,8 @@ def gradient_flow(
     begins, ends, steps = find_places(text, steps, places)
     params = Parameters(params.shapes, flat=params.flat.astype(np.float64))
     G, S, H, L = len(model.cell.gates), len(model.cell.states), model.hidden, model.layers
-    # for each step: the gates twice and the states five times per layer, the one-hot row, logits, gradients
-    per_stream = (steps + 1) * (L * (2 * G + 5 * S) * H + 3 * model.vocab)
+    # for each step: the gates and the states five times per layer, the one-hot row, logits, gradients
+    per_stream = (steps + 1) * (L * (G + 5 * S) * H + 3 * model.vocab)
     B = max(1, min(len(ends), _NUMBERS // per_stream))
     norms = shared((len(ends), L, S, steps + 1), np.float64)
 
