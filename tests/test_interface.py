@@ -34,6 +34,7 @@ from charlm.config.schema import resolve
 from charlm.nn.model import Model
 from charlm.report import curves, page
 from charlm.runs.directory import RunDirectory
+from charlm.system.team import Team
 from charlm.training import recipe as training_recipe
 from charlm.training import session
 from charlm.training.events import Logged, Previewed, Started, Stopped, Updated, Validated, Warned
@@ -494,7 +495,7 @@ def test_a_model_can_be_copied(
     assert other.score(KINDS[kind][0][:60]) == model.score(KINDS[kind][0][:60])
     assert other.predict(prime) == model.predict(prime)
     assert (repr(other), other.vocabulary, other.config) == (repr(model), model.vocabulary, model.config)
-    assert copied(charlm.LanguageModel(model._loaded, 3))._threads == 3
+    assert copied(charlm.LanguageModel(model._loaded, Team(3)))._team.workers == 3
     with pytest.raises(ValueError, match="read-only"):
         other.parameters["output.b"][0] = 1.0
 
@@ -748,8 +749,8 @@ def test_bench_measures_what_the_command_measures(
     """The same configuration with as many units and threads, for as long; its result is tested elsewhere."""
     measured: list[Any] = []
 
-    def measure(config: Any, vocab: int, threads: int, seconds: float, *_: Any) -> None:
-        measured.append((config.replace({"run.dir": ""}), vocab, threads, seconds))
+    def measure(config: Any, vocab: int, seconds: float, team: Team) -> None:
+        measured.append((config.replace({"run.dir": ""}), vocab, team.workers, seconds))
         raise charlm.RunError("not here")
 
     monkeypatch.setattr(benchmark, "measure", measure)
