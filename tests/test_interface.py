@@ -628,6 +628,16 @@ def test_gradient_flow_is_what_the_command_says(
         assert {name: told[name] for name in flow} == flow
 
 
+def test_an_untrained_model_knows_the_text_that_is_named(
+    models: dict[str, charlm.LanguageModel], tmp_path: Path
+) -> None:
+    """Another text than that of the configuration has another vocabulary."""
+    (tmp_path / "other.txt").write_text("abc " * 300)
+    untrained = charlm.untrained(models["text"].config, tmp_path / "other.txt")
+    assert untrained.vocabulary == [" ", "a", "b", "c"]
+    assert untrained.info()["corpus"]["characters"] == 1200
+
+
 def test_an_untrained_model_makes_pages(models: dict[str, charlm.LanguageModel], tmp_path: Path) -> None:
     """Its pages and report say nothing of a text that it was trained on."""
     untrained = charlm.untrained(models["text"].config)

@@ -296,8 +296,8 @@ def _in(vocabulary: Vocabulary, config: Config, corpus: Corpus, files: Files, pr
     """The text in another vocabulary; raises `VocabularyError` if that lacks a unit and has no `<unk>`."""
     if corpus.vocabulary == vocabulary:
         return corpus
-    again, _ = build_corpus(config.corpus, vocabulary, corpus.digest, progress, files)
-    return replace(again, warnings=corpus.warnings)
+    corpus, _ = build_corpus(config.corpus, vocabulary, corpus.digest, progress, files)
+    return corpus
 
 
 def _refuse_to_overwrite(directory: RunDirectory, allowed: bool) -> None:
