@@ -26,8 +26,8 @@ from charlm.inference.score import score
 from charlm.system.memory import peak_bytes
 from charlm.system.team import ALONE, Team
 from charlm.system.workers import slices
-from charlm.training.data_parallel import default_shards
 from charlm.training.memory import check_memory, needed
+from charlm.training.sharded import default_shards
 from charlm.training.trainer import Trainer
 
 _WINDOWS = 20
@@ -110,7 +110,7 @@ def measure(config: Config, vocab: int, seconds: float, team: Team = ALONE) -> S
 
         trained = _rate(update, window, seconds, team)
         communication = statistics.median(exchanging[1:])
-        peak = (peak_bytes() + trainer.data_parallel.worker_bytes) / 1e6
+        peak = (peak_bytes() + trainer.sharded.worker_bytes) / 1e6
         model, parameters = trainer.model, trainer.parameters
         shards = trainer.config.train.shards
         drawn = generate(model, parameters, ids[:1], Sampling(), rng)

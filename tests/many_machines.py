@@ -46,7 +46,7 @@ from charlm.data.units import Units
 from charlm.data.vocabulary import Vocabulary
 from charlm.system.mpi import connect
 from charlm.system.team import Team
-from charlm.training.data_parallel import left_to_add
+from charlm.training.sharded import left_to_add
 from charlm.training.trainer import Trainer
 
 VOCAB, LAYERS, STEPS = 65, 2, 100

@@ -11,7 +11,7 @@ from charlm.optim.averaging import decay_at, update_mean
 
 def test_early_values_are_forgotten_sooner() -> None:
     """The decay grows from a tenth to its limit, and never beyond."""
-    decays = [decay_at(0.99, updates) for updates in range(2000)]
+    decays = [decay_at(0.99, t) for t in range(1, 2001)]
     assert decays[0] == 0.1
     assert decays == sorted(decays)
     assert decays[-1] == 0.99
@@ -30,12 +30,12 @@ def test_the_mean_is_that_of_its_equation(
     rng = np.random.default_rng(0)
     mean, params = rng.standard_normal((2, size)).astype(kind)
     expected = mean.astype(np.float64)
-    for updates in range(20):
+    for t in range(1, 21):
         params += rng.standard_normal(size).astype(kind)
         before = params.copy()
         for span in (slice(0, 3), slice(3, size - 1)):
-            update_mean(mean, params, 0.6, updates, span)
-        d = min(0.6, (updates + 1) / (updates + 10))
+            update_mean(mean, params, 0.6, t, span)
+        d = min(0.6, t / (t + 9))
         expected[:-1] = d * expected[:-1] + (1 - d) * params[:-1]
         np.testing.assert_array_equal(params, before)
     np.testing.assert_allclose(mean, expected, rtol=0, atol=1e-5 if kind is np.float32 else 1e-12)

@@ -178,7 +178,7 @@ CHARACTERS = "zab\nqé한m"
         ("gru after", 1, None, "gru. out. -"),
         ("rnn", 2, 5, "rnn. fc. embed."),
         ("rnn", 1, None, "- fc. -"),
-        ("gru after", 1, 3, "module.rnn. module.decoder. module.encoder."),  # DataParallel
+        ("gru after", 1, 3, "module.rnn. module.decoder. module.encoder."),  # ShardedUpdate
         ("lstm", 2, 3, "_orig_mod.lstm. _orig_mod.fc. _orig_mod.embed."),  # torch.compile
     ],
 )

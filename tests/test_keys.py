@@ -357,7 +357,7 @@ def three_updates(lab: Lab, optimizer: str, **changed: float) -> float:
     before, gradients = trainer.parameters.flat.copy(), []
     for _ in range(3):
         trainer.update()
-        gradients.append(trainer.data_parallel.grads.flat.copy())
+        gradients.append(trainer.sharded.grads.flat.copy())
     expected, usual = (
         TWINS[optimizer](before, gradients, LR, Hyperparameters(**(USUAL | values)))
         for values in (changed, {})
@@ -395,7 +395,7 @@ def moved(trainer: Trainer) -> tuple[dict[str, Array], dict[str, Array]]:
     before = trainer.parameters.copy()
     trainer.update()
     changes = {name: array - before[name] for name, array in trainer.parameters.items()}
-    return changes, dict(trainer.data_parallel.grads)
+    return changes, dict(trainer.sharded.grads)
 
 
 @case("train.lr")
@@ -539,14 +539,14 @@ def _reset_state(lab: Lab) -> None:
     def share(chance: float) -> float:
         """The share of streams that begin a window from zero; an epoch begins from zero anyway."""
         trainer, begun = lab.trainer({"train.reset_state": chance, "train.epochs": 12.0}), []
-        backpropagate = trainer.data_parallel.backpropagate
+        backpropagate = trainer.sharded.backpropagate
 
         def spy(step: int, rng: np.random.Generator) -> float:
             if step % PER_EPOCH:
                 begun.append(~trainer.state.any(axis=(0, 1, 3)))
             return backpropagate(step, rng)
 
-        trainer.data_parallel.backpropagate = spy  # type: ignore[method-assign]
+        trainer.sharded.backpropagate = spy  # type: ignore[method-assign]
         for _ in range(trainer.planned_steps):
             trainer.update()
         return float(np.mean(begun))
@@ -647,7 +647,7 @@ def _threads(lab: Lab) -> None:
             patch.setattr(session, "Trainer", Kept)
             events = lab.run({"run.threads": threads, "train.batch": 6, "train.epochs": 0.25})
         (trainer,) = trainers
-        assert trainer.data_parallel._pool._count == threads
+        assert trainer.sharded._pool._count == threads
         assert [event.config.train.shards for event in events if isinstance(event, Started)] == [threads]
 
 

@@ -96,9 +96,9 @@ def test_a_dropped_update_is_told_and_not_counted(tmp_path: Path, monkeypatch: p
         make_trainer(tmp_path, train__on_nonfinite="skip", train__epochs=1.0, run__log_every=3)
         for _ in range(2)
     )
-    backpropagate = trainer.data_parallel.backpropagate
+    backpropagate = trainer.sharded.backpropagate
     monkeypatch.setattr(
-        trainer.data_parallel,
+        trainer.sharded,
         "backpropagate",
         lambda step, rng: math.nan if step == 2 else backpropagate(step, rng),
     )

@@ -347,7 +347,7 @@ def test_every_worker_of_every_rank_has_a_shard(tmp_path: Path) -> None:
     """Left out, `train.shards` is one for each worker of each rank, and a rank has those of its own."""
     with make_trainer(tmp_path, 2, team=Team(rank=1, size=2), train__batch=16) as trainer:
         assert trainer.config.train.shards == 4
-        assert trainer.data_parallel._own == trainer.data_parallel._own_spans == range(2, 4)
+        assert trainer.sharded._own == trainer.sharded._own_spans == range(2, 4)
 
 
 def test_each_rank_needs_its_share_of_the_memory() -> None:

@@ -65,7 +65,7 @@ LAYERS = [
         "inference.gradient_flow",
     ],
     ["inference.sampling"],
-    ["training.data_parallel"],
+    ["training.sharded"],
     ["runs.checkpoint", "training.memory", "runs.pytorch"],
     ["runs.directory", "runs.description", "inference.evaluate", "inference.held_out", "inference.novelty"],
     ["training.trainer", "training.events", "runs.importing"],

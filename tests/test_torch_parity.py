@@ -137,12 +137,11 @@ def train(
     config = dataclasses.replace(TrainConfig(), optimizer=optimizer_name, **settings)
     optimizer = build_optimizer(config, parameters.flat.size, np.float64)
     losses, norms = [], []
-    for window in windows:
+    for t, window in enumerate(windows, 1):
         made = step(case.model, parameters, window, state)
         losses.append(made.loss)
         norms.append(clip(made.grads.flat, limits.norm, limits.value))
-        optimizer.update(parameters.flat, made.grads.flat, lr)
-        optimizer.updates += 1
+        optimizer.update(parameters.flat, made.grads.flat, lr, t)
         state = made.state
     return np.array(losses), np.array(norms), parameters
 

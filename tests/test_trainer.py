@@ -214,7 +214,7 @@ def test_streams_begin_anew_by_chance(tmp_path: Path, chance: float, fewest: int
     """With `reset_state` some streams begin a window from zero, in every layer; the others carry on."""
     trainer = make_trainer(tmp_path, train__reset_state=chance)
     zero = []
-    backpropagate = trainer.data_parallel.backpropagate
+    backpropagate = trainer.sharded.backpropagate
 
     def spy(step: int, rng: np.random.Generator) -> float:
         resets = ~trainer.state.any(axis=3)  # [L, S, B]
@@ -222,7 +222,7 @@ def test_streams_begin_anew_by_chance(tmp_path: Path, chance: float, fewest: int
         zero.append(int(resets[0, 0].sum()))
         return backpropagate(step, rng)
 
-    trainer.data_parallel.backpropagate = spy  # type: ignore[method-assign]
+    trainer.sharded.backpropagate = spy  # type: ignore[method-assign]
     _advance(trainer, 12)
     assert zero[0] == 4
     assert fewest <= np.mean(zero[1:11]) <= most
@@ -294,16 +294,16 @@ def test_what_is_not_finite_never_reaches_the_parameters(tmp_path: Path, where: 
     if where == "loss":
         trainer.parameters["output.b"][2] = np.nan
     before = trainer.parameters.flat.copy(), {n: s.copy() for n, s in trainer.optimizer.slots.items()}
-    backpropagate = trainer.data_parallel.backpropagate
+    backpropagate = trainer.sharded.backpropagate
 
     def broken(number: int, rng: np.random.Generator) -> float:
         loss = backpropagate(number, rng)
-        trainer.data_parallel.grads.flat[17] = np.inf
+        trainer.sharded.grads.flat[17] = np.inf
         return loss
 
     with pytest.MonkeyPatch.context() as patch:
         if where == "gradient":
-            patch.setattr(trainer.data_parallel, "backpropagate", broken)
+            patch.setattr(trainer.sharded, "backpropagate", broken)
         what = {"loss": "loss", "gradient": "gradient of layers.0.Wx"}[where]
         with pytest.raises(DivergenceError, match=f"update 4: the {what} is not a finite number"):
             trainer.update()
@@ -315,24 +315,24 @@ def test_what_is_not_finite_never_reaches_the_parameters(tmp_path: Path, where: 
 def test_a_loss_too_large_to_be_summed_is_not_finite(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A loss of 1e200 nats, though a number, is treated as none: the sum of a few such losses is not one."""
     trainer = make_trainer(tmp_path)
-    monkeypatch.setattr(trainer.data_parallel, "backpropagate", lambda *_: 1e200)
+    monkeypatch.setattr(trainer.sharded, "backpropagate", lambda *_: 1e200)
     with pytest.raises(DivergenceError, match="the loss is not a finite number"):
         trainer.update()
 
 
 def _spoil(trainer: Trainer, patch: pytest.MonkeyPatch, updates: range) -> None:
     """Make the gradient, and the state that is carried on, not finite in these updates."""
-    backpropagate = trainer.data_parallel.backpropagate
+    backpropagate = trainer.sharded.backpropagate
 
     def broken(number: int, rng: np.random.Generator) -> float:
         loss = backpropagate(number, rng)
         if trainer.progress.step + 1 in updates:
             for name in ("output.W", "output.b"):
-                trainer.data_parallel.grads[name].flat[1] = np.nan
+                trainer.sharded.grads[name].flat[1] = np.nan
             trainer.state[0, 0, 1, 0] = np.inf
         return loss
 
-    patch.setattr(trainer.data_parallel, "backpropagate", broken)
+    patch.setattr(trainer.sharded, "backpropagate", broken)
 
 
 def test_updates_that_are_not_finite_can_be_skipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -345,7 +345,7 @@ def test_updates_that_are_not_finite_can_be_skipped(tmp_path: Path, monkeypatch:
     assert [trainer.update().dropped for _ in range(2)] == ["gradient of output.W"] * 2
     np.testing.assert_array_equal(trainer.parameters.flat, before)
     np.testing.assert_array_equal(trainer.optimizer.slots["m"], moments)
-    assert (trainer.progress.step, trainer.optimizer.updates) == (4, 2)
+    assert (trainer.progress.step, trainer.progress.applied) == (4, 2)
     assert (trainer.progress.skipped, trainer.progress.skipped_in_a_row) == (2, 2)
     assert trainer.state[0, 0, 1].tolist() == [0.0] * 6
     assert np.delete(trainer.state[0, 0], 1, axis=0).all()
@@ -366,7 +366,7 @@ def test_ten_skipped_updates_in_a_row_end_the_run(tmp_path: Path, monkeypatch: p
     checkpoint.save(tmp_path / "five.npz", saved)
     again = make_trainer(tmp_path, train__on_nonfinite="skip", train__epochs=9.0)
     again.restore(checkpoint.load(tmp_path / "five.npz"), "five")
-    assert again.optimizer.updates == trainer.optimizer.updates < again.progress.step
+    assert again.progress.applied == trainer.progress.applied < again.progress.step
     _spoil(again, monkeypatch, range(13, 99))
     for _ in range(4):
         again.update()
@@ -547,9 +547,9 @@ def _gradients(trainer: Trainer) -> list[tuple[float, Parameters]]:
     for step in range(trainer.steps_per_epoch):
         if trainer.streams.resets_state(step):
             trainer.state[...] = 0.0
-        loss = trainer.data_parallel.backpropagate(step, trainer.rng)
-        trainer.data_parallel.clip()
-        results.append((loss, trainer.data_parallel.grads.copy()))
+        loss = trainer.sharded.backpropagate(step, trainer.rng)
+        trainer.sharded.clip()
+        results.append((loss, trainer.sharded.grads.copy()))
     return results
 
 

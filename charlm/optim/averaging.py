@@ -10,16 +10,15 @@ _BLOCK = 1 << 15
 """Numbers averaged at a time: the arrays of a block stay in the cache between operations."""
 
 
-def decay_at(decay: float, updates: int) -> float:
-    """The decay d_t of update number t = `updates` + 1: `min(decay, t / (t + 9))`.
+def decay_at(decay: float, t: int) -> float:
+    """The decay d_t of update number `t`, from 1: `min(decay, t / (t + 9))`.
 
-    The first values, which are far from what follows, are forgotten sooner than later ones.
+    The first values, which are far from the later ones, are forgotten sooner.
     """
-    t = updates + 1
     return min(decay, t / (t + 9))
 
 
-def update_mean(mean: Array, params: Array, decay: float, updates: int, span: slice) -> None:
+def update_mean(mean: Array, params: Array, decay: float, t: int, span: slice) -> None:
     """Move the mean of the parameters towards their values after an update, in place, in one span.
 
     ::
@@ -29,7 +28,7 @@ def update_mean(mean: Array, params: Array, decay: float, updates: int, span: sl
     An exponential form of the average of Polyak & Juditsky 1992, after every update. `mean [N]`
     and `params [N]` are flat.
     """
-    d = decay_at(decay, updates)
+    d = decay_at(decay, t)
     start, stop, _ = span.indices(params.size)
     scratch = np.empty(_BLOCK, params.dtype)
     for first in range(start, stop, _BLOCK):

@@ -38,8 +38,8 @@ class Hyperparameters:
 class Optimizer(ABC):
     """An update rule with its slots.
 
-    `slots` and `updates` are the complete state: copied into another optimiser of the same class,
-    they continue the run exactly. `zeros` allocates the slots: in shared memory if several
+    `slots` are its state: copied into another optimiser of the same class, they continue the run
+    exactly. `zeros` allocates the slots: in shared memory if several
     processes do one update together.
     """
 
@@ -53,29 +53,27 @@ class Optimizer(ABC):
         zeros: Callable[[tuple[int, ...], npt.DTypeLike], npt.NDArray[Any]] = np.zeros,
     ) -> None:
         self.hyperparameters = hyperparameters
-        self.updates = 0
-        """Updates done. The caller counts them, since an update may be done in parts."""
         self.slots: dict[str, Array] = {name: zeros((size,), dtype) for name in self.slot_names}
 
-    def update(self, parameters: Array, gradients: Array, lr: float, part: slice = _WHOLE) -> None:
-        """Do update number `updates + 1` on `parameters` in place, or on a part of them."""
+    def update(self, parameters: Array, gradients: Array, lr: float, t: int, part: slice = _WHOLE) -> None:
+        """Do update number `t`, from 1, on `parameters` in place, or on a part of them."""
         start, stop, _ = part.indices(parameters.size)
         scratch = np.empty((2, _BLOCK), parameters.dtype)
         for first in range(start, stop, _BLOCK):
             block = slice(first, min(first + _BLOCK, stop))
             p, g = parameters[block], gradients[block]
             slots = [self.slots[name][block] for name in self.slot_names]
-            self._rule(p, g, lr, scratch[:, : p.size], *slots)
+            self._rule(p, g, lr, t, scratch[:, : p.size], *slots)
 
     @abstractmethod
-    def _rule(self, p: Array, g: Array, lr: float, scratch: Array, *slots: Array) -> None:
+    def _rule(self, p: Array, g: Array, lr: float, t: int, scratch: Array, *slots: Array) -> None:
         """Update one block of `n` parameters in place; `scratch [2, n]` is free to use."""
 
 
 class SGD(Optimizer):
     """`p -= lr g`."""
 
-    def _rule(self, p: Array, g: Array, lr: float, scratch: Array, *slots: Array) -> None:
+    def _rule(self, p: Array, g: Array, lr: float, t: int, scratch: Array, *slots: Array) -> None:
         # p = p - lr g
         p -= np.multiply(g, lr, out=scratch[0])
 
@@ -85,7 +83,7 @@ class Momentum(Optimizer):
 
     slot_names = ("v",)
 
-    def _rule(self, p: Array, g: Array, lr: float, scratch: Array, *slots: Array) -> None:
+    def _rule(self, p: Array, g: Array, lr: float, t: int, scratch: Array, *slots: Array) -> None:
         (v,) = slots
         # v = momentum v + g
         v *= self.hyperparameters.momentum
@@ -99,7 +97,7 @@ class Adagrad(Optimizer):
 
     slot_names = ("s",)
 
-    def _rule(self, p: Array, g: Array, lr: float, scratch: Array, *slots: Array) -> None:
+    def _rule(self, p: Array, g: Array, lr: float, t: int, scratch: Array, *slots: Array) -> None:
         (s,), (step, root) = slots, scratch
         # s = s + g²
         s += np.multiply(g, g, out=step)
@@ -122,7 +120,7 @@ class RMSprop(Optimizer):
 
     slot_names = ("s",)
 
-    def _rule(self, p: Array, g: Array, lr: float, scratch: Array, *slots: Array) -> None:
+    def _rule(self, p: Array, g: Array, lr: float, t: int, scratch: Array, *slots: Array) -> None:
         (s,), (step, root) = slots, scratch
         h = self.hyperparameters
         # s = α s + (1 - α) g²
@@ -150,9 +148,9 @@ class Adam(Optimizer):
 
     slot_names = ("m", "v")
 
-    def _rule(self, p: Array, g: Array, lr: float, scratch: Array, *slots: Array) -> None:
+    def _rule(self, p: Array, g: Array, lr: float, t: int, scratch: Array, *slots: Array) -> None:
         (m, v), (step, root) = slots, scratch
-        h, t = self.hyperparameters, self.updates + 1
+        h = self.hyperparameters
         # m = β1 m + (1 - β1) g
         m *= h.beta1
         m += np.multiply(g, 1 - h.beta1, out=step)
@@ -177,10 +175,10 @@ class AdamW(Adam):
     Loshchilov & Hutter 2019. λ is `weight_decay`; it applies to every parameter, as in PyTorch.
     """
 
-    def _rule(self, p: Array, g: Array, lr: float, scratch: Array, *slots: Array) -> None:
+    def _rule(self, p: Array, g: Array, lr: float, t: int, scratch: Array, *slots: Array) -> None:
         # p = (1 - lr λ) p
         p *= 1 - lr * self.hyperparameters.weight_decay
-        super()._rule(p, g, lr, scratch, *slots)
+        super()._rule(p, g, lr, t, scratch, *slots)
 
 
 OPTIMIZERS: dict[str, type[Optimizer]] = {

@@ -12,8 +12,8 @@ from charlm.nn.cells import forms
 from charlm.nn.gradcheck import Check, check_model
 from charlm.system.team import ALONE, Team
 from charlm.system.workers import slices
-from charlm.training.data_parallel import default_shards
 from charlm.training.memory import check_memory, needed
+from charlm.training.sharded import default_shards
 
 SMALL_VOCAB = 7
 """Vocabulary of a made-up text for small networks."""

@@ -11,7 +11,7 @@ from charlm.nn.model import Model
 from charlm.optim.optimizers import OPTIMIZERS
 from charlm.system.memory import machine_bytes
 from charlm.system.team import Team
-from charlm.training.data_parallel import left_to_add
+from charlm.training.sharded import left_to_add
 
 
 @dataclass(frozen=True)

@@ -33,8 +33,8 @@ from charlm.runs.checkpoint import Checkpoint
 from charlm.system.closing import Closing
 from charlm.system.team import ALONE, Team
 from charlm.system.workers import shared
-from charlm.training.data_parallel import DataParallel, default_shards
 from charlm.training.memory import check_memory, needed
+from charlm.training.sharded import ShardedUpdate, default_shards
 
 
 @dataclass
@@ -101,6 +101,11 @@ class Progress:
     since_log: Means = field(default_factory=Means)
     since_validation: Means = field(default_factory=Means)
     total: Means = field(default_factory=Means)
+
+    @property
+    def applied(self) -> int:
+        """Updates that changed the parameters."""
+        return self.step - self.skipped
 
     def to_json(self) -> dict[str, Any]:
         """As plain JSON values; infinities become None."""
@@ -216,21 +221,9 @@ class Trainer(Closing):
         params = team.first(lambda: fresh_parameters(self.model, config.model, config.train.seed, dtype))
         self.team = team
         self.optimizer = build_optimizer(config.train, params.flat.size, dtype, shared)
-        train = config.train
-        self.data_parallel = DataParallel(
-            self.model,
-            params,
-            self.streams,
-            self.optimizer,
-            train.shards,
-            train.clip_norm,
-            train.clip_value,
-            train.average,
-            train.output_lr,
-            team,
-        )
-        self.parameters, self.state = self.data_parallel.params, self.data_parallel.state
-        self.mean = self.data_parallel.mean
+        self.sharded = ShardedUpdate(self.model, params, self.streams, self.optimizer, config.train, team)
+        self.parameters, self.state = self.sharded.params, self.sharded.state
+        self.mean = self.sharded.mean
         _, dropping = np.random.SeedSequence(config.train.seed).spawn(2)
         self.rng = np.random.Generator(np.random.PCG64(dropping))
         self.steps_per_epoch = self.streams.windows
@@ -271,19 +264,20 @@ class Trainer(Closing):
         elif self.config.train.reset_state:
             resets = self.rng.random(self.streams.batch) < self.config.train.reset_state
             self.state[:, :, resets] = 0.0
-        loss = self.data_parallel.backpropagate(step, self.rng)
-        norm, clipped = self.data_parallel.clip()
+        loss = self.sharded.backpropagate(step, self.rng)
+        clipped = self.sharded.clip()
         lr = self.config.train.lr * self.schedule.factor(step, self.progress.plateau)
         dropped = None
         is_finite = loss < _LARGEST_LOSS
-        if is_finite and math.isfinite(norm):
-            self.data_parallel.update(lr)
+        if is_finite and math.isfinite(clipped.norm):
+            self.sharded.update(lr, clipped.factor, self.progress.applied + 1)
             self.progress.skipped_in_a_row = 0
         else:
-            dropped = f"gradient of {self.data_parallel.first_not_finite()}" if is_finite else "loss"
+            dropped = f"gradient of {self.sharded.first_not_finite()}" if is_finite else "loss"
             self._drop(step + 1, dropped)
         self.progress.step += 1
-        return Update(loss, norm, lr, self.streams.characters(step), clipped, dropped)
+        is_clipped = clipped.values or clipped.factor < 1
+        return Update(loss, clipped.norm, lr, self.streams.characters(step), is_clipped, dropped)
 
     def _drop(self, step: int, what: str) -> None:
         """Drop an update, or raise `DivergenceError`."""
@@ -293,7 +287,7 @@ class Trainer(Closing):
         self.progress.skipped_in_a_row += 1
         if self.progress.skipped_in_a_row >= SKIPPED_AT_MOST:
             raise _divergence(step, what, f", the {SKIPPED_AT_MOST}th update in a row")
-        self.data_parallel.reset_not_finite()
+        self.sharded.reset_not_finite()
 
     @property
     def validates_in_part(self) -> bool:
@@ -344,11 +338,11 @@ class Trainer(Closing):
 
     def close(self) -> None:
         """End the workers."""
-        self.data_parallel.close()
+        self.sharded.close()
 
     def gather(self) -> None:
         """Bring the state that is divided over ranks to all of them."""
-        self.data_parallel.complete_state()
+        self.sharded.complete_state()
 
     def snapshot(self) -> Checkpoint:
         """Everything, as a checkpoint; it shares the trainer's arrays, so save it before going on.
@@ -365,7 +359,7 @@ class Trainer(Closing):
             **self.progress.to_json(),
             "epoch": self.epoch,
             "best_of": self.best_of,
-            "optimizer_updates": self.optimizer.updates,
+            "optimizer_updates": self.progress.applied,
             "random": copy.deepcopy(self.rng.bit_generator.state),
         }
         corpus = {
@@ -397,8 +391,7 @@ class Trainer(Closing):
                 )
         try:
             values = dict(checkpoint.progress)
-            del values["epoch"], values["best_of"]
-            updates = int(values.pop("optimizer_updates"))
+            del values["epoch"], values["best_of"], values["optimizer_updates"]
             self.rng.bit_generator.state = values.pop("random")
             self.progress = Progress.from_json(values)
             for name, slot in self.optimizer.slots.items():
@@ -410,7 +403,6 @@ class Trainer(Closing):
             _fill(self.parameters.flat, trained)
         except (KeyError, TypeError, ValueError) as error:
             raise CheckpointError(f"{where} lacks the training state that it takes to resume") from error
-        self.optimizer.updates = updates
         if self.config.train.average:
             self.mean.flat[...] = checkpoint.parameters.flat
 

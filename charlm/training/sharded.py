@@ -16,10 +16,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
 from charlm.arrays import Array
+from charlm.config.schema import TrainConfig
 from charlm.data.batches import Batches
 from charlm.nn.loss import softmax_cross_entropy
 from charlm.nn.model import OUTPUT, Model
@@ -74,7 +76,18 @@ def reduce_shards(grads: Sequence[Array], span: slice, order: Additions) -> Arra
     return grads[0][span]
 
 
-class DataParallel(Closing):
+class Clipped(NamedTuple):
+    """The gradients after their values were clipped."""
+
+    norm: float
+    """Global norm before any clipping."""
+    factor: float
+    """What scales them to a norm of at most `train.clip_norm`: 1 or less."""
+    values: bool
+    """Whether a value was clipped."""
+
+
+class ShardedUpdate(Closing):
     """Windows of a training text, one at a time: `backpropagate`, `clip`, `update`.
 
     A context manager, which ends its workers.
@@ -95,34 +108,26 @@ class DataParallel(Closing):
         params: Parameters,
         batches: Batches,
         optimizer: Optimizer,
-        shards: int,
-        clip_norm: float,
-        clip_value: float,
-        average: float,
-        output_lr: float,
+        train: TrainConfig,
         team: Team,
     ) -> None:
-        """`optimizer` must have its state in shared memory.
-
-        For the limits see `optim.clipping`; `average` is the decay of `optim.averaging`, 0 for none.
-        The learning rate of the output layer is `output_lr` times that of the others.
-        """
+        """`optimizer` must have its state in shared memory; `train.shards` is above 0."""
         B, size, dtype = batches.batch, params.flat.size, params.flat.dtype
         self.model, self.batches, self.optimizer = model, batches, optimizer
-        self.clip_norm, self.clip_value = clip_norm, clip_value
+        self.train = train
         output = params.span(OUTPUT)
-        self._rates = [(slice(0, output.start), 1.0), (output, output_lr)]
+        self._rates = [(slice(0, output.start), 1.0), (output, train.output_lr)]
         self.params = Parameters(params.shapes, flat=shared((size,), dtype))
         self.params.flat[...] = params.flat
-        self.average, self.mean = average, self.params
-        if average:
+        self.mean = self.params
+        if train.average:
             self.mean = Parameters(params.shapes, flat=shared((size,), dtype))
             self.mean.flat[...] = params.flat
         self.state = shared(model.zero_state(B).shape, dtype)
         self._noise = {
             name: shared((noise.size,), dtype) for name, noise in model.noise(batches.seq_len, B).items()
         }
-        self._shards = slices(B, shards)
+        self._shards = slices(B, train.shards)
         self._grads = [Parameters(params.shapes, flat=shared((size,), dtype)) for _ in self._shards]
         self.grads = self._grads[0]
         self._spans = slices(size, len(self._shards))
@@ -180,8 +185,8 @@ class DataParallel(Closing):
         self._share_gradients()
         return math.fsum(self._losses)
 
-    def clip(self) -> tuple[float, bool]:
-        """Sum and clip the gradients; returns their global norm before any clipping, and if there was any.
+    def clip(self) -> Clipped:
+        """Sum the gradients of the shards, clip their values, and measure their global norm.
 
         If the norm is not finite, nothing is clipped, and `update` must not follow.
         """
@@ -191,13 +196,11 @@ class DataParallel(Closing):
             self._squares[number] = squares
         self._share_sums()
         before, after = (math.fsum(column) for column in self._squares.T)
-        self._factor = clip_factor(math.sqrt(after), self.clip_norm)
-        return math.sqrt(before), self._factor < 1 or after < before
+        return Clipped(math.sqrt(before), clip_factor(math.sqrt(after), self.train.clip_norm), after < before)
 
-    def update(self, lr: float) -> None:
-        """Update the parameters by the clipped gradients."""
-        self._pool.map(self._update, range(len(self._spans)), lr, self._factor, self.optimizer.updates)
-        self.optimizer.updates += 1
+    def update(self, lr: float, factor: float, t: int) -> None:
+        """Update number `t`, from 1, of the parameters by the gradients times `factor`."""
+        self._pool.map(self._update, range(len(self._spans)), lr, factor, t)
 
     def first_not_finite(self) -> str:
         """Name of the first parameter whose gradient holds a number that is not finite."""
@@ -249,20 +252,19 @@ class DataParallel(Closing):
     def _reduce(self, number: int) -> tuple[float, float]:
         """One span of the gradients: summed over the shards and its values clipped; sums of squares."""
         total = reduce_shards([grads.flat for grads in self._grads], self._spans[number], self._after)
-        return clip_values(total, self.clip_value)
+        return clip_values(total, self.train.clip_value)
 
     @np.errstate(over="ignore", invalid="ignore")  # the next loss is not finite then
-    def _update(self, number: int, lr: float, factor: float, updates: int) -> None:
+    def _update(self, number: int, lr: float, factor: float, t: int) -> None:
         """One span of the parameters."""
         span = self._spans[number]
-        self.optimizer.updates = updates
         if factor < 1:
             np.multiply(self.grads.flat[span], factor, self.grads.flat[span])
         for layers, rate in self._rates:
             part = slice(max(span.start, layers.start), min(span.stop, layers.stop))
-            self.optimizer.update(self.params.flat, self.grads.flat, rate * lr, part)
-        if self.average:
-            update_mean(self.mean.flat, self.params.flat, self.average, updates, span)
+            self.optimizer.update(self.params.flat, self.grads.flat, rate * lr, t, part)
+        if self.train.average:
+            update_mean(self.mean.flat, self.params.flat, self.train.average, t, span)
 
     def close(self) -> None:
         """End the workers."""

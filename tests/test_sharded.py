@@ -10,7 +10,7 @@ from conftest import TEXT, Run, contents, make_trainer
 
 from charlm.arrays import Array
 from charlm.system.team import Team
-from charlm.training.data_parallel import additions, left_to_add, reduce_shards
+from charlm.training.sharded import additions, left_to_add, reduce_shards
 
 
 def test_1_2_and_4_workers_end_in_equal_bytes(process: Run, tmp_path: Path) -> None:
@@ -84,7 +84,7 @@ def test_every_mask_is_drawn_by_itself(mask: str, tmp_path: Path) -> None:
     drawn = []
     for _ in range(2):
         trainer.update()
-        drawn += [noise.tobytes() for noise in trainer.data_parallel._noise.values()]
+        drawn += [noise.tobytes() for noise in trainer.sharded._noise.values()]
     assert len(set(drawn)) == len(drawn) == 2 * (3 + 3)
 
 
