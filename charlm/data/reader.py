@@ -25,26 +25,17 @@ _BYTE_ORDERS = {"utf-16": ("utf-16-le", "utf-16-be"), "utf-32": ("utf-32-le", "u
 
 @dataclass(frozen=True)
 class TextPipeline:
-    """How the contents of files become the codes of one text.
-
-    Attributes
-    ----------
-    encoding
-        Encoding of the files; ignored if units are bytes.
-    separator
-        Text inserted between two files.
-    by_line
-        Each line is a separate example: the text is a line break, then every line that is not
-        empty, with its line break.
-    min_count
-        Least number of occurrences of a code in the vocabulary; rarer codes become `<unk>`.
-    """
+    """The conversion of the contents of files to the codes of one text."""
 
     units: Units = field(default_factory=Units)
     encoding: str = "utf-8"
+    """Encoding of the files; ignored if units are bytes."""
     separator: str = "\n"
+    """Text inserted between two files."""
     by_line: bool = False
+    """Each line is a separate example: the text is a line break, then every nonempty line with its own."""
     min_count: int = 1
+    """Least number of occurrences of a code in the vocabulary; rarer codes become `<unk>`."""
 
     def pieces(self, sources: Sequence[Source], progress: BytesRead = lambda size: None) -> Iterator[Piece]:
         """The text in pieces of about a megabyte.
@@ -106,8 +97,6 @@ class TextPipeline:
         decoder = codecs.getincrementaldecoder(self.encoding)("strict")
         before, lines, begun = 0, 1, False  # bytes read, lines begun, and whether any text was decoded
         for block in chain(blocks, [b""]):
-            if block and not before:
-                source.refuse_archive(block)
             state = decoder.getstate()
             try:
                 text = decoder.decode(block, final=not block)
@@ -127,8 +116,9 @@ class TextPipeline:
             yield text
 
     def _refuse(self, source: Source) -> None:
-        """Raise `EncodingError` if a file's first bytes show that it is not text in this encoding."""
+        """Raise `CorpusError` if a file's first bytes show that it is not text in this encoding."""
         start = _start(source)
+        source.refuse_archive(start)
         if kind := format_of(start):
             raise EncodingError(
                 f"{source} is {kind}, not plain text: extract its text{_OTHERWISE[source.role]}"

@@ -22,24 +22,16 @@ LINE_BREAK = ord("\n")
 
 @dataclass(frozen=True)
 class Units:
-    r"""How a text becomes codes.
-
-    Attributes
-    ----------
-    unit
-        `char` or `byte`.
-    normalize
-        A Unicode normal form, or `none`.
-    lowercase
-        Whether the text is put into lowercase, before normalisation.
-    newlines
-        `keep`, or `lf`: `\r\n` and a lone `\r` become `\n`.
-    """
+    """The conversion of a text to codes."""
 
     unit: str = "char"
+    """`char` or `byte`."""
     normalize: str = "none"
+    """A Unicode normal form, or `none`."""
     lowercase: bool = False
+    """Whether the text is put into lowercase, before normalisation."""
     newlines: str = "keep"
+    r"""`keep`, or `lf`: `\r\n` and a lone `\r` become `\n`."""
 
     @property
     def is_byte(self) -> bool:
