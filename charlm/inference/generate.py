@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 
@@ -17,32 +19,23 @@ from charlm.nn.workspace import Workspace
 _PRIME_STEPS = 100
 """Steps of one forward pass over a prime."""
 
-
 _COLDEST = 1e-260
 """Temperature below which only the likeliest is left, and a difference of float32 logits would overflow."""
 
 
 @dataclass(frozen=True)
 class Sampling:
-    """How the next unit is chosen from the logits.
-
-    Attributes
-    ----------
-    temperature
-        Logits are divided by it: below 1 is safer, above 1 wilder.
-    top_k
-        Only the k likeliest units are drawn; 0 keeps all.
-    top_p
-        Only the fewest units whose probabilities sum to p are drawn; 1 keeps all (Holtzman et
-        al. 2020). Applied to what `temperature` and `top_k` leave.
-    greedy
-        The likeliest unit every time; the others do not matter then.
-    """
+    """How the next unit is chosen from the logits."""
 
     temperature: float = 1.0
+    """Logits are divided by it: below 1 is safer, above 1 wilder."""
     top_k: int = 0
+    """Only the k likeliest units are drawn; 0 keeps all."""
     top_p: float = 1.0
+    """Only the fewest units whose probabilities sum to p are drawn, after `temperature` and `top_k`;
+    1 keeps all (Holtzman et al. 2020)."""
     greedy: bool = False
+    """The likeliest unit every time; the others do not matter then."""
 
     def __post_init__(self) -> None:
         """Raise `ConfigError` for a number that is out of its range."""
@@ -98,20 +91,18 @@ def generate(
     """
     state = model.zero_state(1, parameters.flat.dtype)
     if not len(prime):
-        first = int(rng.integers(model.vocab if unknown is None else unknown))
-        yield first
-        prime = np.array([first])
-    workspace = Workspace()
-    for start in range(0, len(prime) - 1, _PRIME_STEPS):
-        part = prime[start : min(start + _PRIME_STEPS, len(prime) - 1)]
-        state = model.forward(parameters, part[:, None], state, workspace).state
+        prime = np.array([rng.integers(model.vocab if unknown is None else unknown)])
+        yield int(prime[0])
+    before, drawn, workspace = prime[:-1, None], int(prime[-1]), Workspace()
+    for start in range(0, len(before), _PRIME_STEPS):
+        state = model.forward(parameters, before[start : start + _PRIME_STEPS], state, workspace).state
     step = model.decoder(parameters, state)
-    drawn = int(prime[-1])
-    barred = [one for one in (unknown, not_first) if one is not None]
+    never = [] if unknown is None else [unknown]
+    barred = never if not_first is None else [*never, not_first]
     while True:
         logits = step(drawn)
         logits[barred] = -np.inf
-        barred = [] if unknown is None else [unknown]
+        barred = never
         drawn = choice.draw(logits, rng)
         yield drawn
 
@@ -127,15 +118,11 @@ def generate_until(
 
     If `stop` is empty, or `lines` 0, it ends nothing.
     """
-    wanted = [int(drawn) for drawn in stop]
-    recent: list[int] = []
-    for _, drawn in zip(range(length), ids, strict=False):
+    recent: deque[int] = deque(maxlen=len(stop))
+    wanted = deque(int(drawn) for drawn in stop)
+    for drawn in islice(ids, length):
         yield drawn
-        if wanted:
-            recent = [*recent, drawn][-len(wanted) :]
-            if recent == wanted:
-                return
-        if lines and drawn == line_break:
-            lines -= 1
-            if not lines:
-                return
+        recent.append(drawn)
+        lines -= drawn == line_break
+        if (wanted and recent == wanted) or (lines == 0 and drawn == line_break):
+            return

@@ -11,7 +11,7 @@ and, in an LSTM, of `‖dc_{T-k}‖`.
 - `loss_T = -ln p(x_{T+1} | x_T, x_{T-1}, …)`: the loss of one unit, not the mean of a window.
 - `h_{T-k}`, `c_{T-k}`: the states of a layer after it has read unit `x_{T-k}`; k = 0 is the state that
   has read the last unit before the prediction.
-- `dh_t` and `dc_t` are those of the textbook. `dh_t` comes along two paths: through the next step of the
+- The textbook calls them `dh_t` and `dc_t`. `dh_t` comes along two paths: through the next step of the
   same layer, and at the same step through the layers above. `dc_t` comes through the memory `c_{t+1}` of
   the next step, and through `h_t = o * tanh(c_t)`.
 - Relative to k = 0 it is the mean norm at k over the mean norm at k = 0, at the same places. A unit
@@ -146,27 +146,22 @@ def gradient_flow(
 def find_places(text: Text, steps: int, count: int) -> tuple[Ids, Ids, int]:
     """Up to `count` places of a text, evenly spaced among those with `steps` units before them.
 
-    Returns the index in `text.ids` of the first unit of their text or line `[P]`, the index of the
-    last unit that is read there `[P]`, whose next one is predicted, and the number of steps: less
-    than `steps` where too few places have as many.
+    Returns three things: the index in `text.ids` of the first unit of the text or line of each place
+    `[P]`; the index of the last unit that is read there, `[P]`, so that the next one is predicted;
+    and the number of steps, less than `steps` if too few places have as many units before them.
     """
     starts, lengths = (array.astype(np.int64) for array in text.examples())
-
-    def with_steps(k: int) -> Ids:
-        """Of each example, how many places have k units before them."""
-        many: Ids = np.maximum(lengths - k, 0)
-        return many
-
-    fewest = min(_FEWEST, math.ceil(with_steps(0).sum() / 2))
-    steps = next(k for k in range(steps, -1, -1) if with_steps(k).sum() >= fewest)
-    edges = np.cumsum(with_steps(steps))
+    fewest = min(_FEWEST, math.ceil(lengths.sum() / 2))
+    while np.maximum(lengths - steps, 0).sum() < fewest:
+        steps -= 1
+    rooms = np.maximum(lengths - steps, 0)  # places of each example
+    edges = np.cumsum(rooms)
     total = int(edges[-1])
     count = min(count, total)
     chosen = (2 * np.arange(count) + 1) * total // (2 * count)
     example = np.searchsorted(edges, chosen, side="right")
     begins = starts[example]
-    before = edges[example] - with_steps(steps)[example]
-    return begins, begins + steps + (chosen - before), steps
+    return begins, begins + steps + chosen - (edges - rooms)[example], steps
 
 
 def _warm_state(model: Model, params: Parameters, ids: Ids, begins: Ids, ends: Ids) -> Array:
@@ -174,7 +169,7 @@ def _warm_state(model: Model, params: Parameters, ids: Ids, begins: Ids, ends: I
     state, workspace = model.zero_state(len(ends), params.flat.dtype), Workspace()
     for back in range(WARM_UP, 0, -1):
         index = ends - back
-        state[:, :, index <= begins] = 0.0  # what comes before the beginning is not of this text, or line
+        state[:, :, index <= begins] = 0.0  # units before the beginning belong to another text or line
         state = model.forward(params, ids[np.maximum(index, 0)][None], state, workspace).state
     state[:, :, ends <= begins] = 0.0
     return state
@@ -194,7 +189,7 @@ def state_gradients(model: Model, params: Parameters, x: Ids, y: Ids, state: Arr
     """
     window = replace(model, kernel="textbook").forward(params, x, state, Workspace())
     dlogits = np.zeros_like(window.output)
-    # summed over the streams, so that each has the gradient of its own loss
+    # a sum over the streams, not a mean: each stream has the gradient of its loss alone
     _, dlogits[-1] = softmax_cross_entropy(window.output[-1], y, scored=1)
     window.backward(params.zeros_like(), dlogits)
     values, names = window.values, model.cell.states

@@ -22,21 +22,21 @@ STRETCH = 20
 
 @dataclass(frozen=True)
 class Novelty:
-    """How many of the lines, or stretches of a text, occur in the training text."""
+    """How many of the lines or stretches of a text occur in the training text."""
 
     count: int
     """Lines or stretches that were looked for."""
     known: int
-    """Those of them that occur."""
+    """Lines or stretches that occur."""
     cut_off: int = 0
-    """Lines that were not finished, and not looked for."""
+    """Unfinished lines, which were not looked for."""
 
 
 def compare(checkpoint: Checkpoint, samples: Sequence[str], progress: Progress = nothing) -> Novelty:
-    """Look for what was generated in the training text of a checkpoint.
+    """Look for generated samples in the training text of a checkpoint.
 
-    Of a model of lines whole lines, each with its line break; of others, every stretch of
-    `STRETCH` characters.
+    For a model of lines, whole lines with their line break are looked for; for others, every stretch
+    of `STRETCH` characters.
 
     Raises `CorpusError` if the text cannot be read again, or the samples are too short.
     """
@@ -58,38 +58,38 @@ def compare(checkpoint: Checkpoint, samples: Sequence[str], progress: Progress =
 
 def shown_pieces(text: Text, vocabulary: Vocabulary) -> Iterator[str]:
     """A part of a corpus as a reader sees it, in pieces that end with a line break where there is one."""
-    held: Ids = np.zeros(0, np.uint8)
+    rest: Ids = np.zeros(0, np.uint8)
     for block in text.blocks():
-        held = np.concatenate([held, block])
-        breaks = np.flatnonzero(held == vocabulary.line_break)
-        cut = breaks[-1] + 1 if len(breaks) else len(held)
-        yield vocabulary.text(held[:cut])
-        held = held[cut:]
-    yield vocabulary.text(held)
+        ids = np.concatenate([rest, block])
+        breaks = np.flatnonzero(ids == vocabulary.line_break)
+        cut = breaks[-1] + 1 if len(breaks) else len(ids)
+        yield vocabulary.text(ids[:cut])
+        rest = ids[cut:]
+    yield vocabulary.text(rest)
 
 
 def known_lines(pieces: Iterable[str], lines: Set[str]) -> set[str]:
-    """Those of `lines` that are a line of the text."""
-    found: set[str] = set()
-    held = ""
+    """Members of `lines` that are a line of the text."""
+    known: set[str] = set()
+    rest = ""
     for piece in pieces:
-        *whole, held = (held + piece).split("\n")
-        found |= lines & set(whole)
-    return found | (lines & {held} if held else set())
+        *whole, rest = (rest + piece).split("\n")
+        known |= lines & set(whole)
+    return known | (lines & {rest} if rest else set())
 
 
 def known_stretches(pieces: Iterable[str], stretches: Set[str], length: int = STRETCH) -> set[str]:
-    """Those of `stretches`, all of that length, that occur in the text."""
+    """Members of `stretches`, all of this length, that occur in the text."""
     wanted = np.array([_hashes(stretch, length)[0] for stretch in stretches], np.uint64)
-    found: set[str] = set()
-    held = ""
+    known: set[str] = set()
+    rest = ""
     for piece in pieces:
-        text = held + piece
+        text = rest + piece
         places = np.flatnonzero(np.isin(_hashes(text, length), wanted))
-        # the same number does not make it the same stretch
-        found |= stretches & {text[place : place + length] for place in places}
-        held = text[max(0, len(text) - length + 1) :]
-    return found
+        # stretches with the same hash may differ
+        known |= stretches & {text[place : place + length] for place in places}
+        rest = text[max(0, len(text) - length + 1) :]
+    return known
 
 
 def stretches_of(text: str, length: int = STRETCH) -> list[str]:
@@ -98,7 +98,7 @@ def stretches_of(text: str, length: int = STRETCH) -> list[str]:
 
 
 def _hashes(text: str, length: int) -> Ids:
-    """A number for every stretch of a text: its characters as digits, modulo 2^64."""
+    """A hash of every stretch of a text: its characters as digits, modulo 2^64."""
     characters = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)
     count = max(0, len(characters) - length + 1)
     hashes = np.zeros(count, np.uint64)

@@ -38,18 +38,13 @@ def streams_of(seed: int | None, count: int) -> Iterator[np.random.Generator]:
 
 @dataclass(frozen=True)
 class TextSampler:
-    """A trained model as something that continues text.
-
-    Attributes
-    ----------
-    writes_lines
-        Whether the model is one of lines: it then writes one line, as after a line break.
-    """
+    """A trained model as something that continues text."""
 
     model: Model
     params: Parameters
     vocabulary: Vocabulary
     writes_lines: bool
+    """Whether it is a model of lines. It then writes one line, as after a line break."""
 
     @classmethod
     def of(
@@ -76,7 +71,7 @@ class TextSampler:
         return codes[:-1] if self.writes_lines and len(codes) and codes[-1] == LINE_BREAK else codes
 
     def unknown_in(self, codes: Ids) -> str:
-        """What a prime holds that the model reads as `<unk>`, for a warning; empty if nothing."""
+        """The characters of a prime that the model reads as `<unk>`, for a warning; empty if none."""
         if not self.vocabulary.has_unknown:
             return ""
         return self.vocabulary.lacking(*np.unique(codes, return_counts=True))
@@ -131,16 +126,16 @@ class TextSampler:
         `prime`, the text after it: a character that began in the prime is given if the codes
         change it.
         """
-        writer = self.vocabulary.units.writer()
-        before = "" if prime is None else "".join(writer.write(int(code)) for code in prime)
-        held = "" if prime is None else self.vocabulary.units.text(prime)[len(before) :]
+        units = self.vocabulary.units
+        writer, shown = units.writer(), ""
+        if prime is not None:
+            before = "".join(writer.write(int(code)) for code in prime)
+            shown = units.text(prime)[len(before) :]  # of a character that the codes may go on with
         for code in codes:
-            if not (self.writes_lines and code == LINE_BREAK):
-                text = writer.write(int(code))
-                if text:
-                    yield text.removeprefix(held)
-                    held = ""
-        yield writer.finish().removeprefix(held)
+            if not (self.writes_lines and code == LINE_BREAK) and (text := writer.write(int(code))):
+                yield text.removeprefix(shown)
+                shown = ""
+        yield writer.finish().removeprefix(shown)
 
     def preview(
         self,

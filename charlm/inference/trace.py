@@ -1,7 +1,7 @@
 """Everything that a network computes while it reads a text, by name.
 
-Row n of every array belongs to unit n of the text: it is what the network has once it has read
-units 0 to n, and from which it predicts unit n+1.
+Row n of every array belongs to unit n of the text. It is computed from units 0 to n, and unit n+1 is
+predicted from it.
 
 Letters: `N` units of a text, `T` of a window, `V` vocabulary, `H` hidden units, `S` states of a cell.
 """
@@ -37,10 +37,9 @@ ByLayer = Mapping[str, Mapping[str, Array]]
 class Trace:
     """The activations of a network along a text of `N` units.
 
-    Row n is what there is after unit n has been read: `states["layers.0"]["h"][n]` is the hidden
-    state that has read units 0 to n, `gates["layers.0"]["f"][n]` the gate with which unit n was
-    read, and `probabilities[n]` what the model expects as unit n+1. The last row predicts what
-    follows the text.
+    `states["layers.0"]["h"][n]` is the hidden state after units 0 to n, `gates["layers.0"]["f"][n]` the
+    gate with which unit n was read, and `probabilities[n]` the prediction of unit n+1. The last row
+    predicts the unit after the text.
     """
 
     units: Sequence[str]
@@ -57,7 +56,7 @@ class Trace:
     """`[N, V]`."""
 
     def __repr__(self) -> str:
-        """What there is, in a line: a notebook shows it."""
+        """The names of the arrays in a line, for notebooks."""
         kept = "; ".join(
             f"{layer} {', '.join(dict.fromkeys((*self.gates[layer], *states)))}"
             for layer, states in self.states.items()
@@ -66,7 +65,7 @@ class Trace:
 
     @property
     def probabilities(self) -> Array:
-        """`softmax(logits)`, `[N, V]`: row n is what the model expects as unit n+1."""
+        """`softmax(logits)`, `[N, V]`: row n predicts unit n+1."""
         exponentials = np.exp(self.logits - self.logits.max(axis=1, keepdims=True))
         probabilities: Array = exponentials / exponentials.sum(axis=1, keepdims=True)
         return probabilities
@@ -74,7 +73,7 @@ class Trace:
     @property
     def losses(self) -> Array:
         """`-ln probabilities[n, ids[n+1]]` in nats, `[N-1]`: how much unit n+1 surprises the model."""
-        # what follows the text is not known: any unit stands in for it, and its loss is left out
+        # the unit after the text is unknown: 0 stands in for it, and its loss is left out
         return cross_entropy(self.logits.copy(), np.append(self.ids[1:], 0))[:-1]
 
 
@@ -87,8 +86,8 @@ def trace(
 ) -> Trace:
     """Read a text `[N]`, and keep everything that the network computes.
 
-    `begins [N]` says which units are read from a zero state, the first among them; `names [V]` are
-    those of the vocabulary. Raises `ConfigError` if the text is empty, or if its trace would take
+    `begins [N]` says which units are read from a zero state, the first among them; `names [V]` is the
+    vocabulary. Raises `ConfigError` if the text is empty, or if its trace would take
     more than half of this machine's memory.
     """
     N, H, dtype = len(ids), model.hidden, params.flat.dtype

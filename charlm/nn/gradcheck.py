@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from charlm.arrays import Array
+from charlm.arrays import Array, Shape
 from charlm.nn.loss import softmax_cross_entropy
 from charlm.nn.model import Model
 from charlm.nn.passes import Pass
@@ -32,16 +32,13 @@ FLOOR = 3e-6
 measured slope."""
 
 
-_CHECKING = "checking gradients"
-
-
 @dataclass(frozen=True)
 class Check:
     """How far one array's gradient is from the measured one."""
 
     name: str
     worst: float
-    """Worst relative error, over entries and over random directions through all of them."""
+    """Largest relative error, over entries and over random directions through all of them."""
     checked: int
     """Entries measured one by one."""
     size: int
@@ -82,39 +79,38 @@ def check(
     gradients: Mapping[str, Array],
     rng: np.random.Generator,
     entries: int,
-    directions: int = 2,
     progress: Callable[[str, int], object] = lambda what, count: None,
 ) -> list[Check]:
     """Compare `gradients` with measured slopes of `loss()` at `arrays`, which are put back.
 
-    Of each array, up to `entries` entries are measured one by one (all of them if it has no
-    more), and `directions` random directions through every entry at once: an error anywhere
-    shows in the second, and where it is in the first.
+    Up to `entries` entries of each array are measured one by one. If it has more, so are two random
+    directions through all of its entries: an error anywhere shows there, and where it is in the entries.
 
     `progress` is called with "total" and the number of slopes, then with every slope that is measured.
     """
+    progress("total", sum(min(array.size, entries) + 2 * (array.size > entries) for array in arrays.values()))
     checks = []
-    numbers = [min(array.size, entries) + directions * (array.size > entries) for array in arrays.values()]
-    progress("total", sum(numbers))
     for name, array in arrays.items():
-        claimed = gradients[name]
-        places = rng.permutation(array.size)[:entries]
-        worst = 0.0
-        for place in places:
-            direction = np.zeros(array.size)
-            direction[place] = 1.0
-            measured = slope(loss, array, direction.reshape(array.shape))
-            progress(_CHECKING, 1)
-            worst = max(worst, relative_error(float(claimed.flat[place]), measured))
-        if len(places) < array.size:
-            for _ in range(directions):
-                direction = rng.standard_normal(array.shape)
-                direction /= np.linalg.norm(direction)
-                measured = slope(loss, array, direction)
-                progress(_CHECKING, 1)
-                worst = max(worst, relative_error(float((claimed * direction).sum()), measured))
-        checks.append(Check(name, worst, len(places), array.size))
+        errors = [0.0]
+        for direction in _directions(array.shape, entries, rng):
+            claimed = float((gradients[name] * direction).sum())
+            errors.append(relative_error(claimed, slope(loss, array, direction)))
+            progress("checking gradients", 1)
+        # a gradient that is not a number is not right: `np.max` gives NaN for it
+        checks.append(Check(name, float(np.max(errors)), min(array.size, entries), array.size))
     return checks
+
+
+def _directions(shape: Shape, entries: int, rng: np.random.Generator) -> Iterator[Array]:
+    """Up to `entries` directions along one entry each; then two random ones, if entries are left out."""
+    size = math.prod(shape)
+    for place in rng.permutation(size)[:entries]:
+        direction = np.zeros(shape)
+        direction.flat[place] = 1.0
+        yield direction
+    for _ in range(2 * (size > entries)):
+        direction = rng.standard_normal(shape)
+        yield direction / np.linalg.norm(direction)
 
 
 def check_model(
@@ -130,15 +126,14 @@ def check_model(
 ) -> list[Check]:
     """Check every gradient of a model on one made-up window `[steps, batch]`.
 
-    The function checked is the mean cross-entropy of a window that begins from a carried state
-    that is not zero, plus a random linear form of the state after the window, so that what comes
-    back through both ends of the window is checked too. Gradients with respect to the carried
-    state are called `state.LAYER.NAME`. The masks are drawn once.
+    The loss is the mean cross-entropy of a window that begins from a carried state other than zero,
+    plus a random linear form of the state after the window: both ends of the window are checked too.
+    Gradients with respect to the carried state are called `state.LAYER.NAME`. The masks are drawn once.
 
     `shards` divide the batch as training does. Each shard runs forward and backward separately, so
     the products, tiles and blocks are the same as in training. At most `entries` entries of
     each array are measured; fewer, but two at least, where all of them would take more than about
-    `seconds`. `progress` is that of `check`.
+    `seconds`. For `progress` see `check`.
     """
     rng = np.random.default_rng(seed)
     params = model.initialise(rng, init, np.float64)
@@ -173,13 +168,9 @@ def check_model(
         # a slope takes the loss at four points; two of the slopes are along directions
         affordable = seconds / (4 * (time.perf_counter() - started) * len(arrays)) - 2
         entries = min(entries, max(2, int(affordable)))
+    gradients = {**grads, **_named(model, dstate)}
     return check(
-        lambda: sum(forward(shard)[0] for shard in shards),
-        arrays,
-        {**grads, **_named(model, dstate)},
-        rng,
-        entries,
-        progress=progress,
+        lambda: sum(forward(shard)[0] for shard in shards), arrays, gradients, rng, entries, progress
     )
 
 

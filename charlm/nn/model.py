@@ -34,35 +34,26 @@ OUTPUT = "output"
 
 @dataclass(frozen=True)
 class Model:
-    """The shape of a network and the mathematics on it; parameters, state and noise are arguments.
-
-    Attributes
-    ----------
-    cell
-        The recurrence of every recurrent layer.
-    vocab, hidden, layers
-        V, H and L.
-    dropout
-        Share of hidden units dropped after each recurrent layer.
-    dropout_mask
-        `window` or `step`; see `Dropout`.
-    kernel
-        `fused` or `textbook`; see `make_recurrent`.
-    weight_drop
-        Share of recurrent weights dropped; see `Recurrent`.
-    tuning
-        Of the fused kernels.
-    """
+    """The shape of a network and the mathematics on it; parameters, state and noise are arguments."""
 
     cell: Cell
+    """The recurrence of every recurrent layer."""
     vocab: int
+    """V."""
     hidden: int
+    """H."""
     layers: int
+    """L."""
     dropout: float = 0.0
+    """Share of hidden units dropped after each recurrent layer."""
     dropout_mask: str = "window"
+    """`window` or `step`; see `Dropout`."""
     kernel: str = "fused"
+    """`fused` or `textbook`; see `make_recurrent`."""
     weight_drop: float = 0.0
+    """Share of recurrent weights dropped; see `Recurrent`."""
     tuning: Tuning = TUNED
+    """Of the fused kernels."""
 
     @cached_property
     def stack(self) -> tuple[tuple[str, int, Layer], ...]:
@@ -154,7 +145,7 @@ class Model:
         """The network one character at a time, for generating.
 
         Returns a function that takes the id of a character and gives the logits `[V]` after it,
-        valid until the next one. `state [L, S, 1, H]` is that before the first, and only read.
+        valid until the next one. `state [L, S, 1, H]` is the state before the first; only read.
         Views and buffers are made once, here: for a single character the calls take as long as
         the arithmetic.
         """

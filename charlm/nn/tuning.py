@@ -12,7 +12,7 @@ from charlm.system import blas
 
 @dataclass(frozen=True)
 class Tuning:
-    """Limits of blocks and tiles, in numbers and not bytes: a check in float64 crosses those of training."""
+    """Limits of blocks and tiles. They count numbers, not bytes: float64 is cut where float32 is."""
 
     small: int = 1_000_000 if blas.kernel() in blas.AVX512_KERNELS else 0
     """Multiplications up to which OpenBLAS uses its kernels for small products; 0 if it has none."""

@@ -1,4 +1,4 @@
-"""What a recurrent cell is: one step of the recurrence, and the same step backward.
+"""A recurrent cell: one step of the recurrence, and the same step backward.
 
 Letters: `B` streams (batch), `I` inputs, `H` hidden units, `G` gates. Each gate has one input matrix,
 one recurrent matrix and one bias, so the gate is the first axis of `Wx`, `Wh` and `b`.
@@ -97,8 +97,8 @@ class Cell(ABC):
     def arriving(self, saved: Saved, dstate: States) -> States:
         """The whole gradients with respect to the states after a step. For inspection only.
 
-        `dstate` holds what comes from later steps. A state from which the same step makes h also has
-        the gradient that comes through h. By default there is no such state.
+        `dstate` lacks one path: if the same step makes h from another state, the gradient of that state
+        also comes through h. By default there is no such state.
         """
         return dstate
 

@@ -110,7 +110,7 @@ class LSTM(Cell):
         return dx, (dh_prev, dc_prev)
 
     def arriving(self, saved: Saved, dstate: States) -> States:
-        """The whole `dh, dc`: h is made from c, so dc also has what comes through h."""
+        """The whole `dh, dc`: h is made from c, so the gradient of c also comes through h."""
         dh, dc = dstate
         *_, o, _, tanh_c = saved
         # forward: h = o * tanh(c)

@@ -35,7 +35,7 @@ class Window(ABC):
     states
         `[S, T+1, B, H]`: the state before the window, then the state after each step.
     saved
-        `[T, B, H]`: what the steps save besides, if `saves` is true; the backward pass may overwrite it.
+        `[T, B, H]`: one more array for the backward pass, if `saves` is true.
     """
 
     saves = False
@@ -55,9 +55,9 @@ class Window(ABC):
 
     @abstractmethod
     def backward(self, grads: Params, doutput: Array, dstate: Array) -> Array:
-        """Write the gradient with respect to `a` to `a`; returns that of the state before the window.
+        """Write the gradient with respect to `a` to `a`; return the one of the state before the window.
 
-        It overwrites the gradients of the recurrent parameters. Those of `Wx` and `b` are the caller's.
+        The gradients of the recurrent parameters are overwritten. The caller does `Wx` and `b`.
         """
 
     def tiled(self, matrices: Array, memory: Memory, name: str, same_rows: bool = False) -> Tiles:

@@ -29,23 +29,16 @@ Step = Callable[[Signal | int], Array]
 
 @dataclass(frozen=True)
 class Noise:
-    """A random mask that a layer asks for, drawn again for every window.
-
-    Attributes
-    ----------
-    shape
-        The shape for a window of `T` steps and `B` streams.
-    rate
-        Chance of a 0. Every other number is `1 / (1 - rate)`, so the mean is 1 and evaluation needs
-        no mask (Srivastava et al. 2014, inverted form).
-    streams
-        The axis of the streams if each stream has its own mask (dropout). None if all streams share
-        one mask (weights), however the batch is divided.
-    """
+    """A random mask that a layer asks for, drawn again for every window."""
 
     shape: Shape
+    """The shape for a window of `T` steps and `B` streams."""
     rate: float
+    """Chance of a 0. Every other number is `1 / (1 - rate)`, so the mean is 1 and evaluation needs no
+    mask (Srivastava et al. 2014, inverted form)."""
     streams: int | None
+    """The axis of the streams if each stream has its own mask (dropout). None if all streams share one
+    mask (weights), however the batch is divided."""
 
     @property
     def size(self) -> int:
@@ -55,10 +48,10 @@ class Noise:
     def draw(self, rng: np.random.Generator, out: Array) -> Array:
         """Draw into `out`, of `shape`, which is returned.
 
-        Draws do not depend on the type of `out`, so that a network in float64 gets the masks of
-        one in float32. Masks that all streams share are those of weights, which are large: a byte
-        is drawn for each number, in a quarter of the time, and the rate is rounded to a multiple of
-        1/256. Rates that a byte cannot say to within 7 % are drawn exactly.
+        Draws do not depend on the type of `out`: networks in float64 and float32 get the same masks.
+        The masks of weights are large. A byte is drawn for each of their numbers, in a quarter of the
+        time, and the rate is rounded to a multiple of 1/256. Rates that a byte cannot express to within
+        7 % are drawn exactly.
         """
         rate = self.rate
         if self.streams is None and _BY_BYTES <= rate <= 1 - _BY_BYTES:

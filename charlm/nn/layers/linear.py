@@ -66,7 +66,7 @@ class Linear(Layer):
 
     def stepper(self, params: Params, state: Array) -> Step:
         """See `Layer.stepper`."""
-        W, b = params["W"], params["b"]
+        W, b = params["W"], params["b"][None]
         y = np.empty((1, self.outputs), W.dtype)
 
         def step(x: Signal | int) -> Array:

@@ -27,22 +27,17 @@ class Recurrent(Layer):
         W' = mask * Wh       so that       dWh = mask * dW'
 
     in place of the recurrent matrices `Wh [G, H, H]`: one mask for all steps and streams.
-
-    Attributes
-    ----------
-    inputs, hidden
-        I (V for ids) and H.
-    one_hot
-        Whether the input is ids below `inputs`, else rows of `inputs` numbers.
-    weight_drop
-        Chance that a recurrent weight is dropped.
     """
 
     cell: Cell
     inputs: int
+    """I; of ids V."""
     hidden: int
+    """H."""
     one_hot: bool
+    """Whether the input is ids below `inputs`, else rows of `inputs` numbers."""
     weight_drop: float
+    """Chance that a recurrent weight is dropped."""
 
     @property
     def states(self) -> tuple[str, ...]:
