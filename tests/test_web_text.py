@@ -66,7 +66,7 @@ def _read(text: str, **units: object) -> tuple[Vocabulary, np.ndarray]:
     """A vocabulary of a text, and its ids."""
     read = Units(**units)  # type: ignore[arg-type]
     codes = read.of_text(text)
-    vocabulary = Vocabulary.of(codes, read)
+    vocabulary = Vocabulary(codes, read)
     return vocabulary, vocabulary.encode(codes, "the text")
 
 

@@ -14,10 +14,11 @@ import json
 import os
 import struct
 import sys
+import tempfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import IO, Any, BinaryIO
 
 import numpy as np
 
@@ -61,11 +62,6 @@ class Entry:
     """How they were read."""
     units: int
 
-    @property
-    def same(self) -> tuple[Any, ...]:
-        """Equal for two entries that hold different states of the same files, read in the same way."""
-        return (self.names, self.settings)
-
 
 class Cache:
     """The entries in a directory; the directory need not exist."""
@@ -81,18 +77,25 @@ class Cache:
         try:
             with self._path(key).open("rb") as stream:
                 about = _description(stream)
-                dtype, count = np.dtype(f"<{about['type']}"), about["units"]
-                if about["key"] != key or about["sha256"] != _digest(stream, count * dtype.itemsize, about):
-                    return None
-                ids = np.memmap(stream, dtype, "r", shape=(count,))
+                if about["key"] == key and about["sha256"] == _digest(stream, about):
+                    return _mapped(stream, about)
         except _BAD:
-            return None
-        return Encoded(ids.view(np.ndarray), about["codes"])
+            pass
+        return None
+
+    def may_hold(self, kind: str) -> bool:
+        """Whether there is an entry whose key begins with `kind`."""
+        return any(self.directory.glob(f"{kind}*.ids"))
+
+    def spool(self) -> IO[bytes]:
+        """A temporary file in the directory; raises `OSError`."""
+        self.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        return tempfile.TemporaryFile(dir=self.directory)
 
     def store(
         self, key: str, names: list[str], settings: dict[str, Any], codes: list[int], pieces: Iterable[Ids]
-    ) -> None:
-        """Store a text whose ids come in pieces, all of one type; raises `OSError`.
+    ) -> Encoded:
+        """Store a text whose ids come in pieces, all of one type; returns the entry. Raises `OSError`.
 
         Entries for older states of the same files, read in the same way, are removed.
         """
@@ -113,11 +116,14 @@ class Cache:
             text = json.dumps(about).encode("ascii")
             stream.write(text + _END.pack(len(text), _MARK))
 
-        write_whole(self._path(key), write, lasting=False)
+        path = self._path(key)
+        write_whole(path, write, lasting=False)
         for entry in self.entries():
-            if entry.same == (names, settings) and entry.path != self._path(key):
+            if (entry.names, entry.settings) == (names, settings) and entry.path != path:
                 with contextlib.suppress(OSError):
                     entry.path.unlink()
+        with path.open("rb") as stream:
+            return _mapped(stream, about)
 
     def entries(self) -> Iterator[Entry]:
         """Every readable entry, sorted by the names of its files."""
@@ -178,9 +184,15 @@ def _all(item_type: type, values: Any) -> bool:
     return isinstance(values, list) and all(type(value) is item_type for value in values)
 
 
-def _digest(stream: BinaryIO, size: int, about: dict[str, Any]) -> str:
-    """SHA-256 of the first `size` bytes and of the description."""
-    sha256 = hashlib.sha256()
+def _mapped(stream: BinaryIO, about: dict[str, Any]) -> Encoded:
+    """The contents of an entry, the ids mapped into memory."""
+    ids = np.memmap(stream, f"<{about['type']}", "r", shape=(about["units"],))
+    return Encoded(ids.view(np.ndarray), about["codes"])
+
+
+def _digest(stream: BinaryIO, about: dict[str, Any]) -> str:
+    """SHA-256 of the ids and of the description."""
+    sha256, size = hashlib.sha256(), about["units"] * int(about["type"][1])
     stream.seek(0)
     while size > 0 and (block := stream.read(min(_BLOCK, size))):
         sha256.update(block)
@@ -189,7 +201,6 @@ def _digest(stream: BinaryIO, size: int, about: dict[str, Any]) -> str:
 
 
 def _finish(sha256: Any, about: dict[str, Any]) -> str:
-    described = {name: value for name, value in about.items() if name != "sha256"}
-    sha256.update(json.dumps(described, sort_keys=True).encode("ascii"))
-    digest: str = sha256.hexdigest()
-    return digest
+    description = {name: value for name, value in about.items() if name != "sha256"}
+    sha256.update(json.dumps(description, sort_keys=True).encode("ascii"))
+    return str(sha256.hexdigest())

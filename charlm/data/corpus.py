@@ -5,22 +5,24 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
+import tempfile
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from typing import IO
 
 import numpy as np
 
 from charlm.arrays import Ids
 from charlm.data.cache import Cache, Encoded
-from charlm.data.lines import Lines, StreamText, Text, boundaries
 from charlm.data.reader import TextPipeline, remarks
 from charlm.data.sources import Source, digest
+from charlm.data.texts import Lines, StreamText, Text, boundaries
 from charlm.data.units import LINE_BREAK
-from charlm.data.vocabulary import Counter, Vocabulary
+from charlm.data.vocabulary import Numbering, Vocabulary, translated
 from charlm.errors import ChangedError, CorpusError
 from charlm.system.files import reason
-from charlm.system.ranks import Ranks
+from charlm.system.team import Team
 
 SPLITS = ("train", "validation", "test")
 """The splits of a corpus, in text order."""
@@ -89,7 +91,7 @@ class Corpus:
         return repeated
 
     @functools.cached_property
-    def _parts(self) -> tuple[Text, Text, Text]:
+    def _parts(self) -> list[Text]:
         return self.whole.split(self.split)
 
 
@@ -98,8 +100,8 @@ def text_of(ids: Ids, by_line: bool) -> Text:
     return Lines.of(ids, int(ids[0])) if by_line else StreamText(ids)
 
 
-def on_all_ranks(corpus: Corpus | None, ranks: Ranks) -> Corpus:
-    """The corpus that the first of `ranks` has read, on all of them; the others give None."""
+def on_all_ranks(corpus: Corpus | None, team: Team) -> Corpus:
+    """The corpus that the first rank of `team` has read, on all of them; the others give None."""
 
     def described() -> Corpus:
         if corpus is None:
@@ -107,10 +109,10 @@ def on_all_ranks(corpus: Corpus | None, ranks: Ranks) -> Corpus:
         separate = {name: replace(own, ids=own.ids[:0]) for name, own in corpus.separate.items()}
         return replace(corpus, ids=corpus.ids[:0], separate=separate)
 
-    made = ranks.first(described)
-    ids = ranks.share(None if corpus is None else corpus.ids)
+    made = team.first(described)
+    ids = team.share(None if corpus is None else corpus.ids)
     separate = {
-        name: replace(own, ids=ranks.share(None if corpus is None else corpus.separate[name].ids))
+        name: replace(own, ids=team.share(None if corpus is None else corpus.separate[name].ids))
         for name, own in made.separate.items()
     }
     return replace(made, ids=ids, separate=separate)
@@ -142,41 +144,43 @@ def read_corpus(
     `VocabularyError` if the given vocabulary, or for a separate text that of `sources`, lacks a
     unit and has no `<unk>`.
     """
-    encoder = _Encoder(sources, pipeline, cache, progress)
+    reading = _Reading(sources, pipeline, cache, progress)
     others = {
-        name: _Encoder(own, pipeline, cache, progress, f"{name} text")
-        for name, own in (separate or {}).items()
+        name: _Reading(files, pipeline, cache, progress, f"{name} text")
+        for name, files in (separate or {}).items()
     }
-    encoders = (encoder, *others.values())
-    sha256 = _digest_with(encoder.sha256, {name: other.sha256 for name, other in others.items()})
-    if expected not in (None, sha256):
-        where = " or ".join(each.where for each in encoders)
-        raise ChangedError(f"{where} has changed since the model was trained on it")
+    readings = (reading, *others.values())
+    if expected is not None:
+        for each in readings:
+            each.examine()
+        if _digest_with(reading, others) != expected:
+            where = " or ".join(each.where for each in readings)
+            raise ChangedError(f"{where} has changed since the model was trained on it")
     if vocabulary is None:
-        encoded = encoder.encoded(pipeline.min_count)
+        encoded = reading.encoded(pipeline.min_count)
         if set(encoded.codes) <= ({LINE_BREAK} if pipeline.by_line else set()):
             raise CorpusError(
-                f"{encoder.where}: nothing occurs {pipeline.min_count} times: lower corpus.min_count"
+                f"{reading.where}: nothing occurs {pipeline.min_count} times: lower corpus.min_count"
             )
-        ids, vocabulary = encoded.ids, encoder.vocabulary(encoded)
+        ids, vocabulary = encoded.ids, reading.vocabulary(encoded.codes)
     else:
-        ids = encoder.ids_in(vocabulary)
+        ids = reading.ids_in(vocabulary)
     texts = {
         name: Corpus(other.ids_in(vocabulary), vocabulary, (1.0, 0.0, 0.0), other.sha256, pipeline.by_line)
         for name, other in others.items()
     }
-    for each in encoders:
+    for each in readings:
         each.check_unchanged()
-    warnings = dict.fromkeys(warning for each in encoders for warning in each.warnings)
-    shares = own_shares(split, texts)
+    warnings = dict.fromkeys(warning for each in readings for warning in each.warnings)
+    shares, sha256 = own_shares(split, texts), _digest_with(reading, others)
     return Corpus(ids, vocabulary, shares, sha256, pipeline.by_line, tuple(warnings), texts)
 
 
-def _digest_with(sha256: str, separate: Mapping[str, str]) -> str:
-    """The digest of a text, unchanged, or of it and of the `separate` texts by their names."""
-    if not separate:
-        return sha256
-    lines = [sha256, *(f"{name} {separate[name]}" for name in sorted(separate))]
+def _digest_with(reading: _Reading, others: Mapping[str, _Reading]) -> str:
+    """The digest of a text, unchanged, or of it and of the separate texts by their names."""
+    if not others:
+        return reading.sha256
+    lines = [reading.sha256, *(f"{name} {others[name].sha256}" for name in sorted(others))]
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
@@ -189,8 +193,8 @@ def own_shares(split: Sequence[float], separate: Iterable[str]) -> tuple[float, 
     return shares["train"], shares["validation"], shares["test"]
 
 
-class _Encoder:
-    """Turns files into ids, or takes the ids from the cache."""
+class _Reading:
+    """One text on its way from the files, or from the cache, to ids."""
 
     def __init__(
         self,
@@ -198,25 +202,26 @@ class _Encoder:
         pipeline: TextPipeline,
         cache: Cache | None,
         progress: Progress,
-        what: str = "text",
+        name: str = "text",
     ) -> None:
-        """`what` calls a text of several files by its name in messages."""
+        """`name` stands for a text of several files in messages."""
         self.sources, self.pipeline = sources, pipeline
         self.cache, self.progress = cache, progress
         self.stamps = [source.stamp() for source in sources]
-        self.sha256 = digest(sources, lambda size: progress("looking at", size))
-        self.where = str(sources[0]) if len(sources) == 1 else f"the {what} of {len(sources)} files"
+        self.sha256 = ""
+        """The digest of the files, once they have been read."""
+        self.where = str(sources[0]) if len(sources) == 1 else f"the {name} of {len(sources)} files"
         self.warnings: list[str] = []
         if not pipeline.units.is_byte:
             self.warnings += [remark for source in sources for remark in remarks(source, pipeline.encoding)]
 
-    def vocabulary(self, encoded: Encoded) -> Vocabulary:
-        return Vocabulary(encoded.codes, self.pipeline.units, self.pipeline.min_count > 1)
+    def vocabulary(self, codes: Iterable[int]) -> Vocabulary:
+        return Vocabulary(codes, self.pipeline.units, self.pipeline.min_count > 1)
 
     def ids_in(self, vocabulary: Vocabulary) -> Ids:
         """The text `[N]`, encoded with a given vocabulary; raises `VocabularyError` as `recode` does."""
         encoded = self.encoded(self.pipeline.min_count)
-        if vocabulary == self.vocabulary(encoded):
+        if vocabulary == self.vocabulary(encoded.codes):
             return encoded.ids
         if self.pipeline.min_count > 1:  # the given vocabulary may hold units that are rare in this text
             encoded = self.encoded(1)
@@ -227,48 +232,72 @@ class _Encoder:
         if self.stamps != [source.stamp() for source in self.sources]:
             raise CorpusError(f"{self.where} changed while it was being read")
 
+    def examine(self) -> None:
+        """Read the files as they are stored, for their digest."""
+        for source in self.sources:
+            for _ in source.blocks(lambda size: self.progress("looking at", size), unpacked=False):
+                pass
+        self.sha256 = digest(self.sources)
+
     def encoded(self, min_count: int) -> Encoded:
-        """The text, encoded with its own vocabulary of what occurs at least `min_count` times."""
-        names = [source.name for source in self.sources]
+        """The text, encoded with the vocabulary of all that occurs at least `min_count` times.
+
+        The files are read once: for their digest alone if the cache may have the text.
+        """
         settings = asdict(replace(self.pipeline, min_count=min_count))
         # the same bytes may be packed or plain; normal forms depend on the version of Unicode
-        packings = [source.packing for source in self.sources]
-        identity = [self.sha256, packings, settings, unicodedata.unidata_version]
-        key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode("ascii")).hexdigest()
-        found = self.cache.load(key) if self.cache else None
-        if found:
-            return found
-        counter = Counter(counting=min_count > 1)
-        for codes in self._codes("reading"):
-            counter.add(codes)
-        self._check(counter.units)
-        kept = {int(code) for code in counter.codes(min_count)}
-        if self.pipeline.by_line:
-            kept.add(LINE_BREAK)
-        codes_kept = sorted(kept)
-        vocabulary = Vocabulary(codes_kept, self.pipeline.units, min_count > 1)
+        files = [[source.packing, size] for source, (size, _) in zip(self.sources, self.stamps, strict=True)]
+        identity = json.dumps([files, settings, unicodedata.unidata_version], sort_keys=True)
+        kind = hashlib.sha256(identity.encode("ascii")).hexdigest()[:16]
+        if self.cache and self.cache.may_hold(kind):
+            if not self.sha256:
+                self.examine()
+            if entry := self.cache.load(f"{kind}-{self.sha256}"):
+                return entry
         if self.cache:
             try:
-                self.cache.store(key, names, settings, codes_kept, self._ids(vocabulary))
-                found = self.cache.load(key)
+                with self.cache.spool() as spool:
+                    codes, _, pieces = self._read(spool, min_count)
+                    names = [source.name for source in self.sources]
+                    return self.cache.store(f"{kind}-{self.sha256}", names, settings, codes, pieces)
             except OSError as error:
                 self.warnings.append(
                     f"{self.where} cannot be stored in the cache {self.cache.directory}: {reason(error)}"
                 )
-        if found:
-            return found
-        ids: Ids = np.empty(counter.units, vocabulary.dtype)
-        filled = 0
-        for piece in self._ids(vocabulary):
-            ids[filled : filled + len(piece)] = piece
-            filled += len(piece)
-        return Encoded(ids, codes_kept)
+        try:
+            with tempfile.TemporaryFile() as spool:
+                codes, units, pieces = self._read(spool, min_count)
+                ids: Ids = np.empty(units, np.min_scalar_type(len(codes) - (min_count == 1)))
+                stop = 0
+                for piece in pieces:
+                    start, stop = stop, stop + len(piece)
+                    ids[start:stop] = piece
+                return Encoded(ids, codes)
+        except OSError as error:
+            raise CorpusError(f"{self.where} needs a temporary file: {reason(error)}") from error
 
-    def _codes(self, what: str) -> Iterator[Ids]:
-        return self.pipeline.codes(self.sources, lambda size: self.progress(what, size))
+    def _read(self, spool: IO[bytes], min_count: int) -> tuple[list[int], int, Iterator[Ids]]:
+        """The codes of the vocabulary, the number of units, and the ids, which are kept in `spool`.
 
-    def _ids(self, vocabulary: Vocabulary) -> Iterator[Ids]:
-        return (vocabulary.encode(codes, self.where) for codes in self._codes("encoding"))
+        The ids are numbered by first occurrence while the files are read, and by their codes, which
+        are sorted, when all codes are known.
+        """
+        numbering, pieces = Numbering(), []
+        for codes in self.pipeline.codes(self.sources, lambda size: self.progress("reading", size)):
+            numbers = numbering.add(codes)
+            spool.write(numbers.data)
+            pieces.append((numbers.dtype, numbers.nbytes))
+        self.sha256 = digest(self.sources)
+        units = int(numbering.counts.sum())
+        self._check(units)
+        is_kept = numbering.counts >= min_count
+        if self.pipeline.by_line:
+            is_kept |= numbering.codes == LINE_BREAK
+        vocabulary = Vocabulary(numbering.codes[is_kept], self.pipeline.units, min_count > 1)
+        places = vocabulary.places(numbering.codes)
+        spool.seek(0)
+        ids = (translated(np.frombuffer(spool.read(size), dtype), places) for dtype, size in pieces)
+        return vocabulary.codes.tolist(), units, ids
 
     def _check(self, units: int) -> None:
         """Raise `CorpusError` for a text that is too short to learn from, or to score."""

@@ -48,6 +48,10 @@ class Units:
         """Whether a unit is a byte."""
         return self.unit == "byte"
 
+    def is_raw(self, by_line: bool) -> bool:
+        """Whether the codes are the characters or bytes of the files, apart from line ends if `by_line`."""
+        return self.normalize == "none" and not self.lowercase and (by_line or self.newlines == "keep")
+
     @property
     def composes(self) -> bool:
         """Whether the codes are decomposed (`nfd`, `nfkd`), so that text for a reader is composed again."""
@@ -78,7 +82,7 @@ class Units:
     def cut(self, text: str | bytes) -> int:
         """The last index at which `text` can be cut without changing its codes; 0 if there is none.
 
-        The codes of both pieces together are those of the whole, for any text that follows.
+        The codes of the whole are the codes of both pieces, for any text that follows.
         """
         if isinstance(text, bytes):
             return len(text) - (self.newlines == "lf" and text.endswith(b"\r"))
@@ -99,7 +103,7 @@ class Units:
         return Writer(self)
 
     def text(self, codes: Ids) -> str:
-        """The text of codes `[N]`, composed: the same as that of a `Writer`."""
+        """The text of codes `[N]`, composed, as a `Writer` writes it."""
         plain = self.plain(codes)
         if isinstance(plain, bytes):
             return plain.decode("utf-8", "replace")

@@ -15,7 +15,6 @@ import numpy as np
 
 from charlm.arrays import Array
 from charlm.data.corpus import Progress, nothing
-from charlm.data.signs import without_effect
 from charlm.errors import CorpusError, DivergenceError, ExtraError, RunError
 from charlm.inference.gradient_flow import gradient_flow
 from charlm.inference.held_out import HeldOut
@@ -27,7 +26,9 @@ from charlm.report.stretch import Stretch
 from charlm.report.surprise import Surprise, by_position, hardest_words, surprise
 from charlm.runs.checkpoint import Checkpoint
 from charlm.runs.directory import RunDirectory, read_objects
+from charlm.system.team import ALONE, Team
 from charlm.web import assembly
+from charlm.web.signs import without_effect
 from charlm.web.text import MOST_BITS, signs
 
 LENGTH, LONGEST = 5_000, 20_000
@@ -49,7 +50,7 @@ def report(
     read: HeldOut,
     source: str,
     length: int = LENGTH,
-    threads: int = 1,
+    team: Team = ALONE,
     progress: Progress = nothing,
 ) -> tuple[str, list[str]]:
     """The page about a model, the same for the same input, and what the user should know of it.
@@ -82,7 +83,7 @@ def report(
     progress("making the page", 1)
     drawn, remarks = _curves(run)
     progress("making the page", 1)
-    flow = _flow(loaded, read, threads)
+    flow = _flow(loaded, read, team)
     progress("making the page", 1)
     bits = stretch.sums(surprises.bits)  # [C]
     html = assembly.page(
@@ -181,10 +182,10 @@ def _beginning(text: str) -> str:
     return escape(visible + "…" * (len(beginning) < len(text)))
 
 
-def _flow(loaded: Checkpoint, read: HeldOut, threads: int) -> str:
+def _flow(loaded: Checkpoint, read: HeldOut, team: Team) -> str:
     """The norm of the gradient with respect to earlier states, or why it cannot be measured."""
     try:
-        measured = gradient_flow(loaded.model, loaded.parameters, read.text, threads=threads)
+        measured = gradient_flow(loaded.model, loaded.parameters, read.text, team=team)
     except (CorpusError, DivergenceError) as error:
         return f"<p>Not measured: {assembly.as_html(str(error))}</p>"
     norms = measured.relative

@@ -16,9 +16,9 @@ from typing import NamedTuple
 import numpy as np
 
 from charlm.arrays import Array, Ids
-from charlm.data.signs import standing_alone
 from charlm.data.units import LINE_BREAK, Units
 from charlm.data.vocabulary import Vocabulary
+from charlm.web.signs import standing_alone
 
 MOST_BITS = 8.0
 """Bits of the darkest shade, and of everything above: a chance of 1 in 256."""
