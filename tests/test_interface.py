@@ -509,7 +509,7 @@ def test_a_pickled_model_sets_up_blas_before_numpy(models: dict[str, charlm.Lang
 
 
 @pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")  # pytest-xdist has threads
-@pytest.mark.parametrize("method", {"fork", "spawn"} & set(multiprocessing.get_all_start_methods()))
+@pytest.mark.parametrize("method", sorted({"fork", "spawn"} & set(multiprocessing.get_all_start_methods())))
 def test_a_model_works_in_other_processes(models: dict[str, charlm.LanguageModel], method: str) -> None:
     """Processes of `multiprocessing.Pool` sample and score as this one does."""
     model = models["text"]
