@@ -36,7 +36,7 @@ from charlm.nn.tuning import TUNED, Tuning
 from charlm.nn.workspace import Workspace
 from charlm.optim.clipping import clip_factor, clip_values
 from charlm.system import blas
-from charlm.system.ranks import ALONE, Ranks
+from charlm.system.team import ALONE, Team
 from charlm.training.trainer import Trainer
 
 # a shell's & and nohup make a process ignore signals, which its children would go on to ignore
@@ -304,7 +304,7 @@ def make_trainer(
     directory: Path,
     threads: int = 1,
     dtype: npt.DTypeLike = np.float32,
-    ranks: Ranks = ALONE,
+    team: Team = ALONE,
     **values: Any,
 ) -> Trainer:
     """A small trainer on `TEXT`; `values` are keys with `__` for the dot, such as model__cell."""
@@ -323,7 +323,7 @@ def make_trainer(
     settings |= {name.replace("__", "."): value for name, value in values.items()}
     config = resolve(settings, name="small")
     corpus = read_corpus([Source(str(text))], build_pipeline(config.corpus), config.corpus.split)
-    return Trainer(config, corpus, threads, dtype, ranks)
+    return Trainer(config, corpus, team.of(workers=threads), dtype)
 
 
 def _without_times(value: Any) -> Any:

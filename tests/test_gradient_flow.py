@@ -23,6 +23,7 @@ from charlm.nn.gradcheck import Check, check
 from charlm.nn.model import Model
 from charlm.nn.parameters import Parameters, under
 from charlm.report import drawing
+from charlm.system.team import Team
 
 Moved = dict[tuple[int, int, str], Array]
 """What is added to a state, by layer, step and name."""
@@ -143,7 +144,7 @@ def test_the_mean_over_places_of_a_text(form: str, pieces: int) -> None:
     params = make_window(model)[0]
     ids = np.random.default_rng(5).integers(0, model.vocab, 90).astype(np.uint8)
     before = params.flat.copy(), ids.copy()
-    flow = gradient_flow(model, params, StreamText(ids), steps=9, places=5, threads=pieces)
+    flow = gradient_flow(model, params, StreamText(ids), steps=9, places=5, team=Team(pieces))
     np.testing.assert_array_equal(params.flat, before[0], "only read")
     np.testing.assert_array_equal(ids, before[1], "only read")
     _, ends, steps = find_places(StreamText(ids), 9, 5)
@@ -175,7 +176,7 @@ def test_a_line_has_nothing_before_it(form: str, pieces: int) -> None:
     lines = Lines.of(text, 0)
     model = make_model(form)
     params = make_window(model)[0]
-    flow = gradient_flow(model, params, lines, steps=10, threads=pieces)
+    flow = gradient_flow(model, params, lines, steps=10, team=Team(pieces))
     begins, ends, _ = find_places(lines, 10, 200)
     assert flow.places == len(ends) == sum(max(0, length - 10) for length in lengths)
     assert (text[begins] == 0).all()

@@ -22,7 +22,7 @@ from charlm.data.units import LINE_BREAK
 from charlm.data.vocabulary import Numbering, Vocabulary, translated
 from charlm.errors import ChangedError, CorpusError
 from charlm.system.files import reason
-from charlm.system.ranks import Ranks
+from charlm.system.team import Team
 
 SPLITS = ("train", "validation", "test")
 """The splits of a corpus, in text order."""
@@ -100,8 +100,8 @@ def text_of(ids: Ids, by_line: bool) -> Text:
     return Lines.of(ids, int(ids[0])) if by_line else StreamText(ids)
 
 
-def on_all_ranks(corpus: Corpus | None, ranks: Ranks) -> Corpus:
-    """The corpus that the first of `ranks` has read, on all of them; the others give None."""
+def on_all_ranks(corpus: Corpus | None, team: Team) -> Corpus:
+    """The corpus that the first rank of `team` has read, on all of them; the others give None."""
 
     def described() -> Corpus:
         if corpus is None:
@@ -109,10 +109,10 @@ def on_all_ranks(corpus: Corpus | None, ranks: Ranks) -> Corpus:
         separate = {name: replace(own, ids=own.ids[:0]) for name, own in corpus.separate.items()}
         return replace(corpus, ids=corpus.ids[:0], separate=separate)
 
-    made = ranks.first(described)
-    ids = ranks.share(None if corpus is None else corpus.ids)
+    made = team.first(described)
+    ids = team.share(None if corpus is None else corpus.ids)
     separate = {
-        name: replace(own, ids=ranks.share(None if corpus is None else corpus.separate[name].ids))
+        name: replace(own, ids=team.share(None if corpus is None else corpus.separate[name].ids))
         for name, own in made.separate.items()
     }
     return replace(made, ids=ids, separate=separate)

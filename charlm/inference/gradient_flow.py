@@ -38,7 +38,8 @@ from charlm.nn.loss import softmax_cross_entropy
 from charlm.nn.model import Model
 from charlm.nn.parameters import Parameters
 from charlm.nn.workspace import Workspace
-from charlm.system.workers import WorkerPool, shared
+from charlm.system.team import ALONE, Team
+from charlm.system.workers import shared
 
 STEPS = 50
 """Steps back, by default."""
@@ -104,7 +105,7 @@ def gradient_flow(
     text: Text,
     steps: int = STEPS,
     places: int = PLACES,
-    threads: int = 1,
+    team: Team = ALONE,
 ) -> GradientFlow:
     """The gradient at up to `steps` steps back, over up to `places` places of a text.
 
@@ -133,7 +134,7 @@ def gradient_flow(
         norms[some] = np.linalg.norm(gradients, axis=-1).transpose(3, 0, 1, 2)[..., ::-1]
 
     count = math.ceil(len(ends) / B)
-    with WorkerPool(min(threads, count), measure) as pool:
+    with team.pool(count, measure) as pool:
         pool.map(measure, range(count))
     mean: Array = norms.mean(axis=0)
     if not np.isfinite(mean).all():

@@ -26,6 +26,7 @@ from charlm.report.stretch import Stretch
 from charlm.report.surprise import Surprise, by_position, hardest_words, surprise
 from charlm.runs.checkpoint import Checkpoint
 from charlm.runs.directory import RunDirectory, read_objects
+from charlm.system.team import ALONE, Team
 from charlm.web import assembly
 from charlm.web.signs import without_effect
 from charlm.web.text import MOST_BITS, signs
@@ -52,7 +53,7 @@ def report(
     read: HeldOut,
     source: str,
     length: int = LENGTH,
-    threads: int = 1,
+    team: Team = ALONE,
     progress: Progress = nothing,
 ) -> tuple[str, list[str]]:
     """The page about a model, the same for the same input, and what the user should know of it.
@@ -86,7 +87,7 @@ def report(
     progress("making the page", 1)
     drawn, remarks = _curves(run)
     progress("making the page", 1)
-    flow = _flow(loaded, read, threads)
+    flow = _flow(loaded, read, team)
     progress("making the page", 1)
     bits = stretch.sums(surprises.bits)  # [C]
     html = assembly.page(
@@ -187,10 +188,10 @@ def _beginning(text: str) -> str:
     return escape("".join(c if c == "\n" else without_effect(c) for c in beginning))
 
 
-def _flow(loaded: Checkpoint, read: HeldOut, threads: int) -> str:
+def _flow(loaded: Checkpoint, read: HeldOut, team: Team) -> str:
     """The norm of the gradient with respect to earlier states, or why it cannot be measured."""
     try:
-        measured = gradient_flow(loaded.model, loaded.parameters, read.text, threads=threads)
+        measured = gradient_flow(loaded.model, loaded.parameters, read.text, team=team)
     except (CorpusError, DivergenceError) as error:
         return f"<p>Not measured: {assembly.as_html(str(error))}</p>"
     norms = measured.relative
