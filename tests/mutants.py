@@ -312,7 +312,7 @@ def arguments_of(check: str) -> list[str]:
         return ["charlm", "eval", "gradients", "--config", "configs/tales.yaml"]
     file, colons, test = check.partition("::")
     target = f"tests/test_{file}.py{colons}{test and 'test_' + test}"
-    return ["pytest", "-x", "-q", "-n", "0", "-p", "no:cacheprovider", "--no-header", target]
+    return ["pytest", "-x", "-n", "0", "-p", "no:cacheprovider", "--no-header", target]
 
 
 def run(check: str, copy: Path) -> str:
@@ -355,8 +355,8 @@ def outcome(status: int, output: bytes) -> str:
     """What the status of a check and its last line say; see `run`."""
     if status == 0 and re.search(rb"\d+ skipped.*\n\Z", output):
         return "skipped"  # the test that notices may be among those
-    # pytest has other statuses for tests that are not there, or cannot be collected
-    return {0: "no", 1: "yes"}.get(status, "cannot run")
+    # 2: the tests cannot be collected; pytest has other statuses for tests that are not there
+    return {0: "no", 1: "yes", 2: "yes"}.get(status, "cannot run")
 
 
 def verdict_on(mutant: Mutant, copies: Path) -> str:
