@@ -18,14 +18,14 @@ from charlm.arrays import Array
 from charlm.config.build import build_model
 from charlm.config.keys import Config
 from charlm.data.corpus import Corpus
-from charlm.data.lines import StreamText
+from charlm.data.texts import StreamText
 from charlm.data.units import Units
 from charlm.data.vocabulary import Vocabulary
 from charlm.inference.generate import Sampling, generate
 from charlm.inference.score import score
 from charlm.system.memory import peak_bytes
-from charlm.system.ranks import ALONE, Ranks
-from charlm.system.workers import WorkerPool, slices
+from charlm.system.team import ALONE, Team
+from charlm.system.workers import slices
 from charlm.training.data_parallel import default_shards
 from charlm.training.memory import check_memory, needed
 from charlm.training.trainer import Trainer
@@ -77,15 +77,15 @@ class Speed:
         return self.compute_ms / (self.compute_ms + self.communication_ms)
 
 
-def measure(config: Config, vocab: int, threads: int, seconds: float, ranks: Ranks = ALONE) -> Speed:
+def measure(config: Config, vocab: int, seconds: float, team: Team = ALONE) -> Speed:
     """Time a configuration with a vocabulary of `vocab` units, each part for about `seconds`.
 
-    All `ranks` train and evaluate together. The first generates, and measures its own memory.
+    All ranks of `team` train and evaluate together. The first generates, and measures its own memory.
     """
     train = config.train
     model = build_model(config.model, vocab, config.run.kernel)
-    shards = train.shards or default_shards(train.batch, threads * ranks.size)
-    need = needed(model, train.optimizer, train.batch, train.seq_len, shards, ranks=ranks.size)
+    shards = train.shards or default_shards(train.batch, team)
+    need = needed(model, train.optimizer, train.batch, train.seq_len, shards, ranks=team.size)
     check_memory(need, config)
     rng = np.random.default_rng(0)
     kind = np.min_scalar_type(vocab)
@@ -100,37 +100,37 @@ def measure(config: Config, vocab: int, threads: int, seconds: float, ranks: Ran
         trainer.update()
     before = peak_bytes() / 1e6
     window = train.batch * train.seq_len
-    with Trainer(config, corpus, threads, ranks=ranks) as trainer:
+    with Trainer(config, corpus, team) as trainer:
         exchanging: list[float] = []
 
         def update() -> None:
-            before = ranks.waited
+            before = team.waited
             trainer.update()
-            exchanging.append(ranks.waited - before)
+            exchanging.append(team.waited - before)
 
-        trained = _rate(update, window, seconds, ranks)
+        trained = _rate(update, window, seconds, team)
         communication = statistics.median(exchanging[1:])
         peak = (peak_bytes() + trainer.data_parallel.worker_bytes) / 1e6
         model, parameters = trainer.model, trainer.parameters
         shards = trainer.config.train.shards
         drawn = generate(model, parameters, ids[:1], Sampling(), rng)
-        sampled = ranks.first(lambda: _rate(lambda: list(islice(drawn, _GENERATED)), _GENERATED, seconds))
+        sampled = team.first(lambda: _rate(lambda: list(islice(drawn, _GENERATED)), _GENERATED, seconds))
     text = StreamText(rng.integers(0, vocab, _EVALUATED + 1).astype(kind))
     evaluated = _rate(
-        lambda: score(model, parameters, text, threads=threads, shards=shards, ranks=ranks),
+        lambda: score(model, parameters, text, team=team.of(parts=shards)),
         _EVALUATED,
         seconds,
-        ranks,
+        team,
     )
     return Speed(
         train_chars_per_s=trained,
         sample_chars_per_s=sampled,
         eval_chars_per_s=evaluated,
         train_gflops=trained * training_flops(trainer) / 1e9,
-        matmul_gflops=sum(ranks.gather(_matmul_gflops(threads, seconds))),
+        matmul_gflops=sum(team.gather(_matmul_gflops(team, seconds))),
         parameters=parameters.flat.size,
         needed_mb=needed(
-            trainer.model, train.optimizer, train.batch, train.seq_len, ranks.size, ranks=ranks.size
+            trainer.model, train.optimizer, train.batch, train.seq_len, team.size, ranks=team.size
         ).total
         / 1e6,
         before_mb=before,
@@ -153,28 +153,28 @@ def training_flops(trainer: Trainer) -> int:
     )
 
 
-def _rate(work: Callable[[], object], units: int, seconds: float, ranks: Ranks = ALONE) -> float:
+def _rate(work: Callable[[], object], units: int, seconds: float, team: Team = ALONE) -> float:
     """Median units a second of `work`, repeated for `seconds` (three times at least) after a warm-up.
 
-    All `ranks` repeat it as often as the first, whose times count.
+    All ranks of `team` repeat it as often as the first, whose times count.
     """
     work()
     times: list[float] = []
     end = time.perf_counter() + seconds
-    while len(times) < 3 or ranks.first(lambda: time.perf_counter() < end):
+    while len(times) < 3 or team.first(lambda: time.perf_counter() < end):
         started = time.perf_counter()
         work()
         times.append(time.perf_counter() - started)
-    return ranks.first(lambda: units / statistics.median(times))
+    return team.first(lambda: units / statistics.median(times))
 
 
-def _matmul_gflops(threads: int, seconds: float) -> float:
+def _matmul_gflops(team: Team, seconds: float) -> float:
     a, b = np.random.default_rng(0).standard_normal((2, _PRODUCT, _PRODUCT), dtype=np.float32)
     out: Array = np.empty_like(a)
-    rows = slices(_PRODUCT, threads)
+    rows = slices(_PRODUCT, team.workers)
 
     def multiply(number: int) -> None:
         np.matmul(a[rows[number]], b, out[rows[number]])
 
-    with WorkerPool(threads, multiply) as pool:
-        return _rate(lambda: pool.map(multiply, range(threads)), 2 * _PRODUCT**3, seconds) / 1e9
+    with team.pool(team.workers, multiply) as pool:
+        return _rate(lambda: pool.map(multiply, range(team.workers)), 2 * _PRODUCT**3, seconds) / 1e9

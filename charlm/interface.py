@@ -54,7 +54,7 @@ from charlm.config.build import build_corpus, build_ids, build_model, build_text
 from charlm.config.keys import Config
 from charlm.config.reading import checked
 from charlm.data.corpus import Progress, nothing
-from charlm.data.lines import Text
+from charlm.data.texts import Text
 from charlm.errors import ConfigError, RunError
 from charlm.export import write as write_model
 from charlm.inference import evaluate, held_out, novelty
@@ -72,6 +72,7 @@ from charlm.runs.checkpoint import NOT_TRAINED, Checkpoint
 from charlm.runs.directory import RunDirectory, find_checkpoint, find_run, read_objects
 from charlm.system import blas
 from charlm.system.files import expanded
+from charlm.system.team import Team
 from charlm.training import checking, session
 from charlm.training.beginning import Beginning
 from charlm.training.events import Event, Listener, Warned
@@ -103,15 +104,15 @@ class LanguageModel:
 
     __module__ = "charlm"  # a copy in another process is made from there: BLAS is set up before NumPy
 
-    def __init__(self, loaded: Checkpoint, threads: int, path: Path | None = None) -> None:
-        """`threads` share the scoring of long texts; `path` is the checkpoint file."""
+    def __init__(self, loaded: Checkpoint, team: Team, path: Path | None = None) -> None:
+        """`team` scores long texts; `path` is the checkpoint file."""
         loaded = replace(loaded, training={})  # what only a run that is resumed needs
         self.config = loaded.config
         self.vocabulary: list[str] = loaded.vocabulary.names()
         self.parameters: Mapping[str, Array] = MappingProxyType(
             {name: _read_only(array) for name, array in loaded.parameters.items()}
         )
-        self._loaded, self._model, self._threads, self._path = loaded, loaded.model, threads, path
+        self._loaded, self._model, self._team, self._path = loaded, loaded.model, team, path
         self._sampler = TextSampler.of(
             loaded.config.corpus, self._model, loaded.parameters, loaded.vocabulary
         )
@@ -126,9 +127,9 @@ class LanguageModel:
             f"vocabulary of {len(self.vocabulary):,} {unit}s, {source}>"
         )
 
-    def __reduce__(self) -> tuple[type[LanguageModel], tuple[Checkpoint, int, Path | None]]:
+    def __reduce__(self) -> tuple[type[LanguageModel], tuple[Checkpoint, Team, Path | None]]:
         """A copy, also in another process, has the same parameters."""
-        return LanguageModel, (self._loaded, self._threads, self._path)
+        return LanguageModel, (self._loaded, self._team, self._path)
 
     @typed
     def sample(
@@ -226,7 +227,7 @@ class LanguageModel:
         if window is not None and self._sampler.writes_lines:
             raise ConfigError("`window` is for texts: a model of lines begins each line from a zero state")
         read, params, vocabulary = self._text(text), self._loaded.parameters, self._loaded.vocabulary
-        result = score(self._model, params, read, window, self._threads, self.config.train.shards)
+        result = score(self._model, params, read, window, self._team.of(parts=self.config.train.shards))
         if read.targets > SHOWN:
             return result
 
@@ -334,7 +335,7 @@ class LanguageModel:
             raise ConfigError(f"window: {window} is below 1")
         own, other = self.config.corpus, reading.another(self.config.corpus, corpus, encoding)
         result = evaluate.evaluate(
-            self._loaded, other or own, other is None, split, window, self._threads, progress, dynamic
+            self._loaded, other or own, other is None, split, window, progress, dynamic, self._team
         )
         _warn(*result.warnings)
         return result
@@ -357,7 +358,7 @@ class LanguageModel:
         other = reading.another(self.config.corpus, corpus)
         read = held_out.of_checkpoint(self._loaded, other, progress)
         _warn(*read.warnings)
-        return gradient_flow(self._model, self._loaded.parameters, read.text, steps, threads=self._threads)
+        return gradient_flow(self._model, self._loaded.parameters, read.text, steps, team=self._team)
 
     @typed
     def novelty(self, texts: str | Sequence[str], progress: Progress = nothing) -> Novelty:
@@ -430,7 +431,7 @@ class LanguageModel:
         _warn(*read.warnings)
         split = "training split, which it has learned" if read.split == "train" else f"{read.split} split"
         source = f"the {split}" if read.split else "the text" if text in (None, "-") else str(text)
-        html, remarks = page.report(self._loaded, run, read, source, length, self._threads, progress)
+        html, remarks = page.report(self._loaded, run, read, source, length, self._team, progress)
         assembly.write(out, html)
         _warn(*remarks)
         return out
@@ -515,7 +516,7 @@ def load(path: AnyPath) -> LanguageModel:
     if warning:
         _warn(warning)
     file = find_checkpoint(Path(path))
-    return LanguageModel(checkpoint.load(file), blas.workers(), file)
+    return LanguageModel(checkpoint.load(file), Team(blas.workers()), file)
 
 
 @typed
@@ -603,7 +604,6 @@ def untrained(
     Raises `ConfigError` if the configuration is invalid, and `CorpusError` if the text cannot be
     read.
     """
-    threads = blas.workers()
     complete = _configuration(config, _given(settings))
     complete = replace(complete, corpus=reading.another(complete.corpus, corpus) or complete.corpus)
     text, _ = build_corpus(complete.corpus)
@@ -612,7 +612,9 @@ def untrained(
     check_memory(needed(model, complete.train.optimizer, B=1, T=1), complete)
     parameters = fresh_parameters(model, complete.model, complete.train.seed)
     about = {"digest": text.digest, "characters": len(text.ids), "train": 0}
-    return LanguageModel(Checkpoint(complete, text.vocabulary, parameters, about, NOT_TRAINED), threads)
+    return LanguageModel(
+        Checkpoint(complete, text.vocabulary, parameters, about, NOT_TRAINED), Team(blas.workers())
+    )
 
 
 @typed
@@ -695,12 +697,11 @@ def check_gradients(
     Raises `ConfigError` if the configuration is invalid, and `CorpusError` if its text cannot be
     read.
     """
-    threads = blas.workers()
     given = _given(settings)
     if config is None:
         return list(checking.check_forms(given))
     complete = _configuration(config, given)
-    return [(checking.name(complete), checking.check_config(complete, threads))]
+    return [(checking.name(complete), checking.check_config(complete, Team(blas.workers())))]
 
 
 @typed
@@ -739,9 +740,9 @@ def bench(
         if number is not None and not 0 < number <= most:
             raise ConfigError(f"{name}: {number} is not above 0 and at most {most:,}")
     complete = _configuration(config, _given(settings))
-    used = blas.workers(threads or complete.run.threads)
+    team = Team(blas.workers(threads or complete.run.threads))
     _, units = checking.text_size(complete) or (0, checking.USUAL_VOCAB)
-    return benchmark.measure(complete, vocab or units, used, seconds)
+    return benchmark.measure(complete, vocab or units, seconds, team)
 
 
 def _given(settings: Mapping[str, Any] | None, corpus: AnyPath | None = None) -> dict[str, Any]:

@@ -10,10 +10,10 @@ import select
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -29,12 +29,14 @@ from charlm.data.corpus import read_corpus
 from charlm.data.sources import Source
 from charlm.nn.activations import sigmoid_by_exp_into, sigmoid_by_tanh_into, sigmoid_form
 from charlm.nn.cells import make_cell
+from charlm.nn.loss import softmax_cross_entropy
 from charlm.nn.model import Model
 from charlm.nn.parameters import Parameters
 from charlm.nn.tuning import TUNED, Tuning
+from charlm.nn.workspace import Workspace
 from charlm.optim.clipping import clip_factor, clip_values
 from charlm.system import blas
-from charlm.system.ranks import ALONE, Ranks
+from charlm.system.team import ALONE, Team
 from charlm.training.trainer import Trainer
 
 # a shell's & and nohup make a process ignore signals, which its children would go on to ignore
@@ -106,6 +108,35 @@ def draw_masks(model: Model, T: int, B: int, seed: int = 4) -> dict[str, Array]:
     """The noise of one window in float64."""
     rng = np.random.default_rng(seed)
     return {name: noise.draw(rng, np.empty(noise.shape)) for name, noise in model.noise(T, B).items()}
+
+
+class Ran(NamedTuple):
+    """What comes of a window."""
+
+    logits: Array
+    loss: float
+    state: Array
+    grads: Parameters
+    dstate: Array
+
+
+def run_window(
+    model: Model,
+    parameters: Parameters,
+    x: Ids,
+    y: Ids,
+    state: Array,
+    masks: Mapping[str, Array] | None = None,
+    before: float = 0.0,
+) -> Ran:
+    """Forward and backward through one window; the gradients hold `before` when the backward pass begins."""
+    grads = parameters.zeros_like()
+    grads.flat[...] = before
+    window = model.forward(parameters, x, state, Workspace(), masks)
+    logits = window.output.copy()  # the loss writes its gradient into the memory of the logits
+    loss, dlogits = softmax_cross_entropy(window.output.reshape(-1, model.vocab), y.reshape(-1))
+    _, dstate = window.backward(grads, dlogits.reshape(logits.shape))
+    return Ran(logits, loss, window.state, grads, dstate)
 
 
 NARROW = Tuning(
@@ -273,7 +304,7 @@ def make_trainer(
     directory: Path,
     threads: int = 1,
     dtype: npt.DTypeLike = np.float32,
-    ranks: Ranks = ALONE,
+    team: Team = ALONE,
     **values: Any,
 ) -> Trainer:
     """A small trainer on `TEXT`; `values` are keys with `__` for the dot, such as model__cell."""
@@ -292,7 +323,7 @@ def make_trainer(
     settings |= {name.replace("__", "."): value for name, value in values.items()}
     config = resolve(settings, name="small")
     corpus = read_corpus([Source(str(text))], build_pipeline(config.corpus), config.corpus.split)
-    return Trainer(config, corpus, threads, dtype, ranks)
+    return Trainer(config, corpus, team.of(workers=threads), dtype)
 
 
 def _without_times(value: Any) -> Any:

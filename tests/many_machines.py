@@ -44,9 +44,8 @@ from charlm.config.keys import Config
 from charlm.data.corpus import Corpus
 from charlm.data.units import Units
 from charlm.data.vocabulary import Vocabulary
-from charlm.system import blas
-from charlm.system.connection import connect
-from charlm.system.ranks import Ranks
+from charlm.system.mpi import connect
+from charlm.system.team import Team
 from charlm.training.data_parallel import left_to_add
 from charlm.training.trainer import Trainer
 
@@ -89,7 +88,7 @@ def size_of(hidden: int) -> tuple[int, int]:
 def buffers(machines: int, workers: int) -> float:
     """Sums of gradients that a machine sends, in the mean."""
     shards = machines * workers
-    owned = Ranks(0, machines).divide(shards)
+    owned = Team(size=machines).divide(shards)
     return sum(len(left_to_add(shards, own)) for own in owned) / machines
 
 
@@ -131,8 +130,7 @@ def updates(hidden: int, workers: int, gbit: float, rounds: int) -> None:
     """Time updates on all ranks, every second one with the delay of a network; the first prints them."""
     # mpirun gives each rank a session of its own, and Linux divides a busy processor by sessions
     os.register_at_fork(after_in_child=os.setsid)
-    together = connect()
-    blas.prepare(workers)
+    together = connect().prepare(workers)
     latency = min(NETWORKS.items(), key=lambda network: abs(network[0] - gbit))[1]
     delayed = [False]
     exchange = together.exchange
@@ -158,7 +156,7 @@ def updates(hidden: int, workers: int, gbit: float, rounds: int) -> None:
     corpus = Corpus(ids, Vocabulary(range(VOCAB), Units()), (1.0, 0.0, 0.0), digest="")
     times: dict[bool, list[float]] = {False: [], True: []}
     waited = 0.0
-    with Trainer(config, corpus, workers, ranks=together) as trainer:
+    with Trainer(config, corpus, together) as trainer:
         for number in range(-2, 2 * rounds):
             delayed[0] = gbit > 0 and number % 2 == 1
             before, started = together.waited, time.perf_counter()

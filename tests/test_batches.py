@@ -9,8 +9,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from charlm.arrays import Ids
-from charlm.data.batches import LineBatches, Streams, fit, fit_lines
-from charlm.data.lines import Lines, StreamText
+from charlm.data.batches import LineBatches, Streams, fit
+from charlm.data.texts import Lines, StreamText
 
 
 @dataclass(frozen=True)
@@ -354,7 +354,6 @@ def test_a_batch_has_no_more_lines_than_there_are(
     lines: int, batch: int, fitted: int, warning: str | None
 ) -> None:
     """The batch shrinks to the number of lines, with a warning; the window without one."""
-    assert fit_lines(lines, batch) == (fitted, warning)
     batches, told = _some_lines(lines).batches(batch, 50, 1)
     assert (batches.batch, batches.seq_len, told) == (fitted, 4, warning)
 
@@ -362,4 +361,5 @@ def test_a_batch_has_no_more_lines_than_there_are(
 def test_a_stream_is_read_in_streams() -> None:
     """A text that is not lines gives fitted streams."""
     text = np.arange(5)
-    assert StreamText(text).batches(1, 50, 1) == (Streams(text, 1, 4), fit(5, 1, 50)[2])
+    streams, warning = StreamText(text).batches(1, 50, 1)
+    assert (streams.window(0).x.T.tolist(), warning) == ([[0, 1, 2, 3]], fit(5, 1, 50)[2])

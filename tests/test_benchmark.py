@@ -15,7 +15,7 @@ from charlm.benchmark import Speed, training_flops
 from charlm.cli import charlm as command_line
 from charlm.config.keys import Config
 from charlm.errors import CharlmError
-from charlm.system.ranks import ALONE, Ranks
+from charlm.system.team import ALONE, Team
 
 KEYS = {
     *("cell", "hidden", "layers", "batch", "seq_len", "vocab", "parameters", "threads", "peak_rss_mb"),
@@ -83,8 +83,8 @@ def test_what_is_measured_is_what_was_asked_for(
     """From Python and as a command: the configuration, vocabulary, threads and seconds."""
     measured = []
 
-    def measure(config: Config, vocab: int, threads: int, seconds: float, ranks: Ranks = ALONE) -> Speed:
-        measured.append((config.model.hidden, vocab, threads, seconds))
+    def measure(config: Config, vocab: int, seconds: float, team: Team = ALONE) -> Speed:
+        measured.append((config.model.hidden, vocab, team.workers, seconds))
         raise CharlmError("nothing is measured here")
 
     monkeypatch.setattr(benchmark, "measure", measure)

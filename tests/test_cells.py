@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from conftest import FORMS, Geometry, draw_masks, make_model, make_window
+from conftest import FORMS, Geometry, draw_masks, make_model, make_window, run_window
 from naive import Network
 
 from charlm.config.keys import ModelConfig
@@ -32,19 +32,17 @@ def test_agrees_with_the_naive_twin(form: str, dropout: float, kernel: str, geom
     masks = draw_masks(model, geometry.T, geometry.B)
     twin = Network(form, dict(parameters), x, y, [list(layer) for layer in state], list(masks.values()))
 
-    window = model.forward(parameters, x, state, Workspace(), masks)
-    logits, after = window.output, window.state
-    np.testing.assert_allclose(logits, twin.logits, rtol=0, atol=TOLERANCE)
-    loss, dlogits = softmax_cross_entropy(logits.reshape(-1, model.vocab), y.reshape(-1))
-    gradients = parameters.zeros_like()
-    _, dstate = window.backward(gradients, dlogits.reshape(logits.shape))
-
-    assert loss == pytest.approx(twin.loss, abs=TOLERANCE)
-    assert set(gradients) == set(twin.gradients)
-    for name, gradient in gradients.items():
-        np.testing.assert_allclose(gradient, twin.gradients[name], rtol=0, atol=TOLERANCE, err_msg=name)
-    np.testing.assert_allclose(after, twin.final, rtol=0, atol=TOLERANCE)
-    np.testing.assert_allclose(dstate, twin.dstate, rtol=0, atol=TOLERANCE)
+    ran = run_window(model, parameters, x, y, state, masks)
+    assert ran.loss == pytest.approx(twin.loss, abs=TOLERANCE)
+    assert set(ran.grads) == set(twin.gradients)
+    pairs = {
+        "logits": (ran.logits, twin.logits),
+        "state": (ran.state, twin.final),
+        "dstate": (ran.dstate, twin.dstate),
+        **{name: (gradient, twin.gradients[name]) for name, gradient in ran.grads.items()},
+    }
+    for name, (mine, theirs) in pairs.items():
+        np.testing.assert_allclose(mine, theirs, rtol=0, atol=TOLERANCE, err_msg=name)
 
 
 @pytest.mark.parametrize("kernel", ["fused", "textbook"])
@@ -60,21 +58,16 @@ def test_weight_drop_is_a_network_with_other_weights(form: str, kernel: str, geo
     dropped.flat[...] = before
     for name, mask in masks.items():
         np.multiply(dropped[name], mask, dropped[name])
-    results = []
-    for model, params, own in ((dropping, parameters, masks), (plain, dropped, {})):
-        window = model.forward(params, x, state, Workspace(), own)
-        logits, after = window.output, window.state
-        _, dlogits = softmax_cross_entropy(logits.reshape(-1, model.vocab), y.reshape(-1))
-        grads = params.zeros_like()
-        _, dstate = window.backward(grads, dlogits.reshape(logits.shape))
-        results.append((logits.copy(), after, dstate, grads))
-    (*mine, grads), (*theirs, expected) = results
+    mine, theirs = (
+        run_window(dropping, parameters, x, y, state, masks),
+        run_window(plain, dropped, x, y, state),
+    )
     for name, mask in masks.items():
-        np.multiply(expected[name], mask, expected[name])
-        assert not grads[name][mask == 0].any()
-    for one, other in zip(mine, theirs, strict=True):
-        np.testing.assert_allclose(one, other, rtol=0, atol=TOLERANCE)
-    np.testing.assert_allclose(grads.flat, expected.flat, rtol=0, atol=TOLERANCE)
+        np.multiply(theirs.grads[name], mask, theirs.grads[name])
+        assert not mine.grads[name][mask == 0].any()
+    for name in ("logits", "state", "dstate"):
+        np.testing.assert_allclose(getattr(mine, name), getattr(theirs, name), rtol=0, atol=TOLERANCE)
+    np.testing.assert_allclose(mine.grads.flat, theirs.grads.flat, rtol=0, atol=TOLERANCE)
     np.testing.assert_array_equal(parameters.flat, before)
 
 
@@ -144,17 +137,11 @@ def test_gradients_are_overwritten(form: str, kernel: str) -> None:
     model = make_model(form, layers=2, kernel=kernel)
     parameters, x, y, state = make_window(model)
     x = np.minimum(x, model.vocab - 2)  # one id does not occur
-    results = []
-    for before in (0.0, np.nan):
-        gradients = parameters.zeros_like()
-        gradients.flat[...] = before
-        window = model.forward(parameters, x, state, Workspace())
-        logits = window.output
-        _, dlogits = softmax_cross_entropy(logits.reshape(-1, model.vocab), y.reshape(-1))
-        window.backward(gradients, dlogits.reshape(logits.shape))
-        results.append(gradients.flat)
-    np.testing.assert_array_equal(*results)
-    assert np.isfinite(results[0]).all()
+    zero, nan = (
+        run_window(model, parameters, x, y, state, before=before).grads.flat for before in (0.0, np.nan)
+    )
+    np.testing.assert_array_equal(zero, nan)
+    assert np.isfinite(zero).all()
 
 
 @pytest.mark.parametrize("form", FORMS)

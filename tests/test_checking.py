@@ -12,6 +12,7 @@ from charlm.config.reading import resolve
 from charlm.errors import ConfigError
 from charlm.nn.cells.gru import GRUBefore
 from charlm.nn.model import Model
+from charlm.system.team import Team
 from charlm.training import checking
 from charlm.training.checking import USUAL_VOCAB, check_config, check_forms, text_size
 
@@ -54,7 +55,7 @@ def test_a_configuration_is_checked_as_it_is_trained(
     text.write_text("abcdefgh" * 20)
     config = _config(corpus__path=str(text), corpus__split=(0.5, 0.5, 0.0), train__shards=shards)
     assert text_size(config) == (79, 8)
-    check_config(config, threads)
+    check_config(config, Team(threads))
     ((model, init, seed, _), named) = checked[0]
     assert (_about(model), init, seed) == ((GRUBefore, 8, 6, 2, 0.2, "textbook"), "uniform", 5)
     assert (named["steps"], named["batch"]) == (9, 12)
@@ -65,8 +66,8 @@ def test_without_a_text_it_is_checked_on_a_made_up_one(checked: list[Any]) -> No
     """With the usual vocabulary at its own sizes, or with one that is asked for in a small window."""
     config = _config()
     assert text_size(config) is None
-    check_config(config, 1)
-    check_config(config, 1, vocab=7)
+    check_config(config)
+    check_config(config, vocab=7)
     assert [_about(args[0])[1:3] for args, _ in checked] == [(USUAL_VOCAB, 6), (7, 6)]
     assert _about(checked[1][0][0])[5] == "textbook"
     assert checked[1][0][1:3] == ("uniform", 5)
@@ -87,10 +88,10 @@ def test_what_does_not_fit_is_not_checked(checked: list[Any], monkeypatch: pytes
     monkeypatch.setattr("charlm.training.memory.machine_bytes", lambda: 1)
     monkeypatch.setattr(checking, "check_memory", lambda need, config: needs.append(need.parameters))
     for shards in (1, 4):
-        check_config(_config(train__shards=shards), 1)
+        check_config(_config(train__shards=shards))
     assert needs[0] < needs[1]
     monkeypatch.undo()
     monkeypatch.setattr("charlm.training.memory.machine_bytes", lambda: 1)
     for vocab in (None, 7):
         with pytest.raises(ConfigError, match="training needs"):
-            check_config(_config(), 1, vocab)
+            check_config(_config(), vocab=vocab)

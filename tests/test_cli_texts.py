@@ -315,6 +315,8 @@ def test_lines(charlm: Run, write: Any) -> None:
     lines = sampled.stdout.splitlines()
     assert len(lines) == 30
     assert all(lines)
+    stopped = charlm("sample", "--num", "30", "--seed", "1", "--stop", "a").stdout.splitlines()
+    assert stopped == [line[: line.find("a") + 1] or line for line in lines]
     # which of them are in the training split only the corpus knows; all training lines are names
     known = int(sampled.stderr.split("30 lines: ")[1].split(" new, ")[1].split()[0])
     assert 0 < known <= sum(line in NAMES for line in lines)

@@ -9,7 +9,7 @@ import pytest
 from conftest import TEXT, Run, contents, make_trainer
 
 from charlm.arrays import Array
-from charlm.system.ranks import Ranks
+from charlm.system.team import Team
 from charlm.training.data_parallel import additions, left_to_add, reduce_shards
 
 
@@ -58,7 +58,7 @@ def test_sums_of_ranks_are_parts_of_the_tree(shards: int, ranks: int) -> None:
     everything = slice(0, whole[0].size)
     expected = reduce_shards(whole, everything, additions(shards)).copy()
     divided, left, done = _gradients(shards), [], set()
-    for own in Ranks(0, ranks).divide(shards):
+    for own in Team(size=ranks).divide(shards):
         reduce_shards(divided, everything, additions(shards, own))
         done |= {*additions(shards, own)}
         left += left_to_add(shards, own)

@@ -13,7 +13,7 @@ import pytest
 from conftest import FORMS, TEXT, Run, make_model
 
 from charlm.arrays import Array, Ids
-from charlm.data.lines import Lines, StreamText, Text
+from charlm.data.texts import Lines, StreamText, Text
 from charlm.inference import dynamic, score
 from charlm.inference.dynamic import Constants, choose, dynamic_losses, rms_gradients
 from charlm.inference.evaluate import Dynamic, evaluate
@@ -21,6 +21,7 @@ from charlm.nn.model import Model
 from charlm.nn.parameters import Parameters
 from charlm.runs import checkpoint
 from charlm.runs.directory import find_checkpoint
+from charlm.system.team import Team
 
 V = 7
 
@@ -213,9 +214,9 @@ def test_the_lowest_loss_is_chosen(threads: int, monkeypatch: pytest.MonkeyPatch
     losses = [dynamic_losses(model, params, rms, STREAM, constants).sum() for constants in grid]
     assert not np.isfinite(losses[0])
     monkeypatch.setattr(dynamic, "GRID", grid)
-    assert choose(model, params, rms, STREAM, threads) == grid[int(np.nanargmin(losses))]
+    assert choose(model, params, rms, STREAM, Team(threads)) == grid[int(np.nanargmin(losses))]
     monkeypatch.setattr(dynamic, "GRID", grid[:1])
-    assert choose(model, params, rms, STREAM, threads) is None
+    assert choose(model, params, rms, STREAM, Team(threads)) is None
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -223,7 +224,7 @@ def test_any_number_of_workers_measures_the_same_bits(dtype: type) -> None:
     """The gradients of the training text do not depend on who measured which piece."""
     model, params = _model("gru before", dtype=dtype)
     text = StreamText(_ids(500))
-    one, two, three = (rms_gradients(model, params, text, threads) for threads in (1, 2, 3))
+    one, two, three = (rms_gradients(model, params, text, Team(threads)) for threads in (1, 2, 3))
     assert one.dtype == dtype
     np.testing.assert_array_equal(one, two)
     np.testing.assert_array_equal(one, three)
@@ -258,7 +259,7 @@ def test_workers_and_the_checkpoint(trained: Any, tmp_path: Path, monkeypatch: p
     before = loaded.parameters.flat.tobytes()
     found: list[Dynamic] = []
     for threads in (1, 2):
-        evaluation = evaluate(loaded, loaded.config.corpus, own=True, threads=threads, dynamically=True)
+        evaluation = evaluate(loaded, loaded.config.corpus, own=True, team=Team(threads), dynamically=True)
         assert evaluation.dynamic is not None
         found.append(replace(evaluation.dynamic, seconds=0.0))
     assert found[0] == found[1]
@@ -305,9 +306,9 @@ def test_the_constants_are_never_chosen_on_the_scored_text(
     directory = trained()
     ids: list[list[int]] = []
 
-    def watched(model: Model, params: Parameters, rms: Array, text: Text, threads: int) -> Constants | None:
+    def watched(model: Model, params: Parameters, rms: Array, text: Text, team: Team) -> Constants | None:
         ids.append(text.ids.tolist())
-        return choose(model, params, rms, text, threads)
+        return choose(model, params, rms, text, team)
 
     monkeypatch.setattr(dynamic, "choose", watched)
     monkeypatch.setattr(dynamic, "TRIED", 30)

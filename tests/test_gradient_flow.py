@@ -5,18 +5,17 @@ from __future__ import annotations
 import json
 import math
 import re
-from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from conftest import FORMS, TEXT, Geometry, Run, make_model, make_window
+from conftest import FORMS, TEXT, Run, make_model, make_window
 
 from charlm.arrays import Array, Ids
 from charlm.cli.evaluate import _show_flow
-from charlm.data.lines import Lines, StreamText
+from charlm.data.texts import Lines, StreamText
 from charlm.errors import CorpusError, DivergenceError
 from charlm.inference import gradient_flow as flows
 from charlm.inference.gradient_flow import GradientFlow, find_places, gradient_flow, state_gradients
@@ -24,6 +23,7 @@ from charlm.nn.gradcheck import Check, check
 from charlm.nn.model import Model
 from charlm.nn.parameters import Parameters, under
 from charlm.report import drawing
+from charlm.system.team import Team
 
 Moved = dict[tuple[int, int, str], Array]
 """What is added to a state, by layer, step and name."""
@@ -86,15 +86,6 @@ def test_every_entry_agrees_with_central_differences(form: str, layers: int) -> 
     assert [f"{one.name}: {one.worst:.1e}" for one in checks if not one.right] == []
 
 
-@pytest.mark.parametrize("layers", [1, 2])
-@pytest.mark.parametrize("form", FORMS)
-def test_gradients_are_right_where_limits_are_crossed(form: str, layers: int, geometry: Geometry) -> None:
-    """The same at the sizes of training, and across the limits of blocks, tiles and chunks."""
-    model = replace(geometry.model(form), layers=layers)
-    checks = _checks(model, geometry.T, geometry.B, entries=1, back=[0, geometry.T - 1])
-    assert [f"{one.name}: {one.worst:.1e}" for one in checks if not one.right] == []
-
-
 @pytest.mark.parametrize(
     ("form", "state", "steps"),
     [*((form, "h", {"1", "2"}) for form in FORMS), ("lstm", "c", {"1", "2"}), ("lstm", "c at once", {"0"})],
@@ -152,7 +143,7 @@ def test_the_mean_over_places_of_a_text(form: str, pieces: int) -> None:
     model = make_model(form, 2)
     params = make_window(model)[0]
     ids = np.random.default_rng(5).integers(0, model.vocab, 90).astype(np.uint8)
-    flow = gradient_flow(model, params, StreamText(ids), steps=9, places=5, threads=pieces)
+    flow = gradient_flow(model, params, StreamText(ids), steps=9, places=5, team=Team(pieces))
     _, ends, steps = find_places(StreamText(ids), 9, 5)
     assert (flow.places, steps, flow.norms.shape) == (5, 9, (2, len(model.cell.states), 10))
     assert flow.states == model.cell.states
@@ -182,7 +173,7 @@ def test_a_line_has_nothing_before_it(form: str, pieces: int) -> None:
     lines = Lines.of(text, 0)
     model = make_model(form)
     params = make_window(model)[0]
-    flow = gradient_flow(model, params, lines, steps=10, threads=pieces)
+    flow = gradient_flow(model, params, lines, steps=10, team=Team(pieces))
     begins, ends, _ = find_places(lines, 10, 200)
     assert flow.places == len(ends) == sum(max(0, length - 10) for length in lengths)
     assert (text[begins] == 0).all()
@@ -190,27 +181,6 @@ def test_a_line_has_nothing_before_it(form: str, pieces: int) -> None:
         _alone(model, params, text[max(b, e - 22) : e + 2], 10) for b, e in zip(begins, ends, strict=True)
     ]
     np.testing.assert_allclose(flow.norms, np.mean(alone, axis=0), rtol=1e-9)
-
-
-def test_a_single_unit_by_its_formula() -> None:
-    """In a vanilla network of one unit the gradient is a product of the weight and the slopes, by hand."""
-    model = make_model("rnn", vocab=3, hidden=1)
-    params = make_window(model)[0]
-    weights, (w, b) = (
-        params["layers.0.Wx"][0, :, 0],
-        (params[f"layers.0.{name}"].item() for name in ("Wh", "b")),
-    )
-    ids = np.random.default_rng(1).integers(0, 3, 8)
-    h, states = 0.0, []
-    for unit in ids.tolist():
-        h = math.tanh(weights[unit] + h * w + b)
-        states.append(h)
-    flow = gradient_flow(model, params, StreamText(ids), steps=3, places=1)
-    _, (end,), _ = find_places(StreamText(ids), 3, 1)
-    expected = [1.0]
-    for k in range(3):  # one step back: times Wh, and the slope at the state that it leads to
-        expected.append(expected[-1] * abs(w) * (1 - states[end - k] ** 2))
-    assert flow.relative[0, 0].tolist() == pytest.approx(expected, rel=1e-9)
 
 
 @pytest.mark.parametrize(

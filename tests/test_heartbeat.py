@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from charlm.system import heartbeat
+from charlm.system.mpi import heartbeat
 
 
 class _Request:

@@ -34,6 +34,7 @@ from charlm.config.reading import resolve
 from charlm.nn.model import Model
 from charlm.report import curves, page
 from charlm.runs.directory import RunDirectory
+from charlm.system.team import Team
 from charlm.training import recipe as training_recipe
 from charlm.training import session
 from charlm.training.events import Logged, Previewed, Started, Stopped, Updated, Validated, Warned
@@ -494,7 +495,7 @@ def test_a_model_can_be_copied(
     assert other.score(KINDS[kind][0][:60]) == model.score(KINDS[kind][0][:60])
     assert other.predict(prime) == model.predict(prime)
     assert (repr(other), other.vocabulary, other.config) == (repr(model), model.vocabulary, model.config)
-    assert copied(charlm.LanguageModel(model._loaded, 3))._threads == 3
+    assert copied(charlm.LanguageModel(model._loaded, Team(3)))._team.workers == 3
     with pytest.raises(ValueError, match="read-only"):
         other.parameters["output.b"][0] = 1.0
 
@@ -508,7 +509,7 @@ def test_a_pickled_model_sets_up_blas_before_numpy(models: dict[str, charlm.Lang
 
 
 @pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")  # pytest-xdist has threads
-@pytest.mark.parametrize("method", {"fork", "spawn"} & set(multiprocessing.get_all_start_methods()))
+@pytest.mark.parametrize("method", sorted({"fork", "spawn"} & set(multiprocessing.get_all_start_methods())))
 def test_a_model_works_in_other_processes(models: dict[str, charlm.LanguageModel], method: str) -> None:
     """Processes of `multiprocessing.Pool` sample and score as this one does."""
     model = models["text"]
@@ -627,6 +628,16 @@ def test_gradient_flow_is_what_the_command_says(
         assert {name: told[name] for name in flow} == flow
 
 
+def test_an_untrained_model_knows_the_text_that_is_named(
+    models: dict[str, charlm.LanguageModel], tmp_path: Path
+) -> None:
+    """Another text than that of the configuration has another vocabulary."""
+    (tmp_path / "other.txt").write_text("abc " * 300)
+    untrained = charlm.untrained(models["text"].config, tmp_path / "other.txt")
+    assert untrained.vocabulary == [" ", "a", "b", "c"]
+    assert untrained.info()["corpus"]["characters"] == 1200
+
+
 def test_an_untrained_model_makes_pages(models: dict[str, charlm.LanguageModel], tmp_path: Path) -> None:
     """Its pages and report say nothing of a text that it was trained on."""
     untrained = charlm.untrained(models["text"].config)
@@ -738,8 +749,8 @@ def test_bench_measures_what_the_command_measures(
     """The same configuration with as many units and threads, for as long; its result is tested elsewhere."""
     measured: list[Any] = []
 
-    def measure(config: Any, vocab: int, threads: int, seconds: float, *_: Any) -> None:
-        measured.append((config.replace({"run.dir": ""}), vocab, threads, seconds))
+    def measure(config: Any, vocab: int, seconds: float, team: Team) -> None:
+        measured.append((config.replace({"run.dir": ""}), vocab, team.workers, seconds))
         raise charlm.RunError("not here")
 
     monkeypatch.setattr(benchmark, "measure", measure)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from charlm.system import launcher
-from charlm.system.launcher import Place, place
+from charlm.system.mpi import launcher
+from charlm.system.mpi.launcher import Place, place
 
 PMIX = {"PMIX_NAMESPACE": "prterun-host-7@1", "PMIX_RANK": "0"}
 

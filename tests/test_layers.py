@@ -64,7 +64,12 @@ def test_dropout(mask: str, shape: tuple[int, ...]) -> None:
     noise.draw(np.random.default_rng(5), single)
     assert set(np.unique(double)) == {0.0, 1 / 0.7}
     assert np.mean(double == 0) == pytest.approx(0.3, abs=0.03)
+    assert (double[:, 0] != double[:, 1]).any(), "streams differ"
+    assert len(double) == 1 or (double[0] != double[1]).any(), "steps differ"
     np.testing.assert_array_equal(single, double.astype(np.float32))
+    # numbers of float32, in half of the time: runs go on with the masks that they began with
+    kept = np.random.default_rng(5).random(shape, np.float32) >= 0.3
+    np.testing.assert_array_equal(single != 0, kept)
 
 
 def test_masks_of_weights() -> None:

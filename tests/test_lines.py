@@ -9,8 +9,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from charlm.data import lines as module
-from charlm.data.lines import Lines, StreamText
+from charlm.data import texts as module
+from charlm.data.texts import Lines, StreamText
 
 SHARES = (0.7, 0.1, 0.2)
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from conftest import MEASURED, TEXT, make_trainer
 
-from charlm.data.lines import StreamText
+from charlm.data.texts import StreamText
 from charlm.inference.score import Score, score
 from charlm.runs import checkpoint, directory
 from charlm.runs.checkpoint import Checkpoint
@@ -184,6 +185,18 @@ def test_best_and_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert [event.is_best for event in events if isinstance(event, Validated)] == [True, True, False, False]
     assert isinstance(events[-1], Stopped)
     assert (events[-1].best, events[-1].best_step) == (2.0, best.progress["step"])
+
+
+def test_a_new_run_is_in_force_from_its_first_last_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The files of a run that is overwritten are replaced once last.npz is whole, not by best.npz alone."""
+    calls: list[str] = []
+    monkeypatch.setattr(checkpoint, "save", lambda path, _: calls.append(path.name))
+    monkeypatch.setattr(RunDirectory, "publish", lambda _: calls.append("published"))
+    trainer = make_trainer(tmp_path, train__epochs=1.0)
+    list(run(trainer, _begin(tmp_path / "run", trainer)))
+    assert calls == ["best.npz", "last.npz", "published"]
 
 
 def test_a_best_model_is_kept_before_training_goes_on_from_it(
@@ -397,6 +410,25 @@ def test_a_preview_begins_with_whole_characters(tmp_path: Path, settings: dict[s
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("charlm.inference.sampling.generate", lambda *_: ids)
         assert preview(trainer).startswith("한국말 한")
+
+
+@pytest.mark.parametrize("unit", ["char", "jamo", "byte"])
+def test_a_preview_has_as_many_units_as_asked_for(
+    tmp_path: Path, unit: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Units are drawn until there are 30, however few characters they are, and however short each text is."""
+    (tmp_path / "text.txt").write_text("한국말 " * 30)
+    trainer = make_trainer(tmp_path, corpus__unit=unit, run__sample_length=30)
+    drawn: list[int] = []
+
+    def draw(*_: Any) -> Iterator[int]:
+        for number in trainer.corpus.ids[1:14].tolist():
+            drawn.append(number)
+            yield number
+
+    monkeypatch.setattr("charlm.inference.sampling.generate", draw)
+    preview(trainer)
+    assert len(drawn) == 30
 
 
 def test_a_preview_has_random_numbers_of_the_seed(tmp_path: Path) -> None:

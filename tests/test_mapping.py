@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from charlm.system.mapping import describe, mapped
+from charlm.system.mpi.mapping import describe, mapped
 
 
 def test_a_file_is_known_by_its_contents(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import tracemalloc
 
 import numpy as np
 import pytest
-from conftest import FORMS, draw_masks, make_model, make_window
+from conftest import FORMS, make_model, make_window
 
 from charlm.nn.parameters import Parameters
 from charlm.nn.workspace import Workspace
@@ -28,12 +28,6 @@ def test_a_buffer_of_the_wrong_size_is_refused() -> None:
         Parameters({"a": (2, 3)}, flat=np.zeros(5))
 
 
-def _dropped(mask: str, T: int = 5, B: int = 4) -> list[np.ndarray]:
-    """Where the masks of both layers are zero, `[T or 1, B, H]`."""
-    model = make_model("rnn", layers=2, hidden=50, dropout=0.5, dropout_mask=mask)
-    return [values == 0 for values in draw_masks(model, T, B).values()]
-
-
 def test_masks_multiply_the_outputs_of_layers() -> None:
     """A network whose masks are all zero has the logits of its output bias."""
     model = make_model("lstm", 2, dropout=0.5)
@@ -45,23 +39,6 @@ def test_masks_multiply_the_outputs_of_layers() -> None:
     np.testing.assert_array_equal(logits, np.broadcast_to(parameters["output.b"], logits.shape))
 
 
-def test_window_masks_are_shared_by_the_steps() -> None:
-    """With `window`, a unit dropped at one step is dropped at all of them; streams and layers differ."""
-    for zeros in _dropped("window"):
-        assert len(zeros) == 1
-        assert 0.3 < zeros.mean() < 0.7
-        assert (zeros[0, 0] != zeros[0, 1]).any()
-    lower, upper = _dropped("window")
-    assert (lower != upper).any()
-
-
-def test_step_masks_differ_from_step_to_step() -> None:
-    """With `step`, every step draws a mask of its own."""
-    for zeros in _dropped("step"):
-        assert (zeros[0] != zeros[1]).any()
-        assert 0.3 < zeros.mean() < 0.7
-
-
 def test_no_dropout_without_masks() -> None:
     """Without masks (evaluation) a model with dropout computes what one without it does."""
     plain, dropping = make_model("lstm", 2), make_model("lstm", 2, dropout=0.5)
@@ -71,21 +48,6 @@ def test_no_dropout_without_masks() -> None:
     window = dropping.forward(parameters, x, state, Workspace())
     same = window.output
     np.testing.assert_array_equal(logits, same)
-
-
-def test_dropout_keeps_the_expected_output() -> None:
-    """Averaged over masks, a linear read-out of dropped activations is that of the full ones."""
-    model = make_model("rnn", hidden=40, dropout=0.3)
-    parameters, x, _, state = make_window(model, T=2, B=2)
-    window = model.forward(parameters, x, state, Workspace())
-    full = window.output
-    workspace = Workspace()
-    draws = []
-    for seed in range(1000):
-        masks = draw_masks(model, 2, 2, seed)
-        draws.append(model.forward(parameters, x, state, workspace, masks).output.copy())
-    error = np.std(draws, axis=0) / np.sqrt(len(draws))
-    assert (np.abs(np.mean(draws, axis=0) - full) < 5 * error).all()
 
 
 @pytest.mark.parametrize("form", FORMS)

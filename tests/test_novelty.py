@@ -8,8 +8,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from charlm.arrays import Ids
-from charlm.data import lines as lines_module
-from charlm.data.lines import Lines, StreamText
+from charlm.data import texts as lines_module
+from charlm.data.texts import Lines, StreamText
 from charlm.data.units import Units
 from charlm.data.vocabulary import Vocabulary
 from charlm.inference import novelty
@@ -93,7 +93,7 @@ def test_a_text_is_shown_in_pieces(units: Units, block: int) -> None:
     """The pieces are the text, put together; they end with a line break where there is one in a block."""
     original = "각\n나é다\n\n\n라"
     codes = units.of_text(original)
-    vocabulary = Vocabulary.of(codes, units)
+    vocabulary = Vocabulary(codes, units)
     pieces = shown(vocabulary.encode(codes, "text"), vocabulary, block)
     if units == Units() or block == 100:
         assert "".join(pieces) == original
@@ -106,7 +106,7 @@ def test_a_text_is_shown_in_pieces(units: Units, block: int) -> None:
 def test_lines_are_shown_whole(units: Units, block: int) -> None:
     """Of lines, the pieces are whole lines, those of the part and no others."""
     codes = units.of_text("\n가나\né\nabc\n각각각\n")
-    vocabulary = Vocabulary.of(codes, units)
+    vocabulary = Vocabulary(codes, units)
     ids = vocabulary.encode(codes, "text")
     newline = vocabulary.line_break
     assert newline is not None

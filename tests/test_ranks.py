@@ -20,7 +20,7 @@ import pytest
 from conftest import ENVIRONMENT, TEXT, Run, contents, make_model, make_trainer
 
 from charlm.runs import checkpoint
-from charlm.system.ranks import ALONE, Ranks, machine
+from charlm.system.team import ALONE, Team, machine
 from charlm.training import session
 from charlm.training.memory import needed
 
@@ -60,12 +60,12 @@ SETTINGS = {
 FAILING = """
 import os, sys, time
 from charlm.cli import main
-from charlm.system import heartbeat, mpi
-from charlm.system.launcher import place
+from charlm.system.mpi import heartbeat, team
+from charlm.system.mpi.launcher import place
 from charlm.training.trainer import Trainer
 
 action, rank, step = sys.argv.pop(1), int(sys.argv.pop(1)), int(sys.argv.pop(1))
-heartbeat.BEAT, heartbeat.SILENCE, mpi._PATIENCE = 0.1, 2.0, 5.0 if action == "sleep1000" else 9.0
+heartbeat.BEAT, heartbeat.SILENCE, team._PATIENCE = 0.1, 2.0, 5.0 if action == "sleep1000" else 9.0
 update = Trainer.update
 
 def failing(trainer):
@@ -90,17 +90,17 @@ Ranks wait for each other for seconds only.
 
 APART = """
 from charlm.cli import main
-from charlm.system import mpi
-from charlm.system.launcher import place
+from charlm.system.mpi import team
+from charlm.system.mpi.launcher import place
 
-connect, mapped = mpi.MpiRanks.__init__, mpi.mapped
+connect, mapped = team.MpiTeam.__init__, team.mapped
 
 def apart(self, *given):
     connect(self, *given)
     self._machine, self._leaders = self._mpi.COMM_SELF, list(range(self.size))
 
-mpi.MpiRanks.__init__ = apart
-mpi.mapped = lambda about: None if place().rank else mapped(about)
+team.MpiTeam.__init__ = apart
+team.mapped = lambda about: None if place().rank else mapped(about)
 main()
 """
 """The command on ranks that are all on machines of their own, of which the first alone has a cache."""
@@ -305,7 +305,7 @@ SIZELESS = """
 import sys
 from charlm.cli import main
 from charlm.system import connection
-from charlm.system.launcher import Place, place
+from charlm.system.mpi.launcher import Place, place
 
 more = int(sys.argv.pop(1))
 connection.place = lambda: Place(place().rank + more, 0, place().rank + more)
@@ -325,7 +325,7 @@ def test_mpi_knows_how_many_ranks_there_are(start: Started) -> None:
     assert "Error: several processes were started, and MPI sees 1: use" in finish(wrong, 1)[1]
 
 
-class _Told(Ranks):
+class _Told(Team):
     """Three ranks, of which the last is on another machine."""
 
     def gather(self, value: Any) -> list[Any]:
@@ -336,7 +336,7 @@ def test_ranks_that_differ_are_a_warning(tmp_path: Path) -> None:
     """Another arithmetic on one machine is one warning that says what it costs; so are idle ranks."""
     with make_trainer(tmp_path, train__shards=2) as trainer:
         assert list(session._of_ranks(trainer)) == []
-        trainer.ranks = _Told(0, 3)
+        trainer.team = _Told(size=3)
         idle, differs = session._of_ranks(trainer)
     assert idle.startswith("1 of 3 ranks has nothing to do")
     assert differs.startswith("elsewhere has another NumPy, and ")
@@ -345,7 +345,7 @@ def test_ranks_that_differ_are_a_warning(tmp_path: Path) -> None:
 
 def test_every_worker_of_every_rank_has_a_shard(tmp_path: Path) -> None:
     """Left out, `train.shards` is one for each worker of each rank, and a rank has those of its own."""
-    with make_trainer(tmp_path, 2, ranks=Ranks(1, 2), train__batch=16) as trainer:
+    with make_trainer(tmp_path, 2, team=Team(rank=1, size=2), train__batch=16) as trainer:
         assert trainer.config.train.shards == 4
         assert trainer.data_parallel._own == trainer.data_parallel._own_spans == range(2, 4)
 
@@ -367,7 +367,7 @@ def test_each_rank_needs_its_share_of_the_memory() -> None:
 @pytest.mark.parametrize("items", [0, 1, 4, 7])
 def test_items_are_divided(items: int, size: int) -> None:
     """Every item belongs to one rank, in order; the first ranks have some, and none two more than another."""
-    parts = Ranks(0, size).divide(items)
+    parts = Team(size=size).divide(items)
     assert [item for part in parts for item in part] == list(range(items))
     assert len(parts) == size
     assert max(map(len, parts)) - min(map(len, parts)) <= 1

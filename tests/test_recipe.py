@@ -22,7 +22,7 @@ from charlm.data.corpus import Corpus, nothing
 from charlm.data.units import Units
 from charlm.data.vocabulary import Vocabulary
 from charlm.errors import ConfigError
-from charlm.system.ranks import Ranks
+from charlm.system.team import Team
 from charlm.training import recipe, session
 from charlm.training.recipe import Pace, Plan, choose, enough, fit_to_time, held_out, looks_like_lines, rules
 from charlm.training.trainer import Trainer, is_scored_whole
@@ -49,7 +49,7 @@ def paces(monkeypatch: pytest.MonkeyPatch) -> list[Config]:
     """A machine that trains on 30 billion numbers of a matrix a second; the configurations it measured."""
     measured: list[Config] = []
 
-    def pace(config: Config, corpus: Corpus, threads: int, seconds: float, ranks: Ranks) -> Pace:
+    def pace(config: Config, corpus: Corpus, seconds: float, team: Team) -> Pace:
         measured.append(config)
         speed = _speed(config, corpus)
         return Pace(speed, _validated(config, corpus) / (2.5 * speed))
@@ -62,7 +62,7 @@ def test_what_is_given_is_what_became_of_it(paces: list[Config]) -> None:
     """A given text keeps the path by which it is found again, not the one that was typed."""
     given = Config().give({"corpus.path": "a.txt", "run.dir": "here", "model.hidden": 256})
     config = given.replace({"corpus.path": "/texts/a.txt", "run.dir": "there"})
-    chosen, _ = Plan(60, time.perf_counter(), everything=True).carry_out(config, _corpus(60_000), 1)
+    chosen, _ = Plan(60, time.perf_counter(), everything=True).carry_out(config, _corpus(60_000))
     assert (chosen.corpus.path, chosen.run.dir, chosen.model.hidden) == ("/texts/a.txt", "there", 256)
 
 
@@ -71,7 +71,7 @@ def test_more_time_makes_no_smaller_model(paces: list[Config]) -> None:
     corpus = _corpus(600_000)
     found = []
     for minutes in (0.1, 0.5, 1, 3, 10, 30, 300):
-        config, split = choose(Config(), corpus, 1, 60 * minutes)
+        config, split = choose(Config(), corpus, 60 * minutes)
         trained = config.train.epochs * split.part("train").targets / _speed(config, split)
         assert 0.85 < trained / (60 * minutes) < 1
         assert 7.98 < config.train.epochs / config.run.eval_every <= 8, "the eighth is that of the end"
@@ -96,7 +96,7 @@ def test_what_a_person_chose_is_kept(paces: list[Config]) -> None:
         "corpus.split": (0.8, 0.2, 0.0),
     }
     corpus = _corpus(100_000, split=(0.8, 0.2, 0.0))
-    config, split = choose(Config().give(given), corpus, 1, 60)
+    config, split = choose(Config().give(given), corpus, 60)
     assert {key: config.flat()[key] for key in given} == given
     assert split.split == (0.8, 0.2, 0.0)
     assert paces[-1].model.cell == "gru"
@@ -111,7 +111,7 @@ def test_slow_validations_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
         return Pace(_speed(config, corpus), 3.0)
 
     monkeypatch.setattr(recipe, "pace", pace)
-    config, split = choose(Config(), _corpus(600_000), 1, 60)
+    config, split = choose(Config(), _corpus(600_000), 60)
     trained = config.train.epochs * split.part("train").targets / _speed(config, split)
     assert trained + 8 * 3.0 == pytest.approx(0.97 * 60, rel=0.01)
 
@@ -129,9 +129,9 @@ def test_training_and_validations_fill_the_time(
     config = Config() if eval_every is None else Config().give({"run.eval_every": eval_every})
     config = config.replace({"model.hidden": 128})
     if everything:
-        config, corpus = choose(config, corpus, 1, 60)
+        config, corpus = choose(config, corpus, 60)
     else:
-        config = fit_to_time(config, corpus, 1, 60)
+        config = fit_to_time(config, corpus, 60)
     speed, epochs, scored = _speed(config, corpus), config.train.epochs, _validated(config, corpus)
     training = epochs * corpus.part("train").targets / speed
     one = scored / (2.5 * speed)
@@ -151,8 +151,8 @@ def test_a_length_of_validations_that_was_asked_for_is_kept(paces: list[Config])
     """`run.eval_length` above zero is what a person wants, with a configuration and without."""
     corpus = _corpus(1_000_000, split=(0.5, 0.5, 0.0))
     config = Config().give({"run.eval_length": 321_000, "corpus.split": corpus.split})
-    assert choose(config, corpus, 1, 60)[0].run.eval_length == 321_000
-    assert fit_to_time(config, corpus, 1, 60).run.eval_length == 321_000
+    assert choose(config, corpus, 60)[0].run.eval_length == 321_000
+    assert fit_to_time(config, corpus, 60).run.eval_length == 321_000
 
 
 @pytest.mark.parametrize(("text", "by_line"), [("ab", False), ("solo/", True), ("a" * 900 + "/b/", True)])
@@ -161,7 +161,7 @@ def test_the_shortest_texts_are_trained_on(paces: list[Config], text: str, by_li
     codes = np.array([ord(character) for character in ("/" if by_line else "") + text])
     vocabulary = Vocabulary(codes, Units())
     ids = vocabulary.encode(codes, "it")
-    _, split = choose(Config(), Corpus(ids, vocabulary, (0.9, 0.05, 0.05), digest="", by_line=by_line), 1, 60)
+    _, split = choose(Config(), Corpus(ids, vocabulary, (0.9, 0.05, 0.05), digest="", by_line=by_line), 60)
     assert split.part("train").targets == len(text) - (not by_line)
     assert paces[0].train.seq_len == 50
 
@@ -192,7 +192,7 @@ def test_a_validation_is_measured(monkeypatch: pytest.MonkeyPatch, seconds: floa
 
     monkeypatch.setattr(Trainer, "validate", slow)
     config = Config().replace({"model.hidden": 8, "train.batch": 4})
-    found = recipe.pace(config, _corpus(4000), 1, seconds)
+    found = recipe.pace(config, _corpus(4000), seconds)
     assert found.characters > 0
     assert bool(validations) == measured
     if measured:
@@ -205,7 +205,7 @@ def test_no_time_at_all_is_refused(paces: list[Config]) -> None:
     """Not even one update is a `ConfigError`, with and without a configuration."""
     for plan in (Plan(60, time.perf_counter() - 61, True), Plan(60, time.perf_counter() - 61)):
         with pytest.raises(ConfigError, match="not even one update"):
-            plan.carry_out(Config(), _corpus(100_000), 1)
+            plan.carry_out(Config(), _corpus(100_000))
 
 
 @pytest.mark.parametrize(

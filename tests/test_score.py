@@ -9,12 +9,13 @@ import pytest
 from conftest import FORMS, make_model
 
 from charlm.arrays import Array, Ids
-from charlm.data.lines import Lines, StreamText
+from charlm.data.texts import Lines, StreamText
 from charlm.inference import score as evaluate
 from charlm.inference.score import Score, score, unit_losses
 from charlm.nn.model import Model
 from charlm.nn.parameters import Parameters
 from charlm.nn.workspace import Workspace
+from charlm.system.team import Team
 
 
 def _model(form: str, memory: float = 0.0) -> tuple[Model, Parameters]:
@@ -57,9 +58,10 @@ def test_workers_share_the_work(window: int | None) -> None:
     """Any number of workers gives the same bits with the same shards, and nearly the same with others."""
     model, parameters = _model("lstm")
     ids = np.random.default_rng(1).integers(0, 6, 13_007)
-    one, two, four = (score(model, parameters, StreamText(ids), window, threads, 4) for threads in (1, 2, 4))
+    teams = (Team(workers).of(parts=4) for workers in (1, 2, 4))
+    one, two, four = (score(model, parameters, StreamText(ids), window, team) for team in teams)
     assert one == two == four
-    assert score(model, parameters, StreamText(ids), window, 1, 1).nll == pytest.approx(one.nll, rel=1e-12)
+    assert score(model, parameters, StreamText(ids), window).nll == pytest.approx(one.nll, rel=1e-12)
 
 
 @pytest.mark.parametrize("memory", [0.0, 4.0])
@@ -164,7 +166,7 @@ def test_lines_are_scored_as_if_each_were_alone(
     parameters = Parameters(parameters.shapes, flat=parameters.flat.astype(dtype))
     lines = _lines(lengths)
     told: list[int] = []
-    result = score(model, parameters, lines, threads=threads, progress=told.append)
+    result = score(model, parameters, lines, team=Team(threads), progress=told.append)
     assert result.characters == sum(lengths) == sum(told)
     assert result.nll == pytest.approx(_line_by_line(model, parameters, lines), rel=exact)
 

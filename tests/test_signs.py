@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from charlm.data.signs import standing_alone, without_effect
+from charlm.web.signs import standing_alone, without_effect
 
 
 @pytest.mark.parametrize(

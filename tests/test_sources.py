@@ -28,7 +28,7 @@ DAMAGED = "is damaged, or not compressed as its name says: "
 
 def contents(source: Source) -> bytes:
     """Return all that a source holds, unpacked."""
-    return b"".join(block for block, _ in source.blocks())
+    return b"".join(source.blocks())
 
 
 def names(directory: Path, *paths: str) -> list[str]:
@@ -43,10 +43,6 @@ def plant(directory: Path, *files: str) -> None:
         path = directory / file
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(file)
-
-
-def ignore(size: int) -> None:
-    """Take no notice of progress."""
 
 
 def test_a_directory_is_all_files_in_it(tmp_path: Path) -> None:
@@ -136,14 +132,13 @@ def test_a_packed_file_equals_the_plain_one(
         path.write_bytes(packed)
         source = Source(str(path))
         assert contents(source) == wanted
-        assert b"".join(source.raw()) == packed
+        assert b"".join(source.blocks(unpacked=False)) == packed
+        read: list[int] = []
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(sources, "BLOCK", max(1, len(wanted) // 3))
-            blocks = list(source.blocks())
-        assert b"".join(block for block, _ in blocks) == wanted
-        positions = [position for _, position in blocks]
-        assert positions == sorted(positions)
-        assert not blocks or positions[-1] <= len(packed)
+            assert b"".join(source.blocks(read.append)) == wanted
+        assert sum(read) == len(packed)
+        assert source.sha256 == hashlib.sha256(packed).hexdigest()
 
 
 @pytest.mark.parametrize("ending", PACKERS)
@@ -202,7 +197,7 @@ def test_only_the_ending_says_that_a_file_is_packed(tmp_path: Path) -> None:
     assert contents(Source(str(path))) == path.read_bytes()
 
 
-@pytest.mark.parametrize("use", [contents, Source.stamp, lambda source: list(source.raw())])
+@pytest.mark.parametrize("use", [contents, Source.stamp, lambda source: list(source.blocks(unpacked=False))])
 def test_what_cannot_be_read_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, use: Callable[[Source], object]
 ) -> None:
@@ -241,7 +236,8 @@ def test_standard_input_is_read_as_often_as_wanted(monkeypatch: pytest.MonkeyPat
     (source,) = find(["-"])
     assert str(source) == "text standard input"
     stamp = source.stamp()
-    assert digest([source], ignore) == hashlib.sha256(data).hexdigest()
+    contents(source)
+    assert digest([source]) == hashlib.sha256(data).hexdigest()
     monkeypatch.setattr(sources, "BLOCK", 100)
     next(source.blocks())
     assert contents(source) == contents(source) == data
@@ -260,7 +256,7 @@ def test_a_pipe_is_read() -> None:
     """A real pipe, which can be read only once, is a text like others."""
     code = (
         "from charlm.data.sources import find; import sys; (s,) = find(['-']);"
-        "[sys.stdout.buffer.write(b) for _ in range(2) for b, _ in s.blocks()]"
+        "[sys.stdout.buffer.write(b) for _ in range(2) for b in s.blocks()]"
     )
     done = subprocess.run(
         [sys.executable, "-c", code],
@@ -277,8 +273,9 @@ def test_the_digest_of_one_file_is_its_sha256(tmp_path: Path) -> None:
     for name, data in (("text.txt", b"text\n"), ("text.gz", gzip.compress(b"text\n")), ("empty", b"")):
         (tmp_path / name).write_bytes(data)
         seen: list[int] = []
-        found = digest([Source(str(tmp_path / name))], seen.append)
-        assert found == hashlib.sha256(data).hexdigest()
+        source = Source(str(tmp_path / name))
+        list(source.blocks(seen.append))
+        assert digest([source]) == hashlib.sha256(data).hexdigest()
         assert sum(seen) == len(data)
 
 
@@ -291,7 +288,10 @@ def test_the_digest_of_several_files_depends_on_each(tmp_path: Path) -> None:
             plant(tmp_path, *(f"{folder}{number}/{position}" for position in range(len(text))))
             for position, part in enumerate(text):
                 (tmp_path / f"{folder}{number}" / str(position)).write_text(part)
-            digests.append(digest(find([str(tmp_path / f"{folder}{number}")]), ignore))
+            found = find([str(tmp_path / f"{folder}{number}")])
+            for source in found:
+                contents(source)
+            digests.append(digest(found))
     assert digests[:6] == digests[6:]
     assert len(set(digests)) == 6
     one, other = (hashlib.sha256(part).hexdigest() for part in (b"ab", b"c"))
@@ -323,7 +323,7 @@ def test_a_pipe_is_kept(tmp_path: Path) -> None:
     (source,) = find([str(path)])
     writer.join()
     for _ in range(2):
-        assert b"".join(source.raw()) == b"text" * 100_000
+        assert contents(source) == b"text" * 100_000
 
 
 def test_standard_input_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:

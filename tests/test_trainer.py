@@ -26,6 +26,7 @@ from charlm.nn.workspace import Workspace
 from charlm.optim.optimizers import OPTIMIZERS
 from charlm.optim.schedules import Plateau
 from charlm.runs import checkpoint
+from charlm.system.team import ALONE
 from charlm.training.trainer import Means, Trainer, Update, with_shards_of
 
 REGULARISED: dict[str, dict[str, Any]] = {
@@ -245,7 +246,9 @@ def test_the_mean_is_what_is_kept(tmp_path: Path) -> None:
     np.testing.assert_array_equal(saved.training["trained"], plain.parameters.flat)
     scored = averaging.validate()
     text = averaging.corpus.part("validation")
-    assert scored == score(averaging.model, averaging.mean, text, shards=averaging.config.train.shards)
+    assert scored == score(
+        averaging.model, averaging.mean, text, team=ALONE.of(parts=averaging.config.train.shards)
+    )
     assert scored != plain.validate()
 
 
@@ -265,7 +268,7 @@ def test_validation_does_not_touch_training(tmp_path: Path, monkeypatch: pytest.
     shards = []
 
     def recorded(*args: Any, **kwargs: Any) -> Score:
-        shards.append(kwargs["shards"])
+        shards.append(kwargs["team"].parts)
         return score(*args, **kwargs)
 
     monkeypatch.setattr("charlm.training.trainer.score", recorded)

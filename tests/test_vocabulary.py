@@ -1,15 +1,16 @@
 from __future__ import annotations
 
 import unicodedata
+from collections import Counter
 
 import numpy as np
 import numpy.typing as npt
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from charlm.data.units import Units
-from charlm.data.vocabulary import Counter, Vocabulary
+from charlm.data.vocabulary import Numbering, Vocabulary
 from charlm.errors import VocabularyError
 
 CHARACTERS = Units()
@@ -20,7 +21,7 @@ code_points = st.integers(0, 0x10FFFF)
 
 def of(text: str) -> Vocabulary:
     """Return the vocabulary of the characters of a text."""
-    return Vocabulary.of(CHARACTERS.of_text(text), CHARACTERS)
+    return Vocabulary(CHARACTERS.of_text(text), CHARACTERS)
 
 
 def complaint(vocabulary: Vocabulary, text: str) -> str:
@@ -33,7 +34,7 @@ def complaint(vocabulary: Vocabulary, text: str) -> str:
 @given(codes=st.lists(code_points, min_size=1))
 def test_codes_are_sorted_and_unique(codes: list[int]) -> None:
     """A vocabulary holds every code of its text, sorted, each once."""
-    vocabulary = Vocabulary.of(np.array(codes, np.uint32), CHARACTERS)
+    vocabulary = Vocabulary(np.array(codes, np.uint32), CHARACTERS)
     assert vocabulary.codes.tolist() == sorted(set(codes))
     assert len(vocabulary) == len(set(codes))
 
@@ -43,8 +44,8 @@ def test_order_and_number_of_characters_do_not_matter(data: st.DataObject) -> No
     """A permutation or repetition of a text has the same codes and gives every code the same id."""
     codes = data.draw(st.lists(code_points, min_size=1))
     others = data.draw(st.permutations(codes + data.draw(st.lists(st.sampled_from(codes)))))
-    one = Vocabulary.of(np.array(codes, np.uint32), CHARACTERS)
-    made = (Vocabulary.of(np.array(others, np.uint32), CHARACTERS), Vocabulary(others, CHARACTERS))
+    one = Vocabulary(np.array(codes, np.uint32), CHARACTERS)
+    made = (Vocabulary(np.array(others, np.uint32), CHARACTERS), Vocabulary(others, CHARACTERS))
     for other in made:
         assert other.codes.tolist() == one.codes.tolist()
         np.testing.assert_array_equal(
@@ -56,7 +57,7 @@ def test_order_and_number_of_characters_do_not_matter(data: st.DataObject) -> No
 def test_encoding_is_inverted_by_the_codes(codes: list[int]) -> None:
     """`codes[encode(x)]` is `x`, for any text."""
     text = np.array(codes, np.uint32)
-    vocabulary = Vocabulary.of(text, CHARACTERS)
+    vocabulary = Vocabulary(text, CHARACTERS)
     np.testing.assert_array_equal(vocabulary.codes[vocabulary.encode(text, "text")], text)
 
 
@@ -64,7 +65,7 @@ def test_encoding_is_inverted_by_the_codes(codes: list[int]) -> None:
 def test_encoding_of_bytes_is_inverted_by_the_codes(data: bytes) -> None:
     """`codes[encode(x)]` is `x`, for any bytes."""
     text = BYTES.codes(data)
-    vocabulary = Vocabulary.of(text, BYTES)
+    vocabulary = Vocabulary(text, BYTES)
     np.testing.assert_array_equal(vocabulary.codes[vocabulary.encode(text, "text")], text)
 
 
@@ -84,7 +85,7 @@ def test_encoding_of_bytes_is_inverted_by_the_codes(data: bytes) -> None:
 def test_ids_are_of_the_smallest_type(size: int, kind: npt.DTypeLike) -> None:
     """Ids count from 0 without gaps, in the smallest unsigned type that holds them all."""
     codes = np.arange(100, 100 + size, dtype=np.uint32)
-    ids = Vocabulary.of(codes, CHARACTERS).encode(codes, "text")
+    ids = Vocabulary(codes, CHARACTERS).encode(codes, "text")
     np.testing.assert_array_equal(ids, np.arange(size, dtype=kind), strict=True)
 
 
@@ -124,7 +125,7 @@ def test_only_a_vocabulary_with_the_unknown_unit_equals_one() -> None:
 def test_recoding_is_encoding_again(text: list[int], more: list[int], unknown: bool) -> None:
     """Ids of another vocabulary become those that the text itself would have, or the same refusal."""
     codes = np.array(text, np.uint32)
-    own = Vocabulary.of(codes, CHARACTERS)
+    own = Vocabulary(codes, CHARACTERS)
     for known in (text + more, more):
         other = Vocabulary(known, CHARACTERS, unknown)
         if unknown or set(text) <= set(known):
@@ -138,25 +139,19 @@ def test_recoding_is_encoding_again(text: list[int], more: list[int], unknown: b
         assert str(caught.value) == str(wanted.value)
 
 
-@given(
-    pieces=st.lists(st.one_of(st.binary(), st.lists(code_points, max_size=20))), at_least=st.integers(1, 3)
-)
-def test_codes_are_counted_piece_by_piece(pieces: list[bytes | list[int]], at_least: int) -> None:
-    """Pieces of bytes and of wider codes, in any order, make the counts of the whole text."""
+@given(pieces=st.lists(st.one_of(st.binary(), st.lists(code_points, max_size=20))))
+@example(pieces=[bytes(range(255)), b"\xff", [255, 256], b"a", [0x10FFFF], []])
+def test_codes_are_numbered_piece_by_piece(pieces: list[bytes | list[int]]) -> None:
+    """Pieces of bytes and of wider codes, in any order, have the numbers and the counts of the whole text."""
     whole = [code for piece in pieces for code in piece]
-    arrays = [
-        np.frombuffer(piece, np.uint8) if isinstance(piece, bytes) else np.array(piece, np.uint32)
+    numbering = Numbering()
+    numbers = [
+        numbering.add(np.array(list(piece), np.uint8 if isinstance(piece, bytes) else np.uint32))
         for piece in pieces
     ]
-    for counting in (False, True):
-        counter = Counter(counting)
-        for array in arrays:
-            counter.add(array)
-        assert counter.units == len(whole)
-        assert counter.codes().tolist() == sorted(set(whole))
-        if counting:
-            frequent = sorted(code for code in set(whole) if whole.count(code) >= at_least)
-            assert counter.codes(at_least).tolist() == frequent
+    codes = numbering.codes.tolist()
+    assert [codes[number] for piece in numbers for number in piece.tolist()] == whole
+    assert dict(zip(codes, numbering.counts.tolist(), strict=True)) == Counter(whole)
 
 
 @pytest.mark.parametrize(
@@ -209,7 +204,7 @@ def test_only_ten_unknown_characters_are_named(kinds: int, more: str) -> None:
 
 def test_unknown_bytes_are_named() -> None:
     """In the byte unit the error speaks of bytes."""
-    vocabulary = Vocabulary.of(BYTES.of_text("abc"), BYTES)
+    vocabulary = Vocabulary(BYTES.of_text("abc"), BYTES)
     assert complaint(vocabulary, "aé\udce9") == (
         "--prime: bytes that the model's vocabulary of 3 lacks: "
         "byte 0xa9 once, byte 0xc3 once, byte 0xe9 once"
@@ -240,7 +235,7 @@ JAMO = unicodedata.normalize("NFD", KOREAN)
 )  # fmt: skip
 def test_the_way_out_is_named(units: Units, known: str, text: str, differs: str, keys: str) -> None:
     """Where only line ends or the normal form differ, the error names what to change; elsewhere nothing."""
-    vocabulary = Vocabulary.of(units.of_text(known), units)
+    vocabulary = Vocabulary(units.of_text(known), units)
     advice = (
         f"; it differs only in {differs}: convert the text, or train a new model with {keys}" if keys else ""
     )
@@ -248,7 +243,7 @@ def test_the_way_out_is_named(units: Units, known: str, text: str, differs: str,
     assert message.endswith(advice)
     assert ("differs only" in message) == bool(keys)
     codes = units.of_text(text)
-    own = Vocabulary.of(codes, units)
+    own = Vocabulary(codes, units)
     with pytest.raises(VocabularyError) as caught:
         vocabulary.recode(own.encode(codes, "text"), own.codes, "--prime")
     assert str(caught.value) == message
@@ -259,6 +254,6 @@ def test_the_way_out_is_for_the_whole_text(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr("charlm.data.vocabulary._BLOCK", 4)
     vocabulary = of("ab\n")
     assert "differs only in line ends" in complaint(vocabulary, "a\r\nb\r\nab")
-    own = Vocabulary.of(CHARACTERS.of_text(text := "a\r\nb\r\nabc"), CHARACTERS)
+    own = Vocabulary(CHARACTERS.of_text(text := "a\r\nb\r\nabc"), CHARACTERS)
     with pytest.raises(VocabularyError, match=r"'\\r' \(U\+000D\) 2 times, 'c' \(U\+0063\) once$"):
         vocabulary.recode(own.encode(CHARACTERS.of_text(text), "text"), own.codes, "text")

@@ -127,7 +127,7 @@ def test_what_charlm_writes_has_its_signature(tmp_path: Path) -> None:
     write_run(tmp_path / "run", [log_line(10), log_line(20)])
     Cache(tmp_path).store("key", ["a.txt"], {}, [97], [])
     pages = [page for page in (ROOT / "charlm").rglob("*.html") if "<html" in page.read_text()]
-    assert len(pages) >= 2
+    assert pages
     for page in pages:
         (tmp_path / page.name).write_bytes(page.read_bytes())
     assert _walked(str(tmp_path))[0] == []

@@ -66,7 +66,7 @@ def _read(text: str, **units: object) -> tuple[Vocabulary, np.ndarray]:
     """A vocabulary of a text, and its ids."""
     read = Units(**units)  # type: ignore[arg-type]
     codes = read.of_text(text)
-    vocabulary = Vocabulary.of(codes, read)
+    vocabulary = Vocabulary(codes, read)
     return vocabulary, vocabulary.encode(codes, "the text")
 
 
@@ -161,7 +161,7 @@ def test_letters_can_be_read_on_every_shade(letters: int, page: int) -> None:
 
 def test_a_title_and_a_style_are_escaped() -> None:
     """What is passed to a span cannot leave its attribute."""
-    assert span("<", 'a"b', 'c"d') == '<span title="a&quot;b" style="c&quot;d">&lt;</span>'
+    assert span("<", 'a"b', 0) == f'<span title="a&quot;b" style="{shade(0)}">&lt;</span>'
 
 
 @pytest.mark.parametrize(

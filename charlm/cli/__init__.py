@@ -27,9 +27,9 @@ from charlm.cli.show import one_line, say, with_options
 from charlm.cli.streams import prepare_streams
 from charlm.cli.train import train
 from charlm.errors import CharlmError, shortened
-from charlm.system.connection import connected
 from charlm.system.files import reason
-from charlm.system.launcher import place
+from charlm.system.mpi import connected
+from charlm.system.mpi.launcher import place
 from charlm.system.version import __version__
 
 _HELP = """Train character-level language models on a text, and generate text with them.
@@ -93,13 +93,13 @@ def _fail(message: str, status: int) -> None:
     The first rank shows it, and another one what the first does not have too: then that one has
     failed alone, and ends them all.
     """
-    ranks = connected()
-    if ranks.is_first:
+    team = connected()
+    if team.is_first:
         _show(message)
-    if not ranks.together():
-        if not ranks.is_first:
-            _show(message and f"rank {ranks.rank}: {message}")
-        ranks.abort(status)
+    if not team.together():
+        if not team.is_first:
+            _show(message and f"rank {team.rank}: {message}")
+        team.abort(status)
     sys.exit(status)
 
 

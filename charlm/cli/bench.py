@@ -13,7 +13,7 @@ from charlm.cli.reading import warn
 from charlm.cli.show import counted, shown_paths
 from charlm.config import reading
 from charlm.system import blas
-from charlm.system.connection import connect
+from charlm.system.mpi import connect
 
 
 @click.command(cls=Command, short_help="Measure the speed of a configuration.")
@@ -56,23 +56,23 @@ def bench(
     machine's own float32 matrix product. Under mpirun, all ranks train and evaluate together, and
     the time that an update takes to compute and to communicate is shown.
     """
-    ranks = connect(sys.argv[1:])
-    config = ranks.first(
+    team = connect(sys.argv[1:])
+    config = team.first(
         lambda: (
             reading.resolve(reading.parse_overrides(overrides), name="bench")
             if config_path is None
             else reading.load(config_path, reading.parse_overrides(overrides))
         )
     )
-    used = blas.prepare(threads or config.run.threads, ranks.workers)
+    team = team.prepare(threads or config.run.threads)
     from charlm.benchmark import measure
     from charlm.nn.activations import sigmoid_form
     from charlm.training.checking import USUAL_VOCAB, text_size
 
-    characters, units = ranks.first(lambda: text_size(config)) or (None, USUAL_VOCAB)
+    characters, units = team.first(lambda: text_size(config)) or (None, USUAL_VOCAB)
     vocab = vocab or units
-    speed = measure(config, vocab, used, seconds, ranks)
-    if not ranks.is_first:
+    speed = measure(config, vocab, seconds, team)
+    if not team.is_first:
         return
     epoch = characters / speed.train_chars_per_s if characters else None
     model, train = config.model, config.train
@@ -84,7 +84,7 @@ def bench(
         "seq_len": train.seq_len,
         "vocab": vocab,
         "parameters": speed.parameters,
-        "threads": used,
+        "threads": team.workers,
         "blas": blas.blas(),
         "sigmoid": sigmoid_form(),
         "train_chars_per_s": speed.train_chars_per_s,
@@ -99,9 +99,9 @@ def bench(
         "epoch_seconds": epoch,
         "run_seconds": epoch * train.epochs if epoch else None,
     }
-    if ranks.size > 1:
+    if team.size > 1:
         values |= {
-            "ranks": ranks.size,
+            "ranks": team.size,
             "compute_ms": speed.compute_ms,
             "communication_ms": speed.communication_ms,
             "efficiency": speed.efficiency,
@@ -115,11 +115,11 @@ def bench(
     click.echo(
         f"{model.layers} x {model.hidden} {model.cell}, {speed.parameters:,} parameters, "
         f"vocabulary {vocab:,}; batch {train.batch} x {train.seq_len}; "
-        + ("" if ranks.size == 1 else f"{ranks.size} ranks of ")
-        + f"{counted(used, 'thread')}; {values['blas']}; sigmoid by {values['sigmoid']}"
+        + ("" if team.size == 1 else f"{team.size} ranks of ")
+        + f"{counted(team.workers, 'thread')}; {values['blas']}; sigmoid by {values['sigmoid']}"
     )
     click.echo(f"training    {speed.train_chars_per_s:12,.0f} chars/s")
-    if ranks.size > 1:
+    if team.size > 1:
         click.echo(
             f"an update   {speed.compute_ms:12,.1f} ms of computing and {speed.communication_ms:,.1f} ms of "
             f"communication, waiting included: efficiency {speed.efficiency:.2f}"

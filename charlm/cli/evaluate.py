@@ -26,9 +26,9 @@ from charlm.cli.show import bar, counted, decimal, duration, shown_path, shown_p
 from charlm.config import reading
 from charlm.config.keys import CorpusConfig
 from charlm.errors import ConfigError
-from charlm.system import blas
-from charlm.system.connection import connect
 from charlm.system.files import STANDARD_INPUT
+from charlm.system.mpi import connect
+from charlm.system.team import ALONE
 
 if TYPE_CHECKING:
     from charlm.inference.held_out import HeldOut
@@ -85,21 +85,18 @@ def perplexity(
     Krause et al. 2018, arXiv 1709.07432). Each segment is scored before it is learned from. The
     rate and the pull back to the trained parameters are chosen on the validation split.
     """
-    ranks = connect(sys.argv[1:])
-    threads = blas.prepare(0, ranks.workers)
+    team = connect(sys.argv[1:]).prepare()
     from charlm.inference.evaluate import evaluate as evaluated
     from charlm.runs import checkpoint
     from charlm.runs.directory import find_checkpoint
 
-    file = ranks.first(lambda: find_checkpoint(checkpoint_path))
-    loaded = ranks.first(lambda: checkpoint.load(file))
-    other = ranks.first(lambda: reading.another(loaded.config.corpus, corpus, encoding))
+    file = team.first(lambda: find_checkpoint(checkpoint_path))
+    loaded = team.first(lambda: checkpoint.load(file))
+    other = team.first(lambda: reading.another(loaded.config.corpus, corpus, encoding))
     settings = other or loaded.config.corpus
     with contextlib.closing(ReadingBar()) as bar:
-        found = evaluated(
-            loaded, settings, corpus is None, split, window, threads, bar.advance, dynamic, ranks
-        )
-    if not ranks.is_first:
+        found = evaluated(loaded, settings, corpus is None, split, window, bar.advance, dynamic, team)
+    if not team.is_first:
         return
     say_which(checkpoint_path, file)
     warn(found.warnings)
@@ -157,7 +154,7 @@ def gradients(config_path: Path | None, overrides: tuple[str, ...], as_json: boo
     with their worst relative error. Of large arrays some entries are measured one by one, and all
     of them along random directions. The exit status is 1 if any gradient is wrong.
     """
-    threads = blas.prepare()
+    team = ALONE.prepare()
     from charlm.nn.gradcheck import TOLERANCE
     from charlm.training import checking
 
@@ -167,7 +164,7 @@ def gradients(config_path: Path | None, overrides: tuple[str, ...], as_json: boo
     else:
         config = reading.load(config_path, values)
         with contextlib.closing(ReadingBar()) as measuring:
-            checks = checking.check_config(config, threads, progress=measuring.advance)
+            checks = checking.check_config(config, team, progress=measuring.advance)
         networks = iter([(checking.name(config), checks)])
     rows: list[dict[str, Any]] = []
     for name, checks in networks:
@@ -270,7 +267,7 @@ def gradient_flow(
     `charlm eval gradient-flow runs/rnn runs/gru runs/lstm`. The bars are logarithmic, on the same axis in
     every table. --json prints one object; for several networks it is {"runs": [...]}, an object for each.
     """
-    threads = blas.prepare()
+    team = ALONE.prepare()
     from charlm.inference.gradient_flow import gradient_flow as measure
 
     paths: list[Path | None] = [*runs, *checkpoints]
@@ -288,7 +285,7 @@ def gradient_flow(
         else:
             network = _trained(path, corpus, encoding)
         read = network.read
-        flow = measure(network.model, network.params, read.text, steps, threads=threads)
+        flow = measure(network.model, network.params, read.text, steps, team=team)
         warn(read.warnings)
         reached = flow.norms.shape[-1] - 1
         if reached < steps:

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import click
 
-from charlm.data.signs import without_effect
 from charlm.system.files import STANDARD_INPUT
+from charlm.web.signs import without_effect
 
 
 def losses(nats: float) -> str:

@@ -23,10 +23,9 @@ from charlm.cli.show import counted, duration, losses, shell, short
 from charlm.config import keys
 from charlm.config.keys import Config
 from charlm.errors import CharlmError
-from charlm.system import blas
-from charlm.system.connection import connect
 from charlm.system.files import STANDARD_INPUT
-from charlm.system.ranks import Ranks
+from charlm.system.mpi import connect
+from charlm.system.team import Team
 
 if TYPE_CHECKING:
     from charlm.training.events import Event, Started, Stopped
@@ -113,7 +112,7 @@ def train(
     if extend_vocabulary and init_path is None:
         raise click.UsageError("--extend-vocabulary: name the weights that the run begins with, --init RUN")
     begun = time.perf_counter()
-    ranks = connect(sys.argv[1:])
+    team = connect(sys.argv[1:])
 
     def described() -> tuple[Config, Plan | None]:
         if config_path is not None:
@@ -122,10 +121,10 @@ def train(
             return to_be_resumed(overrides, corpus, minutes, begun, out)
         return to_be_chosen(overrides, corpus, minutes, begun)
 
-    config, plan = ranks.first(described)
+    config, plan = team.first(described)
     if out is not None:
         config = config.replace({"run.dir": str(out)})
-    blas.prepare(config.run.threads, ranks.workers)
+    team.prepare(config.run.threads)
     from charlm.cli.progress import Display
     from charlm.training import session
     from charlm.training.beginning import Beginning
@@ -133,7 +132,7 @@ def train(
 
     beginning = None
     if init_path is not None:
-        beginning = ranks.first(lambda: Beginning.of(init_path, extend_vocabulary))
+        beginning = team.first(lambda: Beginning.of(init_path, extend_vocabulary))
     display, started, stopped = Display(), [], []
 
     received: list[int] = []
@@ -145,11 +144,11 @@ def train(
             if isinstance(event, Started):
                 bar.close()  # the text has been read
                 # until now there was nothing to save: a signal ended the process at once
-                held.enter_context(_signals(received, ranks))
+                held.enter_context(_signals(received, team))
                 started.append(event)
             elif isinstance(event, Stopped):
                 stopped.append(event)
-            if ranks.is_first:
+            if team.is_first:
                 display.show(event)
 
         session.train(
@@ -162,24 +161,24 @@ def train(
             bar.advance,
             plan,
             beginning,
-            ranks,
+            team,
         )
-    if ranks.is_first:
+    if team.is_first:
         _finish(started[0], stopped[0])
     # one rank may have been asked for all
-    asked = [number for numbers in ranks.gather(received) for number in numbers]
+    asked = [number for numbers in team.gather(received) for number in numbers]
     if not stopped[0].finished:
         sys.exit(_SIGNALS[asked[0]] if asked else 0)
 
 
 @contextlib.contextmanager
-def _signals(received: list[int], ranks: Ranks) -> Iterator[None]:
+def _signals(received: list[int], team: Team) -> Iterator[None]:
     """Within the block signals are added to `received`; a second one ends the process.
 
     Under MPI or Slurm SIGUSR1 is among them: it can be sent some time before the job must end.
     """
     numbers = [*_SIGNALS]
-    if ranks.size == 1 and "SLURM_JOB_ID" not in os.environ:
+    if team.size == 1 and "SLURM_JOB_ID" not in os.environ:
         numbers = [number for number in numbers if number != getattr(signal, "SIGUSR1", None)]
 
     def on_signal(number: int, _frame: FrameType | None) -> None:
@@ -189,7 +188,7 @@ def _signals(received: list[int], ranks: Ranks) -> Iterator[None]:
             signal.signal(handled, signal.SIG_DFL)
         # unbuffered: the signal may have come in the middle of a line that is being written
         with contextlib.suppress(OSError):
-            if ranks.is_first:
+            if team.is_first:
                 os.write(2, b"\nstopping after this update; once more stops at once\n")
 
     # signals that the process ignores (nohup, a shell's &) stay ignored

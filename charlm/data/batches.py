@@ -10,16 +10,17 @@ character, so that no remainder is left out. If `T` does not divide `S`, all win
 the same length, at most `T`. A short last window would have the noisiest gradient and count as
 much as the others.
 
-Each line is a stream of its own length. `B` lines are read in parallel until the longest ends. The
-shorter ones are padded; padding is neither trained on nor counted. Batches consist of lines of
+Lines are streams of different lengths. `B` lines are read in parallel until the longest ends. The
+shorter ones are padded; padding is neither trained on nor counted. A batch consists of lines of
 similar length, so there is little padding.
 """
 
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -38,75 +39,57 @@ class Window(NamedTuple):
     """False for padding; None if there is no padding."""
 
 
-class Batches(Protocol):
+class Batches(ABC):
     """`B` parallel streams, window by window.
 
-    `step` counts the updates of the whole run, from 0. Every result depends on it alone, so a run
-    that is resumed within an epoch, and every worker, reads the same windows.
+    `step` counts the updates of the whole run, from 0. Every result depends on `step` alone, so a
+    run that is resumed within an epoch, and every worker, reads the same windows.
     """
 
-    @property
-    def batch(self) -> int:
-        """B."""
+    batch: int
+    """B."""
+    seq_len: int
+    """The largest T of a window."""
+    windows: int
+    """Windows per epoch, the same in every epoch."""
 
-    @property
-    def seq_len(self) -> int:
-        """The largest T of a window."""
-
-    @property
-    def windows(self) -> int:
-        """Windows per epoch, the same in every epoch."""
-
+    @abstractmethod
     def window(self, step: int) -> Window:
         """Inputs and targets."""
 
-    def window_length(self, step: int) -> int:
-        """T of one window."""
-
+    @abstractmethod
     def characters(self, step: int) -> int:
         """Number of targets in one window, without padding."""
 
-    def resets_state(self, step: int) -> bool:
-        """Whether all streams begin with this window, from a zero state; otherwise all continue."""
-
-
-@dataclass(frozen=True)
-class Streams:
-    """A text as `B` streams in windows of at most `T` steps."""
-
-    ids: Ids
-    """`[N]`, N ≥ 2."""
-    batch: int
-    """B; at most N - 1."""
-    seq_len: int
-    """T."""
-
-    @property
-    def length(self) -> int:
-        """S: steps per stream and epoch."""
-        return math.ceil((len(self.ids) - 1) / self.batch)
-
-    @property
-    def windows(self) -> int:
-        """Windows per epoch."""
-        return math.ceil(self.length / self.seq_len)
+    @abstractmethod
+    def _span(self, step: int) -> tuple[int, int]:
+        """First step of one window in its streams, and the step after its last."""
 
     def window_length(self, step: int) -> int:
         """T of one window."""
         first, stop = self._span(step)
         return stop - first
 
+    def resets_state(self, step: int) -> bool:
+        """Whether all streams begin with this window, from a zero state; otherwise all continue."""
+        return self._span(step)[0] == 0
+
+
+class Streams(Batches):
+    """A text as `B` streams in windows of at most `T` steps."""
+
+    def __init__(self, ids: Ids, batch: int, seq_len: int) -> None:
+        """`ids` `[N]`, N ≥ 2; `batch` is at most N - 1."""
+        self.ids, self.batch, self.seq_len = ids, batch, seq_len
+        self._length = math.ceil((len(ids) - 1) / batch)  # S: steps per stream and epoch
+        self.windows = math.ceil(self._length / seq_len)
+
     def characters(self, step: int) -> int:
         """T·B, since a text has no padding."""
         return self.window_length(step) * self.batch
 
-    def resets_state(self, step: int) -> bool:
-        """True for the first window of an epoch."""
-        return step % self.windows == 0
-
     def _span(self, step: int) -> tuple[int, int]:
-        """First step of one window, and the step after its last."""
-        return _cut(self.length, self.windows, step % self.windows)
+        return _cut(self._length, self.windows, step % self.windows)
 
     def window(self, step: int) -> Window:
         """Inputs and targets, without padding."""
@@ -134,24 +117,18 @@ class _Order:
     """`[K]`, the window of the epoch at which each of these batches begins."""
 
 
-class LineBatches:
+class LineBatches(Batches):
     """Lines in batches of at most `batch`, each in windows of at most `seq_len` steps.
 
     Every epoch trains on every line once. The lines, sorted by length, are cut into `K` batches
     whose sizes differ by at most one line; a column without a line is padding. Each epoch draws
     again which lines of one length share a batch, and the order of the batches. The lengths of the
-    batches do not change, so every epoch has the same number of windows.
-
-    Attributes
-    ----------
-    batch
-        B: the number of lines in the largest batch.
-    seq_len
-        The largest T; at most the length of the longest line.
+    batches do not change, so every epoch has the same number of windows. `batch` then is the
+    number of lines in the largest batch, and `seq_len` at most the length of the longest line.
     """
 
     def __init__(self, ids: Ids, starts: Ids, lengths: Ids, batch: int, seq_len: int, seed: int) -> None:
-        """`starts` and `lengths` `[L]`, L ≥ 1, are those of `Lines` in `ids`; `seed` is that of the run."""
+        """For L ≥ 1 `Lines` of `ids` with these `starts` and `lengths` `[L]`; `seed` is `train.seed`."""
         self.ids, self.starts, self.lengths, self.seed = ids, starts, lengths, seed
         L = len(lengths)
         K = math.ceil(L / batch)
@@ -175,19 +152,10 @@ class LineBatches:
             f"{self._longest[-1]:,} characters, the average {targets / len(self.lengths):,.0f}"
         )
 
-    def window_length(self, step: int) -> int:
-        """T of one window."""
-        _, first, stop = self._find(step)
-        return stop - first
-
     def characters(self, step: int) -> int:
         """Number of targets in one window, without padding."""
         chosen, first, stop = self._find(step)
         return int(np.clip(self.lengths[chosen], first, stop).sum(dtype=np.int64)) - first * len(chosen)
-
-    def resets_state(self, step: int) -> bool:
-        """True for the first window of a batch."""
-        return self._find(step)[1] == 0
 
     def window(self, step: int) -> Window:
         """Inputs and targets; the first input of a line is the line break before it."""
@@ -200,6 +168,9 @@ class LineBatches:
         # padding repeats the last step of the line; any valid id works
         targets = starts + np.minimum(steps, np.maximum(lengths - 1, 0))
         return Window(self.ids[targets - 1], self.ids[targets], None if mask.all() else mask)
+
+    def _span(self, step: int) -> tuple[int, int]:
+        return self._find(step)[1:]
 
     def _find(self, step: int) -> tuple[Ids, int, int]:
         """Numbers of the lines of one window `[≤ B]`, its first step, and the step after its last."""
@@ -234,31 +205,9 @@ def fit(characters: int, batch: int, seq_len: int) -> tuple[int, int, str | None
     the batch, the window, and a warning if either was reduced.
     """
     targets = characters - 1
-    fitted_len = min(seq_len, targets)
-    fitted_batch = min(batch, max(1, targets // seq_len))
-    reduced = [
-        f"{name} from {asked} to {fitted}"
-        for name, asked, fitted in (
-            ("train.batch", batch, fitted_batch),
-            ("train.seq_len", seq_len, fitted_len),
-        )
-        if fitted < asked
-    ]
-    if not reduced:
-        return batch, seq_len, None
-    return (
-        fitted_batch,
-        fitted_len,
-        f"the training split has only {characters} characters: {' and '.join(reduced)}",
-    )
-
-
-def fit_lines(lines: int, batch: int) -> tuple[int, str | None]:
-    """Reduce the batch to the number of lines; returns it, and a warning if it was reduced.
-
-    Lines shorter than the window are normal: they reduce the window without a warning.
-    """
-    if batch <= lines:
-        return batch, None
-    few = "one line" if lines == 1 else f"{lines} lines"
-    return lines, f"the training split has only {few}: train.batch from {batch} to {lines}"
+    fitted = min(batch, max(1, targets // seq_len)), min(seq_len, targets)
+    names = ("train.batch", "train.seq_len")
+    sizes = zip(names, (batch, seq_len), fitted, strict=True)
+    reduced = [f"{name} from {size} to {smaller}" for name, size, smaller in sizes if smaller < size]
+    warning = f"the training split has only {characters} characters: {' and '.join(reduced)}"
+    return *fitted, warning if reduced else None

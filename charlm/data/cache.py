@@ -14,10 +14,11 @@ import json
 import os
 import struct
 import sys
+import tempfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import IO, Any, BinaryIO
 
 import numpy as np
 
@@ -61,11 +62,6 @@ class Entry:
     """How they were read."""
     units: int
 
-    @property
-    def same(self) -> tuple[Any, ...]:
-        """Equal for two entries that hold different states of the same files, read in the same way."""
-        return (self.names, self.settings)
-
 
 class Cache:
     """The entries in a directory; the directory need not exist."""
@@ -81,18 +77,25 @@ class Cache:
         try:
             with self._path(key).open("rb") as stream:
                 about = _description(stream)
-                dtype, count = np.dtype(f"<{about['type']}"), about["units"]
-                if about["key"] != key or about["sha256"] != _digest(stream, count * dtype.itemsize, about):
-                    return None
-                ids = np.memmap(stream, dtype, "r", shape=(count,))
+                if about["key"] == key and about["sha256"] == _digest(stream, about):
+                    return _mapped(stream, about)
         except _BAD:
-            return None
-        return Encoded(ids.view(np.ndarray), about["codes"])
+            pass
+        return None
+
+    def may_hold(self, kind: str) -> bool:
+        """Whether there is an entry whose key begins with `kind`."""
+        return any(self.directory.glob(f"{kind}*.ids"))
+
+    def spool(self) -> IO[bytes]:
+        """A temporary file in the directory; raises `OSError`."""
+        self.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        return tempfile.TemporaryFile(dir=self.directory)
 
     def store(
         self, key: str, names: list[str], settings: dict[str, Any], codes: list[int], pieces: Iterable[Ids]
-    ) -> None:
-        """Store a text whose ids come in pieces, all of one type; raises `OSError`.
+    ) -> Encoded:
+        """Store a text whose ids come in pieces, all of one type; returns the entry. Raises `OSError`.
 
         Entries for older states of the same files, read in the same way, are removed.
         """
@@ -113,11 +116,14 @@ class Cache:
             text = json.dumps(about).encode("ascii")
             stream.write(text + _END.pack(len(text), _MARK))
 
-        write_whole(self._path(key), write, lasting=False)
+        path = self._path(key)
+        write_whole(path, write, lasting=False)
         for entry in self.entries():
-            if entry.same == (names, settings) and entry.path != self._path(key):
+            if (entry.names, entry.settings) == (names, settings) and entry.path != path:
                 with contextlib.suppress(OSError):
                     entry.path.unlink()
+        with path.open("rb") as stream:
+            return _mapped(stream, about)
 
     def entries(self) -> Iterator[Entry]:
         """Every readable entry, sorted by the names of its files."""
@@ -144,43 +150,44 @@ def user_cache() -> Cache | None:
     """The user's cache, below XDG_CACHE_HOME or the system's default; None without a home directory."""
     home = os.environ.get("XDG_CACHE_HOME", "")
     if not os.path.isabs(home):  # the XDG specification says to ignore a relative path
-        home = {
-            "darwin": "~/Library/Caches",
-            "win32": os.environ.get("LOCALAPPDATA", "~/AppData/Local"),
-        }.get(sys.platform, "~/.cache")
+        windows = os.environ.get("LOCALAPPDATA", "~/AppData/Local")
+        home = {"darwin": "~/Library/Caches", "win32": windows}.get(sys.platform, "~/.cache")
     path = os.path.expanduser(home)  # unchanged if there is no home
     return None if path.startswith("~") else Cache(Path(path) / "charlm")
 
 
 def _description(stream: BinaryIO) -> dict[str, Any]:
     """The description of an entry, its sizes checked against the file; raises one of `_BAD`."""
-    size = stream.seek(0, os.SEEK_END)
-    if size < _END.size:
-        raise ValueError("too short")
-    stream.seek(size - _END.size)
-    length, mark = _END.unpack(stream.read(_END.size))
-    if mark != _MARK or length > min(size - _END.size, _DESCRIPTION_BYTES):
+    end = stream.seek(0, os.SEEK_END) - _END.size
+    stream.seek(end)
+    length, mark = _END.unpack(stream.read())
+    if mark != _MARK or length > min(end, _DESCRIPTION_BYTES):
         raise ValueError("not an entry")
-    stream.seek(size - _END.size - length)
+    stream.seek(end - length)
     about = json.loads(stream.read(length))
-    if not isinstance(about, dict) or about["type"] not in _TYPES or type(about["units"]) is not int:
-        raise ValueError("not a description")
-    if not (_all(str, about["names"]) and _all(int, about["codes"]) and isinstance(about["settings"], dict)):
+    is_valid = (
+        about["type"] in _TYPES
+        and type(about["units"]) is int
+        and about["units"] * int(about["type"][1]) == end - length
+        and isinstance(about["settings"], dict)
+        and all(type(code) is int for code in about["codes"])
+        and type(about["names"]) is list
+        and "\0" not in "".join(about["names"])
+    )
+    if not is_valid:
         raise ValueError("invalid description")
-    if "\0" in "".join(about["names"]):
-        raise ValueError("invalid file names")
-    if about["units"] * int(about["type"][1]) != size - _END.size - length:
-        raise ValueError("wrong size")
-    return about
+    return dict(about)
 
 
-def _all(item_type: type, values: Any) -> bool:
-    return isinstance(values, list) and all(type(value) is item_type for value in values)
+def _mapped(stream: BinaryIO, about: dict[str, Any]) -> Encoded:
+    """The contents of an entry, the ids mapped into memory."""
+    ids = np.memmap(stream, f"<{about['type']}", "r", shape=(about["units"],))
+    return Encoded(ids.view(np.ndarray), about["codes"])
 
 
-def _digest(stream: BinaryIO, size: int, about: dict[str, Any]) -> str:
-    """SHA-256 of the first `size` bytes and of the description."""
-    sha256 = hashlib.sha256()
+def _digest(stream: BinaryIO, about: dict[str, Any]) -> str:
+    """SHA-256 of the ids and of the description."""
+    sha256, size = hashlib.sha256(), about["units"] * int(about["type"][1])
     stream.seek(0)
     while size > 0 and (block := stream.read(min(_BLOCK, size))):
         sha256.update(block)
@@ -189,7 +196,6 @@ def _digest(stream: BinaryIO, size: int, about: dict[str, Any]) -> str:
 
 
 def _finish(sha256: Any, about: dict[str, Any]) -> str:
-    described = {name: value for name, value in about.items() if name != "sha256"}
-    sha256.update(json.dumps(described, sort_keys=True).encode("ascii"))
-    digest: str = sha256.hexdigest()
-    return digest
+    description = {name: value for name, value in about.items() if name != "sha256"}
+    sha256.update(json.dumps(description, sort_keys=True).encode("ascii"))
+    return str(sha256.hexdigest())

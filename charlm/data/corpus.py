@@ -5,22 +5,25 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
+import tempfile
 import unicodedata
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from charlm.arrays import Ids
 from charlm.data.cache import Cache, Encoded
-from charlm.data.lines import Lines, StreamText, Text, boundaries
 from charlm.data.reader import TextPipeline, remarks
 from charlm.data.sources import Source, digest
+from charlm.data.texts import Lines, StreamText, Text, boundaries
 from charlm.data.units import LINE_BREAK
-from charlm.data.vocabulary import Counter, Vocabulary
+from charlm.data.vocabulary import Numbering, Vocabulary, translated
 from charlm.errors import ChangedError, CorpusError
 from charlm.system.files import reason
-from charlm.system.ranks import Ranks
+from charlm.system.team import Team
 
 SPLITS = ("train", "validation", "test")
 """The splits of a corpus, in text order."""
@@ -31,21 +34,21 @@ Progress = Callable[[str, int], None]
 
 @dataclass(frozen=True)
 class Corpus:
-    """An encoded text with its splits; the validation and the test split may be texts of their own."""
+    """An encoded text with its splits; the validation and the test split may be separate texts."""
 
     ids: Ids
-    """`[N]`, the whole text, without the separate ones."""
+    """`[N]`, the whole text, without separate texts."""
     vocabulary: Vocabulary
     split: tuple[float, float, float]
-    """Fractions of `ids` for training, validation and test; that of a separate text is 0."""
+    """Fractions of `ids` for training, validation and test; 0 for a split with a separate text."""
     digest: str
-    """SHA-256 of the files, in hexadecimal (see `sources.digest`), and of those of separate texts."""
+    """SHA-256 in hexadecimal of all files, those of separate texts included (see `sources.digest`)."""
     by_line: bool = False
     """Whether each line is a separate example; `whole` and `part` are then `Lines`."""
     warnings: tuple[str, ...] = ()
     """Warnings from reading the files."""
     separate: Mapping[str, Corpus] = field(default_factory=dict)
-    """The texts of splits that have one of their own, in the same vocabulary, by the split's name."""
+    """The separate texts, in the same vocabulary, by the name of the split."""
 
     @functools.cached_property
     def whole(self) -> Text:
@@ -77,19 +80,14 @@ class Corpus:
         return self.part(name).targets > 0
 
     def repeated_lines(self) -> dict[str, int]:
-        """How many lines of a split are also in the training split, for each split that has any."""
-        train, repeated = self.part("train"), {}
-        if isinstance(train, Lines):
-            known = train.hashes()
-            for name in SPLITS[1:]:
-                part = self.part(name)
-                count = np.isin(part.hashes(), known).sum() if isinstance(part, Lines) else 0
-                if count:
-                    repeated[name] = int(count)
-        return repeated
+        """Number of lines that are also in the training split, for each other split with any."""
+        parts = {name: part for name in SPLITS if isinstance(part := self.part(name), Lines)}
+        hashes = {name: part.hashes() for name, part in parts.items()}
+        counts = {name: int(np.isin(hashes[name], hashes["train"]).sum()) for name in hashes}
+        return {name: count for name, count in counts.items() if count and name != "train"}
 
     @functools.cached_property
-    def _parts(self) -> tuple[Text, Text, Text]:
+    def _parts(self) -> list[Text]:
         return self.whole.split(self.split)
 
 
@@ -98,8 +96,8 @@ def text_of(ids: Ids, by_line: bool) -> Text:
     return Lines.of(ids, int(ids[0])) if by_line else StreamText(ids)
 
 
-def on_all_ranks(corpus: Corpus | None, ranks: Ranks) -> Corpus:
-    """The corpus that the first of `ranks` has read, on all of them; the others give None."""
+def on_all_ranks(corpus: Corpus | None, team: Team) -> Corpus:
+    """The corpus that the first rank of `team` has read, on all of them; the others give None."""
 
     def described() -> Corpus:
         if corpus is None:
@@ -107,10 +105,10 @@ def on_all_ranks(corpus: Corpus | None, ranks: Ranks) -> Corpus:
         separate = {name: replace(own, ids=own.ids[:0]) for name, own in corpus.separate.items()}
         return replace(corpus, ids=corpus.ids[:0], separate=separate)
 
-    made = ranks.first(described)
-    ids = ranks.share(None if corpus is None else corpus.ids)
+    made = team.first(described)
+    ids = team.share(None if corpus is None else corpus.ids)
     separate = {
-        name: replace(own, ids=ranks.share(None if corpus is None else corpus.separate[name].ids))
+        name: replace(own, ids=team.share(None if corpus is None else corpus.separate[name].ids))
         for name, own in made.separate.items()
     }
     return replace(made, ids=ids, separate=separate)
@@ -134,54 +132,56 @@ def read_corpus(
 
     The vocabulary covers all splits of `sources`, so none of these holds an unknown unit, except
     units rarer than `min_count` of the pipeline. With a cache, the encoded text is stored there if
-    it is missing, and mapped into memory. `separate` has the files of each split that is a text of
-    its own; the fraction of such a split goes to training.
+    it is missing, and mapped into memory. `separate` has the files of each split that is a separate
+    text; the fraction of such a split goes to training.
 
     Raises `CorpusError` if a file cannot be read or decoded, changes while it is read, or is too
     short to learn from or to score; `ChangedError` if the digest is not `expected`; and
-    `VocabularyError` if the given vocabulary, or for a separate text that of `sources`, lacks a
-    unit and has no `<unk>`.
+    `VocabularyError` if the vocabulary that is given, or is built, lacks a unit of a text and has
+    no `<unk>`.
     """
-    encoder = _Encoder(sources, pipeline, cache, progress)
+    reading = _Reading(sources, pipeline, cache, progress)
     others = {
-        name: _Encoder(own, pipeline, cache, progress, f"{name} text")
-        for name, own in (separate or {}).items()
+        name: _Reading(files, pipeline, cache, progress, f"{name} text")
+        for name, files in (separate or {}).items()
     }
-    encoders = (encoder, *others.values())
-    sha256 = _digest_with(encoder.sha256, {name: other.sha256 for name, other in others.items()})
-    if expected not in (None, sha256):
-        where = " or ".join(each.where for each in encoders)
-        raise ChangedError(f"{where} has changed since the model was trained on it")
+    readings = (reading, *others.values())
+    if expected is not None:
+        for each in readings:
+            each.examine()
+        if _digest_with(reading, others) != expected:
+            where = " or ".join(each.where for each in readings)
+            raise ChangedError(f"{where} has changed since the model was trained on it")
     if vocabulary is None:
-        encoded = encoder.encoded(pipeline.min_count)
+        encoded = reading.encoded(pipeline.min_count)
         if set(encoded.codes) <= ({LINE_BREAK} if pipeline.by_line else set()):
             raise CorpusError(
-                f"{encoder.where}: nothing occurs {pipeline.min_count} times: lower corpus.min_count"
+                f"{reading.where}: nothing occurs {pipeline.min_count} times: lower corpus.min_count"
             )
-        ids, vocabulary = encoded.ids, encoder.vocabulary(encoded)
+        ids, vocabulary = encoded.ids, reading.vocabulary(encoded.codes)
     else:
-        ids = encoder.ids_in(vocabulary)
+        ids = reading.ids_in(vocabulary)
     texts = {
         name: Corpus(other.ids_in(vocabulary), vocabulary, (1.0, 0.0, 0.0), other.sha256, pipeline.by_line)
         for name, other in others.items()
     }
-    for each in encoders:
+    for each in readings:
         each.check_unchanged()
-    warnings = dict.fromkeys(warning for each in encoders for warning in each.warnings)
-    shares = own_shares(split, texts)
+    warnings = dict.fromkeys(warning for each in readings for warning in each.warnings)
+    shares, sha256 = own_shares(split, texts), _digest_with(reading, others)
     return Corpus(ids, vocabulary, shares, sha256, pipeline.by_line, tuple(warnings), texts)
 
 
-def _digest_with(sha256: str, separate: Mapping[str, str]) -> str:
-    """The digest of a text, unchanged, or of it and of the `separate` texts by their names."""
-    if not separate:
-        return sha256
-    lines = [sha256, *(f"{name} {separate[name]}" for name in sorted(separate))]
+def _digest_with(reading: _Reading, others: Mapping[str, _Reading]) -> str:
+    """The digest of a text, unchanged, or of it and of the separate texts by their names."""
+    if not others:
+        return reading.sha256
+    lines = [reading.sha256, *(f"{name} {others[name].sha256}" for name in sorted(others))]
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
 def own_shares(split: Sequence[float], separate: Iterable[str]) -> tuple[float, float, float]:
-    """The fractions of a text, those of the `separate` splits added to that of training."""
+    """The fractions of a text; training takes the fractions of splits that are `separate` texts."""
     shares = dict(zip(SPLITS, split, strict=True))
     for name in separate:
         shares["train"] += shares[name]
@@ -189,8 +189,8 @@ def own_shares(split: Sequence[float], separate: Iterable[str]) -> tuple[float, 
     return shares["train"], shares["validation"], shares["test"]
 
 
-class _Encoder:
-    """Turns files into ids, or takes the ids from the cache."""
+class _Reading:
+    """One text on its way from the files, or from the cache, to ids."""
 
     def __init__(
         self,
@@ -198,25 +198,26 @@ class _Encoder:
         pipeline: TextPipeline,
         cache: Cache | None,
         progress: Progress,
-        what: str = "text",
+        name: str = "text",
     ) -> None:
-        """`what` calls a text of several files by its name in messages."""
+        """`name` stands for a text of several files in messages."""
         self.sources, self.pipeline = sources, pipeline
         self.cache, self.progress = cache, progress
         self.stamps = [source.stamp() for source in sources]
-        self.sha256 = digest(sources, lambda size: progress("looking at", size))
-        self.where = str(sources[0]) if len(sources) == 1 else f"the {what} of {len(sources)} files"
+        self.sha256 = ""
+        """The digest of the files, once they have been read."""
+        self.where = str(sources[0]) if len(sources) == 1 else f"the {name} of {len(sources)} files"
         self.warnings: list[str] = []
         if not pipeline.units.is_byte:
             self.warnings += [remark for source in sources for remark in remarks(source, pipeline.encoding)]
 
-    def vocabulary(self, encoded: Encoded) -> Vocabulary:
-        return Vocabulary(encoded.codes, self.pipeline.units, self.pipeline.min_count > 1)
+    def vocabulary(self, codes: Iterable[int]) -> Vocabulary:
+        return Vocabulary(codes, self.pipeline.units, self.pipeline.min_count > 1)
 
     def ids_in(self, vocabulary: Vocabulary) -> Ids:
         """The text `[N]`, encoded with a given vocabulary; raises `VocabularyError` as `recode` does."""
         encoded = self.encoded(self.pipeline.min_count)
-        if vocabulary == self.vocabulary(encoded):
+        if vocabulary == self.vocabulary(encoded.codes):
             return encoded.ids
         if self.pipeline.min_count > 1:  # the given vocabulary may hold units that are rare in this text
             encoded = self.encoded(1)
@@ -227,55 +228,67 @@ class _Encoder:
         if self.stamps != [source.stamp() for source in self.sources]:
             raise CorpusError(f"{self.where} changed while it was being read")
 
+    def examine(self) -> None:
+        """Read the files as they are stored, for their digest."""
+        for source in self.sources:
+            for _ in source.blocks(lambda size: self.progress("looking at", size), unpacked=False):
+                pass
+        self.sha256 = digest(self.sources)
+
     def encoded(self, min_count: int) -> Encoded:
-        """The text, encoded with its own vocabulary of what occurs at least `min_count` times."""
-        names = [source.name for source in self.sources]
+        """The text, encoded with the vocabulary of all that occurs at least `min_count` times.
+
+        The files are read once: as they are stored, for their digest, if the cache may have the text,
+        and otherwise to encode them.
+        """
         settings = asdict(replace(self.pipeline, min_count=min_count))
         # the same bytes may be packed or plain; normal forms depend on the version of Unicode
-        packings = [source.packing for source in self.sources]
-        identity = [self.sha256, packings, settings, unicodedata.unidata_version]
-        key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode("ascii")).hexdigest()
-        found = self.cache.load(key) if self.cache else None
-        if found:
-            return found
-        counter = Counter(counting=min_count > 1)
-        for codes in self._codes("reading"):
-            counter.add(codes)
-        self._check(counter.units)
-        kept = {int(code) for code in counter.codes(min_count)}
-        if self.pipeline.by_line:
-            kept.add(LINE_BREAK)
-        codes_kept = sorted(kept)
-        vocabulary = Vocabulary(codes_kept, self.pipeline.units, min_count > 1)
+        files = [[source.packing, size] for source, (size, _) in zip(self.sources, self.stamps, strict=True)]
+        identity = json.dumps([files, settings, unicodedata.unidata_version], sort_keys=True)
+        kind = hashlib.sha256(identity.encode("ascii")).hexdigest()[:16]
         if self.cache:
+            if self.cache.may_hold(kind):
+                if not self.sha256:
+                    self.examine()
+                if entry := self.cache.load(f"{kind}-{self.sha256}"):
+                    return entry
             try:
-                self.cache.store(key, names, settings, codes_kept, self._ids(vocabulary))
-                found = self.cache.load(key)
+                return self._encoded(self.cache, kind, settings)
             except OSError as error:
                 self.warnings.append(
                     f"{self.where} cannot be stored in the cache {self.cache.directory}: {reason(error)}"
                 )
-        if found:
-            return found
-        ids: Ids = np.empty(counter.units, vocabulary.dtype)
-        filled = 0
-        for piece in self._ids(vocabulary):
-            ids[filled : filled + len(piece)] = piece
-            filled += len(piece)
-        return Encoded(ids, codes_kept)
+        try:  # Windows cannot remove a file that is mapped
+            with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as directory:
+                return self._encoded(Cache(Path(directory)), kind, settings)
+        except OSError as error:
+            raise CorpusError(f"{self.where} cannot be put into a temporary file: {reason(error)}") from error
 
-    def _codes(self, what: str) -> Iterator[Ids]:
-        return self.pipeline.codes(self.sources, lambda size: self.progress(what, size))
+    def _encoded(self, cache: Cache, kind: str, settings: dict[str, Any]) -> Encoded:
+        """The text, read from its files and stored in a cache.
 
-    def _ids(self, vocabulary: Vocabulary) -> Iterator[Ids]:
-        return (vocabulary.encode(codes, self.where) for codes in self._codes("encoding"))
-
-    def _check(self, units: int) -> None:
-        """Raise `CorpusError` for a text that is too short to learn from, or to score."""
-        what = "byte" if self.pipeline.units.is_byte else "character"
-        if self.pipeline.by_line and units < 2:
-            raise CorpusError(f"{self.where} contains no lines")
-        if units == 0:
-            raise CorpusError(f"{self.where} is empty")
-        if units == 1:
-            raise CorpusError(f"{self.where} holds one {what}; it takes at least two")
+        Codes are numbered by first occurrence while the files are read; their ids are known when all
+        codes are.
+        """
+        numbering, pieces, units = Numbering(), [], self.pipeline.units
+        with cache.spool() as spool:
+            for codes in self.pipeline.codes(self.sources, lambda size: self.progress("reading", size)):
+                numbers = numbering.add(codes)
+                spool.write(numbers.data)
+                pieces.append((numbers.dtype, numbers.nbytes))
+            size = numbering.counts.sum()
+            if self.pipeline.by_line and size < 2:
+                raise CorpusError(f"{self.where} contains no lines")
+            if size < 2:
+                one = f"holds one {'byte' if units.is_byte else 'character'}; it takes at least two"
+                raise CorpusError(f"{self.where} {one if size else 'is empty'}")
+            is_kept = numbering.counts >= settings["min_count"]
+            if self.pipeline.by_line:
+                is_kept |= numbering.codes == LINE_BREAK
+            vocabulary = Vocabulary(numbering.codes[is_kept], units, settings["min_count"] > 1)
+            places = vocabulary.places(numbering.codes)
+            spool.seek(0)
+            ids = (translated(np.frombuffer(spool.read(size), dtype), places) for dtype, size in pieces)
+            self.sha256 = digest(self.sources)
+            names = [source.name for source in self.sources]
+            return cache.store(f"{kind}-{self.sha256}", names, settings, vocabulary.codes.tolist(), ids)

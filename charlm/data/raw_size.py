@@ -1,8 +1,8 @@
 """The size of the raw text that units of a corpus were made from.
 
 Scores of models with different units are compared per character, and per byte of UTF-8, of the raw
-text in the files. Normalisation, line-break conversion and `<unk>` lose this size, so the files are
-read again and counted.
+text in the files. Normalisation, lowercase, line-break conversion and `<unk>` lose this size; then the
+files are read again.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import compress
 from typing import Any
 
 import numpy as np
@@ -44,13 +45,19 @@ def scored_raw_size(
 ) -> RawSize:
     """Raw size of the targets of a split, or of the whole text if `split` is None.
 
-    `sources` are the files that hold them: of a split with a separate text, the files of that text.
-    Raises `CorpusError` if the files cannot be read again.
+    `sources` are the files with these targets: for a split with a separate text, its files. They are
+    read again if the units do not tell the size; raises `CorpusError` if that fails.
     """
     if split and split in corpus.separate:
         corpus, split = corpus.separate[split], None
-    if corpus.whole.lines is not None:
-        return _of_lines(corpus, sources, pipeline, split)
+    scored, units = corpus.part(split) if split else corpus.whole, corpus.vocabulary.units
+    if units.is_raw(pipeline.by_line) and not corpus.vocabulary.has_unknown:
+        texts = (units.plain(corpus.vocabulary.codes[block]) for block in scored.target_blocks())
+        return sum(map(RawSize.of, texts), RawSize(0, 0))
+    if pipeline.by_line:
+        is_scored = np.isin(corpus.whole.examples()[0], scored.examples()[0])
+        lines = compress(_lines(sources, pipeline), is_scored)
+        return sum((RawSize.of(line) + RawSize(1, 1) for line in lines), RawSize(0, 0))
     start, stop = corpus.edges(split) if split else (0, len(corpus.ids))
     return _of_units(sources, pipeline, start + 1, stop)
 
@@ -77,19 +84,6 @@ def _index(text: str | bytes, edge: int, units: Units) -> int:
 
     fewest = bisect_left(range(len(text)), edge, key=unit_count)
     return bisect_right(range(len(text) + 1), unit_count(fewest), key=unit_count) - 1
-
-
-def _of_lines(
-    corpus: Corpus, sources: Sequence[Source], pipeline: TextPipeline, split: str | None
-) -> RawSize:
-    """Raw size of lines, each with one line break."""
-    scored = corpus.part(split) if split else corpus.whole
-    chosen = np.isin(corpus.whole.examples()[0], scored.examples()[0])
-    total = RawSize(0, 0)
-    for number, line in enumerate(_lines(sources, pipeline)):
-        if chosen[number]:
-            total += RawSize.of(line) + RawSize(1, 1)
-    return total
 
 
 def _lines(sources: Sequence[Source], pipeline: TextPipeline) -> Iterator[str | bytes]:

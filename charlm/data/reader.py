@@ -4,75 +4,63 @@ from __future__ import annotations
 
 import codecs
 import contextlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
+from typing import Any
 
 import numpy as np
 
 from charlm.arrays import Ids
 from charlm.data.encodings import START, format_of, is_damaged_utf8, marked, readings
-from charlm.data.sources import Source
+from charlm.data.sources import BytesRead, Source
 from charlm.data.units import LINE_BREAK, Units
 from charlm.errors import EncodingError
 
-Progress = Callable[[int], None]
-"""Called with the number of bytes just processed."""
-
 _BOM = "\ufeff"
 
-_DECODER_MARKS = {
-    "utf-16": (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE),
-    "utf-32": (codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE),
-}
-"""Byte-order marks that the decoders of Python remove themselves."""
+_BYTE_ORDERS = {"utf-16": ("utf-16-le", "utf-16-be"), "utf-32": ("utf-32-le", "utf-32-be")}
+"""Encodings whose byte order a mark decides; Python's decoders remove that mark themselves."""
 
 
 @dataclass(frozen=True)
 class TextPipeline:
-    """How the contents of files become the codes of one text.
-
-    Attributes
-    ----------
-    encoding
-        Encoding of the files; ignored if units are bytes.
-    separator
-        Text inserted between two files.
-    by_line
-        Each line is a separate example: the text is a line break, then every line that is not
-        empty, with its line break.
-    min_count
-        Least number of occurrences of a code in the vocabulary; rarer codes become `<unk>`.
-    """
+    """The conversion of the contents of files to the codes of one text."""
 
     units: Units = field(default_factory=Units)
     encoding: str = "utf-8"
+    """Encoding of the files; ignored if units are bytes."""
     separator: str = "\n"
+    """Text inserted between two files."""
     by_line: bool = False
+    """Each line is a separate example: the text is a line break, then every nonempty line with its own."""
     min_count: int = 1
+    """Least number of occurrences of a code in the vocabulary; rarer codes become `<unk>`."""
 
-    def pieces(self, sources: Sequence[Source], progress: Progress | None = None) -> Iterator[Piece]:
+    def pieces(self, sources: Sequence[Source], progress: BytesRead = lambda size: None) -> Iterator[Piece]:
         """The text in pieces of about a megabyte.
 
-        `progress` is called with the bytes of the files that each block used. Raises `EncodingError`
-        with the file, the byte and line that cannot be decoded, and what the file seems to be; and
-        `CorpusError` if it cannot be read.
+        `progress` is called with the bytes read from the files. Raises `EncodingError` with the file,
+        the byte and the line that cannot be decoded, and the likely kind of file; and `CorpusError` if
+        a file cannot be read.
         """
-        held: str | bytes = b"" if self.units.is_byte else ""
+        empty: Any = b"" if self.units.is_byte else ""
+        held = [empty]
         for text in self._texts(sources, progress):
-            held += text  # type: ignore[operator]  # both are str, or both bytes
-            cut = self.units.cut(held)
-            if cut:
-                yield Piece(held[:cut], self.units.codes(held[:cut]))
-                held = held[cut:]
-        if held:
-            yield Piece(held, self.units.codes(held))
+            if cut := self.units.cut(text):
+                original = empty.join([*held, text[:cut]])
+                yield Piece(original, self.units.codes(original))
+                held.clear()
+            held.append(text[cut:])
+        if original := empty.join(held):
+            yield Piece(original, self.units.codes(original))
 
-    def codes(self, sources: Sequence[Source], progress: Progress | None = None) -> Iterator[Ids]:
-        """The codes of the text, a piece at a time; with `by_line`, those of its lines."""
+    def codes(self, sources: Sequence[Source], progress: BytesRead = lambda size: None) -> Iterator[Ids]:
+        """The codes of the text, a piece at a time; with `by_line`, the codes of its lines."""
         yield from self._lines_only(piece.codes for piece in self.pieces(sources, progress))
 
     def codes_of_text(self, text: str) -> Ids:
-        """The codes `[N]` of a text that does not come from a file; with `by_line`, of its lines."""
+        """The codes `[N]` of a text that is not in a file; with `by_line`, of its lines."""
         return np.concatenate([*self._lines_only([self.units.of_text(text)]), np.zeros(0, np.uint8)])
 
     def _lines_only(self, pieces: Iterable[Ids]) -> Iterator[Ids]:
@@ -92,13 +80,13 @@ class TextPipeline:
         if self.by_line and before != LINE_BREAK:
             yield np.array([LINE_BREAK], np.uint8)
 
-    def _texts(self, sources: Sequence[Source], progress: Progress | None) -> Iterator[str] | Iterator[bytes]:
+    def _texts(self, sources: Sequence[Source], progress: BytesRead) -> Iterator[str] | Iterator[bytes]:
         """The contents of the files with the separators, unchanged except for byte-order marks."""
         separator = "\n" if self.by_line else self.separator
         for number, source in enumerate(sources):
             if number and separator:
                 yield separator.encode() if self.units.is_byte else separator
-            blocks = _contents(source, progress)
+            blocks = source.blocks(progress)
             if self.units.is_byte:
                 yield from blocks
             else:
@@ -108,66 +96,49 @@ class TextPipeline:
     def _decoded(self, source: Source, blocks: Iterator[bytes]) -> Iterator[str]:
         decoder = codecs.getincrementaldecoder(self.encoding)("strict")
         before, lines, begun = 0, 1, False  # bytes read, lines begun, and whether any text was decoded
-        for block in blocks:
-            if not before:
-                source.refuse_archive(block)
-            text = self._decode(decoder, block, source, before, lines)
+        for block in chain(blocks, [b""]):
+            state = decoder.getstate()
+            try:
+                text = decoder.decode(block, final=not block)
+            except UnicodeError as error:
+                where = str(error)  # as for UTF-16 without its byte-order mark
+                if isinstance(error, UnicodeDecodeError):
+                    wrong = error.start - len(state[0])  # index in the block; below 0 in the bytes pending
+                    decoder.setstate(state)
+                    line = lines + decoder.decode(block[: max(0, wrong)]).count("\n")
+                    where = f"byte {before + wrong} (0x{(state[0] + block)[error.start]:02x}, line {line})"
+                advice = self._advice(source)
+                raise EncodingError(f"{source} is not {self.encoding.upper()}: {where}; {advice}") from error
             before += len(block)
             lines += text.count("\n")
             if text and not begun:
                 begun, text = True, text.removeprefix(_BOM)
             yield text
-        yield self._decode(decoder, b"", source, before, lines)
-
-    def _decode(
-        self, decoder: codecs.IncrementalDecoder, block: bytes, source: Source, before: int, lines: int
-    ) -> str:
-        """Decode one block, empty at the end; it begins at byte `before`, in line `lines`."""
-        state = decoder.getstate()
-        pending = state[0]
-        try:
-            return decoder.decode(block, final=not block)
-        except UnicodeDecodeError as error:
-            data = pending + block
-            position = before - len(pending) + error.start
-            again = codecs.getincrementaldecoder(self.encoding)("strict")
-            again.setstate(state)
-            line = lines + again.decode(block[: max(0, error.start - len(pending))]).count("\n")
-            raise EncodingError(
-                f"{source} is not {self.encoding.upper()}: byte {position} (0x{data[error.start]:02x}, "
-                f"line {line}); {self._advice(source)}"
-            ) from error
-        except UnicodeError as error:  # without a position, such as UTF-16 without its byte-order mark
-            raise EncodingError(
-                f"{source} is not {self.encoding.upper()}: {error}; {self._advice(source)}"
-            ) from error
 
     def _refuse(self, source: Source) -> None:
-        """Raise `EncodingError` if a file's first bytes show that it is not text in this encoding."""
+        """Raise `CorpusError` if a file's first bytes show that it is not text in this encoding."""
         start = _start(source)
-        kind = format_of(start)
-        if kind:
+        source.refuse_archive(start)
+        if kind := format_of(start):
             raise EncodingError(
                 f"{source} is {kind}, not plain text: extract its text{_OTHERWISE[source.role]}"
             )
-        shown = marked(start, self.encoding)
-        if shown:
+        if shown := marked(start, self.encoding):
             raise EncodingError(
                 f"{source} is {shown.upper()}, not {self.encoding.upper()}, by its first bytes: "
                 f"{_NAMING[source.role].format(shown)}, or convert it"
             )
 
     def _advice(self, source: Source) -> str:
-        """What to do about a file that cannot be decoded."""
-        if self.encoding == "utf-8" and is_damaged_utf8(_contents(source)):
+        """Advice about a file that cannot be decoded."""
+        if self.encoding == "utf-8" and is_damaged_utf8(source.blocks()):
             return (
                 "most of it is UTF-8, so it is damaged or cut off there: "
                 "iconv -c -f utf-8 -t utf-8 leaves out such bytes"
             )
-        named = readings(_contents(source), marked(_start(source)))
-        if named:
-            shown = " or ".join(f"{one.encoding} ({one.excerpt or 'ASCII'})" for one in named)
-            use = _NAMING[source.role].format(named[0].encoding)
+        if likely := readings(source.blocks(), marked(_start(source))):
+            shown = " or ".join(f"{one.encoding} ({one.excerpt or 'ASCII'})" for one in likely)
+            use = _NAMING[source.role].format(likely[0].encoding)
             return f"it can be read as {shown}: {use}, or convert it"
         return f"no usual encoding fits: {_NAMING[source.role].format('NAME')}{_OTHERWISE[source.role]}"
 
@@ -176,14 +147,14 @@ _NAMING = {
     "text": "use `corpus.encoding={0}`, or `encoding={0}` outside training",
     "prime": "use `encoding={0}`",
 }
-"""How to name an encoding, by the role of the source."""
+"""The advice that names an encoding, by the role of the source."""
 
 _OTHERWISE = {
     "text": ", leave it out (a pattern such as 'books/*.txt' names only texts), or learn its bytes with "
     "`corpus.unit=byte`",
     "prime": "",
 }
-"""What else to do about a file that may be no text at all."""
+"""Further advice about a file that may not be text at all."""
 
 
 @dataclass(frozen=True)
@@ -195,7 +166,7 @@ class Piece:
 
 
 def remarks(source: Source, encoding: str) -> Iterator[str]:
-    """What the user should know about how a file is read in this encoding, by its first bytes."""
+    """Remarks for the user on reading a file in this encoding, judged by its first bytes."""
     start = _start(source)
     if _begins_with_mark(start, encoding):
         yield f"{source} begins with a byte-order mark, which is removed"
@@ -206,29 +177,19 @@ def remarks(source: Source, encoding: str) -> Iterator[str]:
 
 
 def _begins_with_mark(start: bytes, encoding: str) -> bool:
-    """Whether a file with these first bytes begins with a mark that `TextPipeline` removes."""
-    if start.startswith(_DECODER_MARKS.get(encoding, ())):
-        return True
+    """Whether a file with these first bytes begins with a mark that is removed."""
     try:
-        return codecs.getincrementaldecoder(encoding)("ignore").decode(start[:8]).startswith(_BOM)
-    except UnicodeError:  # reported when the file is read
+        marks = tuple(_BOM.encode(name) for name in _BYTE_ORDERS.get(encoding, (encoding,)))
+    except UnicodeError:  # an encoding without that character
         return False
+    return start.startswith(marks)
 
 
 def _start(source: Source) -> bytes:
     """The first bytes of a file."""
     start = b""
-    for block in _contents(source):
+    for block in source.blocks():
         start += block
         if len(start) >= START:
             break
     return start
-
-
-def _contents(source: Source, progress: Progress | None = None) -> Iterator[bytes]:
-    before = 0
-    for block, position in source.blocks():
-        if progress:
-            progress(position - before)
-        before = position
-        yield block

@@ -31,7 +31,10 @@ BLOCK = 1 << 20
 Announce = Callable[[str], object]
 """Called with what is being waited for."""
 
-_PACKED: dict[str, Callable[[IO[bytes]], Any]] = {
+BytesRead = Callable[[int], object]
+"""Called with the number of bytes just read from a file."""
+
+_PACKED: dict[str, Callable[[Any], Any]] = {
     ".gz": lambda stream: gzip.GzipFile(fileobj=stream),
     ".tgz": lambda stream: gzip.GzipFile(fileobj=stream),
     ".xz": lzma.LZMAFile,
@@ -39,9 +42,8 @@ _PACKED: dict[str, Callable[[IO[bytes]], Any]] = {
 }
 """How to unpack files, by the ending of the name."""
 
-
-_PIPED = "standard input"
-"""The name of standard input in messages."""
+_PATIENCE = 1.0
+"""Seconds without anything to read from a pipe after which that is announced."""
 
 _consumed: weakref.WeakSet[TextIO] = weakref.WeakSet()
 """Standard inputs that have been copied: there is nothing left to read."""
@@ -64,37 +66,39 @@ class Source:
         self.role = role
         self.root = root
         """The directory below which a walk came upon the file; None if its path was named."""
-        self.name = _PIPED if path == STANDARD_INPUT else path
+        self.name = "standard input" if path == STANDARD_INPUT else path
         ending = Path(path).suffix.lower()
         self.packing = ending if ending in _PACKED else ""
         """The ending of a packed file, which says how to unpack it; empty for a plain file."""
+        self.sha256 = ""
+        """SHA-256, in hexadecimal, of the file as stored; known when `blocks` has reached its end."""
         # a pipe can be read only once, so its contents are copied
-        self._copied = _copy_standard_input(announce) if path == STANDARD_INPUT else self._copy_pipe(announce)
+        self._copy = _standard_input(announce) if path == STANDARD_INPUT else self._pipe(announce)
 
     def __str__(self) -> str:
         return f"{self.role} {self.name}"
 
-    def _copy_pipe(self, announce: Announce) -> IO[bytes] | None:
+    def _pipe(self, announce: Announce) -> IO[bytes] | None:
         with _reporting(self):
             try:
-                kind = Path(self.name).stat().st_mode
+                mode = Path(self.name).stat().st_mode
             except OSError:
                 return None  # reported when the file is opened
-            if stat.S_ISCHR(kind) or stat.S_ISBLK(kind):
+            if stat.S_ISCHR(mode) or stat.S_ISBLK(mode):
                 raise CorpusError(f"{self} is a device, not a file: its contents may have no end")
-            if not stat.S_ISFIFO(kind):
+            if not stat.S_ISFIFO(mode):
                 return None
             # a plain open would wait without a word until another process opens the pipe to write
             with os.fdopen(os.open(self.name, os.O_RDONLY | os.O_NONBLOCK), "rb") as pipe:
                 _wait_for(pipe.fileno(), self.name, announce)
                 os.set_blocking(pipe.fileno(), True)
-                return _copy(pipe)
+                return _copied(pipe)
 
     def _open(self) -> IO[bytes]:
-        if self._copied is None:
+        if self._copy is None:
             return Path(self.name).open("rb")
-        self._copied.seek(0)
-        return os.fdopen(os.dup(self._copied.fileno()), "rb")
+        self._copy.seek(0)
+        return os.fdopen(os.dup(self._copy.fileno()), "rb")
 
     def stamp(self) -> tuple[int, int]:
         """Size in bytes and modification time in nanoseconds, to detect changes."""
@@ -102,33 +106,47 @@ class Source:
             status = os.fstat(stream.fileno())
             return status.st_size, status.st_mtime_ns
 
-    def raw(self) -> Iterator[bytes]:
-        """The file as stored, a block at a time; raises `CorpusError`."""
-        with _reporting(self), self._open() as stream:
-            while block := stream.read(BLOCK):
-                yield block
-
     def refuse_archive(self, start: bytes) -> None:
         """Raise `CorpusError` if the unpacked contents, which begin with `start`, are a tar archive."""
         try:
             tarfile.TarInfo.frombuf(start[: tarfile.BLOCKSIZE], "ascii", "replace")
         except tarfile.HeaderError:
             return
-        file = "FILE" if self.name == _PIPED else shlex.quote(self.name)
+        file = "FILE" if self._copy else shlex.quote(self.name)
         raise CorpusError(
             f"{self} is a tar archive, not a text: unpack it into a directory, "
             f"mkdir DIR && tar -xf {file} -C DIR, and name what it holds"
         )
 
-    def blocks(self) -> Iterator[tuple[bytes, int]]:
-        """The unpacked contents, a block at a time, each with the position reached in the file.
+    def blocks(self, progress: BytesRead = lambda size: None, unpacked: bool = True) -> Iterator[bytes]:
+        """The contents, a block at a time, unpacked or as stored; at the end `sha256` is known.
 
-        Raises `CorpusError` if the file cannot be read, or is packed and damaged.
+        `progress` is called with the bytes read from the file since the last call. Raises
+        `CorpusError` if the file cannot be read, or is packed and damaged.
         """
         with _reporting(self), self._open() as stream:
-            contents = _PACKED[self.packing](stream) if self.packing else stream
+            file = _Hashed(stream, progress)
+            contents = _PACKED[self.packing](file) if self.packing and unpacked else file
             while block := contents.read(BLOCK):
-                yield block, stream.tell()
+                yield block
+            while file.read(BLOCK):  # the unpacked contents may end before the file
+                pass
+            self.sha256 = file.sha256.hexdigest()
+
+
+class _Hashed:
+    """A file that is hashed while it is read."""
+
+    def __init__(self, stream: IO[bytes], progress: BytesRead) -> None:
+        self.sha256 = hashlib.sha256()
+        self._stream, self._progress = stream, progress
+
+    def read(self, size: int = -1) -> bytes:
+        """The next bytes; none at the end."""
+        if block := self._stream.read(size):
+            self.sha256.update(block)
+            self._progress(len(block))
+        return block
 
 
 @contextlib.contextmanager
@@ -147,7 +165,7 @@ def find(
     announce: Announce = lambda what: None,
     remark: Callable[[str], object] = lambda what: None,
 ) -> list[Source]:
-    """The files of `paths`, in their order; those of a directory or a pattern are sorted by name.
+    """The files of `paths`, in their order; within a directory or a pattern, sorted by name.
 
     A path is a file, a directory (all files in it and below), a pattern (`*`, `?`, `[…]`, `**`), or
     `-`. Directories and patterns are read without what `walked` leaves out, and `remark` is called
@@ -170,41 +188,28 @@ def find(
     return sources
 
 
-def digest(sources: Sequence[Source], progress: Callable[[int], None]) -> str:
-    """SHA-256, in hexadecimal, of a file as stored; for several files, of their digests, one per line.
-
-    `progress` is called with the bytes of every block.
-    """
-    digests = []
-    for source in sources:
-        sha256 = hashlib.sha256()
-        for block in source.raw():
-            sha256.update(block)
-            progress(len(block))
-        digests.append(sha256.hexdigest())
+def digest(sources: Sequence[Source]) -> str:
+    """SHA-256, in hexadecimal, of a file that has been read; of several, that of their digests by line."""
+    digests = [source.sha256 for source in sources]
     return digests[0] if len(digests) == 1 else hashlib.sha256("\n".join(digests).encode()).hexdigest()
 
 
-def _copy_standard_input(announce: Announce) -> IO[bytes]:
+def _standard_input(announce: Announce) -> IO[bytes]:
     if sys.stdin is None or sys.stdin.isatty():
         raise CorpusError("standard input is a terminal: pipe a text into the command, or name a file")
     if sys.stdin in _consumed:
         raise CorpusError("standard input has been read, and cannot be read again: name a file")
     _consumed.add(sys.stdin)
     try:
-        with contextlib.suppress(io.UnsupportedOperation):  # a stream of Python's own
+        with contextlib.suppress(io.UnsupportedOperation):  # a stream of Python without a descriptor
             status = os.fstat(sys.stdin.fileno())
             if stat.S_ISCHR(status.st_mode) and not os.path.samestat(status, os.stat(os.devnull)):
                 raise CorpusError("standard input is a device: its contents may have no end")
             if stat.S_ISFIFO(status.st_mode):
                 _wait_for(sys.stdin.fileno(), "standard input", announce)
-        return _copy(sys.stdin.buffer)
+        return _copied(sys.stdin.buffer)
     except OSError as error:
         raise CorpusError(f"standard input cannot be copied: {reason(error)}") from error
-
-
-_PATIENCE = 1.0
-"""Seconds without anything to read from a pipe after which that is said."""
 
 
 def _wait_for(descriptor: int, name: str, announce: Announce) -> None:
@@ -214,9 +219,9 @@ def _wait_for(descriptor: int, name: str, announce: Announce) -> None:
         select.select([descriptor], [], [])
 
 
-def _copy(stream: IO[bytes]) -> IO[bytes]:
+def _copied(stream: IO[bytes]) -> IO[bytes]:
     """A temporary file with the rest of a stream."""
-    copied = tempfile.TemporaryFile()  # noqa: SIM115 (closed when it is collected)
-    shutil.copyfileobj(stream, copied, BLOCK)
-    copied.flush()
-    return copied
+    copy = tempfile.TemporaryFile()  # noqa: SIM115 (closed when it is collected)
+    shutil.copyfileobj(stream, copy, BLOCK)
+    copy.flush()
+    return copy

@@ -14,13 +14,12 @@ from charlm.data.units import LINE_BREAK, Units
 from charlm.errors import VocabularyError
 
 _SHOWN = 10
-"""Number of unknown codes that an error lists."""
+"""Most unknown codes that an error lists."""
 
 _BLOCK = 1 << 20
-"""Codes of a text that are looked at together."""
+"""Units of a text that are processed together."""
 
 _REPLACEMENT = np.uint32(0xFFFD)
-
 
 _DIFFERENCES = {"newlines": "line ends", "normalize": "Unicode normal form"}
 """Differences that a setting of `Units` removes."""
@@ -36,18 +35,6 @@ class Vocabulary:
     def __init__(self, codes: Iterable[int], units: Units, has_unknown: bool = False) -> None:
         self.units, self.has_unknown = units, has_unknown
         self.codes = np.unique(np.fromiter(codes, np.uint32))
-        self._unknown = len(self.codes)
-        # id of every code up to the largest; the last entry is for all codes beyond it
-        size = int(self.codes[-1]) + 2 if len(self.codes) else 1
-        self._ids: Ids = np.full(size, self._unknown, np.min_scalar_type(self._unknown))
-        self._ids[self.codes] = np.arange(self._unknown, dtype=self._ids.dtype)
-
-    @classmethod
-    def of(cls, codes: Ids, units: Units) -> Vocabulary:
-        """The vocabulary of a text given as codes `[N]`."""
-        counter = Counter()
-        counter.add(codes)
-        return cls(counter.codes(), units)
 
     def __len__(self) -> int:
         return len(self.codes) + self.has_unknown
@@ -65,7 +52,7 @@ class Vocabulary:
     @property
     def unknown(self) -> int | None:
         """The id of `<unk>`, if there is one."""
-        return self._unknown if self.has_unknown else None
+        return len(self.codes) if self.has_unknown else None
 
     @property
     def line_break(self) -> int | None:
@@ -79,43 +66,24 @@ class Vocabulary:
         return np.min_scalar_type(max(0, len(self) - 1))
 
     def encode(self, codes: Ids, where: str) -> Ids:
-        """Ids `[N]` of codes `[N]`, of type `dtype`.
-
-        Raises `VocabularyError` if the vocabulary lacks a code and has no `<unk>`; the message
-        gives the codes, how often each occurs, `where`, and the setting with which the text would
-        be known, if there is one.
-        """
-        ids: Ids = np.empty(codes.shape, self.dtype)
-        # codes beyond the table share its last entry
-        table = np.take(self._ids, np.arange(256), mode="clip")
-        known = self.codes[self.codes < 256].astype(np.uint8).tobytes()
-        bytewise = codes.dtype == ids.dtype == np.uint8
-        for block in _blocks(len(codes)):
-            if bytewise:
-                # `bytes.translate` is several times as fast as `np.take`
-                data = codes[block].tobytes()
-                ids[block] = np.frombuffer(data.translate(table.astype(np.uint8).tobytes()), np.uint8)
-                lacks = not self.has_unknown and bool(data.translate(None, known))
-            else:
-                found = np.take(self._ids, codes[block], mode="clip")
-                ids[block] = found
-                lacks = not self.has_unknown and found.max(initial=0) == self._unknown
-            if lacks:
-                self._refuse(*np.unique(codes, return_inverse=True), where)
-        return ids
+        """Ids `[N]` of codes `[N]`, of type `dtype`; raises `VocabularyError` as `recode` does."""
+        numbering = Numbering()
+        return self.recode(numbering.add(codes), numbering.codes, where)
 
     def recode(self, ids: Ids, codes: Ids, where: str) -> Ids:
-        """Ids in this vocabulary of a text given as ids `[N]` of the vocabulary with these `codes`.
+        """Ids in this vocabulary of a text given as indices `[N]` into `codes`, all different.
 
-        Raises `VocabularyError` as `encode` does.
+        Raises `VocabularyError` if the vocabulary lacks a code and has no `<unk>`. The message gives
+        the codes, how often each occurs, `where`, and a setting with which they would be known.
         """
         if not (self.has_unknown or np.isin(codes, self.codes).all()):
-            self._refuse(codes, ids, where)
-        table = self.encode(codes, where)
-        recoded: Ids = np.empty(ids.shape, self.dtype)
-        for block in _blocks(len(ids)):
-            recoded[block] = table[ids[block]]
-        return recoded
+            self._refuse(ids, codes, where)
+        return translated(ids, self.places(codes))
+
+    def places(self, codes: Ids) -> Ids:
+        """The id of each of `codes`, of type `dtype`; for a code that is lacking, the id of `<unk>`."""
+        places = np.searchsorted(self.codes, codes)
+        return np.where(np.isin(codes, self.codes), places, len(self.codes)).astype(self.dtype)
 
     def names(self) -> list[str]:
         """The name of every unit by id: a character, an ASCII byte or `0xe9`, `<unk>` last."""
@@ -129,19 +97,17 @@ class Vocabulary:
         """The text of ids `[N]`, with the replacement character for `<unk>`."""
         return self.units.text(np.append(self.codes, _REPLACEMENT)[ids])
 
-    def _refuse(self, codes: Ids, ids: Ids, where: str) -> NoReturn:
-        """Raise the `VocabularyError` for a text given as in `recode`."""
-        counts = np.zeros(len(codes), np.int64)
-        for block in _blocks(len(ids)):
-            counts += np.bincount(ids[block], minlength=len(codes))
+    def _refuse(self, ids: Ids, codes: Ids, where: str) -> NoReturn:
+        """Raise the `VocabularyError` of `recode`."""
+        counts = sum(np.bincount(ids[block], minlength=len(codes)) for block in _blocks(len(ids)))
         what = "bytes" if self.units.is_byte else "characters"
         raise VocabularyError(
-            f"{where}: {what} that the model's vocabulary of {len(self)} lacks: {self.lacking(codes, counts)}"
-            f"{self._way_out(codes, ids)}"
+            f"{where}: {what} that the model's vocabulary of {len(self)} lacks: "
+            f"{self.lacking(codes, np.asarray(counts))}{self._way_out(ids, codes)}"
         )
 
-    def _way_out(self, codes: Ids, ids: Ids) -> str:
-        """What to do about a text that the model would know if it were read in another way."""
+    def _way_out(self, ids: Ids, codes: Ids) -> str:
+        """Advice about a text that the model would know if it were read with another setting."""
         own = self.units
         forms = ("none", "nfc", "nfd", "nfkc", "nfkd") if own.normalize == "none" else (own.normalize,)
         for form, newlines in product(forms, (own.newlines, "lf")):
@@ -165,41 +131,51 @@ class Vocabulary:
         return named + (f", and {len(codes) - _SHOWN} more" if len(codes) > _SHOWN else "")
 
 
-class Counter:
-    """Collects the codes of a text that comes in pieces; with `counting`, also how often each occurs."""
+class Numbering:
+    """Numbers the codes of a text that comes in pieces, in the order of their first occurrence."""
 
-    def __init__(self, counting: bool = False) -> None:
-        self.counting = counting
-        self.units = 0
-        """Codes seen so far."""
-        self._bytes: set[int] = set()
-        self._seen: Ids = np.zeros(0, np.int64 if counting else bool)
+    def __init__(self) -> None:
+        self.codes: Ids = np.zeros(0, np.uint32)
+        """`[V]`, the codes by number."""
+        self.counts: Ids = np.zeros(0, np.int64)
+        """`[V]`, the occurrences of each code."""
+        # number of every code; the last entry is for all codes beyond, and V for codes without a number
+        self._numbers: Ids = np.zeros(257, np.uint8)
 
-    def add(self, codes: Ids) -> None:
-        """Record one more piece `[N]`."""
-        self.units += len(codes)
-        for block in _blocks(len(codes)):
-            piece = codes[block]
-            if piece.dtype == np.uint8 and not self.counting:
-                # bytes already found are removed, so little remains to examine
-                self._bytes |= set(piece.tobytes().translate(None, bytes(self._bytes)))
-                continue
-            beyond = int(piece.max(initial=0)) + 1 - len(self._seen)
-            if beyond > 0:
-                self._seen = np.concatenate([self._seen, np.zeros(beyond, self._seen.dtype)])
-            if self.counting:
-                self._seen += np.bincount(piece, minlength=len(self._seen))
-            else:
-                self._seen[piece] = True
+    def add(self, codes: Ids) -> Ids:
+        """The numbers `[N]` of one more piece `[N]`, in the smallest type."""
+        numbers = translated(codes, self._numbers)
+        if numbers.max(initial=0) == len(self.codes):
+            new = np.unique(codes[numbers == len(self.codes)])
+            self.codes = np.concatenate([self.codes, new.astype(np.uint32)])
+            size, V = max(len(self._numbers), int(self.codes.max(initial=0)) + 2), len(self.codes)
+            self._numbers = np.full(size, V, np.min_scalar_type(V))
+            self._numbers[self.codes] = np.arange(V)
+            numbers = translated(codes, self._numbers)
+        counts = np.zeros(len(self.codes), np.int64)
+        counts[: len(self.counts)] = self.counts
+        for block in _blocks(len(numbers)):
+            counts += np.bincount(numbers[block], minlength=len(counts))
+        self.counts = counts
+        return numbers
 
-    def codes(self, at_least: int = 1) -> Ids:
-        """The codes that occur at least `at_least` times, sorted."""
-        found = np.flatnonzero(self._seen >= at_least)
-        return np.union1d(found, np.array(sorted(self._bytes), np.int64)).astype(np.uint32)
+
+def translated(ids: Ids, table: Ids) -> Ids:
+    """`table[ids]`; ids beyond the table take its last entry."""
+    result: Ids = np.empty(len(ids), table.dtype)
+    bytewise = len(ids) and ids.dtype == table.dtype == np.uint8
+    if bytewise:  # `bytes.translate` is several times as fast as `np.take`
+        translation = np.take(table, np.arange(256), mode="clip").tobytes()
+    for block in _blocks(len(ids)):
+        if bytewise:
+            result[block] = np.frombuffer(ids[block].tobytes().translate(translation), np.uint8)
+        else:
+            result[block] = np.take(table, ids[block], mode="clip")
+    return result
 
 
 def _blocks(size: int) -> Iterator[slice]:
-    """Slices of a text: NumPy turns codes into 8-byte indices, too large for a whole text at once."""
+    """Slices of a text: NumPy turns ids into 8-byte indices, too large for a whole text at once."""
     for start in range(0, size, _BLOCK):
         yield slice(start, start + _BLOCK)
 

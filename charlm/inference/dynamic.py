@@ -18,12 +18,13 @@ from itertools import product
 import numpy as np
 
 from charlm.arrays import Array
-from charlm.data.lines import Text
+from charlm.data.texts import Text
 from charlm.nn.loss import cross_entropy, softmax_cross_entropy
 from charlm.nn.model import Model
 from charlm.nn.parameters import Parameters
 from charlm.nn.workspace import Workspace
-from charlm.system.workers import WorkerPool, shared, slices
+from charlm.system.team import ALONE, Team
+from charlm.system.workers import shared, slices
 
 SEGMENT = 50
 """Most characters that are scored before they are learned from: S. Of lines, each is a segment."""
@@ -68,11 +69,11 @@ GRID = tuple(Constants(rate, pull_back) for rate, pull_back in product(RATES, PU
 
 
 @np.errstate(over="ignore", invalid="ignore")  # a model that diverged has gradients: not finite
-def rms_gradients(model: Model, params: Parameters, text: Text, threads: int = 1) -> Array:
+def rms_gradients(model: Model, params: Parameters, text: Text, team: Team = ALONE) -> Array:
     """`MS = √(mean over segments of g²)` of every weight, `[P]`, over a part of a training text.
 
     g is the gradient of the mean loss of a segment, without dropout. The pieces that are read are
-    the same for any number of threads, and so is the order in which they are added.
+    the same for any team, and so is the order in which they are added.
     """
     parts = slices(len(text), PIECES, fewest=2)
     pieces = [text.between(part.start, part.stop).excerpt(MEASURED // len(parts)) for part in parts]
@@ -86,7 +87,7 @@ def rms_gradients(model: Model, params: Parameters, text: Text, threads: int = 1
             count += 1
         return count
 
-    with WorkerPool(min(threads, len(pieces)), measure) as pool:
+    with team.pool(len(pieces), measure) as pool:
         counts = pool.map(measure, range(len(pieces)))
     total: Array = squares[0]
     for others in squares[1:]:
@@ -96,7 +97,7 @@ def rms_gradients(model: Model, params: Parameters, text: Text, threads: int = 1
     return total
 
 
-def choose(model: Model, params: Parameters, rms: Array, text: Text, threads: int = 1) -> Constants | None:
+def choose(model: Model, params: Parameters, rms: Array, text: Text, team: Team = ALONE) -> Constants | None:
     """Those constants of `GRID` with the lowest loss on `text`; the first of equal ones.
 
     For `rms` see `rms_gradients`. A combination whose loss is not finite is dropped; None if all are.
@@ -105,7 +106,7 @@ def choose(model: Model, params: Parameters, rms: Array, text: Text, threads: in
     def attempt(number: int) -> float:
         return float(dynamic_losses(model, params, rms, text, GRID[number]).sum())
 
-    with WorkerPool(min(threads, len(GRID)), attempt) as pool:
+    with team.pool(len(GRID), attempt) as pool:
         nats = pool.map(attempt, range(len(GRID)))
     finite = [number for number, loss in enumerate(nats) if math.isfinite(loss)]
     return GRID[min(finite, key=lambda number: nats[number])] if finite else None

@@ -13,14 +13,14 @@ import numpy as np
 from charlm.config.build import build_corpus, build_own_corpus, build_pipeline
 from charlm.config.keys import CorpusConfig
 from charlm.data.corpus import SPLITS, Corpus, Progress, nothing, on_all_ranks
-from charlm.data.lines import Text
 from charlm.data.raw_size import RawSize, scored_raw_size
 from charlm.data.sources import Source
+from charlm.data.texts import Text
 from charlm.errors import ConfigError, CorpusError
 from charlm.inference import dynamic
 from charlm.inference.score import Score, score
 from charlm.runs.checkpoint import Checkpoint
-from charlm.system.ranks import ALONE, Ranks
+from charlm.system.team import ALONE, Team
 
 
 @dataclass(frozen=True)
@@ -115,10 +115,9 @@ def evaluate(
     own: bool,
     split: str | None = None,
     window: int | None = None,
-    threads: int = 1,
     progress: Progress = nothing,
     dynamically: bool = False,
-    ranks: Ranks = ALONE,
+    team: Team = ALONE,
 ) -> Evaluation:
     """Score the text that `config` describes.
 
@@ -132,7 +131,7 @@ def evaluate(
         Score windows of this many characters, each from a zero state.
     dynamically
         Score with dynamic evaluation too. It needs the text that the model was trained on.
-    ranks
+    team
         Those that score together, each called with the same arguments. The first reads the texts,
         and does dynamic evaluation, which cannot be divided.
 
@@ -174,19 +173,17 @@ def evaluate(
         learned_from = _learned_from(checkpoint, corpus, progress) if dynamically else None
         return part
 
-    split = ranks.first(read)
-    whole = on_all_ranks(corpus, ranks)
+    split = team.first(read)
+    whole = on_all_ranks(corpus, team)
     text = whole.whole if split is None else whole.part(split)
-    shown = progress if ranks.is_first else nothing
+    shown = progress if team.is_first else nothing
     shown("total", text.targets)
     result = score(
         checkpoint.model,
         checkpoint.parameters,
         text,
         window,
-        threads,
-        checkpoint.config.train.shards,
-        ranks,
+        team.of(parts=checkpoint.config.train.shards),
         lambda characters: shown("scoring", characters),
     )
 
@@ -196,7 +193,7 @@ def evaluate(
             # splits of the text that the model was trained on in which no constants are chosen
             scored = SPLITS if split is None else (split,)
             choice = _choice(learned_from, scored if whole.digest == learned_from.digest else ())
-            learned = _dynamic(checkpoint, learned_from.part("train"), choice, text, threads, progress)
+            learned = _dynamic(checkpoint, learned_from.part("train"), choice, text, team, progress)
             if learned.chosen_on is None:
                 why = "no text is left to choose on" if choice is None else "no others have a finite loss"
                 warnings += (f"the constants of dynamic evaluation are the defaults: {why}",)
@@ -217,7 +214,7 @@ def evaluate(
             dynamic=learned,
         )
 
-    return ranks.first(completed)
+    return team.first(completed)
 
 
 def _learned_from(checkpoint: Checkpoint, scored: Corpus, progress: Progress) -> Corpus:
@@ -250,16 +247,16 @@ def _dynamic(
     train: Text,
     choice: tuple[str, Text] | None,
     text: Text,
-    threads: int,
+    team: Team,
     progress: Progress,
 ) -> Dynamic:
     """Measure the gradients of the training text, choose the constants, and score `text`."""
     begun = time.perf_counter()
     model, params = checkpoint.model, checkpoint.parameters
-    rms = dynamic.rms_gradients(model, params, train, threads)
+    rms = dynamic.rms_gradients(model, params, train, team)
     chosen_on, constants = None, None
     if choice is not None:
-        chosen_on, constants = choice[0], dynamic.choose(model, params, rms, choice[1], threads)
+        chosen_on, constants = choice[0], dynamic.choose(model, params, rms, choice[1], team)
     if constants is None:
         chosen_on, constants = None, dynamic.DEFAULT
     progress("total", text.targets)

@@ -32,13 +32,14 @@ from typing import Any
 import numpy as np
 
 from charlm.arrays import Array, Ids
-from charlm.data.lines import Text
+from charlm.data.texts import Text
 from charlm.errors import CorpusError, DivergenceError
 from charlm.nn.loss import softmax_cross_entropy
 from charlm.nn.model import Model
 from charlm.nn.parameters import Parameters
 from charlm.nn.workspace import Workspace
-from charlm.system.workers import WorkerPool, shared
+from charlm.system.team import ALONE, Team
+from charlm.system.workers import shared
 
 STEPS = 50
 """Steps back, by default."""
@@ -104,7 +105,7 @@ def gradient_flow(
     text: Text,
     steps: int = STEPS,
     places: int = PLACES,
-    threads: int = 1,
+    team: Team = ALONE,
 ) -> GradientFlow:
     """The gradient at up to `steps` steps back, over up to `places` places of a text.
 
@@ -119,8 +120,8 @@ def gradient_flow(
     begins, ends, steps = find_places(text, steps, places)
     params = Parameters(params.shapes, flat=params.flat.astype(np.float64))
     G, S, H, L = len(model.cell.gates), len(model.cell.states), model.hidden, model.layers
-    # for each step: the gates twice and the states five times per layer, the one-hot row, logits, gradients
-    per_stream = (steps + 1) * (L * (2 * G + 5 * S) * H + 3 * model.vocab)
+    # for each step: the gates and the states five times per layer, the one-hot row, logits, gradients
+    per_stream = (steps + 1) * (L * (G + 5 * S) * H + 3 * model.vocab)
     B = max(1, min(len(ends), _NUMBERS // per_stream))
     norms = shared((len(ends), L, S, steps + 1), np.float64)
 
@@ -133,7 +134,7 @@ def gradient_flow(
         norms[some] = np.linalg.norm(gradients, axis=-1).transpose(3, 0, 1, 2)[..., ::-1]
 
     count = math.ceil(len(ends) / B)
-    with WorkerPool(min(threads, count), measure) as pool:
+    with team.pool(count, measure) as pool:
         pool.map(measure, range(count))
     mean: Array = norms.mean(axis=0)
     if not np.isfinite(mean).all():

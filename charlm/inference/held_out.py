@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from charlm.config.build import build_corpus, build_own_corpus
 from charlm.config.keys import CorpusConfig
 from charlm.data.corpus import Corpus, Progress, nothing
-from charlm.data.lines import Text
+from charlm.data.texts import Text
 from charlm.data.vocabulary import Vocabulary
 from charlm.runs.checkpoint import Checkpoint
 

@@ -10,7 +10,7 @@ import numpy as np
 from charlm.arrays import Ids
 from charlm.config.build import build_corpus
 from charlm.data.corpus import Progress, nothing
-from charlm.data.lines import Text
+from charlm.data.texts import Text
 from charlm.data.vocabulary import Vocabulary
 from charlm.errors import CorpusError
 from charlm.runs.checkpoint import Checkpoint

@@ -13,14 +13,14 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from charlm.arrays import Array, Ids
-from charlm.data.lines import Text
+from charlm.data.texts import Text
 from charlm.nn.loss import cross_entropy
 from charlm.nn.model import Model
 from charlm.nn.parameters import Parameters
 from charlm.nn.workspace import Workspace
 from charlm.system.closing import Closing
-from charlm.system.ranks import ALONE, Ranks
-from charlm.system.workers import FEWEST, WorkerPool, shared, slices
+from charlm.system.team import ALONE, Team
+from charlm.system.workers import FEWEST, shared, slices
 
 SHOWN = 5000
 """Most predicted units of a text that is shown with its score."""
@@ -109,9 +109,7 @@ def score(
     params: Parameters,
     text: Text,
     window: int | None = None,
-    threads: int = 1,
-    shards: int = 0,
-    ranks: Ranks = ALONE,
+    team: Team = ALONE,
     progress: Callable[[int], object] = lambda characters: None,
 ) -> Score:
     """Score every character of a text `[N]` but the first, which nothing comes before; or lines.
@@ -121,16 +119,14 @@ def score(
     with a fixed context. Lines are scored each from a zero state, the line break before it its
     first input and its own its last target.
 
-    What is scored side by side is divided into `shards` (0: one for each thread), so that the same
-    shards give the same bits on any number of threads. All `ranks` score the same text together.
+    All ranks of `team` score the same text together. Streams side by side are divided into its parts.
     `progress` is called with the number of characters just scored.
 
     Raises `ValueError` if there is nothing to score, or a window is given with lines.
     """
     if not text.targets:
         raise ValueError("it takes two characters to score one")
-    shards = shards or threads * ranks.size
-    with _Scorer(model, params, text.ids, threads, shards, ranks, progress) as scorer:
+    with _Scorer(model, params, text.ids, team, progress) as scorer:
         if text.lines is not None:
             if window is not None:
                 raise ValueError("lines are scored one by one, not in windows")
@@ -152,22 +148,20 @@ class _Lanes:
         params: Parameters,
         ids: Ids,
         B: int,
-        threads: int,
-        shards: int,
-        ranks: Ranks,
+        team: Team,
     ) -> None:
         self.model, self.params, self.ids = model, params, ids
         self.starts = shared((B,), np.int64)
-        self.shards = slices(B, shards, FEWEST)
+        self.shards = slices(B, team.parts, FEWEST)
         widths = [shard.stop - shard.start for shard in self.shards]
         self.nll = [shared((STEPS, b), np.float64) for b in widths]
         self.state = [shared(model.zero_state(b).shape, params.flat.dtype) for b in widths]
         self.workspaces = [Workspace() for _ in self.shards]
-        parts = ranks.divide(len(self.shards))
-        self.own = parts[ranks.rank]
-        of_ranks = [[*self.nll[own.start : own.stop], *self.state[own.start : own.stop]] for own in parts]
-        self.share = ranks.exchange([of_ranks[ranks.rank]] * ranks.size, of_ranks)
-        self.pool = WorkerPool(min(threads, len(self.own)), self._advance)
+        by_rank = team.divide(len(self.shards))
+        self.own = by_rank[team.rank]
+        results = [[*self.nll[own.start : own.stop], *self.state[own.start : own.stop]] for own in by_rank]
+        self.share = team.exchange([results[team.rank]] * team.size, results)
+        self.pool = team.pool(len(self.own), self._advance)
 
     def advance(self, starts: Ids, steps: int, state: Array) -> tuple[Array, Array]:
         """Score `steps` characters of every stream: loss of each `[T, B]`, and the state after."""
@@ -199,13 +193,11 @@ class _Scorer(Closing):
         model: Model,
         params: Parameters,
         ids: Ids,
-        threads: int = 1,
-        shards: int = 1,
-        ranks: Ranks = ALONE,
+        team: Team = ALONE,
         progress: Callable[[int], object] = lambda characters: None,
     ) -> None:
         self.model, self.params, self.ids = model, params, ids
-        self.threads, self.shards, self.ranks, self.progress = threads, shards, ranks, progress
+        self.team, self.progress = team, progress
         self.lanes: dict[int, _Lanes] = {}
 
     def close(self) -> None:
@@ -229,9 +221,7 @@ class _Scorer(Closing):
         """One forward pass of up to STEPS steps: loss of every character `[T, B]`, and the state after."""
         B = len(starts)
         if B not in self.lanes:
-            self.lanes[B] = _Lanes(
-                self.model, self.params, self.ids, B, self.threads, self.shards, self.ranks
-            )
+            self.lanes[B] = _Lanes(self.model, self.params, self.ids, B, self.team)
         return self.lanes[B].advance(starts, steps, state)
 
     def single(self) -> float:

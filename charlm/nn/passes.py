@@ -34,8 +34,8 @@ class Pass:
     def values(self) -> Mapping[str, Array]:
         """Gates and states by the names of the cell, `[T, B, H]` each; of the network as `layers.0.h`.
 
-        `backward` overwrites them. The textbook kernel then also has the gradients that arrived at
-        the states, `dh` for `h`.
+        `backward` overwrites them. The textbook kernel then has the gradients that arrived at the
+        states, `dh` for `h`.
         """
         return self.read_values()
 

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from charlm.arrays import Array, Ids
-from charlm.data.lines import Text
+from charlm.data.texts import Text
 from charlm.data.vocabulary import Vocabulary
 from charlm.web.text import MOST_UNITS, Shown, characters
 

@@ -27,7 +27,7 @@ from charlm.config.build import build_model, build_pipeline
 from charlm.config.keys import Config
 from charlm.config.reading import from_nested
 from charlm.data.corpus import own_shares
-from charlm.data.lines import boundaries
+from charlm.data.texts import boundaries
 from charlm.data.vocabulary import Vocabulary
 from charlm.errors import CharlmError, CheckpointError, shortened
 from charlm.nn.model import Model

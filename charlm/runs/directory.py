@@ -26,7 +26,7 @@ from charlm.system.files import (
     remove_leftovers,
     write_whole,
 )
-from charlm.system.ranks import machine
+from charlm.system.team import machine
 
 RUNS = Path("runs")
 """Where runs go by default, below the current directory."""

@@ -11,6 +11,7 @@ from charlm.config.reading import resolve
 from charlm.data.corpus import Progress, nothing
 from charlm.nn.cells import forms
 from charlm.nn.gradcheck import Check, check_model
+from charlm.system.team import ALONE, Team
 from charlm.system.workers import slices
 from charlm.training.data_parallel import default_shards
 from charlm.training.memory import check_memory, needed
@@ -40,12 +41,12 @@ def text_size(config: Config, progress: Progress = nothing) -> tuple[int, int] |
 
 
 def check_config(
-    config: Config, threads: int, vocab: int | None = None, progress: Progress = nothing
+    config: Config, team: Team = ALONE, vocab: int | None = None, progress: Progress = nothing
 ) -> list[Check]:
     """Check every gradient of the network that `config` describes; see `check_model`.
 
     At its own sizes, on a made-up window of its own batch, divided into shards as training does
-    with `threads` workers, and with the vocabulary of its text. With `vocab`, a small window of a
+    with `team`, and with the vocabulary of its text. With `vocab`, a small window of a
     made-up text with that vocabulary. `progress` is called while the text is read, and while the
     gradients are measured.
     """
@@ -56,7 +57,7 @@ def check_config(
         return check_model(model, config.model.init, train.seed, _ENTRIES)
     size = text_size(config, progress)
     model = build_model(config.model, size[1] if size else USUAL_VOCAB, config.run.kernel)
-    shards = train.shards or default_shards(train.batch, threads)
+    shards = train.shards or default_shards(train.batch, team)
     check_memory(needed(model, train.optimizer, train.batch, train.seq_len, shards, itemsize=8), config)
     return check_model(
         model,
@@ -75,7 +76,7 @@ def check_forms(given: Mapping[str, Any]) -> Iterator[tuple[str, list[Check]]]:
     """The name of every small network of `_every_form`, and the checks of its gradients."""
     for form in _every_form(given):
         config = resolve({**form, **given}, name="gradients", where="`set`")
-        yield name(config), check_config(config, threads=1, vocab=SMALL_VOCAB)
+        yield name(config), check_config(config, vocab=SMALL_VOCAB)
 
 
 def _every_form(given: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -29,13 +29,13 @@ from charlm.optim.averaging import update_mean
 from charlm.optim.clipping import clip_factor, clip_values
 from charlm.optim.optimizers import Optimizer
 from charlm.system.closing import Closing
-from charlm.system.ranks import Ranks
-from charlm.system.workers import FEWEST, WorkerPool, shared, slices
+from charlm.system.team import Team
+from charlm.system.workers import FEWEST, shared, slices
 
 
-def default_shards(batch: int, workers: int) -> int:
-    """Shards of a batch for that many workers: one each, but none with fewer than `FEWEST` streams."""
-    return len(slices(batch, workers, FEWEST))
+def default_shards(batch: int, team: Team) -> int:
+    """Shards of a batch: one per worker, but none with fewer than `FEWEST` streams."""
+    return len(slices(batch, team.workers * team.size, FEWEST))
 
 
 Additions = Sequence[tuple[int, int]]
@@ -95,13 +95,12 @@ class DataParallel(Closing):
         params: Parameters,
         batches: Batches,
         optimizer: Optimizer,
-        workers: int,
         shards: int,
         clip_norm: float,
         clip_value: float,
         average: float,
         output_lr: float,
-        ranks: Ranks,
+        team: Team,
     ) -> None:
         """`optimizer` must have its state in shared memory.
 
@@ -128,24 +127,24 @@ class DataParallel(Closing):
         self.grads = self._grads[0]
         self._spans = slices(size, len(self._shards))
         self._losses, self._squares = np.zeros(len(self._shards)), np.zeros((len(self._spans), 2))
-        self._ranks = ranks
+        self._team = team
         self._share_gradients, self._share_sums = self._exchanges()
         self._workspaces = [Workspace() for _ in self._shards]
         # last: workers know what was made before them
         tasks = (self._backpropagate, self._combine, self._reduce, self._update)
-        self._pool = WorkerPool(min(workers, len(self._own)), *tasks)
+        self._pool = team.pool(len(self._own), *tasks)
 
     def _exchanges(self) -> tuple[Callable[[], None], Callable[[], None]]:
         """The two exchanges between ranks: of the shards' gradients, and of their sums.
 
         The losses of the shards go with the former, the squares of the sums with the latter.
         """
-        ranks, count = self._ranks, len(self._shards)
-        shards, spans = ranks.divide(count), ranks.divide(len(self._spans))
-        self._own, self._own_spans = shards[ranks.rank], spans[ranks.rank]
+        team, count = self._team, len(self._shards)
+        shards, spans = team.divide(count), team.divide(len(self._spans))
+        self._own, self._own_spans = shards[team.rank], spans[team.rank]
         # one process has nothing to send, and sums in one pass
-        by_rank = [additions(count, own) for own in shards] if ranks.size > 1 else [()]
-        self._before = by_rank[ranks.rank]
+        by_rank = [additions(count, own) for own in shards] if team.size > 1 else [()]
+        self._before = by_rank[team.rank]
         self._after = [pair for pair in additions(count) if not any(pair in pairs for pairs in by_rank)]
         edges = [0, *(span.stop for span in self._spans)]
 
@@ -159,11 +158,11 @@ class DataParallel(Closing):
             return [self.grads.flat[within], self._squares[spans.start : spans.stop]]
 
         return (
-            ranks.exchange(
+            team.exchange(
                 [gradients(self._own, theirs) for theirs in spans],
                 [gradients(theirs, self._own_spans) for theirs in shards],
             ),
-            ranks.exchange([sums(self._own_spans)] * ranks.size, [sums(theirs) for theirs in spans]),
+            team.exchange([sums(self._own_spans)] * team.size, [sums(theirs) for theirs in spans]),
         )
 
     def backpropagate(self, step: int, rng: np.random.Generator) -> float:
@@ -213,7 +212,7 @@ class DataParallel(Closing):
     def complete_state(self) -> None:
         """Bring the carried state of every stream to all ranks; each has advanced that of its own shards."""
         streams = [self._shards[shard] for shard in self._own]
-        for told in self._ranks.gather([(shard, self.state[:, :, shard]) for shard in streams]):
+        for told in self._team.gather([(shard, self.state[:, :, shard]) for shard in streams]):
             for shard, state in told:
                 self.state[:, :, shard] = state
 

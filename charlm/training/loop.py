@@ -34,9 +34,9 @@ def run(
     """
     progress, settings = trainer.progress, trainer.config.run
     begun = progress.step
-    saved = progress.step if trainer.ranks.first(lambda: os.path.exists(directory.last)) else -1
+    saved = progress.step if trainer.team.first(lambda: os.path.exists(directory.last)) else -1
     while not trainer.finished:
-        if trainer.ranks.agree(should_stop()) or (max_steps is not None and progress.step >= max_steps):
+        if trainer.team.agree(should_stop()) or (max_steps is not None and progress.step >= max_steps):
             break
         started = time.perf_counter()
         update = trainer.update()
@@ -61,7 +61,7 @@ def run(
         yield from _save(trainer, directory)
     whole = None
     if trainer.finished and trainer.scores_whole and progress.step > begun and progress.best is not None:
-        best = trainer.ranks.first(lambda: checkpoint.load(directory.best).parameters)
+        best = trainer.team.first(lambda: checkpoint.load(directory.best).parameters)
         whole = trainer.score(best, trainer.corpus.part("validation")).nats_per_char
     yield Stopped(
         finished=trainer.finished,
@@ -113,7 +113,7 @@ def _log(
     progress = trainer.progress
     means = progress.since_log
     progress.since_log = Means()
-    if not trainer.ranks.is_first:
+    if not trainer.team.is_first:
         return
     values = {
         "step": progress.step,
@@ -135,7 +135,7 @@ def _log(
 
 def _preview(trainer: Trainer, directory: RunDirectory, should_stop: Callable[[], bool]) -> Iterator[Event]:
     """Generate a preview and keep it."""
-    if not trainer.ranks.is_first:
+    if not trainer.team.is_first:
         return
     text = preview(trainer, should_stop)
     try:
@@ -148,7 +148,7 @@ def _preview(trainer: Trainer, directory: RunDirectory, should_stop: Callable[[]
 def _save(trainer: Trainer, directory: RunDirectory, best: bool = False) -> Iterator[Event]:
     """Save a checkpoint; if that fails, warn and try once more before the run is given up."""
     trainer.gather()
-    if not trainer.ranks.is_first:
+    if not trainer.team.is_first:
         return
     try:
         trainer.progress.log_bytes = directory.flush_log()

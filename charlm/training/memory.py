@@ -10,7 +10,7 @@ from charlm.errors import ConfigError
 from charlm.nn.model import Model
 from charlm.optim.optimizers import OPTIMIZERS
 from charlm.system.memory import machine_bytes
-from charlm.system.ranks import Ranks
+from charlm.system.team import Team
 from charlm.training.data_parallel import left_to_add
 
 
@@ -47,7 +47,7 @@ def needed(
     the logits, which their gradient replaces; the masks of weights, and what each shard makes of them.
     With several ranks, each has its share of the shards, and of the others what it adds up.
     """
-    here, *others = Ranks(0, ranks).divide(shards)
+    here, *others = Team(size=ranks).divide(shards)
     received = sum(len(left_to_add(shards, own)) for own in others)
     whole = shards if ranks == 1 else 1 + len(here) + -(-received // ranks)
     size = sum(math.prod(shape) for shape in model.shapes().values())

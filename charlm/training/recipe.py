@@ -19,7 +19,7 @@ from charlm.config.keys import Config
 from charlm.data.corpus import Corpus
 from charlm.errors import ConfigError
 from charlm.nn.cells import make_cell
-from charlm.system.ranks import ALONE, Ranks
+from charlm.system.team import ALONE, Team
 from charlm.training.trainer import SCORING, Trainer, is_scored_whole
 
 _SIZES = (48, 64, 96, 128, 160, 192, 224, 256, 320, 384, 448, 512, 640, 768, 896, 1024)
@@ -123,18 +123,16 @@ class Plan:
     begun: float
     everything: bool = False
 
-    def carry_out(
-        self, config: Config, corpus: Corpus, threads: int, ranks: Ranks = ALONE
-    ) -> tuple[Config, Corpus]:
+    def carry_out(self, config: Config, corpus: Corpus, team: Team = ALONE) -> tuple[Config, Corpus]:
         """The configuration, and the text, which may be split in another way.
 
-        All `ranks` measure together; what follows from clocks is that of the first. Raises
+        All ranks of `team` measure together; what follows from clocks is that of the first. Raises
         `ConfigError` if not even one update fits into the time that is left.
         """
-        left = ranks.first(lambda: self.seconds - (time.perf_counter() - self.begun))
+        left = team.first(lambda: self.seconds - (time.perf_counter() - self.begun))
         if not self.everything:
-            return fit_to_time(config, corpus, threads, left, ranks), corpus
-        return choose(config, corpus, threads, left, ranks)
+            return fit_to_time(config, corpus, left, team), corpus
+        return choose(config, corpus, left, team)
 
     def warnings(self, config: Config, corpus: Corpus) -> Iterator[str]:
         """What a person who let everything be chosen should know."""
@@ -146,26 +144,24 @@ class Plan:
             )
 
 
-def fit_to_time(config: Config, corpus: Corpus, threads: int, seconds: float, ranks: Ranks = ALONE) -> Config:
+def fit_to_time(config: Config, corpus: Corpus, seconds: float, team: Team = ALONE) -> Config:
     """The configuration with as many `train.epochs` as fit into `seconds`, validations included.
 
     A validation that would take too much of the time is cut to `run.eval_length`. Raises
     `ConfigError` if not even one update fits.
     """
     started = time.perf_counter()
-    measured = pace(config, corpus, threads, _measuring(seconds), ranks)
+    measured = pace(config, corpus, _measuring(seconds), team)
     most = _validations(config, corpus, replace(measured, validation=0.0), seconds)
     in_part = _in_part(config, corpus, measured.characters, _VALIDATING / most * seconds)
     if in_part is not config:
-        config, measured = in_part, pace(in_part, corpus, threads, _measuring(seconds), ranks)
-    left = ranks.first(lambda: (1 - _RESERVE) * seconds - (time.perf_counter() - started))
+        config, measured = in_part, pace(in_part, corpus, _measuring(seconds), team)
+    left = team.first(lambda: (1 - _RESERVE) * seconds - (time.perf_counter() - started))
     count = _validations(config, corpus, measured, left)
     return config.replace({"train.epochs": _epochs(config, corpus, measured, left, count)})
 
 
-def choose(
-    config: Config, corpus: Corpus, threads: int, seconds: float, ranks: Ranks = ALONE
-) -> tuple[Config, Corpus]:
+def choose(config: Config, corpus: Corpus, seconds: float, team: Team = ALONE) -> tuple[Config, Corpus]:
     """The configuration that makes the best model of a text in `seconds`, and the text, split for it.
 
     Keys that a person set are kept. Raises `ConfigError` if not even one update fits.
@@ -178,7 +174,7 @@ def choose(
     train = corpus.part("train")
     steps = _WINDOW if train.lines is None else train.targets // max(1, train.lines)
     reference = config.choose(rules(1, 1, measured, _UPDATES * _WINDOW * 20, steps))
-    speed = pace(reference, corpus, threads, _measuring(seconds), ranks).characters
+    speed = pace(reference, corpus, _measuring(seconds), team).characters
     if "corpus.split" not in given:
         share = held_out(len(corpus.ids), SCORING * speed * _VALIDATION_SHARE * seconds)
         if share * len(train) < 1:  # of a few lines
@@ -203,8 +199,8 @@ def choose(
         most = _validations(config, corpus, Pace(n / usable, 0.0), seconds)
         one = min(one, _VALIDATING / most * seconds)
     config = _in_part(config, corpus, n / usable, one)
-    chosen = pace(config, corpus, threads, _measuring(seconds), ranks)
-    left = ranks.first(lambda: (1 - _RESERVE) * seconds - (time.perf_counter() - started))
+    chosen = pace(config, corpus, _measuring(seconds), team)
+    left = team.first(lambda: (1 - _RESERVE) * seconds - (time.perf_counter() - started))
     if "run.eval_every" in given:
         count = _validations(config, corpus, chosen, left)
     config = config.choose({"train.epochs": _epochs(config, corpus, chosen, left, count)})
@@ -324,27 +320,27 @@ class Pace:
     """Seconds of one validation."""
 
 
-def pace(config: Config, corpus: Corpus, threads: int, seconds: float, ranks: Ranks = ALONE) -> Pace:
+def pace(config: Config, corpus: Corpus, seconds: float, team: Team = ALONE) -> Pace:
     """The pace of a configuration, for which training is measured for `seconds`.
 
     A validation is measured too, since a short text is scored in few streams, which is slow. Only
     one that would take longer than `seconds` is not.
     """
-    with Trainer(config, corpus, threads, ranks=ranks) as trainer:
+    with Trainer(config, corpus, team) as trainer:
         for _ in range(_FIRST):
             trainer.update()
         started, characters, taken, done = time.perf_counter(), 0, 0.0, False
         while not done:
             characters += trainer.update().characters
             taken = time.perf_counter() - started
-            done = ranks.agree(taken >= seconds)
-        speed = ranks.first(lambda: characters / taken)
+            done = team.agree(taken >= seconds)
+        speed = team.first(lambda: characters / taken)
         held = trainer.validation.targets
         validation = held / (SCORING * speed)
         if validation < seconds:
             started = time.perf_counter()
             trainer.validate()
-            validation = ranks.first(lambda: _SEAMS * (time.perf_counter() - started))
+            validation = team.first(lambda: _SEAMS * (time.perf_counter() - started))
         return Pace(speed, validation)
 
 

@@ -21,7 +21,7 @@ from charlm.runs.directory import RunDirectory
 from charlm.system import blas
 from charlm.system.files import STANDARD_INPUT, is_descriptor
 from charlm.system.memory import peak_bytes
-from charlm.system.ranks import ALONE, Ranks, machine
+from charlm.system.team import ALONE, Team, machine
 from charlm.training import loop, tensorboard
 from charlm.training.beginning import Beginning
 from charlm.training.events import Event, Listener, Started, Warned
@@ -59,7 +59,7 @@ def train(
     progress: Progress = nothing,
     plan: Plan | None = None,
     beginning: Beginning | None = None,
-    ranks: Ranks = ALONE,
+    team: Team = ALONE,
 ) -> RunDirectory:
     """Train the run that `config` describes, in its directory, until its end or until asked to stop.
 
@@ -79,8 +79,8 @@ def train(
         Completes a new run's configuration once the text has been read.
     beginning
         The weights that a new run begins with; without it they are drawn.
-    ranks
-        Those that train together, each called with the same arguments. The first reads the text,
+    team
+        Who trains; every rank is called with the same arguments. The first reads the text,
         writes the run and reports events.
 
     Raises
@@ -103,14 +103,14 @@ def train(
         raise ConfigError(
             "`minutes` is for a new run: train.epochs says how long one that is resumed goes on"
         )
-    threads = blas.prepare(config.run.threads, ranks.workers)
+    team = team.prepare(config.run.threads)
     if config.run.tensorboard:
-        ranks.first(tensorboard.check)
+        team.first(tensorboard.check)
     with contextlib.ExitStack() as held:
         trainer, directory = held.enter_context(
-            _opened(config, threads, resume, overwrite, progress, plan, beginning, ranks)
+            _opened(config, resume, overwrite, progress, plan, beginning, team)
         )
-        if config.run.tensorboard and ranks.is_first:
+        if config.run.tensorboard and team.is_first:
             files = held.enter_context(tensorboard.EventFiles(directory, on_event))
             on_event = _both(on_event, files)
         on_event(_started(trainer, directory))
@@ -120,7 +120,7 @@ def train(
             for event in loop.run(trainer, directory, should_stop, max_steps):
                 on_event(event)
         finally:
-            if ranks.is_first and directory.abandon():
+            if team.is_first and directory.abandon():
                 on_event(
                     Warned(f"{directory.path} keeps the run that it held: the new one has no checkpoint")
                 )
@@ -130,13 +130,12 @@ def train(
 @contextlib.contextmanager
 def _opened(
     config: Config,
-    threads: int,
     resume: bool,
     overwrite: bool,
     progress: Progress,
     plan: Plan | None,
     beginning: Beginning | None,
-    ranks: Ranks,
+    team: Team,
 ) -> Iterator[tuple[Trainer, RunDirectory]]:
     """A trainer at its beginning, or where its run stopped, and its directory, locked.
 
@@ -190,14 +189,14 @@ def _opened(
         return config, saved
 
     with contextlib.ExitStack() as held:
-        config, saved = ranks.first(prepared)
-        corpus = on_all_ranks(corpus, ranks)
+        config, saved = team.first(prepared)
+        corpus = on_all_ranks(corpus, team)
         if plan:
-            ranks.first(lambda: progress(_MEASURING, 0))
-            config, corpus = plan.carry_out(config, corpus, threads, ranks)
+            team.first(lambda: progress(_MEASURING, 0))
+            config, corpus = plan.carry_out(config, corpus, team)
         if saved is not None:
             config = with_shards_of(config, saved)
-        trainer = held.enter_context(Trainer(config, corpus, threads, ranks=ranks))
+        trainer = held.enter_context(Trainer(config, corpus, team))
         if saved is None and beginning:
             beginning.put_into(trainer)
         if saved is not None:
@@ -219,7 +218,7 @@ def _opened(
                 _refuse_to_overwrite(directory, overwrite)
             directory.create(text)
 
-        ranks.first(claim)
+        team.first(claim)
         yield trainer, directory
 
 
@@ -236,11 +235,11 @@ def planned(config: Config, plan: Plan, progress: Progress = nothing) -> tuple[C
 
     Raises what reading the text raises, and `ConfigError` if not even one update fits into the time.
     """
-    threads = blas.prepare(config.run.threads)
+    team = ALONE.prepare(config.run.threads)
     config, files = _found(config, progress)
     config, corpus = _read(config, files, progress, plan)
     progress(_MEASURING, 0)
-    config, corpus = plan.carry_out(config, corpus, threads)
+    config, corpus = plan.carry_out(config, corpus, team)
     return config, [*corpus.warnings, *plan.warnings(config, corpus), *_of_lines(config, corpus)]
 
 
@@ -297,8 +296,8 @@ def _in(vocabulary: Vocabulary, config: Config, corpus: Corpus, files: Files, pr
     """The text in another vocabulary; raises `VocabularyError` if that lacks a unit and has no `<unk>`."""
     if corpus.vocabulary == vocabulary:
         return corpus
-    again, _ = build_corpus(config.corpus, vocabulary, corpus.digest, progress, files)
-    return replace(again, warnings=corpus.warnings)
+    corpus, _ = build_corpus(config.corpus, vocabulary, corpus.digest, progress, files)
+    return corpus
 
 
 def _refuse_to_overwrite(directory: RunDirectory, allowed: bool) -> None:
@@ -387,14 +386,14 @@ def _of_lines(config: Config, corpus: Corpus) -> Iterator[str]:
 
 def _of_ranks(trainer: Trainer) -> Iterator[str]:
     """What the user of several ranks should know; all ranks ask for it."""
-    ranks, shards = trainer.ranks, trainer.config.train.shards
-    if shards < ranks.size:
-        idle = ranks.size - shards
+    team, shards = trainer.team, trainer.config.train.shards
+    if shards < team.size:
+        idle = team.size - shards
         yield (
-            f"{idle} of {ranks.size} ranks {'has' if idle == 1 else 'have'} nothing to do: the batch of "
+            f"{idle} of {team.size} ranks {'has' if idle == 1 else 'have'} nothing to do: the batch of "
             f"{trainer.streams.batch} is divided into train.shards = {shards}"
         )
-    machines = ranks.gather((machine(), blas.arithmetic()))
+    machines = team.gather((machine(), blas.arithmetic()))
     for where, other in dict.fromkeys(machines):
         if other != machines[0][1]:
             yield (

@@ -17,7 +17,7 @@ from charlm.arrays import Array
 from charlm.config.build import build_model, fresh_parameters
 from charlm.config.keys import KEYS, Config, plain
 from charlm.data.corpus import Corpus
-from charlm.data.lines import Text
+from charlm.data.texts import Text
 from charlm.errors import CheckpointError, DivergenceError, RunError
 from charlm.inference.score import Score, score
 from charlm.nn.parameters import Parameters
@@ -25,7 +25,7 @@ from charlm.optim.optimizers import OPTIMIZERS
 from charlm.optim.schedules import Plateau, Schedule
 from charlm.runs.checkpoint import Checkpoint
 from charlm.system.closing import Closing
-from charlm.system.ranks import ALONE, Ranks
+from charlm.system.team import ALONE, Team
 from charlm.system.workers import shared
 from charlm.training.data_parallel import DataParallel, default_shards
 from charlm.training.memory import check_memory, needed
@@ -173,11 +173,9 @@ class Trainer(Closing):
         self,
         config: Config,
         corpus: Corpus,
-        threads: int = 1,
+        team: Team = ALONE,
         dtype: npt.DTypeLike = np.float32,
-        ranks: Ranks = ALONE,
     ) -> None:
-        """`threads` workers of each of `ranks` share the work."""
         if not corpus.usable("train"):
             text = corpus.part("train")
             held = "one character" if len(text) else "no characters"
@@ -194,8 +192,7 @@ class Trainer(Closing):
         if config.run.eval_length:
             self.validation = self.validation.excerpt(config.run.eval_length)
         if not config.train.shards:
-            workers = threads * ranks.size
-            config = config.replace({"train.shards": default_shards(self.streams.batch, workers)})
+            config = config.replace({"train.shards": default_shards(self.streams.batch, team)})
         self.config = config
         self.model = build_model(config.model, len(corpus.vocabulary), config.run.kernel)
         self.needed = needed(
@@ -206,12 +203,12 @@ class Trainer(Closing):
             config.train.shards,
             np.dtype(dtype).itemsize,
             config.train.average > 0,
-            ranks.size,
+            team.size,
         )
         check_memory(self.needed, config)
         # the same numbers on every rank, though their libraries may differ
-        params = ranks.first(lambda: fresh_parameters(self.model, config.model, config.train.seed, dtype))
-        self.threads, self.ranks = threads, ranks
+        params = team.first(lambda: fresh_parameters(self.model, config.model, config.train.seed, dtype))
+        self.team = team
         self.optimizer = OPTIMIZERS[config.train.optimizer](params.flat.size, dtype, config.train, shared)
         train = config.train
         self.data_parallel = DataParallel(
@@ -219,13 +216,12 @@ class Trainer(Closing):
             params,
             self.streams,
             self.optimizer,
-            threads,
             train.shards,
             train.clip_norm,
             train.clip_value,
             train.average,
             train.output_lr,
-            ranks,
+            team,
         )
         self.parameters, self.state = self.data_parallel.params, self.data_parallel.state
         self.mean = self.data_parallel.mean
@@ -319,8 +315,7 @@ class Trainer(Closing):
 
     def score(self, params: Parameters, text: Text) -> Score:
         """Score a text with other parameters of this network, on its workers and ranks."""
-        shards = self.config.train.shards
-        return score(self.model, params, text, threads=self.threads, shards=shards, ranks=self.ranks)
+        return score(self.model, params, text, team=self.team.of(parts=self.config.train.shards))
 
     def record_validation(self, loss: float) -> bool:
         """Record a validation loss (schedule, patience, best); True if it is the best yet."""

@@ -13,16 +13,15 @@ from charlm.nn.parameters import Params
 
 
 class GRUAfterStep(NamedTuple):
-    """One step of a GRU whose reset gate acts after the product."""
+    """One step of a GRU whose reset gate acts after the product: `x [B, I]`, the others `[B, H]`."""
 
     x: Array
-    """`[B, I]`."""
     h_prev: Array
     r: Array
     z: Array
     n: Array
     u: Array
-    """`h_prev Wh_n + bn`; `[B, H]` each."""
+    """`h_prev Wh_n + bn`."""
 
 
 class GRUAfter(Cell):
@@ -104,16 +103,15 @@ class GRUAfter(Cell):
 
 
 class GRUBeforeStep(NamedTuple):
-    """One step of a GRU whose reset gate acts before the product."""
+    """One step of a GRU whose reset gate acts before the product: `x [B, I]`, the others `[B, H]`."""
 
     x: Array
-    """`[B, I]`."""
     h_prev: Array
     r: Array
     z: Array
     n: Array
     s: Array
-    """`r * h_prev`; `[B, H]` each."""
+    """`r * h_prev`."""
 
 
 class GRUBefore(Cell):

@@ -13,10 +13,9 @@ from charlm.nn.parameters import Params
 
 
 class LSTMStep(NamedTuple):
-    """One step of an LSTM."""
+    """One step of an LSTM: `x [B, I]`, the others `[B, H]`."""
 
     x: Array
-    """`[B, I]`."""
     h_prev: Array
     c_prev: Array
     i: Array
@@ -24,7 +23,6 @@ class LSTMStep(NamedTuple):
     o: Array
     g: Array
     tanh_c: Array
-    """`[B, H]` each."""
 
 
 class LSTM(Cell):

@@ -12,13 +12,11 @@ from charlm.nn.parameters import Params
 
 
 class RNNStep(NamedTuple):
-    """One step of an RNN."""
+    """One step of an RNN: `x [B, I]`, the others `[B, H]`."""
 
     x: Array
-    """`[B, I]`."""
     h_prev: Array
     h: Array
-    """`[B, H]` each."""
 
 
 class RNN(Cell):

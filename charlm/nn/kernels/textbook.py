@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -28,33 +28,29 @@ class Textbook(Recurrent):
             after, saved_t = cell.step(params, x_t, states[-1])
             states.append(after)
             saved.append(saved_t)
-        dstates: list[States] = []  # with respect to the state after each step, the last step first
+        arrived: list[States] = []  # gradients with respect to the states, the last step first
 
         def backward(grads: Params, doutput: Array, dstate: Array) -> tuple[Array, Array]:
             for name in params:
                 grads[name][...] = 0.0
             dx: list[Array] = []
             dstep = tuple(dstate)
-            for t in reversed(range(len(x))):
+            for doutput_t in doutput[::-1]:
+                saved_t = saved.pop()
                 # h_t is the output of the step and a part of the state after it: its gradients add
-                dstep = (dstep[0] + doutput[t], *dstep[1:])
-                dstates.append(dstep)
-                dx_t, dstep = cell.step_backward(params, grads, saved[t], dstep)
+                dstep = (dstep[0] + doutput_t, *dstep[1:])
+                arrived.append(cell.arriving(saved_t, dstep))
+                dx_t, dstep = cell.step_backward(params, grads, saved_t, dstep)
                 if not self.one_hot:
                     dx.append(dx_t)
             return np.array(dx[::-1]), np.stack(dstep)
 
         def values() -> Mapping[str, Array]:
-            steps = []
-            for t, saved_t in enumerate(saved):
-                fields = getattr(saved_t, "_fields", ())
-                named = {gate: getattr(saved_t, gate) for gate in cell.gates if gate in fields}
-                named |= dict(zip(cell.states, states[t + 1], strict=True))
-                if dstates:
-                    arriving = cell.arriving(saved_t, dstates[-1 - t])
-                    named |= {f"d{name}": array for name, array in zip(cell.states, arriving, strict=True)}
-                steps.append(named)
-            return {name: np.stack([step[name] for step in steps]) for name in steps[0]}
+            if arrived:
+                return _stacked([f"d{name}" for name in cell.states], arrived[::-1])
+            gates = [gate for gate in cell.gates if gate in getattr(saved[0], "_fields", ())]
+            of_steps = [[getattr(saved_t, gate) for gate in gates] for saved_t in saved]
+            return _stacked(gates, of_steps) | _stacked(cell.states, states[1:])
 
         return Pass(np.stack([after[0] for after in states[1:]]), np.stack(states[-1]), backward, values)
 
@@ -71,3 +67,8 @@ class Textbook(Recurrent):
             return current[0]
 
         return step
+
+
+def _stacked(names: Sequence[str], steps: Sequence[Sequence[Array]]) -> dict[str, Array]:
+    """The arrays of all steps by name, `[T, B, H]` each; `steps` has one array per name and step."""
+    return {name: np.stack(arrays) for name, arrays in zip(names, zip(*steps, strict=True), strict=True)}

@@ -1,4 +1,4 @@
-"""Ranks that MPI connects. Only this module, `connection` and `heartbeat` know MPI.
+"""A team whose ranks MPI connects.
 
 Whatever waits here looks again and again instead of blocking in MPI: ranks that share a processor
 let each other work, and signals are answered.
@@ -16,9 +16,9 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from charlm.errors import RankError
-from charlm.system import heartbeat
-from charlm.system.mapping import describe, mapped
-from charlm.system.ranks import Ranks, Result, machine
+from charlm.system.mpi import heartbeat
+from charlm.system.mpi.mapping import describe, mapped
+from charlm.system.team import Result, Team, machine
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -53,7 +53,7 @@ _LAST = "the last checkpoint is whole, resume from it"
 _yield: Callable[[], None] = getattr(os, "sched_yield", lambda: time.sleep(0))
 
 
-class MpiRanks(Ranks):
+class MpiTeam(Team):
     """The ranks that the module `mpi4py.MPI` sees; `launcher` is the process that has started this one.
 
     Workers are forked when MPI runs already. They never call it, and the arrays that it reads and
@@ -62,7 +62,7 @@ class MpiRanks(Ranks):
 
     def __init__(self, mpi: Any, launcher: int) -> None:
         world = mpi.COMM_WORLD
-        super().__init__(world.rank, world.size)
+        super().__init__(1, world.rank, world.size)
         self._mpi, self._launcher = mpi, launcher
         self._heartbeat = heartbeat.Heartbeat(world.Dup())
         self._comm: Any = world.Dup()
@@ -78,7 +78,7 @@ class MpiRanks(Ranks):
             self._heartbeat.start()
 
     def first(self, work: Callable[[], Result]) -> Result:
-        """See `Ranks.first`."""
+        """See `Team.first`."""
         if self.rank == 0:
             try:
                 result = work()
@@ -110,7 +110,7 @@ class MpiRanks(Ranks):
             self._wait([comm.Ibcast([bytearray(piece) if piece.readonly else piece, self._mpi.BYTE])])
 
     def gather(self, value: Any) -> list[Any]:
-        """See `Ranks.gather`."""
+        """See `Team.gather`."""
         data = pickle.dumps(value, 5)
         sizes = array("q", bytes(8 * self.size))
         self._wait([self._comm.Iallgather(array("q", [len(data)]), sizes)])
@@ -126,7 +126,7 @@ class MpiRanks(Ranks):
         return [pickle.loads(one) for one in told]  # noqa: S301 (likewise)
 
     def share(self, values: Buffer | None) -> Buffer:
-        """See `Ranks.share`."""
+        """See `Team.share`."""
         import numpy as np
 
         about = self.first(lambda: describe(values))
@@ -158,7 +158,7 @@ class MpiRanks(Ranks):
     def exchange(
         self, outgoing: Sequence[Sequence[Buffer]], incoming: Sequence[Sequence[Buffer]]
     ) -> Callable[[], None]:
-        """See `Ranks.exchange`."""
+        """See `Team.exchange`."""
         flags = [memoryview(self._flags)[rank : rank + 1] for rank in range(self.size)]
         messages: list[tuple[Callable[..., Any], list[Any], int]] = []
         for distance in range(1, self.size):  # each rank begins with another one
@@ -180,7 +180,7 @@ class MpiRanks(Ranks):
         return run
 
     def agree(self, stop: bool) -> bool:
-        """See `Ranks.agree`."""
+        """See `Team.agree`."""
         self._flags[self.rank] = stop
         agreed, self._stops = self._stops, False
         return agreed
@@ -221,7 +221,7 @@ class MpiRanks(Ranks):
         return f"rank {rank} ({self._machines[rank]})"
 
     def together(self) -> bool:
-        """See `Ranks.together`."""
+        """See `Team.together`."""
         request = self._failures.Ibarrier()
         # in turn: the first that gives up shows what happened, and ends the others before they do too
         end = time.perf_counter() + _GRACE + 2 * _PASSING * min(self.rank, 5)
@@ -232,7 +232,7 @@ class MpiRanks(Ranks):
         return True
 
     def abort(self, status: int) -> NoReturn:
-        """See `Ranks.abort`."""
+        """See `Team.abort`."""
         with contextlib.suppress(OSError):
             sys.stdout.flush()
         time.sleep(_PASSING)

@@ -1,4 +1,7 @@
-"""The ranks of this job: what a launcher has started and what MPI sees, brought together."""
+"""The team of this job: what a launcher has started and what MPI sees, brought together.
+
+Only this folder knows MPI.
+"""
 
 from __future__ import annotations
 
@@ -8,23 +11,23 @@ from typing import Any
 
 from charlm.errors import ExtraError, RankError
 from charlm.system.extras import extra
-from charlm.system.launcher import Place, place
-from charlm.system.mpi import MpiRanks
-from charlm.system.ranks import ALONE, Ranks
+from charlm.system.mpi.launcher import Place, place
+from charlm.system.mpi.team import MpiTeam
+from charlm.system.team import ALONE, Team
 
-_connected: list[Ranks] = []
+_connected: list[Team] = []
 
 
-def connected() -> Ranks:
-    """The ranks that `connect` has found. Before that every process is one that works alone.
+def connected() -> Team:
+    """The team that `connect` has found. Before that every process works alone.
 
     Of those that a launcher has started on a machine, one has rank 0 then, and may show an error.
     """
-    return _connected[0] if _connected else Ranks(place().local)
+    return _connected[0] if _connected else Team(rank=place().local)
 
 
-def connect(command: Sequence[str] = ()) -> Ranks:
-    """The ranks of this job, by MPI if a launcher has started several.
+def connect(command: Sequence[str] = ()) -> Team:
+    """The team of this job, by MPI if a launcher has started several.
 
     Raises `RankError` if mpi4py is missing, if MPI does not see what the launcher started, or if the
     ranks were not given the same `command`.
@@ -42,8 +45,8 @@ def connect(command: Sequence[str] = ()) -> Ranks:
     return connected()
 
 
-def _by_mpi(started: Place) -> Ranks:
-    """The ranks that MPI sees; raises `RankError` if those are not the ones that were started."""
+def _by_mpi(started: Place) -> Team:
+    """The team that MPI sees; raises `RankError` if those are not the ones that were started."""
     launcher = os.getppid()  # before MPI starts, which takes a while: the launcher may die meanwhile
     mpi = _mpi(started)
     world = mpi.COMM_WORLD
@@ -54,8 +57,8 @@ def _by_mpi(started: Place) -> Ranks:
             f"{started.size or 'several'} processes were started, and MPI sees {world.size}: use the "
             "mpirun of the MPI that mpi4py has loaded, or srun --mpi=pmix (Open MPI), --mpi=pmi2 (MPICH)"
         )
-    ranks = MpiRanks(mpi, launcher)
-    return ranks if ranks.size > 1 else ALONE
+    team = MpiTeam(mpi, launcher)
+    return team if team.size > 1 else ALONE
 
 
 def _mpi(started: Place) -> Any:

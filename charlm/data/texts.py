@@ -1,6 +1,6 @@
 """The two forms of a text: one continuous stream, or lines.
 
-Each line is a separate example, such as a name or a word. A line break begins and ends every line:
+A line, such as a name or a word, is a separate example. A line break begins and ends every line:
 the line break before a line is its first input, and the line break that ends it is its last
 target.
 """
@@ -11,12 +11,13 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import pairwise, starmap
+from typing import Self
 
 import numpy as np
 
 from charlm.arrays import Ids
-from charlm.data.batches import Batches, LineBatches, Streams, fit, fit_lines
+from charlm.data.batches import Batches, LineBatches, Streams, fit
 
 _BLOCK = 1 << 20
 """Units processed at a time: a text may be a memory map that is larger than the memory."""
@@ -29,28 +30,10 @@ _SPLIT_SEED = 20_240_229
 
 
 class Text(ABC):
-    """A text to train on or to score.
-
-    It consists of examples. Each example begins from a zero state.
-    """
+    """A text to train on or to score: examples, each of which begins from a zero state."""
 
     ids: Ids
     """The units `[N]` that contain the examples."""
-
-    @property
-    @abstractmethod
-    def targets(self) -> int:
-        """Number of units that are predicted."""
-
-    @property
-    @abstractmethod
-    def lines(self) -> int | None:
-        """Number of lines; None for a stream."""
-
-    @property
-    def units(self) -> int:
-        """Number of units; of lines, those that are predicted."""
-        return len(self) if self.lines is None else self.targets
 
     @abstractmethod
     def __len__(self) -> int:
@@ -65,20 +48,11 @@ class Text(ABC):
         """The units in pieces; lines are not cut."""
 
     @abstractmethod
-    def target_blocks(self) -> Iterator[Ids]:
-        """The units that are predicted, in pieces."""
-
-    @abstractmethod
-    def between(self, start: int, stop: int) -> Text:
+    def between(self, start: int, stop: int) -> Self:
         """The units of a stream, or the lines, from number `start` up to `stop`."""
 
-    def excerpt(self, targets: int, last: bool = False) -> Text:
-        """The beginning, or the end, with about as many predicted units; all of a shorter text."""
-        count = min(len(self), math.ceil(len(self) * targets / max(1, self.targets)))
-        return self.between(len(self) - count, len(self)) if last else self.between(0, count)
-
     @abstractmethod
-    def split(self, fractions: tuple[float, float, float]) -> tuple[Text, Text, Text]:
+    def split(self, fractions: tuple[float, float, float]) -> list[Self]:
         """Training, validation and test, in these fractions; nothing is left out."""
 
     @abstractmethod
@@ -89,22 +63,36 @@ class Text(ABC):
         There must be something to predict.
         """
 
+    @property
+    def targets(self) -> int:
+        """Number of units that are predicted."""
+        return int(self.examples()[1].sum(dtype=np.int64))
+
+    @property
+    def lines(self) -> int | None:
+        """Number of lines; None for a stream."""
+        return None
+
+    @property
+    def units(self) -> int:
+        """Number of units; of lines, those that are predicted."""
+        return len(self) if self.lines is None else self.targets
+
+    def target_blocks(self) -> Iterator[Ids]:
+        """The units that are predicted, in pieces."""
+        return self.blocks()
+
+    def excerpt(self, targets: int, last: bool = False) -> Self:
+        """The beginning, or the end, with about as many predicted units; all of a shorter text."""
+        count = min(len(self), math.ceil(len(self) * targets / max(1, self.targets)))
+        return self.between(len(self) - count, len(self)) if last else self.between(0, count)
+
 
 @dataclass(frozen=True)
 class StreamText(Text):
-    """One continuous text `[N]`, which is one example."""
+    """One continuous text `[N]`, which is one example; all units except the first are predicted."""
 
     ids: Ids
-
-    @property
-    def targets(self) -> int:
-        """All units except the first."""
-        return max(0, len(self.ids) - 1)
-
-    @property
-    def lines(self) -> None:
-        """See `Text.lines`."""
-        return None
 
     def __len__(self) -> int:
         """N."""
@@ -112,11 +100,11 @@ class StreamText(Text):
 
     def examples(self) -> tuple[Ids, Ids]:
         """See `Text.examples`."""
-        return np.zeros(1, np.int64), np.array([self.targets])
+        return np.zeros(1, np.int64), np.array([max(0, len(self) - 1)])
 
     def blocks(self) -> Iterator[Ids]:
         """See `Text.blocks`."""
-        for first in range(0, len(self.ids), _BLOCK):
+        for first in range(0, len(self), _BLOCK):
             yield self.ids[first : first + _BLOCK]
 
     def target_blocks(self) -> Iterator[Ids]:
@@ -127,11 +115,9 @@ class StreamText(Text):
         """See `Text.between`."""
         return StreamText(self.ids[start:stop])
 
-    def split(self, fractions: tuple[float, float, float]) -> tuple[StreamText, StreamText, StreamText]:
+    def split(self, fractions: tuple[float, float, float]) -> list[StreamText]:
         """See `Text.split`: contiguous, in this order."""
-        edges = boundaries(len(self), fractions)
-        train, validation, test = (self.between(start, stop) for start, stop in pairwise(edges))
-        return train, validation, test
+        return list(starmap(self.between, pairwise(boundaries(len(self), fractions))))
 
     def batches(self, batch: int, seq_len: int, seed: int) -> tuple[Streams, str | None]:
         """See `Text.batches`: parallel streams."""
@@ -141,7 +127,7 @@ class StreamText(Text):
 
 @dataclass(frozen=True)
 class Lines(Text):
-    """Some lines of a text, each a separate example."""
+    """Some lines of a text, each a separate example; all units, line breaks included, are predicted."""
 
     ids: Ids
     """`[N]`, the whole text: a line break, then every line with its line break."""
@@ -150,15 +136,32 @@ class Lines(Text):
     lengths: Ids
     """`[L]`, units of each line with its line break; at least 2, since no line is empty."""
 
-    @property
-    def targets(self) -> int:
-        """Units of these lines, line breaks included."""
-        return int(self.lengths.sum(dtype=np.int64))
+    @classmethod
+    def of(cls, ids: Ids, newline: int) -> Lines:
+        """All lines of a text `[N]` except empty ones; `newline` is the id of the line break.
+
+        Raises `ValueError` if the text does not begin and end with a line break.
+        """
+        if not len(ids) or ids[0] != newline or ids[-1] != newline:
+            raise ValueError("a text of lines begins and ends with a line break")
+        dtype = _signed_dtype(len(ids))
+        blocks = ((first, ids[first : first + _BLOCK]) for first in range(0, len(ids), _BLOCK))
+        breaks = np.concatenate(
+            [(np.flatnonzero(block == newline) + first).astype(dtype) for first, block in blocks]
+        )
+        lengths = np.diff(breaks)
+        kept = lengths > 1
+        starts, lengths = breaks[:-1][kept] + dtype.type(1), lengths[kept]
+        return cls(ids, starts, lengths.astype(_signed_dtype(lengths.max(initial=0))))
+
+    def __len__(self) -> int:
+        """L."""
+        return len(self.lengths)
 
     @property
     def lines(self) -> int:
         """L."""
-        return len(self.lengths)
+        return len(self)
 
     def examples(self) -> tuple[Ids, Ids]:
         """See `Text.examples`: each line, from the line break before it."""
@@ -171,36 +174,6 @@ class Lines(Text):
             ends = np.cumsum(lengths, dtype=np.int64)
             yield self.ids[np.repeat(starts - (ends - lengths), lengths) + np.arange(ends[-1])]
 
-    def target_blocks(self) -> Iterator[Ids]:
-        """See `Text.target_blocks`: every unit of a line is predicted."""
-        return self.blocks()
-
-    def __len__(self) -> int:
-        """L."""
-        return len(self.lengths)
-
-    @classmethod
-    def of(cls, ids: Ids, newline: int) -> Lines:
-        """All lines of a text `[N]` except empty ones; `newline` is the id of the line break.
-
-        Raises `ValueError` if the text does not begin and end with a line break.
-        """
-        if not len(ids) or ids[0] != newline or ids[-1] != newline:
-            raise ValueError("a text of lines begins and ends with a line break")
-        dtype = _signed_dtype(len(ids))
-        breaks = np.concatenate(
-            [
-                (np.flatnonzero(ids[first : first + _BLOCK] == newline) + first).astype(dtype)
-                for first in range(0, len(ids), _BLOCK)
-            ]
-        )
-        lengths = np.diff(breaks)
-        kept = lengths > 1
-        lengths = lengths[kept]
-        return cls(
-            ids, breaks[:-1][kept] + dtype.type(1), lengths.astype(_signed_dtype(lengths.max(initial=0)))
-        )
-
     def hashes(self) -> Ids:
         """A number for each line `[L]`, the same for equal lines; they differ from process to process."""
         ids, places = np.asarray(self.ids), zip(self.starts.tolist(), self.lengths.tolist(), strict=True)
@@ -209,9 +182,9 @@ class Lines(Text):
 
     def between(self, start: int, stop: int) -> Lines:
         """See `Text.between`."""
-        return Lines(self.ids, self.starts[start:stop], self.lengths[start:stop])
+        return self._some(slice(start, stop))
 
-    def split(self, fractions: tuple[float, float, float]) -> tuple[Lines, Lines, Lines]:
+    def split(self, fractions: tuple[float, float, float]) -> list[Lines]:
         """See `Text.split`: every line is assigned at random, to the same split every time.
 
         Within a split, lines keep their order.
@@ -219,19 +192,20 @@ class Lines(Text):
         # NumPy guarantees its raw draws, but not its permutations: if these changed, training
         # lines would move into the test split
         order = np.argsort(np.random.PCG64(_SPLIT_SEED).random_raw(len(self)), kind="stable")
-        edges = boundaries(len(self), fractions)
-        train, validation, test = (self._some(np.sort(order[start:stop])) for start, stop in pairwise(edges))
-        return train, validation, test
+        edges = pairwise(boundaries(len(self), fractions))
+        return [self._some(np.sort(order[start:stop])) for start, stop in edges]
 
     def batches(self, batch: int, seq_len: int, seed: int) -> tuple[LineBatches, str | None]:
-        """See `Text.batches`: parallel lines of similar length."""
-        batch, warning = fit_lines(len(self), batch)
-        batches = LineBatches(self.ids, self.starts, self.lengths, batch, seq_len, seed)
-        return batches, warning or batches.warning()
+        """See `Text.batches`: parallel lines of similar length; a long window is normal, so no warning."""
+        fitted = min(batch, len(self))
+        batches = LineBatches(self.ids, self.starts, self.lengths, fitted, seq_len, seed)
+        if fitted == batch:
+            return batches, batches.warning()
+        few = "one line" if fitted == 1 else f"{fitted} lines"
+        return batches, f"the training split has only {few}: train.batch from {batch} to {fitted}"
 
-    def _some(self, numbers: Ids) -> Lines:
-        """The lines with these numbers."""
-        return Lines(self.ids, self.starts[numbers], self.lengths[numbers])
+    def _some(self, which: Ids | slice) -> Lines:
+        return Lines(self.ids, self.starts[which], self.lengths[which])
 
 
 def boundaries(size: int, fractions: tuple[float, float, float]) -> list[int]:
