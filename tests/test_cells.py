@@ -7,7 +7,7 @@ import pytest
 from conftest import FORMS, Geometry, draw_masks, make_model, make_window, run_window
 from naive import Network
 
-from charlm.config.schema import ModelConfig
+from charlm.config.keys import ModelConfig
 from charlm.nn.activations import sigmoid_by_exp_into
 from charlm.nn.cells import CELL_NAMES, make_cell
 from charlm.nn.cells.cell import orthogonal
