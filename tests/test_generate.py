@@ -69,14 +69,6 @@ def test_greedy_takes_the_likeliest() -> None:
     assert Sampling(greedy=True).draw(np.zeros(3, np.float32), rng) == 0
 
 
-def test_a_temperature_of_zero_names_what_is_meant() -> None:
-    """It is refused, and the error says how the likeliest is taken; another number has another error."""
-    with pytest.raises(ConfigError, match=r"`greedy=True` takes the likeliest every time$"):
-        Sampling(temperature=0)
-    with pytest.raises(ConfigError, match=r"above 0$"):
-        Sampling(temperature=-1)
-
-
 def test_extreme_logits_and_temperatures() -> None:
     """Huge logits and tiny temperatures neither overflow nor draw what is impossible."""
     rng = np.random.default_rng(0)
@@ -89,8 +81,9 @@ def test_extreme_logits_and_temperatures() -> None:
 
 @pytest.mark.parametrize("value", [0.0, -1.0, float("nan"), float("inf"), float("-inf")])
 def test_impossible_settings_are_refused(value: float) -> None:
-    """A temperature is a finite number above 0, and a share one of at most 1."""
-    with pytest.raises(ConfigError, match=r"temperature: .* is not a finite number above 0"):
+    """A temperature is a finite number above 0, and a share one of at most 1; 0 is told from the others."""
+    instead = "" if value else ": `greedy=True` takes the likeliest every time"
+    with pytest.raises(ConfigError, match=rf"temperature: .* is not a finite number above 0{instead}$"):
         Sampling(temperature=value)
     with pytest.raises(ConfigError, match=r"top_p: .* is not above 0 and at most 1"):
         Sampling(top_p=value)
@@ -141,21 +134,27 @@ def test_seed_decides() -> None:
 
 
 @pytest.mark.parametrize(
-    ("length", "stop", "expected"),
+    ("length", "stop", "lines", "expected"),
     [
-        (5, [], [0, 1, 2, 3, 4]),
-        (0, [], []),
-        (9, [2, 3], [0, 1, 2, 3]),
-        (3, [2, 3], [0, 1, 2]),
-        (9, [3, 2], [0, 1, 2, 3, 4, 5, 6, 7, 8]),
-        (9, [0], [0]),
+        (5, [], 0, 5),
+        (0, [], 0, 0),
+        (9, [2, 3], 0, 4),
+        (3, [2, 3], 0, 3),
+        (9, [3, 2], 0, 9),
+        (9, [0], 0, 1),
+        (9, [], 1, 4),
+        (9, [], 2, 7),
+        (9, [], 3, 9),
+        (9, [1, 3], 1, 4),
     ],
 )
-def test_generate_until(length: int, stop: list[int], expected: list[int]) -> None:
-    """A text ends after its length, or sooner behind the stop text."""
-    source = iter(range(100))
-    assert list(generate_until(source, length, np.array(stop, int))) == expected
-    assert next(source) == len(expected)
+def test_generate_until(length: int, stop: list[int], lines: int, expected: int) -> None:
+    """A text ends after its length, sooner behind the stop text, or with so many line breaks."""
+    ids = [0, 1, 2, 3, 4, 5, 3, 7, 8, 9, 3]
+    source = iter(ids)
+    written = list(generate_until(source, length, np.array(stop, int), lines, line_break=3))
+    assert written == ids[:expected]
+    assert next(source) == ids[expected], "nothing more is drawn"
 
 
 def test_what_must_not_be_drawn_is_not() -> None:
@@ -173,13 +172,6 @@ def test_what_must_not_be_drawn_is_not() -> None:
             later |= {first, *rest}
     assert firsts == {0}
     assert later == {0, 1}
-
-
-@pytest.mark.parametrize(("lines", "expected"), [(0, 9), (1, 3), (2, 6)])
-def test_generate_until_so_many_lines(lines: int, expected: int) -> None:
-    """A text ends with the line break that completes the lines asked for."""
-    source = iter([0, 1, 7, 2, 3, 7, 4, 5, 6, 7])
-    assert len(list(generate_until(source, 9, lines=lines, line_break=7))) == expected
 
 
 def test_every_sample_has_random_numbers_of_its_own() -> None:
