@@ -491,10 +491,7 @@ def _check_neurons(page: Page, held: Any) -> None:
     H = len(held.values) // len(held.groups)
 
     def chosen() -> int:
-        fields = (
-            "Number(element('unit').value), element('group').selectedIndex, element('chosen').textContent"
-        )
-        unit, group, words = page.evaluate(f"[{fields}]")
+        unit, group = page.evaluate("[Number(element('unit').value), element('group').selectedIndex]")
         layer, state = held.groups[group]
         assert page.text("#chosen") == f"layer {layer}, {state} {unit}"
         return group * H + unit  # type: ignore[no-any-return]
