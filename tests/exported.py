@@ -15,7 +15,7 @@ import numpy as np
 from conftest import ENVIRONMENT, ROOT
 
 from charlm.config.build import build_model, build_pipeline, build_text
-from charlm.config.schema import resolve
+from charlm.config.reading import resolve
 from charlm.data.corpus import read_corpus
 from charlm.data.sources import Source
 from charlm.inference.generate import Sampling, generate

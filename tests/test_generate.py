@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from itertools import islice
+from pathlib import Path
 
 import numpy as np
 import pytest
 from conftest import FORMS, make_model, make_window
 
+from charlm.config.schema import CorpusConfig
 from charlm.data.units import Units
 from charlm.data.vocabulary import Vocabulary
 from charlm.errors import ConfigError
@@ -69,6 +71,24 @@ def test_greedy_takes_the_likeliest() -> None:
     assert Sampling(greedy=True).draw(np.zeros(3, np.float32), rng) == 0
 
 
+def test_of_equals_the_first_are_kept() -> None:
+    """Among many units of one probability, top-k keeps those with the lowest ids."""
+    for choice in (Sampling(top_k=3), Sampling(top_p=3 / 64)):
+        assert choice.weights(np.zeros(64, np.float32)).nonzero()[0].tolist() == [0, 1, 2]
+
+
+@pytest.mark.parametrize(("number", "drawn"), [(0.0, 1), (0.5, 3), (1.0, 3)])
+def test_no_random_number_draws_what_is_excluded(number: float, drawn: int) -> None:
+    """Neither 0, nor a number that rounding makes 1, is a unit without probability before or after."""
+
+    class Fixed(np.random.Generator):
+        def random(self) -> float:  # type: ignore[override]
+            return number
+
+    logits = np.array([-np.inf, 0, -np.inf, 1, -np.inf], np.float32)
+    assert Sampling().draw(logits, Fixed(np.random.PCG64(0))) == drawn
+
+
 def test_extreme_logits_and_temperatures() -> None:
     """Huge logits and tiny temperatures neither overflow nor draw what is impossible."""
     rng = np.random.default_rng(0)
@@ -85,8 +105,28 @@ def test_impossible_settings_are_refused(value: float) -> None:
     instead = "" if value else ": `greedy=True` takes the likeliest every time"
     with pytest.raises(ConfigError, match=rf"temperature: .* is not a finite number above 0{instead}$"):
         Sampling(temperature=value)
-    with pytest.raises(ConfigError, match=r"top_p: .* is not above 0 and at most 1"):
-        Sampling(top_p=value)
+    for share in (value, 1.5):
+        with pytest.raises(ConfigError, match=r"top_p: .* is not above 0 and at most 1"):
+            Sampling(top_p=share)
+
+
+@pytest.mark.parametrize(("contents", "prime"), [("", ""), ("ab", "ab"), ("ab\n", "ab"), ("ab\n\n", None)])
+def test_a_prime_in_a_file_may_end_in_a_line_break(contents: str, prime: str | None, tmp_path: Path) -> None:
+    """A model of lines goes on with the line in the file; then it writes one line."""
+    (tmp_path / "prime.txt").write_text(contents)
+    vocabulary = Vocabulary([ord(character) for character in "\nab"], Units())
+    model = make_model("rnn", vocab=3)
+    params = model.initialise(np.random.default_rng(0), "uniform")
+    sampler = TextSampler(model, params, vocabulary, writes_lines=True)
+    codes = sampler.codes_of_file(tmp_path / "prime.txt", CorpusConfig(mode="lines"))
+    if prime is None:
+        with pytest.raises(ConfigError, match="cannot hold a line break"):
+            sampler.context(codes)
+        return
+    assert "".join(map(chr, codes)) == prime
+    drawn = list(sampler.draw(codes, 500, Sampling(), np.random.default_rng(0)))
+    assert drawn.count(ord("\n")) == 1
+    assert drawn[-1] == ord("\n")
 
 
 @pytest.mark.parametrize(

@@ -304,11 +304,11 @@ def test_bench_measures_communication(start: Started) -> None:
 SIZELESS = """
 import sys
 from charlm.cli import main
-from charlm.system import connection
+from charlm.system import mpi
 from charlm.system.mpi.launcher import Place, place
 
 more = int(sys.argv.pop(1))
-connection.place = lambda: Place(place().rank + more, 0, place().rank + more)
+mpi.place = lambda: Place(place().rank + more, 0, place().rank + more)
 main()
 """
 """The command, whose launcher tells a rank, with a number added to it, and no size."""
