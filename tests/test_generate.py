@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from conftest import FORMS, make_model, make_window
 
-from charlm.config.schema import CorpusConfig
+from charlm.config.keys import CorpusConfig
 from charlm.data.units import Units
 from charlm.data.vocabulary import Vocabulary
 from charlm.errors import ConfigError
