@@ -278,10 +278,12 @@ def test_a_cache_that_cannot_be_written_is_a_warning(
     """Where nothing can be kept the text is read all the same, and a warning says why."""
     text = tmp_path / "text"
     text.write_text("abcab")
-    directory = tmp_path / "cache"
+    directory, spool = tmp_path / "cache", Cache.spool
     cause = "file exists"
     if place == "refused":
-        monkeypatch.setattr("charlm.data.cache.write_whole", _refuse)
+        monkeypatch.setattr(
+            Cache, "spool", lambda self: spool(self) if self.directory != directory else _refuse()
+        )
         cause = "permission denied"
     else:
         directory.write_text("in the way")

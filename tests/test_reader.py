@@ -117,7 +117,7 @@ def test_pieces_are_the_original_text_and_its_codes(units: Units, directory: Pat
         pieces = list(TextPipeline(units).pieces(files(directory, NASTY.encode())))
     empty: str | bytes = b"" if units.is_byte else ""
     assert empty.join(piece.original for piece in pieces) == (NASTY.encode() if units.is_byte else NASTY)  # type: ignore[arg-type]
-    assert len(pieces) > 10
+    assert len(pieces) > 4
     assert [int(code) for piece in pieces for code in piece.codes] == naive(units, NASTY)
     for piece in pieces:
         assert piece.codes.tolist() == units.codes(piece.original).tolist()

@@ -123,14 +123,8 @@ class LineBatches(Batches):
     Every epoch trains on every line once. The lines, sorted by length, are cut into `K` batches
     whose sizes differ by at most one line; a column without a line is padding. Each epoch draws
     again which lines of one length share a batch, and the order of the batches. The lengths of the
-    batches do not change, so every epoch has the same number of windows.
-
-    Attributes
-    ----------
-    batch
-        B: the number of lines in the largest batch.
-    seq_len
-        The largest T; at most the length of the longest line.
+    batches do not change, so every epoch has the same number of windows. `batch` then is the
+    number of lines in the largest batch, and `seq_len` at most the length of the longest line.
     """
 
     def __init__(self, ids: Ids, starts: Ids, lengths: Ids, batch: int, seq_len: int, seed: int) -> None:

@@ -150,38 +150,33 @@ def user_cache() -> Cache | None:
     """The user's cache, below XDG_CACHE_HOME or the system's default; None without a home directory."""
     home = os.environ.get("XDG_CACHE_HOME", "")
     if not os.path.isabs(home):  # the XDG specification says to ignore a relative path
-        home = {
-            "darwin": "~/Library/Caches",
-            "win32": os.environ.get("LOCALAPPDATA", "~/AppData/Local"),
-        }.get(sys.platform, "~/.cache")
+        windows = os.environ.get("LOCALAPPDATA", "~/AppData/Local")
+        home = {"darwin": "~/Library/Caches", "win32": windows}.get(sys.platform, "~/.cache")
     path = os.path.expanduser(home)  # unchanged if there is no home
     return None if path.startswith("~") else Cache(Path(path) / "charlm")
 
 
 def _description(stream: BinaryIO) -> dict[str, Any]:
     """The description of an entry, its sizes checked against the file; raises one of `_BAD`."""
-    size = stream.seek(0, os.SEEK_END)
-    if size < _END.size:
-        raise ValueError("too short")
-    stream.seek(size - _END.size)
-    length, mark = _END.unpack(stream.read(_END.size))
-    if mark != _MARK or length > min(size - _END.size, _DESCRIPTION_BYTES):
+    end = stream.seek(0, os.SEEK_END) - _END.size
+    stream.seek(end)
+    length, mark = _END.unpack(stream.read())
+    if mark != _MARK or length > min(end, _DESCRIPTION_BYTES):
         raise ValueError("not an entry")
-    stream.seek(size - _END.size - length)
+    stream.seek(end - length)
     about = json.loads(stream.read(length))
-    if not isinstance(about, dict) or about["type"] not in _TYPES or type(about["units"]) is not int:
-        raise ValueError("not a description")
-    if not (_all(str, about["names"]) and _all(int, about["codes"]) and isinstance(about["settings"], dict)):
+    is_valid = (
+        about["type"] in _TYPES
+        and type(about["units"]) is int
+        and about["units"] * int(about["type"][1]) == end - length
+        and isinstance(about["settings"], dict)
+        and all(type(code) is int for code in about["codes"])
+        and type(about["names"]) is list
+        and "\0" not in "".join(about["names"])
+    )
+    if not is_valid:
         raise ValueError("invalid description")
-    if "\0" in "".join(about["names"]):
-        raise ValueError("invalid file names")
-    if about["units"] * int(about["type"][1]) != size - _END.size - length:
-        raise ValueError("wrong size")
-    return about
-
-
-def _all(item_type: type, values: Any) -> bool:
-    return isinstance(values, list) and all(type(value) is item_type for value in values)
+    return dict(about)
 
 
 def _mapped(stream: BinaryIO, about: dict[str, Any]) -> Encoded:

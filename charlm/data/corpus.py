@@ -7,9 +7,10 @@ import hashlib
 import json
 import tempfile
 import unicodedata
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from typing import IO
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -33,21 +34,21 @@ Progress = Callable[[str, int], None]
 
 @dataclass(frozen=True)
 class Corpus:
-    """An encoded text with its splits; the validation and the test split may be texts of their own."""
+    """An encoded text with its splits; the validation and the test split may be separate texts."""
 
     ids: Ids
-    """`[N]`, the whole text, without the separate ones."""
+    """`[N]`, the whole text, without separate texts."""
     vocabulary: Vocabulary
     split: tuple[float, float, float]
-    """Fractions of `ids` for training, validation and test; that of a separate text is 0."""
+    """Fractions of `ids` for training, validation and test; 0 for a split with a separate text."""
     digest: str
-    """SHA-256 of the files, in hexadecimal (see `sources.digest`), and of those of separate texts."""
+    """SHA-256 in hexadecimal of all files, those of separate texts included (see `sources.digest`)."""
     by_line: bool = False
     """Whether each line is a separate example; `whole` and `part` are then `Lines`."""
     warnings: tuple[str, ...] = ()
     """Warnings from reading the files."""
     separate: Mapping[str, Corpus] = field(default_factory=dict)
-    """The texts of splits that have one of their own, in the same vocabulary, by the split's name."""
+    """The separate texts, in the same vocabulary, by the name of the split."""
 
     @functools.cached_property
     def whole(self) -> Text:
@@ -79,16 +80,11 @@ class Corpus:
         return self.part(name).targets > 0
 
     def repeated_lines(self) -> dict[str, int]:
-        """How many lines of a split are also in the training split, for each split that has any."""
-        train, repeated = self.part("train"), {}
-        if isinstance(train, Lines):
-            known = train.hashes()
-            for name in SPLITS[1:]:
-                part = self.part(name)
-                count = np.isin(part.hashes(), known).sum() if isinstance(part, Lines) else 0
-                if count:
-                    repeated[name] = int(count)
-        return repeated
+        """Number of lines that are also in the training split, for each other split with any."""
+        parts = {name: part for name in SPLITS if isinstance(part := self.part(name), Lines)}
+        hashes = {name: part.hashes() for name, part in parts.items()}
+        counts = {name: int(np.isin(hashes[name], hashes["train"]).sum()) for name in hashes}
+        return {name: count for name, count in counts.items() if count and name != "train"}
 
     @functools.cached_property
     def _parts(self) -> list[Text]:
@@ -136,13 +132,13 @@ def read_corpus(
 
     The vocabulary covers all splits of `sources`, so none of these holds an unknown unit, except
     units rarer than `min_count` of the pipeline. With a cache, the encoded text is stored there if
-    it is missing, and mapped into memory. `separate` has the files of each split that is a text of
-    its own; the fraction of such a split goes to training.
+    it is missing, and mapped into memory. `separate` has the files of each split that is a separate
+    text; the fraction of such a split goes to training.
 
     Raises `CorpusError` if a file cannot be read or decoded, changes while it is read, or is too
     short to learn from or to score; `ChangedError` if the digest is not `expected`; and
-    `VocabularyError` if the given vocabulary, or for a separate text that of `sources`, lacks a
-    unit and has no `<unk>`.
+    `VocabularyError` if the vocabulary that is given, or is built, lacks a unit of a text and has
+    no `<unk>`.
     """
     reading = _Reading(sources, pipeline, cache, progress)
     others = {
@@ -185,7 +181,7 @@ def _digest_with(reading: _Reading, others: Mapping[str, _Reading]) -> str:
 
 
 def own_shares(split: Sequence[float], separate: Iterable[str]) -> tuple[float, float, float]:
-    """The fractions of a text, those of the `separate` splits added to that of training."""
+    """The fractions of a text; training takes the fractions of splits that are `separate` texts."""
     shares = dict(zip(SPLITS, split, strict=True))
     for name in separate:
         shares["train"] += shares[name]
@@ -242,69 +238,57 @@ class _Reading:
     def encoded(self, min_count: int) -> Encoded:
         """The text, encoded with the vocabulary of all that occurs at least `min_count` times.
 
-        The files are read once: for their digest alone if the cache may have the text.
+        The files are read once: as they are stored, for their digest, if the cache may have the text,
+        and otherwise to encode them.
         """
         settings = asdict(replace(self.pipeline, min_count=min_count))
         # the same bytes may be packed or plain; normal forms depend on the version of Unicode
         files = [[source.packing, size] for source, (size, _) in zip(self.sources, self.stamps, strict=True)]
         identity = json.dumps([files, settings, unicodedata.unidata_version], sort_keys=True)
         kind = hashlib.sha256(identity.encode("ascii")).hexdigest()[:16]
-        if self.cache and self.cache.may_hold(kind):
-            if not self.sha256:
-                self.examine()
-            if entry := self.cache.load(f"{kind}-{self.sha256}"):
-                return entry
         if self.cache:
+            if self.cache.may_hold(kind):
+                if not self.sha256:
+                    self.examine()
+                if entry := self.cache.load(f"{kind}-{self.sha256}"):
+                    return entry
             try:
-                with self.cache.spool() as spool:
-                    codes, _, pieces = self._read(spool, min_count)
-                    names = [source.name for source in self.sources]
-                    return self.cache.store(f"{kind}-{self.sha256}", names, settings, codes, pieces)
+                return self._encoded(self.cache, kind, settings)
             except OSError as error:
                 self.warnings.append(
                     f"{self.where} cannot be stored in the cache {self.cache.directory}: {reason(error)}"
                 )
-        try:
-            with tempfile.TemporaryFile() as spool:
-                codes, units, pieces = self._read(spool, min_count)
-                ids: Ids = np.empty(units, np.min_scalar_type(len(codes) - (min_count == 1)))
-                stop = 0
-                for piece in pieces:
-                    start, stop = stop, stop + len(piece)
-                    ids[start:stop] = piece
-                return Encoded(ids, codes)
+        try:  # Windows cannot remove a file that is mapped
+            with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as directory:
+                return self._encoded(Cache(Path(directory)), kind, settings)
         except OSError as error:
-            raise CorpusError(f"{self.where} needs a temporary file: {reason(error)}") from error
+            raise CorpusError(f"{self.where} cannot be put into a temporary file: {reason(error)}") from error
 
-    def _read(self, spool: IO[bytes], min_count: int) -> tuple[list[int], int, Iterator[Ids]]:
-        """The codes of the vocabulary, the number of units, and the ids, which are kept in `spool`.
+    def _encoded(self, cache: Cache, kind: str, settings: dict[str, Any]) -> Encoded:
+        """The text, read from its files and stored in a cache.
 
-        The ids are numbered by first occurrence while the files are read, and by their codes, which
-        are sorted, when all codes are known.
+        Codes are numbered by first occurrence while the files are read; their ids are known when all
+        codes are.
         """
-        numbering, pieces = Numbering(), []
-        for codes in self.pipeline.codes(self.sources, lambda size: self.progress("reading", size)):
-            numbers = numbering.add(codes)
-            spool.write(numbers.data)
-            pieces.append((numbers.dtype, numbers.nbytes))
-        self.sha256 = digest(self.sources)
-        units = int(numbering.counts.sum())
-        self._check(units)
-        is_kept = numbering.counts >= min_count
-        if self.pipeline.by_line:
-            is_kept |= numbering.codes == LINE_BREAK
-        vocabulary = Vocabulary(numbering.codes[is_kept], self.pipeline.units, min_count > 1)
-        places = vocabulary.places(numbering.codes)
-        spool.seek(0)
-        ids = (translated(np.frombuffer(spool.read(size), dtype), places) for dtype, size in pieces)
-        return vocabulary.codes.tolist(), units, ids
-
-    def _check(self, units: int) -> None:
-        """Raise `CorpusError` for a text that is too short to learn from, or to score."""
-        what = "byte" if self.pipeline.units.is_byte else "character"
-        if self.pipeline.by_line and units < 2:
-            raise CorpusError(f"{self.where} contains no lines")
-        if units == 0:
-            raise CorpusError(f"{self.where} is empty")
-        if units == 1:
-            raise CorpusError(f"{self.where} holds one {what}; it takes at least two")
+        numbering, pieces, units = Numbering(), [], self.pipeline.units
+        with cache.spool() as spool:
+            for codes in self.pipeline.codes(self.sources, lambda size: self.progress("reading", size)):
+                numbers = numbering.add(codes)
+                spool.write(numbers.data)
+                pieces.append((numbers.dtype, numbers.nbytes))
+            size = numbering.counts.sum()
+            if self.pipeline.by_line and size < 2:
+                raise CorpusError(f"{self.where} contains no lines")
+            if size < 2:
+                one = f"holds one {'byte' if units.is_byte else 'character'}; it takes at least two"
+                raise CorpusError(f"{self.where} {one if size else 'is empty'}")
+            is_kept = numbering.counts >= settings["min_count"]
+            if self.pipeline.by_line:
+                is_kept |= numbering.codes == LINE_BREAK
+            vocabulary = Vocabulary(numbering.codes[is_kept], units, settings["min_count"] > 1)
+            places = vocabulary.places(numbering.codes)
+            spool.seek(0)
+            ids = (translated(np.frombuffer(spool.read(size), dtype), places) for dtype, size in pieces)
+            self.sha256 = digest(self.sources)
+            names = [source.name for source in self.sources]
+            return cache.store(f"{kind}-{self.sha256}", names, settings, vocabulary.codes.tolist(), ids)

@@ -1,4 +1,4 @@
-"""What a file is, if it is not text in the encoding that was expected.
+"""The likely format or encoding of a file that is not text in the expected encoding.
 
 Bytes do not say their encoding. A byte-order mark does; otherwise it is a guess, and a message shows
 how each likely encoding reads.
@@ -10,7 +10,6 @@ import codecs
 import re
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
 from itertools import chain
 
 START = 1024
@@ -145,15 +144,6 @@ def marked(start: bytes, encoding: str = "") -> str:
     return "" if allowed or not shown else shown[0][0]
 
 
-@dataclass(frozen=True)
-class Reading:
-    """An encoding in which a whole file can be read."""
-
-    encoding: str
-    excerpt: str
-    """The first words that tell it from others."""
-
-
 def readings(blocks: Iterable[bytes], shown: str = "") -> list[Reading]:
     """The encodings that decode a whole file into plausible text, the most plausible first.
 
@@ -163,22 +153,21 @@ def readings(blocks: Iterable[bytes], shown: str = "") -> list[Reading]:
     """
     names = [name for encodings, _ in (*_OTHERS[:4], *_LATIN, *_OTHERS[4:]) for name in encodings]
     names = [shown or "utf-8", "utf-8", *names, "utf-16-le", "utf-16-be"]
-    trials = [_Trial(name, name == shown) for name in dict.fromkeys(names)]
+    trials = [Reading(name, name == shown) for name in dict.fromkeys(names)]
     for block in blocks:
         trials = [trial for trial in trials if trial.reads(block)]
         if all(trial.is_judged for trial in trials):
             trials = _plausible(trials)
     trials = _plausible([trial for trial in trials if trial.reads(b"")])
-    trials = [one for k, one in enumerate(trials) if not any(map(one.agrees, trials[:k]))]
-    return [Reading(one.encoding, one.excerpt) for one in trials[:_NAMED]]
+    return [one for k, one in enumerate(trials) if not any(map(one.agrees, trials[:k]))][:_NAMED]
 
 
-def _plausible(trials: list[_Trial]) -> list[_Trial]:
+def _plausible(trials: list[Reading]) -> list[Reading]:
     """The plausible ones, the most plausible first."""
-    shares = [trial.share() for trial in trials]
-    least = max([_LEAST, *(_NEAR * share for share in shares)])
-    ranked = sorted(zip(shares, trials, strict=True), key=lambda one: one[0], reverse=True)
-    return [trial for share, trial in ranked if share >= least]
+    shares = {trial: trial.share() for trial in trials}
+    least = max([_LEAST, *(_NEAR * share for share in shares.values())])
+    ranked = sorted(shares, key=shares.__getitem__, reverse=True)
+    return [trial for trial in ranked if shares[trial] >= least]
 
 
 def is_damaged_utf8(blocks: Iterable[bytes]) -> bool:
@@ -194,12 +183,14 @@ def is_damaged_utf8(blocks: Iterable[bytes]) -> bool:
     return wrong <= _DAMAGED * outside
 
 
-class _Trial:
-    """Reading a file in one encoding."""
+class Reading:
+    """A trial of reading a file in one encoding."""
 
     def __init__(self, encoding: str, is_shown: bool) -> None:
-        """`is_shown` says whether the first bytes of the file show this encoding."""
-        self.encoding, self.excerpt, self._is_shown = encoding, "", is_shown
+        """`is_shown` tells whether the first bytes of the file show this encoding."""
+        self.encoding, self._is_shown = encoding, is_shown
+        self.excerpt = ""
+        """The first words that tell this encoding from others."""
         self._decoder = codecs.getincrementaldecoder(encoding)("strict")
         self._outside: Counter[str] = Counter()
         self._apart: Counter[str] = Counter()
@@ -227,7 +218,7 @@ class _Trial:
         """Whether enough characters are counted."""
         return self._outside.total() >= _ENOUGH
 
-    def agrees(self, other: _Trial) -> bool:
+    def agrees(self, other: Reading) -> bool:
         """Whether both read the same characters."""
         return self._outside == other._outside
 

@@ -7,6 +7,7 @@ import contextlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
+from typing import Any
 
 import numpy as np
 
@@ -24,26 +25,17 @@ _BYTE_ORDERS = {"utf-16": ("utf-16-le", "utf-16-be"), "utf-32": ("utf-32-le", "u
 
 @dataclass(frozen=True)
 class TextPipeline:
-    """How the contents of files become the codes of one text.
-
-    Attributes
-    ----------
-    encoding
-        Encoding of the files; ignored if units are bytes.
-    separator
-        Text inserted between two files.
-    by_line
-        Each line is a separate example: the text is a line break, then every line that is not
-        empty, with its line break.
-    min_count
-        Least number of occurrences of a code in the vocabulary; rarer codes become `<unk>`.
-    """
+    """The conversion of the contents of files to the codes of one text."""
 
     units: Units = field(default_factory=Units)
     encoding: str = "utf-8"
+    """Encoding of the files; ignored if units are bytes."""
     separator: str = "\n"
+    """Text inserted between two files."""
     by_line: bool = False
+    """Each line is a separate example: the text is a line break, then every nonempty line with its own."""
     min_count: int = 1
+    """Least number of occurrences of a code in the vocabulary; rarer codes become `<unk>`."""
 
     def pieces(self, sources: Sequence[Source], progress: BytesRead = lambda size: None) -> Iterator[Piece]:
         """The text in pieces of about a megabyte.
@@ -52,15 +44,16 @@ class TextPipeline:
         the byte and the line that cannot be decoded, and the likely kind of file; and `CorpusError` if
         a file cannot be read.
         """
-        held: str | bytes = b"" if self.units.is_byte else ""
+        empty: Any = b"" if self.units.is_byte else ""
+        held = [empty]
         for text in self._texts(sources, progress):
-            held += text  # type: ignore[operator]  # both are str, or both bytes
-            cut = self.units.cut(held)
-            if cut:
-                yield Piece(held[:cut], self.units.codes(held[:cut]))
-                held = held[cut:]
-        if held:
-            yield Piece(held, self.units.codes(held))
+            if cut := self.units.cut(text):
+                original = empty.join([*held, text[:cut]])
+                yield Piece(original, self.units.codes(original))
+                held.clear()
+            held.append(text[cut:])
+        if original := empty.join(held):
+            yield Piece(original, self.units.codes(original))
 
     def codes(self, sources: Sequence[Source], progress: BytesRead = lambda size: None) -> Iterator[Ids]:
         """The codes of the text, a piece at a time; with `by_line`, the codes of its lines."""
@@ -104,42 +97,33 @@ class TextPipeline:
         decoder = codecs.getincrementaldecoder(self.encoding)("strict")
         before, lines, begun = 0, 1, False  # bytes read, lines begun, and whether any text was decoded
         for block in chain(blocks, [b""]):
-            if block and not before:
-                source.refuse_archive(block)
-            text = self._decode(decoder, block, source, before, lines)
+            state = decoder.getstate()
+            try:
+                text = decoder.decode(block, final=not block)
+            except UnicodeError as error:
+                where = str(error)  # as for UTF-16 without its byte-order mark
+                if isinstance(error, UnicodeDecodeError):
+                    wrong = error.start - len(state[0])  # index in the block; below 0 in the bytes pending
+                    decoder.setstate(state)
+                    line = lines + decoder.decode(block[: max(0, wrong)]).count("\n")
+                    where = f"byte {before + wrong} (0x{(state[0] + block)[error.start]:02x}, line {line})"
+                advice = self._advice(source)
+                raise EncodingError(f"{source} is not {self.encoding.upper()}: {where}; {advice}") from error
             before += len(block)
             lines += text.count("\n")
             if text and not begun:
                 begun, text = True, text.removeprefix(_BOM)
             yield text
 
-    def _decode(
-        self, decoder: codecs.IncrementalDecoder, block: bytes, source: Source, before: int, lines: int
-    ) -> str:
-        """Decode one block, empty at the end; it begins at byte `before`, in line `lines`."""
-        state = decoder.getstate()
-        try:
-            return decoder.decode(block, final=not block)
-        except UnicodeError as error:
-            where = str(error)  # as for UTF-16 without its byte-order mark
-            if isinstance(error, UnicodeDecodeError):
-                wrong = error.start - len(state[0])  # index in the block; below 0 in the bytes pending
-                decoder.setstate(state)
-                line = lines + decoder.decode(block[: max(0, wrong)]).count("\n")
-                where = f"byte {before + wrong} (0x{(state[0] + block)[error.start]:02x}, line {line})"
-            advice = self._advice(source)
-            raise EncodingError(f"{source} is not {self.encoding.upper()}: {where}; {advice}") from error
-
     def _refuse(self, source: Source) -> None:
-        """Raise `EncodingError` if a file's first bytes show that it is not text in this encoding."""
+        """Raise `CorpusError` if a file's first bytes show that it is not text in this encoding."""
         start = _start(source)
-        kind = format_of(start)
-        if kind:
+        source.refuse_archive(start)
+        if kind := format_of(start):
             raise EncodingError(
                 f"{source} is {kind}, not plain text: extract its text{_OTHERWISE[source.role]}"
             )
-        shown = marked(start, self.encoding)
-        if shown:
+        if shown := marked(start, self.encoding):
             raise EncodingError(
                 f"{source} is {shown.upper()}, not {self.encoding.upper()}, by its first bytes: "
                 f"{_NAMING[source.role].format(shown)}, or convert it"
@@ -152,10 +136,9 @@ class TextPipeline:
                 "most of it is UTF-8, so it is damaged or cut off there: "
                 "iconv -c -f utf-8 -t utf-8 leaves out such bytes"
             )
-        named = readings(source.blocks(), marked(_start(source)))
-        if named:
-            shown = " or ".join(f"{one.encoding} ({one.excerpt or 'ASCII'})" for one in named)
-            use = _NAMING[source.role].format(named[0].encoding)
+        if likely := readings(source.blocks(), marked(_start(source))):
+            shown = " or ".join(f"{one.encoding} ({one.excerpt or 'ASCII'})" for one in likely)
+            use = _NAMING[source.role].format(likely[0].encoding)
             return f"it can be read as {shown}: {use}, or convert it"
         return f"no usual encoding fits: {_NAMING[source.role].format('NAME')}{_OTHERWISE[source.role]}"
 

@@ -6,8 +6,6 @@ A code is a Unicode code point (`unit: char`) or a byte value (`unit: byte`).
 from __future__ import annotations
 
 import codecs
-import functools
-import sys
 import unicodedata
 from dataclasses import dataclass
 from typing import Literal, cast
@@ -24,24 +22,16 @@ LINE_BREAK = ord("\n")
 
 @dataclass(frozen=True)
 class Units:
-    r"""How a text becomes codes.
-
-    Attributes
-    ----------
-    unit
-        `char` or `byte`.
-    normalize
-        A Unicode normal form, or `none`.
-    lowercase
-        Whether the text is put into lowercase, before normalisation.
-    newlines
-        `keep`, or `lf`: `\r\n` and a lone `\r` become `\n`.
-    """
+    """The conversion of a text to codes."""
 
     unit: str = "char"
+    """`char` or `byte`."""
     normalize: str = "none"
+    """A Unicode normal form, or `none`."""
     lowercase: bool = False
+    """Whether the text is put into lowercase, before normalisation."""
     newlines: str = "keep"
+    r"""`keep`, or `lf`: `\r\n` and a lone `\r` become `\n`."""
 
     @property
     def is_byte(self) -> bool:
@@ -80,16 +70,16 @@ class Units:
         return self.codes(text.encode("utf-8", "surrogateescape") if self.is_byte else text)
 
     def cut(self, text: str | bytes) -> int:
-        """The last index at which `text` can be cut without changing its codes; 0 if there is none.
+        """A late index at which `text` can be cut without changing its codes; 0 if there is none.
 
         The codes of the whole are the codes of both pieces, for any text that follows.
         """
-        if isinstance(text, bytes):
-            return len(text) - (self.newlines == "lf" and text.endswith(b"\r"))
-        if self.normalize == "none" and not self.lowercase:
-            return len(text) - (self.newlines == "lf" and text.endswith("\r"))
-        indices = range(len(text) - 1, 0, -1)
-        return next((k for k in indices if _separable(text[k - 1], text[k])), 0)
+        if isinstance(text, str) and (self.normalize != "none" or self.lowercase):
+            # Normal forms do not combine anything with a blank before it. The case of a sigma depends
+            # on its word, past marks and punctuation, but not past a blank.
+            return 1 + max(text.rfind("\n"), text.rfind(" "))
+        half = text.endswith("\r") if isinstance(text, str) else text.endswith(b"\r")
+        return len(text) - (self.newlines == "lf" and half)
 
     def describe(self, code: int) -> str:
         """A code for a message: `'é' (U+00E9)`, or `byte 0xe9`."""
@@ -121,37 +111,6 @@ def folded(text: str | bytes) -> str | bytes:
     if isinstance(text, bytes):
         return text.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
     return text.replace("\r\n", "\n").replace("\r", "\n")
-
-
-_BLANK = {"Zs", "Cc"}
-"""Categories of characters that end a word for case mapping."""
-
-_PLAIN = {"Lu", "Ll", "Lt", "Lo", "Nd", *_BLANK}
-"""Categories of characters that case mapping does not skip."""
-
-
-def _separable(left: str, right: str) -> bool:
-    """Whether a cut here leaves line breaks, case and normal forms unchanged.
-
-    A line break can be two characters. The case of a sigma depends on the letters around it, past
-    marks and punctuation. The decomposition of a character may combine with the one before it.
-    """
-    categories = {unicodedata.category(left), unicodedata.category(right)}
-    if not categories & _BLANK and (categories - _PLAIN or "Σ" in (left, right)):
-        return False
-    first = unicodedata.normalize("NFKD", right)[0]
-    return left != "\r" and first not in _joining() and right not in _joining()
-
-
-@functools.cache
-def _joining() -> frozenset[str]:
-    """Characters that may be composed with, or reordered among, the characters before them."""
-    jamo = {chr(code) for code in (*range(0x1160, 0x1200), *range(0xD7B0, 0xD800))}
-    every = map(chr, range(sys.maxunicode + 1))
-    pairs = (unicodedata.decomposition(character).split() for character in every)
-    seconds = {chr(int(pair[1], 16)) for pair in pairs if len(pair) == 2 and not pair[0].startswith("<")}
-    marks = {c for c in map(chr, range(sys.maxunicode + 1)) if unicodedata.combining(c)}
-    return frozenset(jamo | seconds | marks)
 
 
 class Writer:

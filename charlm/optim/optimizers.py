@@ -2,37 +2,26 @@
 
 `p` are the parameters, `g` their gradients, and `lr` is the learning rate. Every other letter is a
 slot: an array that the optimiser keeps between updates. Names, order of operations and results
-are those of `torch.optim` (2.13); the tests compare with its values.
+are the same as in `torch.optim` (2.13); the tests compare with its values. The docstring of each rule
+names its settings.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
 from charlm.arrays import Array
+from charlm.optim.settings import Settings
 
 _WHOLE = slice(None)
 
 _BLOCK = 1 << 15
 """Numbers updated at a time: the arrays of a block stay in the cache between operations."""
-
-
-@dataclass(frozen=True)
-class Hyperparameters:
-    """Settings of the rules; the docstring of each rule names those that it uses."""
-
-    momentum: float
-    beta1: float
-    beta2: float
-    rms_decay: float
-    epsilon: float
-    weight_decay: float
 
 
 class Optimizer(ABC):
@@ -49,10 +38,10 @@ class Optimizer(ABC):
         self,
         size: int,
         dtype: npt.DTypeLike,
-        hyperparameters: Hyperparameters,
+        settings: Settings,
         zeros: Callable[[tuple[int, ...], npt.DTypeLike], npt.NDArray[Any]] = np.zeros,
     ) -> None:
-        self.hyperparameters = hyperparameters
+        self.settings = settings
         self.slots: dict[str, Array] = {name: zeros((size,), dtype) for name in self.slot_names}
 
     def update(self, parameters: Array, gradients: Array, lr: float, t: int, part: slice = _WHOLE) -> None:
@@ -86,7 +75,7 @@ class Momentum(Optimizer):
     def _rule(self, p: Array, g: Array, lr: float, t: int, scratch: Array, *slots: Array) -> None:
         (v,) = slots
         # v = momentum v + g
-        v *= self.hyperparameters.momentum
+        v *= self.settings.momentum
         v += g
         # p = p - lr v
         p -= np.multiply(v, lr, out=scratch[0])
@@ -103,7 +92,7 @@ class Adagrad(Optimizer):
         s += np.multiply(g, g, out=step)
         # root = √s + ε
         np.sqrt(s, out=root)
-        root += self.hyperparameters.epsilon
+        root += self.settings.epsilon
         # p = p - lr g / root
         np.multiply(g, lr, out=step)
         step /= root
@@ -122,7 +111,7 @@ class RMSprop(Optimizer):
 
     def _rule(self, p: Array, g: Array, lr: float, t: int, scratch: Array, *slots: Array) -> None:
         (s,), (step, root) = slots, scratch
-        h = self.hyperparameters
+        h = self.settings
         # s = α s + (1 - α) g²
         s *= h.rms_decay
         np.multiply(g, 1 - h.rms_decay, out=step)
@@ -150,7 +139,7 @@ class Adam(Optimizer):
 
     def _rule(self, p: Array, g: Array, lr: float, t: int, scratch: Array, *slots: Array) -> None:
         (m, v), (step, root) = slots, scratch
-        h = self.hyperparameters
+        h = self.settings
         # m = β1 m + (1 - β1) g
         m *= h.beta1
         m += np.multiply(g, 1 - h.beta1, out=step)
@@ -177,7 +166,7 @@ class AdamW(Adam):
 
     def _rule(self, p: Array, g: Array, lr: float, t: int, scratch: Array, *slots: Array) -> None:
         # p = (1 - lr λ) p
-        p *= 1 - lr * self.hyperparameters.weight_decay
+        p *= 1 - lr * self.settings.weight_decay
         super()._rule(p, g, lr, t, scratch, *slots)
 
 

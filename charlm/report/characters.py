@@ -5,7 +5,6 @@ Letters: `V` vocabulary, `D` numbers of a row.
 
 from __future__ import annotations
 
-import math
 import unicodedata
 
 import numpy as np
@@ -18,8 +17,8 @@ _VOWELS = frozenset("aeiouαεηιουωаеёиоуыэюяіїє")
 _JAMO = {"CHOSEONG": "consonant", "JUNGSEONG": "vowel", "JONGSEONG": "final consonant"}
 """The kinds of the parts of a Hangul syllable, by their names in Unicode."""
 
-_PERPLEXITY, _STEPS = 8.0, 300
-"""How many neighbours the map tries to keep near each unit, and the steps that it takes."""
+_STEPS = 300
+"""Steps of the map."""
 
 
 def directions(rows: Array) -> Array:
@@ -53,18 +52,24 @@ def layout(cosines: Array) -> Array:
 
     ::
 
-        p_ij = exp(b_i cos_ij) / Σ_k exp(b_i cos_ik)         b_i: the perplexity of p_i is _PERPLEXITY
+        p_ij = exp(b_i cos_ij) / Σ_k exp(b_i cos_ik),  k ≠ i;  b_i = 5 / (standard deviation of cos_i)
         P = (p + pᵀ) / 2V
         q_ij = 1 / (1 + ‖y_i - y_j‖²);  Q = q / Σ q
         dy_i = 4 Σ_j (P_ij - Q_ij) q_ij (y_i - y_j)
 
-    Van der Maaten, Hinton 2008, Journal of Machine Learning Research 9. It begins with the two principal
-    components, the largest coordinate of each positive, so that equal rows give equal pictures.
+    Van der Maaten, Hinton 2008, Journal of Machine Learning Research 9, but for b, which they search for.
+    It begins with the two principal components, the largest coordinate of each positive, so that equal
+    rows give equal pictures.
     """
     V = len(cosines)
     if V < 3:
         return np.array([[0.0, 0.0], [1.0, 0.0]])[:V]
-    P = _neighbourhood(cosines)
+    others = ~np.eye(V, dtype=bool)
+    b = 5 / np.maximum(1e-9, cosines.std(axis=1, where=others, keepdims=True))
+    logs = np.where(others, b * cosines, -np.inf)
+    p = np.exp(logs - logs.max(axis=1, keepdims=True))
+    p /= p.sum(axis=1, keepdims=True)
+    P = (p + p.T) / (2 * V)
     values, vectors = np.linalg.eigh(cosines)
     y: Array = vectors[:, :-3:-1] * np.sqrt(np.maximum(values[:-3:-1], 0))  # [V, 2]
     largest = np.take_along_axis(y, np.abs(y).argmax(axis=0)[None], axis=0)
@@ -72,31 +77,13 @@ def layout(cosines: Array) -> Array:
     velocity = np.zeros_like(y)
     for step in range(_STEPS):
         is_early = step < _STEPS // 5
-        q = 1 / (1 + _squares(y))
-        np.fill_diagonal(q, 0)
+        q = others / (1 + _squares(y))
         pull = ((4 if is_early else 1) * P - q / q.sum()) * q
         dy = 4 * (pull.sum(axis=1, keepdims=True) * y - pull @ y)
         velocity = (0.5 if is_early else 0.8) * velocity - max(10.0, V / 4) * dy
         y += velocity
     y -= y.mean(axis=0)
     return y
-
-
-def _neighbourhood(cosines: Array) -> Array:
-    """The symmetric probabilities P `[V, V]` of `layout`."""
-    V = len(cosines)
-    low, high = np.zeros((V, 1)), np.full((V, 1), 1e6)
-    for _ in range(60):
-        b = (low + high) / 2
-        logs = b * cosines
-        np.fill_diagonal(logs, -np.inf)
-        p = np.exp(logs - logs.max(axis=1, keepdims=True))
-        p /= p.sum(axis=1, keepdims=True)
-        entropy = -(p * np.log(np.where(p > 0, p, 1))).sum(axis=1, keepdims=True)
-        is_wide = entropy > math.log(min(_PERPLEXITY, V / 2))
-        low, high = np.where(is_wide, b, low), np.where(is_wide, high, b)
-    symmetric: Array = (p + p.T) / (2 * V)
-    return symmetric
 
 
 def _squares(places: Array) -> Array:

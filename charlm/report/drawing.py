@@ -67,19 +67,21 @@ def number(value: float, decimals: int = 2) -> str:
     return f"{value:.{decimals}f}" if value == 0 or value >= 10.0 ** (1 - decimals) else f"{value:.2g}"
 
 
-def bars(rows: Sequence[tuple[str, float, str]], label: str) -> str:
-    """Upright bars from zero, each with its name below, its value above, and a title for the mouse."""
+def bars(rows: Sequence[tuple[str, float, int]], label: str) -> str:
+    """Upright bars of mean bits from zero; each row has the name below, the mean, and the count behind it."""
     width, height, head = 46.0, 110.0, 18.0
-    foot, largest = head + height, max(value for _, value, _ in rows) or 1.0
+    foot, largest = head + height, max(mean for _, mean, _ in rows) or 1.0
     parts = [line(0, foot, width * len(rows), foot)]
-    for k, (name, value, title) in enumerate(rows):
-        middle, tall = width * (k + 0.5), height * value / largest
+    for k, (name, mean, count) in enumerate(rows):
+        middle, tall = width * (k + 0.5), height * mean / largest
         parts.append(
-            f'<g><title>{escape(title)}</title><rect x="{middle - 14:.1f}" y="{foot - tall:.1f}" width="28" '
-            f'height="{tall:.1f}" fill="var(--accent)" fill-opacity="0.55"/>'
-            f"{text(middle, foot - tall - 5, number(value))}{text(middle, foot + 15, name, _QUIET)}</g>"
+            f"<g><title>{name}: {number(mean, 3)} bits, mean of {count:,}</title>"
+            f'<rect x="{middle - 14:.1f}" y="{foot - tall:.1f}" width="28" height="{tall:.1f}" '
+            f'fill="var(--accent)" fill-opacity="0.55"/>{text(middle, foot - tall - 5, number(mean))}'
+            f"{text(middle, foot + 15, name, _QUIET)}</g>"
         )
-    return figure(width * max(_BARS, len(rows)), foot + 20, label, parts)
+    words = "; ".join(f"{name}: {number(mean)}" for name, mean, _ in rows)
+    return figure(width * max(_BARS, len(rows)), foot + 20, f"{label}. {words}", parts)
 
 
 def flow(names: Sequence[str], norms: Array, label: str) -> str:

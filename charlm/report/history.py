@@ -1,4 +1,4 @@
-"""The logs of runs as arrays, to be drawn, and what tells the runs apart."""
+"""The logs of runs as arrays, to be drawn, and names that distinguish the runs."""
 
 from __future__ import annotations
 
@@ -15,38 +15,27 @@ from typing import Any
 import numpy as np
 
 from charlm.arrays import Array
-from charlm.config import loading
-from charlm.config.schema import Config
-from charlm.config.values import plain
+from charlm.config import reading
+from charlm.config.keys import Config, plain
 from charlm.errors import ConfigError, RunError, shortened
 from charlm.runs.directory import LOG_KEYS, RunDirectory, read_objects
 
 AXES = ("updates", "epochs", "minutes")
-"""What curves can be drawn over; minutes are those of training, validation and saving not counted."""
+"""The axes of curves; minutes of training leave out validation and saving."""
 
-_LONGEST_NAME = 72
-"""Columns of a name at most."""
-
-_KEYS_IN_A_NAME = 3
-"""Runs that differ in more keys are named by their directories."""
+_LONGEST_NAME, _KEYS_IN_A_NAME = 72, 3
+"""Most columns of a name, and most keys; runs that differ in more are named by their directories."""
 
 
 @dataclass(frozen=True)
 class History:
-    """The log of a run.
-
-    Attributes
-    ----------
-    path, config
-        The run directory, and the configuration in it; None if that cannot be read.
-    values
-        For each key of the log (`LOG_KEYS`) its values by line, `[N]`, NaN where there is none.
-        Losses are in nats per character.
-    """
+    """The log of the run in directory `path`."""
 
     path: Path
     config: Config | None
+    """The configuration of the run; None if it cannot be read."""
     values: Mapping[str, Array]
+    """Values by line for each key of the log (`LOG_KEYS`), `[N]`; NaN where the log has none."""
 
     @property
     def lines(self) -> int:
@@ -54,7 +43,7 @@ class History:
         return len(self.values["step"])
 
     def over(self, axis: str) -> Array:
-        """Where each line lies on one of `AXES`, `[N]`; raises `RunError` if the log does not say."""
+        """The place of each line on one of `AXES`, `[N]`; raises `RunError` if the log lacks it."""
         if axis == "minutes":
             if np.isnan(self.values["seconds"]).any():
                 raise RunError(
@@ -75,97 +64,86 @@ class History:
         """Share of the updates whose gradient was clipped; None if the log does not say."""
         share = self.values["clipped"]
         updates = np.diff(self.values["step"], prepend=0.0)
-        told = ~np.isnan(share) & (updates > 0)
-        return float(np.average(share[told], weights=updates[told])) if told.any() else None
+        known = ~np.isnan(share) & (updates > 0)
+        return float(np.average(share[known], weights=updates[known])) if known.any() else None
 
 
 def read(path: Path) -> History:
-    """The log of the run in directory `path`, as far as it has been written.
+    """The log of the run in directory `path`, up to its last complete line.
 
     Raises `RunError` if it cannot be read, or if nothing has been logged so far.
     """
-    columns = {key: array("d") for key in LOG_KEYS}
+    lists = {key: array("d") for key in LOG_KEYS}
     file = RunDirectory(path).metrics
-    for line, _ in read_objects(file):
-        for key, column in columns.items():
+    for number, (line, _) in enumerate(read_objects(file), 1):
+        for key, numbers in lists.items():
             value = line.get(key)
             try:
-                column.append(math.nan if value is None else value)
+                numbers.append(math.nan if value is None else value)
             except (TypeError, OverflowError) as error:
-                where = f"{file}, line {len(column) + 1}"
-                raise RunError(f"{where}: {key} is not a number: {shortened(value)}") from error
-    if not columns["step"]:
+                where = f"{file}, line {number}: {key}"
+                raise RunError(f"{where} is not a number: {shortened(value)}") from error
+    if not lists["step"]:
         raise RunError(f"{path}: nothing has been logged so far")
-    values = {key: np.frombuffer(column, np.float64) for key, column in columns.items()}
+    values = {key: np.array(numbers) for key, numbers in lists.items()}
     values = {key: np.where(np.isfinite(column), column, np.nan) for key, column in values.items()}
     if np.isnan(values["step"]).any() or np.isnan(values["epoch"]).any():
         raise RunError(f"{file}: a line has no step or no epoch")
     try:
-        config = loading.load(path)
+        config = reading.load(path)
     except ConfigError:
         config = None
     return History(path, config, values)
 
 
 def names(histories: Sequence[History]) -> list[str]:
-    """What to call each of several runs: the keys in which it differs from the others, or its directory.
+    """A name for each of several runs: the keys in which it differs, as `hidden=256`, or its directory.
 
-    `hidden=256`, or `model.hidden=256` if another section has such a key among them. Where
-    runs end, how they are logged and how they are divided over workers is no difference.
+    The keys of `run`, and `train.shards`, are no difference.
     """
     places = [Path(os.path.abspath(history.path)) for history in histories]
     directories = [place.name for place in places]
     if len(set(directories)) < len(directories):
-        directories = [str(Path(*place.parts[-2:])) for place in places]
-    flat = [_told(history.config) for history in histories]
-    differing = [key for key in flat[0] if any(one.get(key) != flat[0][key] for one in flat)]
+        directories = [os.path.join(*place.parts[-2:]) for place in places]
+    flat = [
+        {} if config is None else {key: _shown(value) for key, value in config.flat().items()}
+        for config in (history.config for history in histories)
+    ]
+    differing = [
+        key
+        for key, value in flat[0].items()
+        if not key.startswith("run.") and key != "train.shards" and any(one.get(key) != value for one in flat)
+    ]
     if len(differing) > _KEYS_IN_A_NAME or not all(flat):
         differing = []
-    short = Counter(key.partition(".")[2] for key in differing)
-    found = []
-    for values, directory in zip(flat, directories, strict=True):
-        parts = []
-        for key in differing:
-            name = key.partition(".")[2]
-            parts.append(f"{name if short[name] == 1 else key}={values[key]}")
-        found.append(", ".join(parts) or directory)
-    count = Counter(found)
+    by_keys = [", ".join(f"{key.partition('.')[2]}={values[key]}" for key in differing) for values in flat]
+    count = Counter(by_keys)
     found = [
-        name if count[name] == 1 or name == directory else f"{directory} ({name})"
-        for name, directory in zip(found, directories, strict=True)
+        directory if not name else f"{directory} ({name})" if count[name] > 1 else name
+        for name, directory in zip(by_keys, directories, strict=True)
     ]
-    return [_shown(name) for name in found]
+    return [_in_a_line(name) for name in found]
 
 
-def _told(config: Config | None) -> dict[str, str]:
-    """The keys that can tell a run from another, with their values as people write them."""
-    if config is None:
-        return {}
-    return {
-        key: _value(value)
-        for key, value in config.flat().items()
-        if not key.startswith("run.") and key != "train.shards"
-    }
-
-
-def _value(value: Any) -> str:
-    """A value; of paths the name of the last part."""
+def _shown(value: Any) -> str:
+    """A value as people write it; of an absolute path the last part."""
     if isinstance(value, tuple):
-        return plain(tuple(map(_value, value)))
+        return plain(tuple(map(_shown, value)))
     return os.path.basename(value) if isinstance(value, str) and os.path.isabs(value) else plain(value)
 
 
-def _shown(name: str) -> str:
-    """A name that can be drawn in a line: composed, without what is not printed, not too long."""
-    composed = unicodedata.normalize("NFC", name)
-    printable = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in composed)
-    if columns(printable) <= _LONGEST_NAME:
-        return printable
-    while columns(printable) >= _LONGEST_NAME:
-        printable = printable[:-1]
-    return printable + "…"
+def _in_a_line(name: str) -> str:
+    """A name that can be drawn in a line: composed, printable, and at most `_LONGEST_NAME` columns wide."""
+    name = "".join(
+        c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in unicodedata.normalize("NFC", name)
+    )
+    if columns(name) <= _LONGEST_NAME:
+        return name
+    while columns(name) >= _LONGEST_NAME:
+        name = name[:-1]
+    return name + "…"
 
 
 def columns(text: str) -> int:
-    """The width of a text in characters; those of East Asian scripts are two wide."""
+    """The width of a text in columns; characters of East Asian scripts are two wide."""
     return sum(2 if unicodedata.east_asian_width(character) in "WF" else 1 for character in text)

@@ -40,11 +40,8 @@ _LISTED = 24
 _PREVIEWS, _PREVIEW, _PREVIEW_LINES = 8, 400, 8
 """Most previews, evenly spread over the run; most characters and lines of one."""
 
-_MOST_SIGNS = 300
-"""Most characters on the map: those that occur most often in the text."""
-
-_LONGEST_WORD = 30
-"""Most characters of a word."""
+_MOST_SIGNS, _LONGEST_WORD = 300, 30
+"""Most characters on the map, the most frequent ones of the text; most characters of a word."""
 
 
 def report(
@@ -80,9 +77,8 @@ def report(
         raise CorpusError("the text has nothing to predict: it needs a line, or two characters")
     model, params, vocabulary = loaded.model, loaded.parameters, loaded.vocabulary
     stretch = Stretch.of(read.text, vocabulary, length)
-    progress("total", 4)
+    progress("total", 3)
     traced = trace(model, params, stretch.ids, stretch.begins, vocabulary.names())
-    progress("making the page", 1)
     units, surprises = neurons(traced, stretch), surprise(traced.logits, stretch.ids)
     progress("making the page", 1)
     drawn, remarks = _curves(run)
@@ -181,11 +177,9 @@ def _previews(run: Path | None) -> str:
 
 def _beginning(text: str) -> str:
     """The beginning of a preview as HTML, its line breaks kept."""
-    lines = text[:_PREVIEW].split("\n")[:_PREVIEW_LINES]
-    beginning = "\n".join(lines)
-    if len(beginning) < len(text):
-        beginning += "…" if len(beginning) == _PREVIEW else "\n…"
-    return escape("".join(c if c == "\n" else without_effect(c) for c in beginning))
+    beginning = "\n".join(text[:_PREVIEW].split("\n")[:_PREVIEW_LINES])
+    visible = "".join(c if c == "\n" else without_effect(c) for c in beginning)
+    return escape(visible + "…" * (len(beginning) < len(text)))
 
 
 def _flow(loaded: Checkpoint, read: HeldOut, team: Team) -> str:
@@ -197,10 +191,8 @@ def _flow(loaded: Checkpoint, read: HeldOut, team: Team) -> str:
     norms = measured.relative
     L, S, steps = norms.shape
     names = [f"layer {layer}" + f" {state}" * (S > 1) for layer in range(L) for state in measured.states]
-    ends = zip(names, norms[..., -1].flat, strict=True)
-    last = f"At {steps - 1} steps back, relative to none: " + "; ".join(
-        f"{n}: {norm:.1e}" for n, norm in ends
-    )
+    ends = [f"{name}: {norm:.1e}" for name, norm in zip(names, norms[..., -1].flat, strict=True)]
+    last = f"At {steps - 1} steps back, relative to none: {'; '.join(ends)}"
     mean = f"mean of {measured.places} places"
     memory = " c is the memory of the LSTM, and h its output." if "c" in measured.states else ""
     picture = drawing.flow(names, norms, f"Norm of the gradient over steps back, logarithmic, {mean}. {last}")
@@ -234,19 +226,12 @@ def _hardest(stretch: Stretch, bits: Array) -> str:
 
 def _positions(stretch: Stretch, bits: Array) -> str:
     """The mean of `bits [C]` by position in line and word, as bars."""
-    figures = []
-    for about, rows in by_position(stretch, bits).items():
-        words = "; ".join(f"{one.label}: {drawing.number(one.bits)}" for one in rows)
-        titled = [
-            (name, mean, f"{name}: {drawing.number(mean, 3)} bits, mean of {count:,}")
-            for name, mean, count in rows
-        ]
-        if rows:
-            figures.append(
-                f'<figure><figcaption class="quiet">Mean bits by {about}</figcaption>'
-                f"{drawing.bars(titled, f'Mean bits by {about}. {words}')}</figure>"
-            )
-    return "".join(figures)
+    return "".join(
+        f'<figure><figcaption class="quiet">Mean bits by {about}</figcaption>'
+        f"{drawing.bars(rows, f'Mean bits by {about}')}</figure>"
+        for about, rows in by_position(stretch, bits).items()
+        if rows
+    )
 
 
 def _neurons_note(units: Neurons, whole: int) -> str:

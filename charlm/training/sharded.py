@@ -21,7 +21,7 @@ from typing import NamedTuple
 import numpy as np
 
 from charlm.arrays import Array
-from charlm.config.schema import TrainConfig
+from charlm.config.keys import TrainConfig
 from charlm.data.batches import Batches
 from charlm.nn.loss import softmax_cross_entropy
 from charlm.nn.model import OUTPUT, Model

@@ -99,16 +99,13 @@ function objection(prime) {
 
 /** Add a text at the end of the output; what belongs to the prime looks different. */
 function append(text, ofPrime) {
-  if (!text) return;
   const kind = ofPrime ? "b" : "span";
-  const last = element("output").lastElementChild;
-  if (last?.localName === kind) {
-    last.firstChild.appendData(text);
-    return;
+  let piece = element("output").lastElementChild;
+  if (text && piece?.localName !== kind) {
+    piece = element("output").appendChild(document.createElement(kind));
+    piece.append("");
   }
-  const piece = document.createElement(kind);
-  piece.append(text);
-  element("output").append(piece);
+  if (text) piece.firstChild.appendData(text);
 }
 
 let shown = null; // the text that is shown, and how it goes on
@@ -283,9 +280,4 @@ addEventListener("hashchange", begin);
 begin();
 
 // For the console: charlm.score("some text") gives nats per unit, as `charlm eval perplexity` does.
-globalThis.charlm = {
-  get model() {
-    return loaded();
-  },
-  score: (text) => score(loaded(), text),
-};
+globalThis.charlm = { score: (text) => score(loaded(), text) };

@@ -43,7 +43,8 @@ class Vocabulary {
   lacking(text) {
     const known = (character) => this.codesOf(character).every((code) => this.ids.has(code));
     return [...new Set(this.prepared(text))].filter((character) => !known(character));
-  }}
+  }
+}
 
 /** Characters for a message: “é” (U+00E9), a space. */
 function listed(characters) {

@@ -157,12 +157,12 @@ function expectedTable(unit) {
 function tellLoss(k) {
   const parts = unitsOf(k).flatMap((unit) => {
     const name = visible(names[text.ids[unit]]);
-    if (bits[unit] < 0) return [made("p", `${name}: not predicted, it is the first.`)];
-    return [made("p", `${name}: ${shown(bits[unit])} bits, rank ${ranks[unit]}`), expectedTable(unit)];
+    if (bits[unit] < 0) return [made("div", `${name}: not predicted, it is the first.`)];
+    return [made("div", `${name}: ${shown(bits[unit])} bits, rank ${ranks[unit]}`), expectedTable(unit)];
   });
   const total = surprise(k);
   if (unitsOf(k).length > 1 && total >= 0) {
-    parts.unshift(made("p", made("b", `${visible(text.signs[k])}: ${shown(total)} bits`)));
+    parts.unshift(made("b", `${visible(text.signs[k])}: ${shown(total)} bits`));
   }
   element("expected").replaceChildren(...parts);
   element("expected").scrollTop = 0;
