@@ -119,6 +119,7 @@ def test_what_charlm_writes_is_known_by_name_and_contents(
 ) -> None:
     """Exports, pictures, logs and configurations are left out; files of others with such names are read."""
     (tmp_path / name).write_text(contents)
+    assert walked(str(tmp_path / name)) is None, "the path of a single file is no walk"
     assert _walked(str(tmp_path)) == (([name], "") if kept else ([], f"written by charlm: 1 ({name})"))
 
 
@@ -131,13 +132,6 @@ def test_what_charlm_writes_has_its_signature(tmp_path: Path) -> None:
     for page in pages:
         (tmp_path / page.name).write_bytes(page.read_bytes())
     assert _walked(str(tmp_path))[0] == []
-
-
-def test_a_file_that_is_named_is_read(tmp_path: Path) -> None:
-    """The path of a single file is no walk, whatever the file is."""
-    (tmp_path / "page.html").write_text(GENERATOR)
-    assert walked(str(tmp_path / "page.html")) is None
-    assert walked(str(tmp_path / "missing.txt")) is None
 
 
 @pytest.mark.parametrize(
