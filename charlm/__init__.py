@@ -32,7 +32,7 @@ from charlm.system.version import __version__
 
 if TYPE_CHECKING:
     from charlm.benchmark import Speed
-    from charlm.config.schema import Config
+    from charlm.config.keys import Config
     from charlm.inference.evaluate import Evaluation
     from charlm.inference.gradient_flow import GradientFlow
     from charlm.inference.novelty import Novelty
@@ -54,7 +54,7 @@ if TYPE_CHECKING:
 
 _LAZY = {
     "Check": "nn.gradcheck",
-    "Config": "config.schema",
+    "Config": "config.keys",
     "Evaluation": "inference.evaluate",
     "GradientFlow": "inference.gradient_flow",
     "LanguageModel": "interface",

@@ -16,7 +16,7 @@ import numpy as np
 
 from charlm.arrays import Array
 from charlm.config.build import build_model
-from charlm.config.schema import Config
+from charlm.config.keys import Config
 from charlm.data.corpus import Corpus
 from charlm.data.texts import StreamText
 from charlm.data.units import Units

@@ -49,9 +49,10 @@ from charlm import benchmark
 from charlm.arguments import AnyPath, typed
 from charlm.arrays import Array, Ids
 from charlm.benchmark import Speed
-from charlm.config import loading
+from charlm.config import reading
 from charlm.config.build import build_corpus, build_ids, build_model, build_text, fresh_parameters
-from charlm.config.schema import Config, checked
+from charlm.config.keys import Config
+from charlm.config.reading import checked
 from charlm.data.corpus import Progress, nothing
 from charlm.data.texts import Text
 from charlm.errors import ConfigError, RunError
@@ -332,7 +333,7 @@ class LanguageModel:
         """
         if window is not None and window < 1:
             raise ConfigError(f"window: {window} is below 1")
-        own, other = self.config.corpus, loading.another(self.config.corpus, corpus, encoding)
+        own, other = self.config.corpus, reading.another(self.config.corpus, corpus, encoding)
         result = evaluate.evaluate(
             self._loaded, other or own, other is None, split, window, progress, dynamic, self._team
         )
@@ -354,7 +355,7 @@ class LanguageModel:
         """
         if not 1 <= steps <= MOST_STEPS:
             raise ConfigError(f"steps: {steps} is not from 1 to {MOST_STEPS:,}")
-        other = loading.another(self.config.corpus, corpus)
+        other = reading.another(self.config.corpus, corpus)
         read = held_out.of_checkpoint(self._loaded, other, progress)
         _warn(*read.warnings)
         return gradient_flow(self._model, self._loaded.parameters, read.text, steps, team=self._team)
@@ -425,7 +426,7 @@ class LanguageModel:
             raise ConfigError(f"{out}: the suffix must be .html")
         if not 2 <= length <= page.LONGEST:
             raise ConfigError(f"length: {length} is not from 2 to {page.LONGEST:,}")
-        other = loading.another(self.config.corpus, text, encoding)
+        other = reading.another(self.config.corpus, text, encoding)
         read = held_out.of_checkpoint(self._loaded, other, progress, "text")
         _warn(*read.warnings)
         split = "training split, which it has learned" if read.split == "train" else f"{read.split} split"
@@ -604,7 +605,7 @@ def untrained(
     read.
     """
     complete = _configuration(config, _given(settings))
-    complete = replace(complete, corpus=loading.another(complete.corpus, corpus) or complete.corpus)
+    complete = replace(complete, corpus=reading.another(complete.corpus, corpus) or complete.corpus)
     text, _ = build_corpus(complete.corpus)
     _warn(*text.warnings)
     model = build_model(complete.model, len(text.vocabulary), complete.run.kernel)
@@ -758,10 +759,10 @@ def _configuration(config: Configuration | None, given: dict[str, Any], out: Any
     if out is not None:
         given = {**given, "run.dir": str(out)}
     if isinstance(config, Config):
-        return loading.from_mapping(config.nested(), given)
+        return reading.from_mapping(config.nested(), given)
     if config is None or isinstance(config, Mapping):
-        return loading.from_mapping(_plain(config or {}), given)
-    return loading.load(Path(config), given, "settings")
+        return reading.from_mapping(_plain(config or {}), given)
+    return reading.load(Path(config), given, "settings")
 
 
 def _plain(value: Any) -> Any:

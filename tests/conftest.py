@@ -24,7 +24,7 @@ from hypothesis import settings
 from charlm.arrays import Array, Ids
 from charlm.cli import main
 from charlm.config.build import build_pipeline
-from charlm.config.schema import resolve
+from charlm.config.reading import resolve
 from charlm.data.corpus import read_corpus
 from charlm.data.sources import Source
 from charlm.nn.activations import sigmoid_by_exp_into, sigmoid_by_tanh_into, sigmoid_form

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -14,7 +15,7 @@ import numpy as np
 from conftest import ENVIRONMENT, ROOT
 
 from charlm.config.build import build_model, build_pipeline, build_text
-from charlm.config.schema import resolve
+from charlm.config.reading import resolve
 from charlm.data.corpus import read_corpus
 from charlm.data.sources import Source
 from charlm.inference.generate import Sampling, generate
@@ -107,3 +108,24 @@ def hidden_package(package: str, directory: Path, *arguments: str) -> subprocess
         text=True,
         check=False,
     )
+
+
+def page_data(file: Path) -> Any:
+    """The data that a page holds for its script."""
+    (found,) = re.findall(r'<script type="application/json" id="data">(.*)</script>\n', file.read_text())
+    return json.loads(found)
+
+
+def contrast(one: str | list[float], other: str | list[float]) -> float:
+    """The contrast (WCAG 2.2) of two colours: `#rrggbb`, `rgb(r, g, b)`, or numbers up to 255."""
+
+    def luminance(colour: str | list[float]) -> float:
+        if isinstance(colour, str):
+            digits = re.findall("[0-9a-f]{2}" if colour.startswith("#") else r"\d+", colour)[:3]
+            colour = [int(part, 16 if colour.startswith("#") else 10) for part in digits]
+        parts = np.array(colour) / 255
+        linear = np.where(parts <= 0.04045, parts / 12.92, ((parts + 0.055) / 1.055) ** 2.4)
+        return float(linear @ [0.2126, 0.7152, 0.0722])
+
+    high, low = sorted((luminance(one), luminance(other)), reverse=True)
+    return (high + 0.05) / (low + 0.05)

@@ -40,7 +40,7 @@ import numpy as np
 
 from charlm.benchmark import training_flops
 from charlm.config.build import build_model
-from charlm.config.schema import Config
+from charlm.config.keys import Config
 from charlm.data.corpus import Corpus
 from charlm.data.units import Units
 from charlm.data.vocabulary import Vocabulary

@@ -312,7 +312,7 @@ def arguments_of(check: str) -> list[str]:
         return ["charlm", "eval", "gradients", "--config", "configs/tales.yaml"]
     file, colons, test = check.partition("::")
     target = f"tests/test_{file}.py{colons}{test and 'test_' + test}"
-    return ["pytest", "-x", "-q", "-n", "0", "-p", "no:cacheprovider", "--no-header", target]
+    return ["pytest", "-x", "-n", "0", "-p", "no:cacheprovider", "--no-header", target]
 
 
 def run(check: str, copy: Path) -> str:
@@ -355,36 +355,38 @@ def outcome(status: int, output: bytes) -> str:
     """What the status of a check and its last line say; see `run`."""
     if status == 0 and re.search(rb"\d+ skipped.*\n\Z", output):
         return "skipped"  # the test that notices may be among those
-    # pytest has other statuses for tests that are not there, or cannot be collected
-    return {0: "no", 1: "yes"}.get(status, "cannot run")
+    # 2: the tests cannot be collected; pytest has other statuses for tests that are not there
+    return {0: "no", 1: "yes", 2: "yes"}.get(status, "cannot run")
+
+
+NOTICED = ("yes", "timeout")
+"""Answers of checks that notice an error."""
 
 
 def verdict_on(mutant: Mutant, copies: Path) -> str:
     """Plant one error in this process's copy and run its checks: `found`, or what is wrong."""
     copy = copy_of_this_process(copies)
     file = copy / "charlm" / mutant.module
-    source = file.read_text(encoding="utf-8")
-    answers = {}
     try:
-        file.write_text(mutant.planted(source), encoding="utf-8")
-        for check in mutant.checks:
-            answers[check] = run(check, copy)
-            # a module that cannot be imported is noticed before any test is collected
-            if not mutant.each and answers[check] in ("yes", "timeout"):
-                return "found"
-    except ValueError as error:
+        source = file.read_text(encoding="utf-8")
+        planted = mutant.planted(source)
+    except (OSError, ValueError, KeyError) as error:
         return f"CANNOT BE PLANTED: {error}"
+    missed = []
+    try:
+        file.write_text(planted, encoding="utf-8")
+        for check in mutant.checks:
+            answer = run(check, copy)
+            if answer in NOTICED and not mutant.each:
+                return "found"
+            if answer not in NOTICED:
+                missed.append(f"{_MISSED[answer]} {check}")
     finally:
         file.write_text(source, encoding="utf-8")
-    kinds = {
-        "yes": "found by",
-        "no": "SURVIVED",
-        "timeout": "found, by a timeout of",
-        "skipped": "CANNOT RUN HERE, as tests are skipped:",
-        "cannot run": "CANNOT RUN",
-    }
-    unlike = {check: answer for check, answer in answers.items() if answer != "yes"}
-    return ", ".join(f"{kinds[answer]} {check}" for check, answer in unlike.items()) or "found"
+    return ", ".join(missed) or "found"
+
+
+_MISSED = {"no": "SURVIVED", "skipped": "CANNOT RUN HERE, as tests are skipped:", "cannot run": "CANNOT RUN"}
 
 
 def copy_of_this_process(copies: Path) -> Path:
@@ -439,7 +441,7 @@ def main() -> int:
     if arguments.log and arguments.log.exists():
         known = dict(line.rsplit("\t", 1) for line in arguments.log.read_text().splitlines())
     chosen = [mutant for mutant in chosen if mutant.name not in known]
-    verdicts = Counter(verdict.startswith("found") for verdict in known.values())
+    verdicts = Counter(verdict == "found" for verdict in known.values())
     fork = multiprocessing.get_context("fork")
     with (
         tempfile.TemporaryDirectory() as copies,
@@ -457,7 +459,7 @@ def main() -> int:
             return 1
         found = pool.map(verdict_on, chosen, [Path(copies)] * len(chosen))
         for mutant, verdict in zip(chosen, found, strict=True):
-            verdicts[verdict.startswith("found")] += 1
+            verdicts[verdict == "found"] += 1
             print(f"{mutant.name}: {verdict}", flush=True)
             print(f"{mutant.name}\t{verdict}", file=log, flush=True)
     print(f"{verdicts[True]} of {verdicts.total()} found")

@@ -303,3 +303,16 @@ def test_a_batch_has_no_more_lines_than_there_are(
     batches, told = _some_lines(lines).batches(batch, 50, 1)
     assert (batches.batch, batches.seq_len, told) == (fitted, 4, warning)
     assert batches.window(0).mask is None, "lines of one length have no padding"
+
+
+def test_much_padding_is_a_warning() -> None:
+    """If more than half of the work is padding, the warning has the share and the lengths; not before."""
+    ids = np.array([0, *[1] * 9, 0, 1, 0, 1, 1, 1, 0], np.uint8)  # lines of 10, 2 and 4 with their breaks
+    batches, warning = Lines.of(ids, 0).batches(3, 50, 1)
+    assert batches.windows == 1
+    # 16 of 30
+    assert warning is None
+    _, warning = Lines.of(np.array([0, *[1] * 9, 0, 1, 0, 1, 0], np.uint8), 0).batches(3, 50, 1)
+    assert warning == (
+        "53 % of the work is padding beside long lines: the longest has 10 characters, the average 5"
+    )

@@ -11,7 +11,7 @@ import pytest
 from conftest import FORMS, ROOT, Run
 
 import charlm as api
-from charlm.config.schema import Config
+from charlm.config.keys import Config
 from charlm.errors import ConfigError
 from charlm.nn.parameters import Parameters
 from charlm.runs import checkpoint

@@ -13,7 +13,7 @@ import charlm
 from charlm import benchmark
 from charlm.benchmark import Speed, training_flops
 from charlm.cli import charlm as command_line
-from charlm.config.schema import Config
+from charlm.config.keys import Config
 from charlm.errors import CharlmError
 from charlm.system.team import ALONE, Team
 

@@ -7,12 +7,13 @@ import pytest
 from conftest import FORMS, Geometry, draw_masks, make_model, make_window, run_window
 from naive import Network
 
-from charlm.config.schema import ModelConfig
+from charlm.config.keys import ModelConfig
 from charlm.nn.activations import sigmoid_by_exp_into
 from charlm.nn.cells import CELL_NAMES, make_cell
 from charlm.nn.cells.cell import orthogonal
 from charlm.nn.kernels.rnn import RNNWindow
 from charlm.nn.loss import softmax_cross_entropy
+from charlm.nn.parameters import Parameters
 from charlm.nn.tuning import Tuning
 from charlm.nn.workspace import Memory, Workspace
 
@@ -111,6 +112,20 @@ def test_forward_only_reads_its_arguments(form: str) -> None:
     np.testing.assert_array_equal(parameters.flat, before[0])
     np.testing.assert_array_equal(state, before[1])
     np.testing.assert_array_equal(after, kept)
+
+
+@pytest.mark.parametrize("kernel", ["fused", "textbook"])
+@pytest.mark.parametrize("form", FORMS)
+def test_float32_stays_float32(form: str, kernel: str) -> None:
+    """Nothing that a network in float32 makes is float64, in a window and in generating."""
+    model = make_model(form, layers=2, kernel=kernel)
+    parameters, x, *_ = make_window(model)
+    single, state = Parameters(parameters.shapes, np.float32), model.zero_state(x.shape[1])
+    window = model.forward(single, x, state, Workspace())
+    arrays = [window.output, window.state, *window.values.values()]
+    arrays += window.backward(single.zeros_like(), window.output, window.state)
+    arrays.append(model.decoder(single, state[:, :, :1])(0))
+    assert {array.dtype for array in arrays if array.size} == {np.dtype(np.float32)}
 
 
 @pytest.mark.parametrize("form", FORMS)

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from charlm.config.schema import Config, resolve
+from charlm.config.keys import Config
+from charlm.config.reading import resolve
 from charlm.errors import ConfigError
 from charlm.nn.cells.gru import GRUBefore
 from charlm.nn.model import Model

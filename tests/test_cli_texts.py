@@ -276,8 +276,8 @@ def test_raw_bytes(charlm: Run, write: Any) -> None:
 
 def test_stop_after_lines_and_novelty(charlm: Run, write: Any) -> None:
     """Samples can end after some lines, and tell how much of them occurs in the training text."""
-    write(text__txt="the quick brown fox jumps over it\n" * 60)
-    _train(charlm, "train.epochs=40", "train.lr=0.02", "model.hidden=32")
+    write(text__txt="the quick brown fox jumps over it\n" * 40)
+    _train(charlm, "train.epochs=16", "train.lr=0.03", "model.hidden=24", "run.eval_every=8")
     done = charlm("sample", "--stop-after-lines", "3", "--length", "2000", "--greedy", "--novelty")
     assert done.stdout == "the quick brown fox jumps over it\n" * 3 + "\n"
     assert f"100.0 % of {3 * 34 - 19} stretches of 20 characters occur in the training text" in done.stderr

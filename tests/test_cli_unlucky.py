@@ -381,7 +381,7 @@ def test_long_work_has_a_bar(
 def test_the_bar_fits_the_window(small: Path) -> None:
     """When the window becomes narrower the bar is drawn anew, and never needs more than a line."""
     shown = on_terminal(
-        ["train", "--config", "small.yaml", "--set", "train.epochs=300", "--set", "run.eval_every=1000"],
+        ["train", "--config", "small.yaml", "--set", "train.epochs=90", "--set", "run.eval_every=1000"],
         small,
         40,
     ).decode()
@@ -391,7 +391,7 @@ def test_the_bar_fits_the_window(small: Path) -> None:
     bars = [line for line in re.split("[\r\n]+", after) if re.match(r" *\d+%", line)]
     assert len(bars) > 2
     assert max(map(len, bars)) < 40
-    assert "300/" not in "".join(bars)
+    assert "90/" not in "".join(bars)
 
 
 def test_a_model_cannot_steer_a_terminal(charlm: Run, small: Path) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 from conftest import ENVIRONMENT, TEXT, Run
+from exported import contrast
 from faults import Disk
 from test_history import log_line, write_run
 
@@ -191,19 +192,11 @@ def test_runs_are_told_apart_in_black_and_white() -> None:
     assert len({(str(look.style), look.mark) for look in looks}) == 35
 
 
-def _luminance(colour: str) -> float:
-    """Relative luminance of `#rrggbb` (WCAG 2.2)."""
-    parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
-    linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
-    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
-
-
 @pytest.mark.parametrize("page", ["#ffffff", "#121212"])
 def test_colours_are_seen_on_light_and_on_dark(page: str) -> None:
     """Each colour has the contrast of 3 that WCAG asks of graphics, on both kinds of page."""
     for colour in curves._COLOURS:
-        high, low = sorted((_luminance(colour), _luminance(page)), reverse=True)
-        assert (high + 0.05) / (low + 0.05) >= 3, colour
+        assert contrast(colour, page) >= 3, colour
 
 
 def test_an_inline_figure_fits_any_page(history: History, svg: str) -> None:

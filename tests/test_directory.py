@@ -155,16 +155,23 @@ def test_a_directory_that_cannot_be_made(tmp_path: Path) -> None:
 
 
 def test_a_resumed_run_drops_what_was_logged_after_its_checkpoint(tmp_path: Path) -> None:
-    """The log is cut to the length that the checkpoint knows; a log of that length is left alone."""
-    directory = RunDirectory(tmp_path)
+    """The log is cut to the length that the checkpoint knows; a log of that length is left alone.
+
+    Half-written files of a killed process are removed, also where a run begins.
+    """
+    directory, left_over = RunDirectory(tmp_path), tmp_path / f".last.npz.{10**20}.tmp"
+    left_over.touch()
     directory.create("first: 1\n")
+    assert not left_over.exists()
     length = directory.log({"step": 1})
     assert length == len('{"step": 1}\n')
     directory.log({"step": 2})
     for torn in ("", "{"):
         with directory.metrics.open("a") as log:
             log.write(torn)
+        left_over.touch()
         directory.continue_from("second: 2\n", length, 1)
+        assert not left_over.exists()
         assert directory.metrics.read_text() == '{"step": 1}\n'
     assert directory.config.read_text() == "second: 2\n"
 

@@ -6,7 +6,7 @@ import lzma
 
 import pytest
 
-from charlm.config.values import text_encoding
+from charlm.config.reading import text_encoding
 from charlm.data import encodings
 from charlm.data.encodings import START, format_of, is_damaged_utf8, marked, readings
 

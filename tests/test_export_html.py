@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import base64
-import hashlib
 import json
 import re
-import tomllib
 from collections.abc import Callable
-from fnmatch import fnmatch
-from html.parser import HTMLParser
 from itertools import product
 from pathlib import Path
 from urllib.parse import quote
@@ -17,8 +13,8 @@ from urllib.parse import quote
 import numpy as np
 import pytest
 from browser import Page
-from conftest import FORMS, ROOT, Run
-from exported import KINDS, TALES, make, nats
+from conftest import FORMS, Run
+from exported import KINDS, TALES, make, nats, page_data
 
 from charlm.data.units import Units
 from charlm.errors import ConfigError
@@ -80,25 +76,6 @@ def test_it_writes_and_scores_as_charlm_does(page: Page, tmp_path: Path, form: s
     found = written(page, export(tmp_path, made), prime=prime, length=150, greedy=1)
     assert found == greedy_text(made, prime, 150)
     assert scored(page, text[-1_000:]) == pytest.approx(nats(made, text[-1_000:]), abs=1e-4)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("layers", [1, 2, 3])
-@pytest.mark.parametrize(("form", "kind"), EVERY)
-def test_it_writes_and_scores_as_the_commands_do(
-    page: Page, charlm: Run, tmp_path: Path, form: str, kind: str, layers: int
-) -> None:
-    """The same with the commands, on 10,000 characters, for every number of layers."""
-    text, _, prime = KINDS[kind]
-    made = make(tmp_path, form, kind, layers)
-    checkpoint.save(tmp_path / "made.npz", made)
-    file, of = export(tmp_path, made), ("--checkpoint", "made.npz")
-    greedy = charlm("sample", *of, "--prime", prime, "--greedy").stdout
-    assert written(page, file, prime=prime, greedy=1) + "\n" == greedy
-    text = text[-10_000:]
-    (tmp_path / "scored.txt").write_bytes(text.encode())
-    told = charlm("eval", "perplexity", *of, "--corpus", "scored.txt", "--json").stdout
-    assert scored(page, text) == pytest.approx(json.loads(told)["nats_per_char"], abs=1e-4)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -429,43 +406,6 @@ def test_the_policy_forbids_everything_else(page: Page, tmp_path: Path, attempt:
     page.requests[:] = [url for url in page.requests if url.startswith("file:")]
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_it_can_be_read_in_both_schemes(page: Page, tmp_path: Path, scheme: str) -> None:
-    """The page follows the system; every text has a contrast of 4.5 to 1 at least."""
-    page.prefer(color_scheme=scheme)
-    written(page, export(tmp_path, make(tmp_path)), prime="The ", length=5)
-    paper = page.evaluate("getComputedStyle(document.body).backgroundColor")
-    assert (luminance(paper) > 0.5) == (scheme == "light")
-    for selector in (
-        "h1",
-        "header p",
-        "label",
-        "#prime",
-        "#generate",
-        "#status",
-        "#copy",
-        "#output b",
-        "#output span",
-    ):
-        ink, ground = page.evaluate(
-            "((element) => {"
-            "  const colour = (name) => getComputedStyle(element)[name];"
-            "  const ink = colour('color');"
-            "  while (/, 0\\)/.test(colour('backgroundColor'))) element = element.parentElement;"
-            "  return [ink, colour('backgroundColor')];"
-            f"}})(document.querySelector('{selector}'))"
-        )
-        lighter, darker = sorted([luminance(ink), luminance(ground)], reverse=True)
-        assert (lighter + 0.05) / (darker + 0.05) >= 4.5, selector
-
-
-def luminance(colour: str) -> float:
-    """The relative luminance of `rgb(r, g, b)` (WCAG 2.2)."""
-    parts = np.array([int(part) for part in re.findall(r"\d+", colour)[:3]]) / 255
-    linear = np.where(parts <= 0.04045, parts / 12.92, ((parts + 0.055) / 1.055) ** 2.4)
-    return float(linear @ [0.2126, 0.7152, 0.0722])
-
-
 @pytest.mark.parametrize("width", [320, 390])
 def test_it_fits_a_phone(page: Page, tmp_path: Path, width: int) -> None:
     """Nothing is wider than the screen, whatever is written, and what is touched is large enough."""
@@ -483,7 +423,7 @@ def test_float16_is_read_exactly(page: Page, tmp_path: Path) -> None:
     """Every number of 16 bits is read as NumPy reads it, and the greedy text of 500 characters is equal."""
     made = make(tmp_path, layers=2, change=round_off)
     file = export(tmp_path, made, float32=False)
-    assert json.loads(data(file, "data"))["parameters"]["type"] == "float16"
+    assert page_data(file)["parameters"]["type"] == "float16"
     assert written(page, file, greedy=1) == greedy_text(made, "", 500)
     every = np.arange(1 << 16, dtype=np.uint16)
     numbers = every.view(np.float16).astype(float)
@@ -516,40 +456,13 @@ def round_off(parameters: Parameters) -> None:
     parameters.flat[...] = html.rounded(parameters).flat
 
 
-class _Data(HTMLParser):
-    """The contents of the elements with an id, scripts and styles by their tags, and the attributes."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.found: dict[str, str] = {}
-        self.attributes: list[tuple[str, str, str]] = []
-        self._name = ""
-        self.feed(text)
-        self.close()
-
-    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
-        self._name = dict(attributes).get("id") or tag
-        self.attributes += [(tag, name, value or "") for name, value in attributes]
-
-    def handle_data(self, data: str) -> None:
-        self.found[self._name] = self.found.get(self._name, "") + data
-
-    def handle_endtag(self, tag: str) -> None:
-        self._name = ""
-
-
-def data(file: Path, name: str) -> str:
-    """What an element of a page holds."""
-    return _Data(file.read_text()).found[name]
-
-
 @pytest.mark.parametrize("float32", [True, False])
 def test_the_file_holds_the_model(tmp_path: Path, float32: bool) -> None:
     """Parameters, vocabulary and settings can be read from the file; equal models make equal bytes."""
     made = make(tmp_path, kind="mixed")
     file, again = export(tmp_path, made, float32), export(tmp_path, make(tmp_path, kind="mixed"), float32)
     assert file.read_bytes() == again.read_bytes()
-    described = json.loads(data(file, "data"))
+    described = page_data(file)
     kept = np.frombuffer(base64.b64decode(described["parameters"]["packed"]), "<f4" if float32 else "<f2")
     np.testing.assert_array_equal(
         kept, made.parameters.flat if float32 else html.rounded(made.parameters).flat
@@ -558,21 +471,6 @@ def test_the_file_holds_the_model(tmp_path: Path, float32: bool) -> None:
     assert described["vocabulary"] == made.vocabulary.codes.tolist()
     assert described["corpus"]["normalize"] == "nfkd"
     assert "text.txt" not in file.read_text()
-
-
-def test_the_page_asks_for_nothing(tmp_path: Path) -> None:
-    """The policy allows this script and this style and nothing else; no attribute names an address."""
-    found = _Data(export(tmp_path, make(tmp_path)).read_text())
-    policy = next(
-        value for tag, name, value in found.attributes if (tag, name) == ("meta", "content") and ";" in value
-    )
-    for directive, kind in (("script-src", "script"), ("style-src", "style")):
-        digest = base64.b64encode(hashlib.sha256(found.found[kind].encode()).digest()).decode()
-        assert f"{directive} 'sha256-{digest}';" in policy
-    assert policy.startswith("default-src 'none';")
-    assert "unsafe" not in policy
-    assert {(n, v) for _, n, v in found.attributes if n in ("src", "href", "action")} == {("href", "data:,")}
-    assert not [name for _, name, _ in found.attributes if name.startswith("on") or name == "style"]
 
 
 def test_a_page_of_the_usual_size_is_small(tmp_path: Path) -> None:
@@ -603,7 +501,7 @@ def test_what_float16_cannot_hold_stays_float32(tmp_path: Path) -> None:
         first, *rest = html.write(file, made)
         assert first.startswith("Written as float32: ")
         assert words in first
-        kept = base64.b64decode(json.loads(data(file, "data"))["parameters"]["packed"])
+        kept = base64.b64decode(page_data(file)["parameters"]["packed"])
         assert kept == made.parameters.flat.tobytes()
         assert html.write(file, made, float32=True) == rest
 
@@ -615,14 +513,15 @@ def test_the_account_of_the_model(tmp_path: Path) -> None:
         ("gru before", "byte", 3, "GRU (reset before), 3 layers of 16 units, "),
     ):
         made = make(tmp_path, form, kind, layers)
-        account = _Data(export(tmp_path, made).read_text()).found["p"]
+        account = assembly.account(made)
         unit = {"char": "character"}.get(kind, kind)
         assert account.strip().startswith(
             f"{words}{made.parameters.flat.size:,} parameters, trained on "
-            f"{made.corpus['train']:,} {unit}s; 2.16 bits per {unit} on text that was held back."
+            f"{made.corpus['train']:,} {unit}s; 2.16 bits per {unit} on text that was held back"
         )
     whole = make(tmp_path, corpus__split=(1.0, 0.0, 0.0))
-    assert "bits" not in _Data(export(tmp_path, whole).read_text()).found["p"]
+    assert "bits" not in assembly.account(whole)
+    assert f">{assembly.account(whole)}.</p>" in export(tmp_path, whole).read_text()
 
 
 def test_the_command(charlm: Run, tmp_path: Path) -> None:
@@ -646,13 +545,3 @@ def test_a_cell_of_ones_own_is_refused(tmp_path: Path, monkeypatch: pytest.Monke
     with pytest.raises(ConfigError, match=r"model\.cell: leaky is not one of rnn, lstm, gru"):
         html.write(tmp_path / "page.html", make(tmp_path, "leaky"))
     assert not (tmp_path / "page.html").exists()
-
-
-def test_an_installation_holds_the_parts_of_the_pages() -> None:
-    """Every file of the package that is not Python is among the package's data."""
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
-    patterns = project["tool"]["setuptools"]["package-data"]["charlm"]
-    files = [file.relative_to(ROOT / "charlm") for file in (ROOT / "charlm").rglob("*.*")]
-    parts = {str(file) for file in files if file.suffix in (".html", ".css", ".js", ".typed")}
-    assert parts >= {"web/frame.html", "web/base.css", "web/base.js", "report/web/report.js", *html.SCRIPTS}
-    assert all(any(fnmatch(part, pattern) for pattern in patterns) for part in parts)

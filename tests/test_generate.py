@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from itertools import islice
+from pathlib import Path
 
 import numpy as np
 import pytest
 from conftest import FORMS, make_model, make_window
 
+from charlm.config.keys import CorpusConfig
 from charlm.data.units import Units
 from charlm.data.vocabulary import Vocabulary
 from charlm.errors import ConfigError
@@ -69,12 +71,22 @@ def test_greedy_takes_the_likeliest() -> None:
     assert Sampling(greedy=True).draw(np.zeros(3, np.float32), rng) == 0
 
 
-def test_a_temperature_of_zero_names_what_is_meant() -> None:
-    """It is refused, and the error says how the likeliest is taken; another number has another error."""
-    with pytest.raises(ConfigError, match=r"`greedy=True` takes the likeliest every time$"):
-        Sampling(temperature=0)
-    with pytest.raises(ConfigError, match=r"above 0$"):
-        Sampling(temperature=-1)
+def test_of_equals_the_first_are_kept() -> None:
+    """Among many units of one probability, top-k keeps those with the lowest ids."""
+    for choice in (Sampling(top_k=3), Sampling(top_p=3 / 64)):
+        assert choice.weights(np.zeros(64, np.float32)).nonzero()[0].tolist() == [0, 1, 2]
+
+
+@pytest.mark.parametrize(("number", "drawn"), [(0.0, 1), (0.5, 3), (1.0, 3)])
+def test_no_random_number_draws_what_is_excluded(number: float, drawn: int) -> None:
+    """Neither 0, nor a number that rounding makes 1, is a unit without probability before or after."""
+
+    class Fixed(np.random.Generator):
+        def random(self) -> float:  # type: ignore[override]
+            return number
+
+    logits = np.array([-np.inf, 0, -np.inf, 1, -np.inf], np.float32)
+    assert Sampling().draw(logits, Fixed(np.random.PCG64(0))) == drawn
 
 
 def test_extreme_logits_and_temperatures() -> None:
@@ -89,11 +101,32 @@ def test_extreme_logits_and_temperatures() -> None:
 
 @pytest.mark.parametrize("value", [0.0, -1.0, float("nan"), float("inf"), float("-inf")])
 def test_impossible_settings_are_refused(value: float) -> None:
-    """A temperature is a finite number above 0, and a share one of at most 1."""
-    with pytest.raises(ConfigError, match=r"temperature: .* is not a finite number above 0"):
+    """A temperature is a finite number above 0, and a share one of at most 1; 0 is told from the others."""
+    instead = "" if value else ": `greedy=True` takes the likeliest every time"
+    with pytest.raises(ConfigError, match=rf"temperature: .* is not a finite number above 0{instead}$"):
         Sampling(temperature=value)
-    with pytest.raises(ConfigError, match=r"top_p: .* is not above 0 and at most 1"):
-        Sampling(top_p=value)
+    for share in (value, 1.5):
+        with pytest.raises(ConfigError, match=r"top_p: .* is not above 0 and at most 1"):
+            Sampling(top_p=share)
+
+
+@pytest.mark.parametrize(("contents", "prime"), [("", ""), ("ab", "ab"), ("ab\n", "ab"), ("ab\n\n", None)])
+def test_a_prime_in_a_file_may_end_in_a_line_break(contents: str, prime: str | None, tmp_path: Path) -> None:
+    """A model of lines goes on with the line in the file; then it writes one line."""
+    (tmp_path / "prime.txt").write_text(contents)
+    vocabulary = Vocabulary([ord(character) for character in "\nab"], Units())
+    model = make_model("rnn", vocab=3)
+    params = model.initialise(np.random.default_rng(0), "uniform")
+    sampler = TextSampler(model, params, vocabulary, writes_lines=True)
+    codes = sampler.codes_of_file(tmp_path / "prime.txt", CorpusConfig(mode="lines"))
+    if prime is None:
+        with pytest.raises(ConfigError, match="cannot hold a line break"):
+            sampler.context(codes)
+        return
+    assert "".join(map(chr, codes)) == prime
+    drawn = list(sampler.draw(codes, 500, Sampling(), np.random.default_rng(0)))
+    assert drawn.count(ord("\n")) == 1
+    assert drawn[-1] == ord("\n")
 
 
 @pytest.mark.parametrize(
@@ -141,21 +174,27 @@ def test_seed_decides() -> None:
 
 
 @pytest.mark.parametrize(
-    ("length", "stop", "expected"),
+    ("length", "stop", "lines", "expected"),
     [
-        (5, [], [0, 1, 2, 3, 4]),
-        (0, [], []),
-        (9, [2, 3], [0, 1, 2, 3]),
-        (3, [2, 3], [0, 1, 2]),
-        (9, [3, 2], [0, 1, 2, 3, 4, 5, 6, 7, 8]),
-        (9, [0], [0]),
+        (5, [], 0, 5),
+        (0, [], 0, 0),
+        (9, [2, 3], 0, 4),
+        (3, [2, 3], 0, 3),
+        (9, [3, 2], 0, 9),
+        (9, [0], 0, 1),
+        (9, [], 1, 4),
+        (9, [], 2, 7),
+        (9, [], 3, 9),
+        (9, [1, 3], 1, 4),
     ],
 )
-def test_generate_until(length: int, stop: list[int], expected: list[int]) -> None:
-    """A text ends after its length, or sooner behind the stop text."""
-    source = iter(range(100))
-    assert list(generate_until(source, length, np.array(stop, int))) == expected
-    assert next(source) == len(expected)
+def test_generate_until(length: int, stop: list[int], lines: int, expected: int) -> None:
+    """A text ends after its length, sooner behind the stop text, or with so many line breaks."""
+    ids = [0, 1, 2, 3, 4, 5, 3, 7, 8, 9, 3]
+    source = iter(ids)
+    written = list(generate_until(source, length, np.array(stop, int), lines, line_break=3))
+    assert written == ids[:expected]
+    assert next(source) == ids[expected], "nothing more is drawn"
 
 
 def test_what_must_not_be_drawn_is_not() -> None:
@@ -173,13 +212,6 @@ def test_what_must_not_be_drawn_is_not() -> None:
             later |= {first, *rest}
     assert firsts == {0}
     assert later == {0, 1}
-
-
-@pytest.mark.parametrize(("lines", "expected"), [(0, 9), (1, 3), (2, 6)])
-def test_generate_until_so_many_lines(lines: int, expected: int) -> None:
-    """A text ends with the line break that completes the lines asked for."""
-    source = iter([0, 1, 7, 2, 3, 7, 4, 5, 6, 7])
-    assert len(list(generate_until(source, 9, lines=lines, line_break=7))) == expected
 
 
 def test_every_sample_has_random_numbers_of_its_own() -> None:

@@ -95,9 +95,9 @@ class Broken(Model):
         return replace(window, run_backward=backward)
 
 
-def _broken(form: str, name: str, entry: float | None) -> Broken:
+def _broken(form: str, name: str, entry: float | None, factor: float = 1.001) -> Broken:
     model = make_model(form, layers=2, hidden=4, vocab=5)
-    return Broken(model.cell, model.vocab, model.hidden, model.layers, name=name, entry=entry)
+    return Broken(model.cell, model.vocab, model.hidden, model.layers, name=name, entry=entry, factor=factor)
 
 
 def _names(form: str) -> list[str]:
@@ -119,6 +119,13 @@ def test_an_error_in_one_entry_is_found_and_named(name: str, entry: float) -> No
     """A gradient one entry of which is wrong by 0.1 % is reported, and no other is."""
     checks = check_model(_broken("lstm", name, entry), "orthogonal", seed=1, entries=ALL)
     assert [check.name for check in checks if not check.right] == [name]
+
+
+@pytest.mark.parametrize("factor", [np.nan, np.inf])
+def test_a_gradient_that_is_not_finite_is_wrong(factor: float) -> None:
+    """One entry that is infinite or not a number is found and named like any other error."""
+    checks = check_model(_broken("rnn", "layers.0.Wh", 1.0, factor), "orthogonal", seed=1, entries=ALL)
+    assert [check.name for check in checks if not check.right] == ["layers.0.Wh"]
 
 
 @pytest.mark.parametrize("name", ["layers.0.Wh", "layers.1.Wx", "output.W"])

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from conftest import TEXT, make_trainer
 
-from charlm.config.schema import CorpusConfig
+from charlm.config.keys import CorpusConfig
 from charlm.errors import CorpusError
 from charlm.inference.held_out import HeldOut, of_checkpoint, of_config
 from charlm.runs.checkpoint import Checkpoint

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from charlm.config.schema import resolve
+from charlm.config.reading import resolve
 from charlm.errors import RunError
 from charlm.report.history import names, read
 from charlm.runs.directory import LOG_KEYS
@@ -20,7 +20,7 @@ def write_run(path: Path, lines: list[dict[str, Any]], **keys: Any) -> Path:
     path.mkdir(parents=True)
     settings = {"corpus.path": "/texts/tales.txt", "run.dir": str(path)}
     config = resolve(settings | {key.replace("__", "."): value for key, value in keys.items()}, name="x")
-    (path / "config.yaml").write_text(config.to_yaml())
+    (path / "config.yaml").write_text(config.to_commented_yaml())
     (path / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     return path
 

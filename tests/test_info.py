@@ -13,7 +13,7 @@ from conftest import ROOT, TEXT, Run, make_trainer
 from exported import make
 from test_history import log_line, write_run
 
-from charlm.config.schema import resolve
+from charlm.config.reading import resolve
 from charlm.runs import checkpoint
 from charlm.runs.directory import LOG_KEYS
 from charlm.web import assembly

@@ -29,8 +29,8 @@ from conftest import MEASURED, ROOT, TEXT, arithmetic_state
 import charlm
 from charlm import benchmark
 from charlm.cli import charlm as command_line
-from charlm.config import loading
-from charlm.config.schema import resolve
+from charlm.config import reading
+from charlm.config.reading import resolve
 from charlm.nn.model import Model
 from charlm.report import curves, page
 from charlm.runs.directory import RunDirectory
@@ -470,7 +470,7 @@ def test_numbers_and_paths_of_any_kind_are_accepted(
     }
     with pytest.raises(charlm.RunError, match="a fresh one is needed"):
         charlm.train({}, settings={**settings, "corpus.path": [text, text]}, on_event=_refuse_to_start)
-    assert loading.load(text.parent).model.hidden == 5
+    assert reading.load(text.parent).model.hidden == 5
 
 
 def _refuse_to_start(event: object) -> None:

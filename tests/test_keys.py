@@ -11,7 +11,6 @@ import json
 import math
 import unicodedata
 from collections.abc import Callable, Iterator
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -20,16 +19,16 @@ import pytest
 from test_optimizers import TWINS
 
 from charlm.arrays import Array
-from charlm.config.build import build_corpus, planned_steps
-from charlm.config.loading import from_mapping, parse_overrides
-from charlm.config.schema import Config, TrainConfig, keys
+from charlm.config.build import build_corpus
+from charlm.config.keys import KEYS, Config, TrainConfig
+from charlm.config.reading import from_mapping, parse_overrides
 from charlm.data.corpus import Corpus
 from charlm.errors import DivergenceError
 from charlm.nn.cells.gru import GRUAfter, GRUBefore
 from charlm.nn.cells.lstm import LSTM
 from charlm.nn.cells.rnn import RNN
 from charlm.nn.model import Model
-from charlm.optim.optimizers import Hyperparameters
+from charlm.optim.schedules import Schedule
 from charlm.runs.directory import EVENT_FILES, RunDirectory
 from charlm.training import session
 from charlm.training.events import Event, Logged, Previewed, Started, Stopped, Validated
@@ -104,7 +103,7 @@ def case(dotted: str) -> Callable[[Case], Case]:
     return register
 
 
-@pytest.mark.parametrize("dotted", [dotted for dotted, _, _, _ in keys()])
+@pytest.mark.parametrize("dotted", list(KEYS))
 def test_a_key_does_what_it_says(dotted: str, tmp_path: Path) -> None:
     """Another value of the key changes what the key is about, in the way that its meaning says."""
     CASES[dotted](Lab(tmp_path))
@@ -344,10 +343,7 @@ def _epochs(lab: Lab) -> None:
     for epochs, updates in ((0.3, 2), (2.0, 8), (2.01, 9)):  # rounded up
         (stopped,) = (event for event in lab.run({"train.epochs": epochs}) if isinstance(event, Stopped))
         assert (stopped.finished, stopped.step) == (True, updates)
-    assert planned_steps(TrainConfig(epochs=0.07), 100) == 7, "though 0.07 * 100 is 7.000000000000001"
-
-
-USUAL = {field.name: getattr(TrainConfig(), field.name) for field in fields(Hyperparameters)}
+    assert Schedule(TrainConfig(epochs=0.07), 100).steps == 7, "though 0.07 * 100 is 7.000000000000001"
 
 
 def three_updates(lab: Lab, optimizer: str, **changed: float) -> float:
@@ -359,8 +355,7 @@ def three_updates(lab: Lab, optimizer: str, **changed: float) -> float:
         trainer.update()
         gradients.append(trainer.data_parallel.grads.flat.copy())
     expected, usual = (
-        TWINS[optimizer](before, gradients, LR, Hyperparameters(**(USUAL | values)))
-        for values in (changed, {})
+        TWINS[optimizer](before, gradients, LR, TrainConfig(**values)) for values in (changed, {})
     )
     np.testing.assert_allclose(trainer.parameters.flat, expected, rtol=1e-9, atol=1e-12)
     return float(np.abs(expected - usual).max())

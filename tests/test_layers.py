@@ -74,6 +74,9 @@ def test_dropout(mask: str, shape: tuple[int, ...]) -> None:
 
 def test_masks_of_weights() -> None:
     """They keep the right share, their mean is 1, and they are the same in any type."""
+    for rate, share in ((0.5, 128), (0.9, 230)):  # the closest of 1/256
+        kept = Noise((9, 900), rate, streams=None).draw(np.random.default_rng(5), np.empty((9, 900)))
+        assert kept.max() == 256 / (256 - share)
     noise = Noise((4, 300, 300), 0.3, streams=None)
     single, double = np.empty(noise.shape, np.float32), np.empty(noise.shape)
     noise.draw(np.random.default_rng(5), double)

@@ -48,6 +48,12 @@ def test_lines_are_what_is_between_line_breaks(words: list[str], block: int) -> 
     assert [chr(one) for one in lines.ids[firsts + targets]] == ["/"] * len(lines)
 
 
+def test_equal_lines_have_equal_hashes() -> None:
+    """Whatever stands before and after them, lines have one number if they are equal, and else several."""
+    hashes = _lines("/a/ab/b/ab/ba/a/").hashes().tolist()
+    assert [hashes.index(one) for one in hashes] == [0, 1, 2, 1, 4, 0]
+
+
 @pytest.mark.parametrize("text", ["", "ab/", "/ab", "a"])
 def test_a_text_that_does_not_begin_and_end_with_a_line_break_is_refused(text: str) -> None:
     """There must be a line break before the first line and after the last."""

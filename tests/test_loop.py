@@ -23,7 +23,7 @@ from charlm.training.trainer import Trainer
 
 def _begin(path: Path, trainer: Trainer) -> RunDirectory:
     directory = RunDirectory(path)
-    directory.create(trainer.config.to_yaml())
+    directory.create(trainer.config.to_commented_yaml())
     return directory
 
 
@@ -318,7 +318,9 @@ def test_stopping_and_resuming_leaves_no_trace(tmp_path: Path, stop: int) -> Non
             left.write('{"step": 99}\n{"st')
     second = make_trainer(tmp_path, **values)
     second.restore(checkpoint.load(directory.last), "run")
-    directory.continue_from(second.config.to_yaml(), second.progress.log_bytes, second.progress.step)
+    directory.continue_from(
+        second.config.to_commented_yaml(), second.progress.log_bytes, second.progress.step
+    )
     list(run(second, directory))
 
     assert _log(directory) == _log(whole_directory)

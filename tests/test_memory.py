@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from conftest import make_model, make_trainer
 
-from charlm.config.schema import Config
+from charlm.config.keys import Config
 from charlm.errors import ConfigError
 from charlm.system.memory import machine_bytes, peak_bytes
 from charlm.training import memory

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,7 +10,7 @@ import pytest
 import test_cells
 import test_gradcheck
 import test_model
-from conftest import GEOMETRIES, ROOT, TEXT
+from conftest import GEOMETRIES, TEXT, Run
 
 from charlm.nn import cells
 from charlm.nn.cells import CELL_NAMES, make_cell, register
@@ -52,41 +49,20 @@ def test_it_keeps_the_promises_of_all_cells() -> None:
     test_model.test_one_character_at_a_time_equals_a_window("leaky", 2, "fused")
 
 
-def test_it_works_in_every_command(tmp_path: Path) -> None:
+def test_it_works_in_every_command(charlm: Run, tmp_path: Path) -> None:
     """It is trained, resumed, sampled from, scored, timed and checked, with nothing else touched."""
     (tmp_path / "text.txt").write_text(TEXT)
-    sizes = [
-        "--set",
-        "model.hidden=12",
-        "--set",
-        "train.batch=4",
-        "--set",
-        "train.seq_len=10",
-        "--set",
-        "train.epochs=6",
-    ]
     (tmp_path / "leaky.yaml").write_text("corpus:\n  path: text.txt\nmodel:\n  cell: leaky\n")
-    program = (
-        "import sys; from charlm.nn.cells import register; register('leaky', 'leaky:LeakyRNN'); "
-        "from charlm.cli import main; main()"
-    )
+    sizes = ("model.hidden=12", "train.batch=4", "train.seq_len=10", "train.epochs=6", "model.layers=1")
+    sets = [f"--set={value}" for value in sizes]
 
     def run(*arguments: str) -> str:
-        return subprocess.run(
-            [sys.executable, "-c", program, *arguments],
-            cwd=tmp_path,
-            env={**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}"},
-            capture_output=True,
-            text=True,
-            check=True,
-        ).stdout
+        return charlm(*arguments).stdout
 
-    run("train", "--config", "leaky.yaml", *sizes, "--set", "train.lr=0.02", "--max-steps", "9")
+    run("train", "--config", "leaky.yaml", *sets, "--set", "train.lr=0.02", "--max-steps", "9")
     assert "best" in run("train", "--config", "runs/leaky/config.yaml", "--resume")
     assert len(run("sample", "--seed", "1", "--length", "30", "--prime", "the ")) == len("the \n") + 30
     assert json.loads(run("eval", "perplexity", "--json"))["nats_per_char"] < 3.2
-    assert "gradients are right" in run(
-        "eval", "gradients", "--config", "leaky.yaml", *sizes, "--set", "model.layers=1"
-    )
+    assert "gradients are right" in run("eval", "gradients", "--config", "leaky.yaml", *sets)
     assert json.loads(run("eval", "gradient-flow", "--json"))["gradient_norm"][0] == 1.0
-    assert json.loads(run("bench", "--config", "leaky.yaml", *sizes, "--seconds", "0.05", "--json"))
+    assert json.loads(run("bench", "--config", "leaky.yaml", *sets, "--seconds", "0.05", "--json"))

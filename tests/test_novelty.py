@@ -27,16 +27,6 @@ def cut_texts(draw: st.DrawFn) -> tuple[str, list[str]]:
     return text, [text[start:stop] for start, stop in pairwise([0, *places, len(text)])]
 
 
-@given(made=few, length=st.integers(1, 5))
-@example(made="ab", length=3)
-@unhurried
-def test_stretches_overlap(made: str, length: int) -> None:
-    """There is a stretch at every place that has room for one."""
-    assert stretches_of(made, length) == [
-        made[place : place + length] for place in range(len(made)) if place + length <= len(made)
-    ]
-
-
 @pytest.mark.parametrize("alike", [False, True], ids=["numbers", "all numbers alike"])
 @given(cut=cut_texts(), made=few, length=st.integers(1, 5))
 @example(cut=("", []), made="ab", length=1)
@@ -48,7 +38,10 @@ def test_a_stretch_is_found_wherever_it_stands(
 ) -> None:
     """Found is what a search of the whole text finds, across any cuts; numbers that agree prove nothing."""
     text, pieces = cut
-    wanted = set(stretches_of(made, length))
+    stretches = stretches_of(made, length)
+    assert [made.find(one, place) for place, one in enumerate(stretches)] == list(range(len(stretches)))
+    assert len(stretches) == max(0, len(made) - length + 1)
+    wanted = set(stretches)
     with pytest.MonkeyPatch.context() as patch:
         if alike:
             patch.setattr(

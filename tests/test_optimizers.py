@@ -7,15 +7,16 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from charlm.config.schema import keys
-from charlm.optim.optimizers import _BLOCK, OPTIMIZERS, Hyperparameters, Optimizer
+from charlm.config.keys import KEYS, TrainConfig
+from charlm.optim.optimizers import _BLOCK, OPTIMIZERS, Optimizer
+from charlm.optim.settings import Settings
 
 Vector = npt.NDArray[np.floating]
 Rule = Callable[..., Any]
 
 # all different, and none so near 0 or 1 that a rule could read another one's and not be noticed;
 # ε so large that it shows where it is added
-H = Hyperparameters(momentum=0.7, beta1=0.8, beta2=0.6, rms_decay=0.85, epsilon=0.05, weight_decay=0.3)
+H = TrainConfig(momentum=0.7, beta1=0.8, beta2=0.6, rms_decay=0.85, epsilon=0.05, weight_decay=0.3)
 LR = 0.1
 
 # The twins: a parameter after all the gradients it was given, from the formulas as they are
@@ -23,28 +24,28 @@ LR = 0.1
 # be numbers, or arrays of numbers that know nothing of one another.
 
 
-def sgd(p: Any, gs: Sequence[Any], lr: float, h: Hyperparameters = H) -> Any:
+def sgd(p: Any, gs: Sequence[Any], lr: float, h: Settings = H) -> Any:
     """Go down the gradient."""
     for g in gs:
         p = p - lr * g
     return p
 
 
-def momentum(p: Any, gs: Sequence[Any], lr: float, h: Hyperparameters = H) -> Any:
+def momentum(p: Any, gs: Sequence[Any], lr: float, h: Settings = H) -> Any:
     """Go down the sum of all gradients, each counted less and less."""
     for t in range(len(gs)):
         p = p - lr * sum(h.momentum ** (t - k) * gs[k] for k in range(t + 1))
     return p
 
 
-def adagrad(p: Any, gs: Sequence[Any], lr: float, h: Hyperparameters = H) -> Any:
+def adagrad(p: Any, gs: Sequence[Any], lr: float, h: Settings = H) -> Any:
     """Go down the gradient divided by the root of the sum of squares."""
     for t, g in enumerate(gs):
         p = p - lr * g / (sum(past**2 for past in gs[: t + 1]) ** 0.5 + h.epsilon)
     return p
 
 
-def rmsprop(p: Any, gs: Sequence[Any], lr: float, h: Hyperparameters = H) -> Any:
+def rmsprop(p: Any, gs: Sequence[Any], lr: float, h: Settings = H) -> Any:
     """Go down the gradient divided by the root of the decaying mean of squares."""
     s = 0.0
     for g in gs:
@@ -53,7 +54,7 @@ def rmsprop(p: Any, gs: Sequence[Any], lr: float, h: Hyperparameters = H) -> Any
     return p
 
 
-def adam(p: Any, gs: Sequence[Any], lr: float, h: Hyperparameters = H, weight_decay: float = 0.0) -> Any:
+def adam(p: Any, gs: Sequence[Any], lr: float, h: Settings = H, weight_decay: float = 0.0) -> Any:
     """Kingma & Ba's Algorithm 1, line by line; and the decay of Loshchilov & Hutter before it."""
     m = v = 0.0
     for t, g in enumerate(gs, start=1):
@@ -66,7 +67,7 @@ def adam(p: Any, gs: Sequence[Any], lr: float, h: Hyperparameters = H, weight_de
     return p
 
 
-def adamw(p: Any, gs: Sequence[Any], lr: float, h: Hyperparameters = H) -> Any:
+def adamw(p: Any, gs: Sequence[Any], lr: float, h: Settings = H) -> Any:
     """Adam with decay that does not go through the means."""
     return adam(p, gs, lr, h, h.weight_decay)
 
@@ -109,8 +110,7 @@ def run(optimizer: Optimizer, p: Vector, gs: Sequence[Vector]) -> Vector:
 
 def test_every_optimizer_of_the_configuration_has_a_twin() -> None:
     """The names in the configuration, the rules, and the twins of this file are the same."""
-    (choices,) = (key.choices for dotted, _, _, key in keys() if dotted == "train.optimizer")
-    assert set(choices) == set(OPTIMIZERS) == set(TWINS)
+    assert set(KEYS["train.optimizer"].choices) == set(OPTIMIZERS) == set(TWINS)
 
 
 @every_optimizer

@@ -13,7 +13,7 @@ from conftest import ENVIRONMENT, FORMS, ROOT, TEXT
 from charlm import plain
 from charlm.arrays import Array, Ids
 from charlm.config.build import build_pipeline
-from charlm.config.schema import resolve
+from charlm.config.reading import resolve
 from charlm.data.corpus import read_corpus
 from charlm.data.sources import Source
 from charlm.training.trainer import Trainer

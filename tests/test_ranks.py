@@ -65,7 +65,7 @@ from charlm.system.mpi.launcher import place
 from charlm.training.trainer import Trainer
 
 action, rank, step = sys.argv.pop(1), int(sys.argv.pop(1)), int(sys.argv.pop(1))
-heartbeat.BEAT, heartbeat.SILENCE, team._PATIENCE = 0.1, 2.0, 5.0 if action == "sleep1000" else 9.0
+heartbeat.BEAT, heartbeat.SILENCE, team._PATIENCE = 0.1, 1.5, 3.0 if action == "sleep1000" else 7.0
 update = Trainer.update
 
 def failing(trainer):
@@ -243,12 +243,12 @@ def test_ranks_whose_launcher_dies_end(start: Started, tmp_path: Path) -> None:
 @needs_proc
 def test_ranks_may_be_slow_or_suspended(start: Started, tmp_path: Path) -> None:
     """A job with a slow rank goes on, and so does one that was suspended as a whole."""
-    job = start(3, "sleep3", "1", "9", *train("run", train__epochs=1000, run__eval_every=0.1), code=FAILING)
+    job = start(3, "sleep2", "1", "9", *train("run", train__epochs=1000, run__eval_every=0.1), code=FAILING)
     ranks = _training(job, tmp_path / "run", after=9)
     for number in (signal.SIGSTOP, signal.SIGCONT):
         for rank in ranks:
             os.kill(rank, number)
-        time.sleep(3)
+        time.sleep(2)
     os.kill(ranks[0], signal.SIGTERM)
     assert finish(job, 143)[0].startswith("stopped after update ")
 
@@ -304,11 +304,11 @@ def test_bench_measures_communication(start: Started) -> None:
 SIZELESS = """
 import sys
 from charlm.cli import main
-from charlm.system import connection
+from charlm.system import mpi
 from charlm.system.mpi.launcher import Place, place
 
 more = int(sys.argv.pop(1))
-connection.place = lambda: Place(place().rank + more, 0, place().rank + more)
+mpi.place = lambda: Place(place().rank + more, 0, place().rank + more)
 main()
 """
 """The command, whose launcher tells a rank, with a number added to it, and no size."""

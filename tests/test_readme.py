@@ -20,7 +20,7 @@ from test_structure import every_command
 import charlm
 import charlm.interface
 from charlm.cli import charlm as command_line
-from charlm.config import loading
+from charlm.config import reading
 from charlm.export import onnx, safetensors
 
 README = (ROOT / "README.md").read_text()
@@ -139,7 +139,7 @@ def test_the_examples_of_the_python_interface_run(example: str, tmp_path: Path) 
     for file in ("configs/tales.yaml", "data/tales.txt"):  # of the text the beginning, which takes less time
         (tmp_path / file).parent.mkdir()
         (tmp_path / file).write_text((ROOT / file).read_text()[:150_000])
-    model = loading.load(ROOT / "configs/tales.yaml").model
+    model = reading.load(ROOT / "configs/tales.yaml").model
     if "torch" in example:
         pytest.importorskip("torch", reason="PyTorch is not installed")
     made = make(tmp_path, model.cell, layers=model.layers, hidden=model.hidden)

@@ -17,7 +17,7 @@ import yaml
 from conftest import MEASURED, TEXT, Run
 
 from charlm.config.build import find_files
-from charlm.config.schema import Config
+from charlm.config.keys import Config
 from charlm.data.corpus import Corpus, nothing
 from charlm.data.units import Units
 from charlm.data.vocabulary import Vocabulary

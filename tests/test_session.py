@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from conftest import make_trainer
 
-from charlm.config.schema import resolve
+from charlm.config.reading import resolve
 from charlm.data.corpus import nothing
 from charlm.runs.directory import read_objects
 from charlm.training import session

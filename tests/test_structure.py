@@ -15,7 +15,7 @@ from click.testing import CliRunner
 from conftest import ROOT
 
 from charlm.cli import charlm
-from charlm.config.schema import keys
+from charlm.config.keys import KEYS
 
 LAYERS = [
     ["errors", "arrays", "system.version", "system.cgroups"],
@@ -46,6 +46,7 @@ LAYERS = [
     ["nn.kernels"],
     ["nn.model"],
     ["nn.gradcheck"],
+    ["optim.settings"],
     ["optim.clipping", "optim.optimizers", "optim.schedules", "optim.averaging"],
     ["data.units", "data.batches", "data.walk", "data.encodings"],
     ["data.vocabulary", "data.sources", "data.texts", "data.cache"],
@@ -53,9 +54,8 @@ LAYERS = [
     ["data.corpus"],
     ["data.raw_size", "web.signs"],
     ["web.text"],
-    ["config.values"],
-    ["config.schema"],
-    ["config.loading"],
+    ["config.keys"],
+    ["config.reading"],
     [
         "config.build",
         "inference.score",
@@ -193,7 +193,7 @@ def test_only_the_command_line_knows_options() -> None:
 def test_help_needs_no_numpy() -> None:
     """The command line and a configuration error answer without importing NumPy."""
     code = (
-        "import sys; import charlm.cli; from charlm.config import schema; schema.reference(); "
+        "import sys; import charlm.cli; from charlm.config import keys; keys.reference(); "
         "assert 'numpy' not in sys.modules and 'tqdm' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
@@ -223,7 +223,7 @@ def test_every_command_and_option_is_documented(path: str, command: click.Comman
 def test_every_key_is_documented() -> None:
     """`charlm train --help` names every configuration key, its default and its meaning."""
     text = " ".join(CliRunner().invoke(charlm, ["train", "--help"]).output.split())
-    for dotted, _, _, known in keys():
+    for dotted, known in KEYS.items():
         assert f"{dotted}=" in text
         assert " ".join(known.doc.split()) in text
 

@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 from conftest import ENVIRONMENT, TEXT, Run
 
-from charlm.config.loading import from_mapping
+from charlm.config.reading import from_mapping
 from charlm.errors import ExtraError
 from charlm.runs.directory import EVENT_FILES, RunDirectory
 from charlm.training import session

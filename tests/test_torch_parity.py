@@ -21,8 +21,7 @@ from conftest import NARROW, Ran, clip, run_window
 from values import drawn
 
 from charlm.arrays import Array, Ids
-from charlm.config.build import build_optimizer
-from charlm.config.schema import TrainConfig
+from charlm.config.keys import TrainConfig
 from charlm.nn.cells import CELL_NAMES, make_cell
 from charlm.nn.kernels.fused import Window
 from charlm.nn.kernels.gru import GRUAfterWindow
@@ -134,8 +133,7 @@ def train(
     settings = {name: float(value) for name, value in case.group("settings").items()}
     lr = settings.pop("lr")
     parameters, state = case.parameters.copy(), case.state
-    config = dataclasses.replace(TrainConfig(), optimizer=optimizer_name, **settings)
-    optimizer = build_optimizer(config, parameters.flat.size, np.float64)
+    optimizer = OPTIMIZERS[optimizer_name](parameters.flat.size, np.float64, TrainConfig(**settings))
     losses, norms = [], []
     for window in windows:
         made = step(case.model, parameters, window, state)

@@ -14,7 +14,7 @@ from conftest import TEXT, make_trainer
 
 from charlm.arrays import Ids
 from charlm.config import build
-from charlm.config.schema import keys
+from charlm.config.keys import KEYS
 from charlm.data.batches import Window
 from charlm.errors import DivergenceError, RunError
 from charlm.inference.score import Score, score
@@ -250,6 +250,10 @@ def test_the_mean_is_what_is_kept(tmp_path: Path) -> None:
         averaging.model, averaging.mean, text, team=ALONE.of(parts=averaging.config.train.shards)
     )
     assert scored != plain.validate()
+    assert averaging.score(plain.mean, text) == plain.validate(), "of any parameters"
+    averaging.mean["output.b"][0] = np.nan
+    with pytest.raises(DivergenceError, match="update 30: the validation loss is not a finite number"):
+        averaging.validate()
 
 
 @pytest.mark.parametrize(("before", "after"), [(0.9, 0.0), (0.0, 0.9)])
@@ -389,7 +393,7 @@ def test_patience(tmp_path: Path) -> None:
 
 def _another(dotted: str, value: Any) -> Any:
     """Another value of a key, in place of `value`."""
-    choices = {name: key.choices for name, _, _, key in keys()}[dotted]
+    choices = KEYS[dotted].choices
     if choices:
         return next(choice for choice in choices if choice != value)
     if isinstance(value, bool):
@@ -399,13 +403,13 @@ def _another(dotted: str, value: Any) -> Any:
     return {float: 0.1, tuple: (0.7, 0.3, 0.0), str: "latin-1"}[type(value)]
 
 
-@pytest.mark.parametrize("dotted", [dotted for dotted, section, _, _ in keys() if section != "run"])
+@pytest.mark.parametrize("dotted", [dotted for dotted in KEYS if not dotted.startswith("run.")])
 def test_what_a_resume_may_change(tmp_path: Path, dotted: str) -> None:
     """A change that would make nonsense of a run is refused, and the message names the key; no other is."""
     trainer = make_trainer(tmp_path)
     changed = trainer.config.replace({dotted: _another(dotted, trainer.config.flat()[dotted])})
     again = Trainer(changed, trainer.corpus)
-    if dotted not in [name for name, _, _, key in keys() if key.fixed]:
+    if not KEYS[dotted].fixed:
         again.restore(trainer.snapshot(), "run")
         return
     with pytest.raises(RunError, match=f"run: {dotted} is .* and cannot become "):

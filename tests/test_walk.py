@@ -8,7 +8,7 @@ import pytest
 from conftest import ROOT, TEXT, Run
 from test_history import log_line, write_run
 
-from charlm.config.schema import Config
+from charlm.config.keys import Config
 from charlm.data.cache import Cache
 from charlm.data.walk import walked
 from charlm.runs import checkpoint
@@ -74,7 +74,7 @@ def test_runs_are_left_out(tmp_path: Path, pattern: str) -> None:
 def test_a_run_directory_that_is_walked_itself(tmp_path: Path, pattern: str, folder: str) -> None:
     """Texts in a directory that became that of a run are read, and what charlm wrote there is not."""
     _run(tmp_path / folder)
-    (tmp_path / folder / "config.yaml").write_text(Config().to_yaml())
+    (tmp_path / folder / "config.yaml").write_text(Config().to_commented_yaml())
     (tmp_path / folder / "metrics.jsonl").write_text('{"step": 1, "epoch": 0.1}\n')
     path = str(tmp_path / folder) + pattern
     files, left_out = _walked(path if not pattern else path.replace("[r]", "[[]r]"))

@@ -11,7 +11,7 @@ import click
 from charlm.cli.options import Command, FilePath, Number, json_option, set_option
 from charlm.cli.reading import warn
 from charlm.cli.show import counted, shown_paths
-from charlm.config import loading, schema
+from charlm.config import reading
 from charlm.system import blas
 from charlm.system.mpi import connect
 
@@ -59,9 +59,9 @@ def bench(
     team = connect(sys.argv[1:])
     config = team.first(
         lambda: (
-            schema.resolve(loading.parse_overrides(overrides), name="bench")
+            reading.resolve(reading.parse_overrides(overrides), name="bench")
             if config_path is None
-            else loading.load(config_path, loading.parse_overrides(overrides))
+            else reading.load(config_path, reading.parse_overrides(overrides))
         )
     )
     team = team.prepare(threads or config.run.threads)

@@ -23,8 +23,8 @@ from charlm.cli.options import (
 )
 from charlm.cli.reading import ReadingBar, corpus_option, warn
 from charlm.cli.show import bar, counted, decimal, duration, shown_path, shown_paths
-from charlm.config import loading
-from charlm.config.schema import CorpusConfig
+from charlm.config import reading
+from charlm.config.keys import CorpusConfig
 from charlm.errors import ConfigError
 from charlm.system.files import STANDARD_INPUT
 from charlm.system.mpi import connect
@@ -92,10 +92,10 @@ def perplexity(
 
     file = team.first(lambda: find_checkpoint(checkpoint_path))
     loaded = team.first(lambda: checkpoint.load(file))
-    other = team.first(lambda: loading.another(loaded.config.corpus, corpus, encoding))
+    other = team.first(lambda: reading.another(loaded.config.corpus, corpus, encoding))
     settings = other or loaded.config.corpus
-    with contextlib.closing(ReadingBar()) as reading:
-        found = evaluated(loaded, settings, corpus is None, split, window, reading.advance, dynamic, team)
+    with contextlib.closing(ReadingBar()) as bar:
+        found = evaluated(loaded, settings, corpus is None, split, window, bar.advance, dynamic, team)
     if not team.is_first:
         return
     say_which(checkpoint_path, file)
@@ -158,11 +158,11 @@ def gradients(config_path: Path | None, overrides: tuple[str, ...], as_json: boo
     from charlm.nn.gradcheck import TOLERANCE
     from charlm.training import checking
 
-    values = loading.parse_overrides(overrides)
+    values = reading.parse_overrides(overrides)
     if config_path is None:
         networks = checking.check_forms(values)
     else:
-        config = loading.load(config_path, values)
+        config = reading.load(config_path, values)
         with contextlib.closing(ReadingBar()) as measuring:
             checks = checking.check_config(config, team, progress=measuring.advance)
         networks = iter([(checking.name(config), checks)])
@@ -310,9 +310,9 @@ def _trained(path: Path | None, corpus: str | None, encoding: str | None) -> _Ne
 
     file = find_checkpoint(path)
     loaded = checkpoint.load(file)
-    other = loading.another(loaded.config.corpus, corpus, encoding)
-    with contextlib.closing(ReadingBar()) as reading:
-        read = of_checkpoint(loaded, other, reading.advance)
+    other = reading.another(loaded.config.corpus, corpus, encoding)
+    with contextlib.closing(ReadingBar()) as bar:
+        read = of_checkpoint(loaded, other, bar.advance)
     say_which(path, file)
     config = other or loaded.config.corpus
     label = shown_path(file if path == file else file.parent)
@@ -326,12 +326,12 @@ def _untrained(path: Path, overrides: tuple[str, ...], corpus: str | None, encod
     from charlm.training.checking import name
     from charlm.training.memory import check_memory, needed
 
-    config = loading.load(path, loading.parse_overrides(overrides))
-    text = loading.another(config.corpus, corpus, encoding) or config.corpus
+    config = reading.load(path, reading.parse_overrides(overrides))
+    text = reading.another(config.corpus, corpus, encoding) or config.corpus
     if not text.path:
         raise ConfigError("no text to read: set corpus.path in the configuration, or name one with --corpus")
-    with contextlib.closing(ReadingBar()) as reading:
-        read = of_config(text, reading.advance)
+    with contextlib.closing(ReadingBar()) as bar:
+        read = of_config(text, bar.advance)
     model = build_model(config.model, len(read.vocabulary))
     check_memory(needed(model, config.train.optimizer, B=1, T=1), config)
     params = fresh_parameters(model, config.model, config.train.seed)

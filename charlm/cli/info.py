@@ -14,7 +14,7 @@ import click
 
 from charlm.cli.options import Command, checkpoint_option, json_option, say_which
 from charlm.cli.show import counted, losses, shown_path, shown_paths, visible
-from charlm.config.values import plain
+from charlm.config.keys import plain
 from charlm.errors import CorpusError
 from charlm.system import blas
 from charlm.system.files import reason

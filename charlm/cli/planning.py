@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from charlm.cli.options import Number
-from charlm.config import loading
-from charlm.config.schema import Config
+from charlm.config import reading
+from charlm.config.keys import Config
 
 if TYPE_CHECKING:
     from charlm.training.recipe import Plan
@@ -44,11 +44,11 @@ def from_file(
     `begun` is when the command began, by `time.perf_counter`. A run that is resumed may have come
     without a text, which is then not what is missing.
     """
-    given = loading.parse_overrides(overrides)
+    given = reading.parse_overrides(overrides)
     _refuse_both(minutes, given)
-    config = loading.load(path, given)
+    config = reading.load(path, given)
     if corpus is not None:
-        config = replace(config, corpus=loading.with_path(config.corpus, corpus))
+        config = replace(config, corpus=reading.with_path(config.corpus, corpus))
     if not config.corpus.path and not resume:
         raise click.UsageError(f"no text to train on: set corpus.path in {path}, or give --corpus FILE.")
     return config, None if minutes is None else _plan(config, minutes, begun, everything=False)
@@ -58,13 +58,13 @@ def to_be_chosen(
     overrides: Sequence[str], corpus: str | None, minutes: float | None, begun: float
 ) -> tuple[Config, Plan]:
     """The settings that were given, and how the others are chosen once the text has been read."""
-    given = loading.parse_overrides(overrides)
+    given = reading.parse_overrides(overrides)
     _refuse_both(minutes, given)
     if corpus is not None:
-        given["corpus.path"] = loading.with_path(Config().corpus, corpus).path
+        given["corpus.path"] = reading.with_path(Config().corpus, corpus).path
     if "corpus.path" not in given:
         raise click.UsageError("no text to train on: give --corpus FILE, or train with --config FILE.")
-    config = loading.from_mapping({}, given, "--set")
+    config = reading.from_mapping({}, given, "--set")
     return config, _plan(config, _MINUTES if minutes is None else minutes, begun, everything=True)
 
 

@@ -16,7 +16,7 @@ import click
 from charlm.cli.options import Command, FilePath, Number, checkpoint_option, given, say_which
 from charlm.cli.reading import ReadingBar, warn
 from charlm.cli.show import counted, say, shown_path, visible
-from charlm.config.loading import with_encoding
+from charlm.config.reading import with_encoding
 from charlm.errors import CharlmError
 from charlm.system import blas
 from charlm.system.files import write_file

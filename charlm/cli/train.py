@@ -20,8 +20,8 @@ from charlm.cli.options import Command, FilePath, set_option
 from charlm.cli.planning import from_file, minutes_option, to_be_chosen, to_be_resumed
 from charlm.cli.reading import ReadingBar, corpus_option
 from charlm.cli.show import counted, duration, losses, shell, short
-from charlm.config import schema
-from charlm.config.schema import Config
+from charlm.config import keys
+from charlm.config.keys import Config
 from charlm.errors import CharlmError
 from charlm.system.files import STANDARD_INPUT
 from charlm.system.mpi import connect
@@ -52,7 +52,7 @@ class _WithKeys(Command):
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         formatter.write("\nKeys of the configuration, with their defaults:\n\n")
-        formatter.write(schema.reference(formatter.width) + "\n")
+        formatter.write(keys.reference(formatter.width) + "\n")
 
 
 @click.command(cls=_WithKeys)

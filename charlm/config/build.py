@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from charlm.arrays import Ids
-from charlm.config.schema import CorpusConfig, ModelConfig, TrainConfig
+from charlm.config.keys import CorpusConfig, ModelConfig
 from charlm.data.cache import user_cache
 from charlm.data.corpus import Corpus, nothing, read_corpus, text_of
 from charlm.data.corpus import Progress as ReadingProgress
@@ -25,8 +23,6 @@ from charlm.errors import ChangedError, CorpusError
 from charlm.nn.cells import make_cell
 from charlm.nn.model import Model
 from charlm.nn.parameters import Parameters
-from charlm.optim.optimizers import OPTIMIZERS, Hyperparameters, Optimizer
-from charlm.optim.schedules import Schedule
 from charlm.system.files import STANDARD_INPUT
 
 
@@ -162,45 +158,3 @@ def fresh_parameters(
     # the noise of the run comes from child 1 of the same seed, the order of lines from child 2
     rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(0,)))
     return model.initialise(rng, config.init, dtype)
-
-
-def build_optimizer(
-    config: TrainConfig,
-    size: int,
-    dtype: npt.DTypeLike,
-    zeros: Callable[[tuple[int, ...], npt.DTypeLike], npt.NDArray[Any]] = np.zeros,
-) -> Optimizer:
-    """A new optimiser for a flat buffer of `size` parameters, with slots allocated by `zeros`."""
-    return OPTIMIZERS[config.optimizer](
-        size,
-        dtype,
-        Hyperparameters(
-            momentum=config.momentum,
-            beta1=config.beta1,
-            beta2=config.beta2,
-            rms_decay=config.rms_decay,
-            epsilon=config.epsilon,
-            weight_decay=config.weight_decay,
-        ),
-        zeros,
-    )
-
-
-def build_schedule(config: TrainConfig, steps_per_epoch: int) -> Schedule:
-    """The learning-rate schedule of a run with `steps_per_epoch` updates per epoch."""
-    return Schedule(
-        kind=config.schedule,
-        steps=planned_steps(config, steps_per_epoch),
-        steps_per_epoch=steps_per_epoch,
-        warmup=config.warmup,
-        final=config.lr_final,
-        decay=config.lr_decay,
-        decay_after=config.lr_decay_after,
-        decay_every=config.lr_decay_every,
-        patience=config.lr_patience,
-    )
-
-
-def planned_steps(config: TrainConfig, steps_per_epoch: int) -> int:
-    """Updates in the whole run; a fraction of an epoch counts as that fraction of its updates."""
-    return max(1, math.ceil(round(config.epochs * steps_per_epoch, 6)))

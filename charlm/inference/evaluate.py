@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from charlm.config.build import build_corpus, build_own_corpus, build_pipeline
-from charlm.config.schema import CorpusConfig
+from charlm.config.keys import CorpusConfig
 from charlm.data.corpus import SPLITS, Corpus, Progress, nothing, on_all_ranks
 from charlm.data.raw_size import RawSize, scored_raw_size
 from charlm.data.sources import Source

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from charlm.config.build import build_corpus, build_own_corpus
-from charlm.config.schema import CorpusConfig
+from charlm.config.keys import CorpusConfig
 from charlm.data.corpus import Corpus, Progress, nothing
 from charlm.data.texts import Text
 from charlm.data.vocabulary import Vocabulary

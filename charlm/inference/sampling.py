@@ -15,7 +15,7 @@ import numpy as np
 
 from charlm.arrays import Ids
 from charlm.config.build import build_pipeline
-from charlm.config.schema import CorpusConfig
+from charlm.config.keys import CorpusConfig
 from charlm.data.sources import Source
 from charlm.data.units import LINE_BREAK
 from charlm.data.vocabulary import Vocabulary

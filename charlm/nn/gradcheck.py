@@ -93,7 +93,7 @@ def check(
     for name, array in arrays.items():
         errors = [0.0]
         for direction in _directions(array.shape, entries, rng):
-            claimed = float((gradients[name] * direction).sum())
+            claimed = float(np.vdot(gradients[name], direction))
             errors.append(relative_error(claimed, slope(loss, array, direction)))
             progress("checking gradients", 1)
         # a gradient that is not a number is not right: `np.max` gives NaN for it

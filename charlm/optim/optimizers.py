@@ -2,37 +2,26 @@
 
 `p` are the parameters, `g` their gradients, and `lr` is the learning rate. Every other letter is a
 slot: an array that the optimiser keeps between updates. Names, order of operations and results
-are those of `torch.optim` (2.13); the tests compare with its values.
+are the same as in `torch.optim` (2.13); the tests compare with its values. The docstring of each rule
+names its settings.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
 from charlm.arrays import Array
+from charlm.optim.settings import Settings
 
 _WHOLE = slice(None)
 
 _BLOCK = 1 << 15
 """Numbers updated at a time: the arrays of a block stay in the cache between operations."""
-
-
-@dataclass(frozen=True)
-class Hyperparameters:
-    """Settings of the rules; the docstring of each rule names those that it uses."""
-
-    momentum: float
-    beta1: float
-    beta2: float
-    rms_decay: float
-    epsilon: float
-    weight_decay: float
 
 
 class Optimizer(ABC):
@@ -49,10 +38,10 @@ class Optimizer(ABC):
         self,
         size: int,
         dtype: npt.DTypeLike,
-        hyperparameters: Hyperparameters,
+        settings: Settings,
         zeros: Callable[[tuple[int, ...], npt.DTypeLike], npt.NDArray[Any]] = np.zeros,
     ) -> None:
-        self.hyperparameters = hyperparameters
+        self.settings = settings
         self.updates = 0
         """Updates done. The caller counts them, since an update may be done in parts."""
         self.slots: dict[str, Array] = {name: zeros((size,), dtype) for name in self.slot_names}
@@ -88,7 +77,7 @@ class Momentum(Optimizer):
     def _rule(self, p: Array, g: Array, lr: float, scratch: Array, *slots: Array) -> None:
         (v,) = slots
         # v = momentum v + g
-        v *= self.hyperparameters.momentum
+        v *= self.settings.momentum
         v += g
         # p = p - lr v
         p -= np.multiply(v, lr, out=scratch[0])
@@ -105,7 +94,7 @@ class Adagrad(Optimizer):
         s += np.multiply(g, g, out=step)
         # root = √s + ε
         np.sqrt(s, out=root)
-        root += self.hyperparameters.epsilon
+        root += self.settings.epsilon
         # p = p - lr g / root
         np.multiply(g, lr, out=step)
         step /= root
@@ -124,7 +113,7 @@ class RMSprop(Optimizer):
 
     def _rule(self, p: Array, g: Array, lr: float, scratch: Array, *slots: Array) -> None:
         (s,), (step, root) = slots, scratch
-        h = self.hyperparameters
+        h = self.settings
         # s = α s + (1 - α) g²
         s *= h.rms_decay
         np.multiply(g, 1 - h.rms_decay, out=step)
@@ -152,7 +141,7 @@ class Adam(Optimizer):
 
     def _rule(self, p: Array, g: Array, lr: float, scratch: Array, *slots: Array) -> None:
         (m, v), (step, root) = slots, scratch
-        h, t = self.hyperparameters, self.updates + 1
+        h, t = self.settings, self.updates + 1
         # m = β1 m + (1 - β1) g
         m *= h.beta1
         m += np.multiply(g, 1 - h.beta1, out=step)
@@ -179,7 +168,7 @@ class AdamW(Adam):
 
     def _rule(self, p: Array, g: Array, lr: float, scratch: Array, *slots: Array) -> None:
         # p = (1 - lr λ) p
-        p *= 1 - lr * self.hyperparameters.weight_decay
+        p *= 1 - lr * self.settings.weight_decay
         super()._rule(p, g, lr, scratch, *slots)
 
 

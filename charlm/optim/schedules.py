@@ -9,70 +9,52 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
+from charlm.optim.settings import Settings
+
 
 @dataclass(frozen=True)
 class Schedule:
-    """A schedule with its settings.
+    """A schedule with its settings, and with the updates in an epoch."""
 
-    Attributes
-    ----------
-    kind
-        `constant`, `linear`, `cosine`, `exponential`, `step` or `plateau`.
-    steps
-        Updates planned in the whole run (linear and cosine end there).
-    steps_per_epoch
-        Updates in an epoch.
-    warmup
-        Updates over which the rate first rises linearly; with any kind.
-    final
-        Linear, cosine: the factor at the end.
-    decay
-        Exponential, step, plateau: the factor of one reduction.
-    decay_after
-        Exponential: whole epochs before the first reduction.
-    decay_every
-        Step: whole epochs between reductions.
-    patience
-        Plateau: consecutive validations without improvement to tolerate before a reduction.
-    """
-
-    kind: str
-    steps: int
+    settings: Settings
     steps_per_epoch: int
-    warmup: int
-    final: float
-    decay: float
-    decay_after: int
-    decay_every: int
-    patience: int
+
+    @property
+    def steps(self) -> int:
+        """Updates in the whole run; a fraction of an epoch counts as that fraction of its updates."""
+        return max(1, math.ceil(round(self.settings.epochs * self.steps_per_epoch, 6)))
 
     def factor(self, step: int, plateau: Plateau) -> float:
         """The factor of `lr` for update number `step`, counted from 0."""
-        warming = min(1.0, (step + 1) / self.warmup) if self.warmup else 1.0
+        warmup = self.settings.warmup
+        warming = min(1.0, (step + 1) / warmup) if warmup else 1.0
         return warming * self._after_warmup(step, plateau)
 
     def _after_warmup(self, step: int, plateau: Plateau) -> float:
+        s = self.settings
         epoch = step // self.steps_per_epoch
         # position between the end of the warm-up and the end of the run, 0 to 1
-        position = min(1.0, max(0.0, (step - self.warmup) / max(1, self.steps - self.warmup)))
-        if self.kind == "linear":
-            return 1.0 - (1.0 - self.final) * position
-        if self.kind == "cosine":  # Loshchilov & Hutter 2017, without restarts
-            return self.final + (1.0 - self.final) * 0.5 * (1.0 + math.cos(math.pi * position))
-        if self.kind == "exponential":
-            return float(self.decay ** max(0, epoch - self.decay_after + 1))
-        if self.kind == "step":
-            return float(self.decay ** (epoch // self.decay_every))
-        if self.kind == "plateau":
-            return plateau.factor
-        return 1.0
+        position = min(1.0, max(0.0, (step - s.warmup) / max(1, self.steps - s.warmup)))
+        match s.schedule:
+            case "linear":
+                return 1.0 - (1.0 - s.lr_final) * position
+            case "cosine":  # Loshchilov & Hutter 2017, without restarts
+                return s.lr_final + (1.0 - s.lr_final) * 0.5 * (1.0 + math.cos(math.pi * position))
+            case "exponential":
+                return float(s.lr_decay ** max(0, epoch - s.lr_decay_after + 1))
+            case "step":
+                return float(s.lr_decay ** (epoch // s.lr_decay_every))
+            case "plateau":
+                return plateau.factor
+            case _:
+                return 1.0
 
     def after_validation(self, loss: float, plateau: Plateau) -> Plateau:
         """The state of the plateau schedule after a validation with this loss."""
         if loss < plateau.best:
             return replace(plateau, best=loss, waited=0)
-        if plateau.waited + 1 > self.patience:
-            return replace(plateau, waited=0, factor=plateau.factor * self.decay)
+        if plateau.waited + 1 > self.settings.lr_patience:
+            return replace(plateau, waited=0, factor=plateau.factor * self.settings.lr_decay)
         return replace(plateau, waited=plateau.waited + 1)
 
 

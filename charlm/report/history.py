@@ -15,9 +15,8 @@ from typing import Any
 import numpy as np
 
 from charlm.arrays import Array
-from charlm.config import loading
-from charlm.config.schema import Config
-from charlm.config.values import plain
+from charlm.config import reading
+from charlm.config.keys import Config, plain
 from charlm.errors import ConfigError, RunError, shortened
 from charlm.runs.directory import LOG_KEYS, RunDirectory, read_objects
 
@@ -91,7 +90,7 @@ def read(path: Path) -> History:
     if np.isnan(values["step"]).any() or np.isnan(values["epoch"]).any():
         raise RunError(f"{file}: a line has no step or no epoch")
     try:
-        config = loading.load(path)
+        config = reading.load(path)
     except ConfigError:
         config = None
     return History(path, config, values)

@@ -24,7 +24,8 @@ import numpy.typing as npt
 
 from charlm.arrays import Array, Ids
 from charlm.config.build import build_model, build_pipeline
-from charlm.config.schema import Config, from_nested
+from charlm.config.keys import Config
+from charlm.config.reading import from_nested
 from charlm.data.corpus import own_shares
 from charlm.data.texts import boundaries
 from charlm.data.vocabulary import Vocabulary

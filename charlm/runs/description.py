@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from charlm.config.build import build_pipeline
-from charlm.config.schema import PATH_KEYS, Config, from_nested
+from charlm.config.keys import PATH_KEYS, Config
+from charlm.config.reading import from_nested
 from charlm.data.units import LINE_BREAK
 from charlm.data.vocabulary import Vocabulary
 from charlm.errors import CharlmError, CheckpointError, shortened

@@ -16,7 +16,8 @@ import numpy as np
 
 from charlm.arrays import Ids, Shape
 from charlm.config.build import build_model, build_pipeline
-from charlm.config.schema import Config, from_nested
+from charlm.config.keys import Config
+from charlm.config.reading import from_nested
 from charlm.data.vocabulary import Vocabulary
 from charlm.errors import CheckpointError, ConfigError, RunError, shortened
 from charlm.nn.parameters import Parameters
@@ -110,7 +111,7 @@ def save(loaded: Checkpoint, directory: RunDirectory) -> None:
         for file in (directory.best, directory.last, directory.metrics, directory.config):
             if not os.path.lexists(file):
                 undo.callback(file.unlink, missing_ok=True)
-        directory.create(loaded.config.to_yaml())
+        directory.create(loaded.config.to_commented_yaml())
         for file in (directory.best, directory.last):
             checkpoint.save(file, loaded)
         undo.pop_all()

@@ -8,8 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from charlm.config.schema import Config
-from charlm.config.values import plain
+from charlm.config.keys import Config, plain
 from charlm.data.vocabulary import Vocabulary
 from charlm.errors import ConfigError
 from charlm.nn.parameters import Parameters

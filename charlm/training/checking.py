@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from charlm.config.build import build_corpus, build_model
-from charlm.config.schema import Config, resolve
+from charlm.config.keys import Config
+from charlm.config.reading import resolve
 from charlm.data.corpus import Progress, nothing
 from charlm.nn.cells import forms
 from charlm.nn.gradcheck import Check, check_model

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from charlm.config.schema import Config
+from charlm.config.keys import Config
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from charlm.config.schema import Config
+from charlm.config.keys import Config
 from charlm.errors import ConfigError
 from charlm.nn.model import Model
 from charlm.optim.optimizers import OPTIMIZERS

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from charlm.config.schema import Config
+from charlm.config.keys import Config
 from charlm.data.corpus import Corpus
 from charlm.errors import ConfigError
 from charlm.nn.cells import make_cell

@@ -11,7 +11,7 @@ from itertools import chain
 from pathlib import Path
 
 from charlm.config.build import Files, build_corpus, find_files
-from charlm.config.schema import Config
+from charlm.config.keys import Config
 from charlm.data.corpus import SPLITS, Corpus, Progress, nothing, on_all_ranks
 from charlm.data.vocabulary import Vocabulary
 from charlm.errors import ConfigError, CorpusError, RunError, VocabularyError
@@ -209,7 +209,7 @@ def _opened(
                 )
 
         def claim() -> None:
-            text = trainer.config.to_yaml()
+            text = trainer.config.to_commented_yaml()
             if saved is not None:
                 directory.continue_from(text, trainer.progress.log_bytes, trainer.progress.step)
                 return

@@ -14,21 +14,15 @@ import numpy as np
 import numpy.typing as npt
 
 from charlm.arrays import Array
-from charlm.config.build import (
-    build_model,
-    build_optimizer,
-    build_schedule,
-    fresh_parameters,
-    planned_steps,
-)
-from charlm.config.schema import Config, keys
-from charlm.config.values import plain
+from charlm.config.build import build_model, fresh_parameters
+from charlm.config.keys import KEYS, Config, plain
 from charlm.data.corpus import Corpus
 from charlm.data.texts import Text
 from charlm.errors import CheckpointError, DivergenceError, RunError
 from charlm.inference.score import Score, score
 from charlm.nn.parameters import Parameters
-from charlm.optim.schedules import Plateau
+from charlm.optim.optimizers import OPTIMIZERS
+from charlm.optim.schedules import Plateau, Schedule
 from charlm.runs.checkpoint import Checkpoint
 from charlm.system.closing import Closing
 from charlm.system.team import ALONE, Team
@@ -215,7 +209,7 @@ class Trainer(Closing):
         # the same numbers on every rank, though their libraries may differ
         params = team.first(lambda: fresh_parameters(self.model, config.model, config.train.seed, dtype))
         self.team = team
-        self.optimizer = build_optimizer(config.train, params.flat.size, dtype, shared)
+        self.optimizer = OPTIMIZERS[config.train.optimizer](params.flat.size, dtype, config.train, shared)
         train = config.train
         self.data_parallel = DataParallel(
             self.model,
@@ -234,8 +228,8 @@ class Trainer(Closing):
         _, dropping = np.random.SeedSequence(config.train.seed).spawn(2)
         self.rng = np.random.Generator(np.random.PCG64(dropping))
         self.steps_per_epoch = self.streams.windows
-        self.planned_steps = planned_steps(config.train, self.steps_per_epoch)
-        self.schedule = build_schedule(config.train, self.steps_per_epoch)
+        self.schedule = Schedule(config.train, self.steps_per_epoch)
+        self.planned_steps = self.schedule.steps
         self.progress = Progress()
 
     @property
@@ -389,7 +383,7 @@ class Trainer(Closing):
         now, then = self.config.flat(), checkpoint.config.flat()
         if not then["train.shards"]:  # of a format that did not know the key
             then["train.shards"] = now["train.shards"]
-        for dotted, _, _, known in keys():
+        for dotted, known in KEYS.items():
             if known.fixed and now[dotted] != then[dotted]:
                 raise RunError(
                     f"{where}: {dotted} is {plain(then[dotted])} in this run and cannot become "

@@ -1,4 +1,4 @@
-"""The configuration: frozen dataclasses, checked, overridden, written back.
+"""The configuration: one table of keys, and the values that they have in a run.
 
 Every key is declared once, in a dataclass below, with its default, its meaning and its limits. The
 reader, the checks, the help text and the written file all use that declaration.
@@ -7,64 +7,157 @@ reader, the checks, the help text and the written file all use that declaration.
 from __future__ import annotations
 
 import dataclasses
+import datetime
+import difflib
+import json
 import math
+import os
 import textwrap
-import typing
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from operator import attrgetter
 from typing import Any, TypeVar
 
 import yaml
 
-from charlm.config.values import converted as converted_to
-from charlm.config.values import nearest, plain, spoken, text_encoding
-from charlm.errors import ConfigError
 from charlm.nn.cells import CELL_NAMES
-from charlm.system.files import STANDARD_INPUT
+from charlm.optim.settings import Settings
 
 Value = TypeVar("Value")
 
 
 @dataclass(frozen=True)
 class Key:
-    """The meaning of a configuration key and its valid values.
+    """A configuration key: its default, whose type all values have, its meaning, and its valid values.
 
-    A run that is resumed cannot change a key that is `fixed`.
+    With `paths` a value may also be a list of texts. A run that is resumed cannot change a key that is
+    `fixed`.
     """
 
+    default: Any
     doc: str
     choices: Collection[str] = ()
     at_least: float = -math.inf
     above: float = -math.inf
     at_most: float = math.inf
     below: float = math.inf
+    paths: bool = False
     fixed: bool = False
 
-    def complaint(self, value: Any) -> str | None:
-        """An error message for an invalid `value`; None if it is valid."""
+    @property
+    def is_text(self) -> bool:
+        """Whether a value is a text."""
+        return isinstance(self.default, str)
+
+    @property
+    def options(self) -> str:
+        """The choices in brackets; empty if there are none."""
+        return f" ({' | '.join(self.choices)})" if self.choices else ""
+
+    def valid(self, value: Any) -> Any:
+        """Return `value` in the type of the key; raises `ValueError` that says what is wrong with it."""
+        value = self._converted(value)
         if self.choices and value not in self.choices:
-            return f"{value!r} is not one of {', '.join(self.choices)}" + nearest(
-                str(value), list(self.choices)
+            raise ValueError(
+                f"{value!r} is not one of {', '.join(self.choices)}{nearest(value, self.choices)}"
             )
         for number in value if isinstance(value, tuple) else (value,):
-            if isinstance(number, (int, float)) and not isinstance(number, bool):
-                if not math.isfinite(number):
-                    return f"{number} is not a finite number"
-                if number < self.at_least:
-                    return f"{number} is below {self.at_least:g}, the smallest valid value"
-                if number <= self.above:
-                    return f"{number} is not above {self.above:g}"
-                if number > self.at_most:
-                    return f"{number} is above {self.at_most:,.9g}, the largest valid value"
-                if number >= self.below:
-                    return f"{number} is not below {self.below:g}"
-        return None
+            if isinstance(number, (str, bool)):
+                continue
+            if not math.isfinite(number):
+                raise ValueError(f"{number} is not a finite number")
+            if number < self.at_least:
+                raise ValueError(f"{number} is below {self.at_least:g}, the smallest valid value")
+            if number <= self.above:
+                raise ValueError(f"{number} is not above {self.above:g}")
+            if number > self.at_most:
+                raise ValueError(f"{number} is above {self.at_most:,.9g}, the largest valid value")
+            if number >= self.below:
+                raise ValueError(f"{number} is not below {self.below:g}")
+        return value
+
+    def _converted(self, value: Any) -> Any:
+        """`value` in the type of the default, without loss."""
+        if self.paths and isinstance(value, (list, tuple)):
+            if not value or "" in value:
+                raise ValueError(f"expected a path, or a list of paths, got {spoken(value)}")
+            return tuple(map(_text, value))
+        if isinstance(self.default, tuple):
+            if not isinstance(value, (list, tuple)) or len(value) != len(self.default):
+                raise ValueError(
+                    f"expected a list of {len(self.default)} numbers, such as {plain(self.default)}; "
+                    f"got {spoken(value)}"
+                )
+            return tuple(float(_number(item)) for item in value)
+        if isinstance(self.default, bool):
+            if not isinstance(value, bool):
+                raise ValueError(f"expected true or false, got {spoken(value)}")
+            return value
+        if isinstance(self.default, int):
+            number = _number(value, "a whole number")
+            if not math.isfinite(number) or number != int(number):
+                raise ValueError(f"expected a whole number, got {spoken(value)}")
+            return int(number)
+        return _text(value) if self.is_text else float(_number(value))
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f"expected a text, got {spoken(value)}")
+    if "\0" in value:
+        raise ValueError("a text must not contain a NUL character")
+    try:
+        os.fsencode(value)
+    except UnicodeEncodeError:
+        raise ValueError("a text must not contain a lone surrogate") from None
+    return value
+
+
+def _number(value: Any, expected: str = "a number") -> int | float:
+    number = value
+    if isinstance(value, str):  # YAML 1.1 reads 1e-3, without a point, as a string
+        try:
+            number = float(value)
+        except ValueError:
+            number = None
+    if isinstance(number, bool) or not isinstance(number, (int, float)):
+        raise ValueError(f"expected {expected}, got {spoken(value)}")
+    if isinstance(number, int) and abs(number) > 10**300:  # all others fit a float
+        raise ValueError("the number is too large")
+    return number
+
+
+def plain(value: Any) -> str:
+    """A value in YAML syntax."""
+    if isinstance(value, tuple):
+        return f"[{', '.join(map(plain, value))}]"
+    if isinstance(value, bool) or (isinstance(value, str) and not value.isprintable()):
+        return json.dumps(value)
+    return str(value)
+
+
+def spoken(value: Any) -> str:
+    """A value for an error message: as YAML would write it, with quotes around a text."""
+    if value is None:
+        return "nothing"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, datetime.date):
+        return f"the date {value}"
+    if isinstance(value, (list, tuple)):
+        return f"[{', '.join(map(spoken, value))}]"
+    return repr(value) if isinstance(value, str) else str(value)
+
+
+def nearest(word: str, known: Collection[str]) -> str:
+    """A hint with the known word most similar to `word`; empty if none is similar."""
+    close = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
+    return f"; did you mean {close[0]}?" if close else ""
 
 
 def key(default: Value, doc: str, **limits: Any) -> Value:
     """Declare a configuration key: a dataclass field that carries its `Key`."""
-    declared: Value = dataclasses.field(default=default, metadata={"key": Key(doc, **limits)})
+    declared: Value = dataclasses.field(default=default, metadata={"key": Key(default, doc, **limits)})
     return declared
 
 
@@ -78,13 +171,17 @@ class CorpusConfig:
         "these; relative to the configuration file, given elsewhere to the current directory; a "
         "directory or pattern is read without runs, other files that charlm writes, and hidden files; files "
         "named .gz and .xz are unpacked",
+        paths=True,
     )
     validation: str | tuple[str, ...] = key(
         "",
         "a separate text for validation, named like corpus.path, but not standard input; the "
         "vocabulary is that of corpus.path alone",
+        paths=True,
     )
-    test: str | tuple[str, ...] = key("", "a separate text for the test split, named like corpus.validation")
+    test: str | tuple[str, ...] = key(
+        "", "a separate text for the test split, named like corpus.validation", paths=True
+    )
     mode: str = key(
         "stream",
         "one continuous text, or lines, each a separate example that begins from a zero state",
@@ -179,7 +276,7 @@ class ModelConfig:
 
 
 @dataclass(frozen=True)
-class TrainConfig:
+class TrainConfig(Settings):
     """How the network is trained."""
 
     batch: int = key(50, "parallel streams of text, or parallel lines", at_least=1, fixed=True)
@@ -289,7 +386,7 @@ class RunConfig:
 
 @dataclass(frozen=True)
 class Config:
-    """A whole configuration; its sections and keys are those of the YAML file."""
+    """A whole configuration; its sections and keys are the same as in the YAML file."""
 
     corpus: CorpusConfig = dataclasses.field(default_factory=CorpusConfig)
     model: ModelConfig = dataclasses.field(default_factory=ModelConfig)
@@ -300,52 +397,25 @@ class Config:
 
     def flat(self) -> dict[str, Any]:
         """Every value by its dotted key, in order."""
-        return {dotted: getattr(getattr(self, section), name) for dotted, section, name, _ in keys()}
+        return {dotted: attrgetter(dotted)(self) for dotted in KEYS}
 
     def nested(self) -> dict[str, dict[str, Any]]:
         """Sections of plain values, as in YAML and JSON."""
-        nested: dict[str, dict[str, Any]] = {}
-        for dotted, section, name, _ in keys():
-            value = self.flat()[dotted]
-            nested.setdefault(section, {})[name] = list(value) if isinstance(value, tuple) else value
+        nested: dict[str, dict[str, Any]] = {section: {} for section in SECTIONS}
+        for dotted, value in self.flat().items():
+            section, name = dotted.split(".")
+            nested[section][name] = list(value) if isinstance(value, tuple) else value
         return nested
 
-    def to_yaml(self) -> str:
-        """The configuration as a YAML file, every key written out."""
-        # PyYAML writes some Unicode line breaks unescaped and cannot read them back: escape them
-        texts = [
-            str(item)
-            for value in self.flat().values()
-            for item in (value if isinstance(value, tuple) else (value,))
-        ]
-        printable = all(text.replace("\n", "").isprintable() for text in texts)
-        text: str = yaml.safe_dump(self.nested(), sort_keys=False, allow_unicode=printable)
-        return text
-
     def to_commented_yaml(self) -> str:
-        """The configuration as a YAML file to be edited: every key below its meaning."""
-        lines: list[str] = []
-        section = ""
-        for dotted, own_section, name, known in keys():
-            if own_section != section:
-                section = own_section
-                lines += ["", f"{section}:"] if lines else [f"{section}:"]
-            value = self.flat()[dotted]
-            value = list(value) if isinstance(value, tuple) else value
-            choices = f" ({' | '.join(known.choices)})" if known.choices else ""
-            lines += textwrap.wrap(
-                known.doc + choices,
-                98,
-                initial_indent="  # ",
-                subsequent_indent="  # ",
-                break_on_hyphens=False,
-            )
-            style = '"' if isinstance(value, str) and not value.isprintable() else None
-            written = yaml.safe_dump(
-                value, default_style=style, default_flow_style=True, allow_unicode=True, width=10**6
-            )
-            lines.append(f"  {name}: {written.removesuffix('...' + chr(10)).strip()}")
-        return "\n".join(lines) + "\n"
+        """The configuration as a YAML file to be read and edited: every key below its meaning."""
+        values = self.flat()
+
+        def lines(dotted: str) -> list[str]:
+            comment = KEYS[dotted].doc + KEYS[dotted].options
+            return [*_wrapped(comment, 96, "# ", "# "), f"{dotted.split('.')[1]}: {_yaml(values[dotted])}"]
+
+        return _by_section(lines) + "\n"
 
     def replace(self, values: Mapping[str, Any]) -> Config:
         """Return a copy with other values for some dotted keys, unchecked."""
@@ -361,132 +431,66 @@ class Config:
         return dataclasses.replace(self.replace(values), given=self.given | values.keys())
 
     def choose(self, values: Mapping[str, Any]) -> Config:
-        """Return a copy with those of these values whose keys no person set."""
+        """Return a copy with these values, except for the keys that a person set."""
         return self.replace({dotted: value for dotted, value in values.items() if dotted not in self.given})
 
 
-PATH_KEYS = ("corpus.path", "corpus.validation", "corpus.test")
-"""Keys that name texts."""
-
-
-SECTIONS = {
-    name: kind for name, kind in typing.get_type_hints(Config).items() if dataclasses.is_dataclass(kind)
+SECTIONS: dict[str, type[Any]] = {
+    "corpus": CorpusConfig,
+    "model": ModelConfig,
+    "train": TrainConfig,
+    "run": RunConfig,
 }
 """The class of each section, in the order of the YAML file."""
 
+KEYS: dict[str, Key] = {
+    f"{section}.{name}": kind.__dataclass_fields__[name].metadata["key"]
+    for section, kind in SECTIONS.items()
+    for name in kind.__annotations__  # in the order of the class itself; fields begin with inherited ones
+}
+"""Every key of a configuration by its dotted name."""
 
-def keys() -> Iterator[tuple[str, str, str, Key]]:
-    """Every key of a configuration: dotted name, section, name within it, and its `Key`."""
-    for section, section_type in SECTIONS.items():
-        for field in dataclasses.fields(section_type):
-            yield f"{section}.{field.name}", section, field.name, field.metadata["key"]
-
-
-def resolve(
-    values: Mapping[str, Any],
-    name: str,
-    where: str = "the configuration",
-    places: Mapping[str, str] | None = None,
-) -> Config:
-    """Make a configuration from checked values, check their combination, and fill in `run.dir`.
-
-    `places` says where single keys were set, for error messages; the others were set at `where`.
-    """
-    places = places or {}
-    config = Config().give(values)
-    total = math.fsum(config.corpus.split)
-    split = f"{places.get('corpus.split', where)}: corpus.split"
-    if not math.isclose(total, 1.0, abs_tol=1e-6):
-        raise ConfigError(f"{split}: the fractions sum to {total:g}, not to 1")
-    if config.corpus.split[0] == 0:
-        raise ConfigError(f"{split}: the first fraction, for training, must be above 0")
-    for part, paths in config.corpus.separate_paths.items():
-        if STANDARD_INPUT in paths:
-            raise ConfigError(
-                f"{places.get(f'corpus.{part}', where)}: corpus.{part}: name a file: standard input, "
-                f"{STANDARD_INPUT}, is only for corpus.path"
-            )
-    encoding = text_encoding(config.corpus.encoding)
-    if encoding is None:
-        raise ConfigError(
-            f"{places.get('corpus.encoding', where)}: corpus.encoding: {config.corpus.encoding!r} is not a "
-            "text encoding that Python knows"
-            + nearest(config.corpus.encoding, ("utf-8", "utf-16", "latin-1", "cp1252", "cp949", "shift_jis"))
-        )
-    config = config.replace({"corpus.encoding": encoding})
-    if config.corpus.unit == "byte":
-        for of_text, without in (("normalize", "none"), ("lowercase", False), ("encoding", "utf-8")):
-            if getattr(config.corpus, of_text) != without:
-                place, byte = (places.get(f"corpus.{key}", where) for key in (of_text, "unit"))
-                raise ConfigError(
-                    f"{place}: corpus.{of_text}: not with unit: byte"
-                    f"{f' ({byte})' if byte != place else ''}; remove it, or use unit: char"
-                )
-    if not config.run.dir:
-        config = config.replace({"run.dir": str(Path("runs") / name)})
-    return config
-
-
-def from_nested(nested: Any, where: str) -> Config:
-    """Rebuild a configuration from `Config.nested()`; raises `ConfigError` if it is not one."""
-    if not isinstance(nested, dict):
-        raise ConfigError(f"{where}: the configuration is not a mapping")
-    values: dict[str, Any] = {}
-    for section, content in nested.items():
-        if not isinstance(content, dict):
-            raise ConfigError(f"{where}: {section} is not a section of keys")
-        for name, value in content.items():
-            values[f"{section}.{name}"] = checked(f"{section}.{name}", value, where)
-    return resolve(values, name="model", where=where)
+PATH_KEYS = tuple(dotted for dotted, key in KEYS.items() if key.paths)
+"""Keys that name texts."""
 
 
 def reference(width: int = 80) -> str:
     """Every key with its default, choices and meaning, one paragraph per section (for `--help`)."""
-    lines: list[str] = []
-    section = ""
-    defaults = Config().flat()
-    for dotted, own_section, _, known in keys():
-        if own_section != section:
-            lines += ["", f"{own_section}:"] if lines else [f"{own_section}:"]
-            section = own_section
-        choices = f" ({' | '.join(known.choices)})" if known.choices else ""
-        entry = f"{dotted}={plain(defaults[dotted])}{choices}: {known.doc}"
-        lines += textwrap.wrap(
-            entry,
-            width,
-            initial_indent="  ",
-            subsequent_indent="      ",
-            break_long_words=False,
-            break_on_hyphens=False,
-        )
-    return "\n".join(lines)
+
+    def lines(dotted: str) -> list[str]:
+        key = KEYS[dotted]
+        return _wrapped(f"{dotted}={plain(key.default)}{key.options}: {key.doc}", width - 2, "", "    ")
+
+    return _by_section(lines)
 
 
-def is_text(dotted: str) -> bool:
-    """Whether key `dotted` holds a text; False for an unknown key."""
-    return isinstance(Config().flat().get(dotted), str)
+def _by_section(lines: Callable[[str], list[str]]) -> str:
+    """The lines of every key, indented, each section below its name."""
+    blocks = {section: [f"{section}:"] for section in SECTIONS}
+    for dotted in KEYS:
+        blocks[dotted.split(".")[0]] += [f"  {line}" for line in lines(dotted)]
+    return "\n\n".join("\n".join(block) for block in blocks.values())
 
 
-def checked(dotted: str, value: Any, where: str, written: str = "") -> Any:
-    """Return `value` as the type of key `dotted`, within its limits; raises `ConfigError`.
+def _wrapped(text: str, width: int, first: str, next: str) -> list[str]:
+    return textwrap.wrap(
+        text,
+        width,
+        initial_indent=first,
+        subsequent_indent=next,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
 
-    `written` is what a file says, if `value` is how YAML understands it.
-    """
-    known = {name: (section, field, spec) for name, section, field, spec in keys()}
-    if dotted not in known:
-        near = nearest(dotted, list(known))
-        raise ConfigError(f"{where}: {dotted}: unknown key{near}")
-    section, field, spec = known[dotted]
-    hints = typing.get_type_hints(SECTIONS[section])
-    try:
-        if written and is_text(dotted) and not isinstance(value, str):
-            raise ValueError(
-                f"expected a text, but YAML reads {written} as {spoken(value)}: put it in quotes"
-            )
-        converted = converted_to(value, hints[field])
-    except ValueError as error:
-        raise ConfigError(f"{where}: {dotted}: {error}") from error
-    complaint = spec.complaint(converted)
-    if complaint:
-        raise ConfigError(f"{where}: {dotted}: {complaint}")
-    return converted
+
+def _yaml(value: Any) -> str:
+    """A value as YAML on one line. What PyYAML could not read back is escaped."""
+    texts = [text for text in (value if isinstance(value, tuple) else (value,)) if isinstance(text, str)]
+    written: str = yaml.safe_dump(
+        list(value) if isinstance(value, tuple) else value,
+        default_style=None if all(map(str.isprintable, texts)) else '"',
+        default_flow_style=True,
+        allow_unicode=True,
+        width=math.inf,
+    )
+    return written.removesuffix("...\n").strip()

@@ -1,28 +1,20 @@
-"""Configuration files and overrides: YAML in, a checked `Config` out."""
+"""Reading a configuration: files, mappings and single settings in, a checked `Config` out."""
 
 from __future__ import annotations
 
 import codecs
 import dataclasses
 import glob
+import math
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from charlm.config.schema import (
-    PATH_KEYS,
-    SECTIONS,
-    Config,
-    CorpusConfig,
-    checked,
-    is_text,
-    resolve,
-)
-from charlm.config.values import nearest, text_encoding
+from charlm.config.keys import KEYS, PATH_KEYS, SECTIONS, Config, CorpusConfig, Key, nearest, spoken
 from charlm.errors import ConfigError, shortened
 from charlm.system.files import STANDARD_INPUT, anchored, expanded, is_descriptor, reason
 
@@ -66,27 +58,108 @@ def load(path: Path, given: Mapping[str, Any] | None = None, giver: str = "`set`
 
 
 def from_mapping(
-    nested: Mapping[str, Mapping[str, Any]], given: Mapping[str, Any] | None = None, giver: str = "settings"
+    nested: Mapping[str, Any], given: Mapping[str, Any] | None = None, giver: str = "settings"
 ) -> Config:
     """A configuration from sections of plain values; `given` holds checked values that replace some.
 
-    Relative paths are relative to the current directory. An empty `run.dir` becomes `runs/NAME`,
-    where NAME is that of the text. Raises `ConfigError` with the key.
+    Relative paths are relative to the current directory. An empty `run.dir` becomes `runs/NAME`, with
+    the name of the text. Raises `ConfigError` with the key, and `giver` if the value was given.
     """
     where = "the configuration"
-    values: dict[str, Any] = {}
+    values = _anchored({**_flat(nested, where), **(given or {})}, Path.cwd())
+    return resolve(values, _name_of(values), where, dict.fromkeys(given or {}, giver))
+
+
+def from_nested(nested: Any, where: str) -> Config:
+    """Rebuild a configuration from `Config.nested()`; raises `ConfigError` if it is not one."""
+    if not isinstance(nested, dict):
+        raise ConfigError(f"{where}: the configuration is not a mapping")
+    return resolve(_flat(nested, where), name="model", where=where)
+
+
+def _flat(nested: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """Checked values by dotted key from sections of plain values."""
+    values = {}
     for section, content in nested.items():
         if not isinstance(content, Mapping):
             raise ConfigError(f"{where}: {section} is not a section of keys")
         for name, value in content.items():
             values[f"{section}.{name}"] = checked(f"{section}.{name}", value, where)
-    values = _anchored({**values, **(given or {})}, Path.cwd())
-    places = dict.fromkeys(given or {}, giver)
-    return resolve(values, name=_name_of(values), where=where, places=places)
+    return values
+
+
+def checked(dotted: str, value: Any, where: str) -> Any:
+    """Return `value` as the type of key `dotted`, within its limits; raises `ConfigError`."""
+    try:
+        return _key(dotted, where).valid(value)
+    except ValueError as error:
+        raise ConfigError(f"{where}: {dotted}: {error}") from error
+
+
+def _key(dotted: str, where: str) -> Key:
+    if dotted not in KEYS:
+        raise ConfigError(f"{where}: {dotted}: unknown key{nearest(dotted, KEYS)}")
+    return KEYS[dotted]
+
+
+def resolve(
+    values: Mapping[str, Any],
+    name: str,
+    where: str = "the configuration",
+    places: Mapping[str, str] | None = None,
+) -> Config:
+    """Make a configuration from checked values, check their combination, and fill in `run.dir`.
+
+    `places` says where single keys were set, for error messages; the others were set at `where`.
+    """
+    places = places or {}
+    config = Config().give(values)
+    corpus = config.corpus
+
+    def error(key: str, problem: str) -> ConfigError:
+        return ConfigError(f"{places.get(f'corpus.{key}', where)}: corpus.{key}: {problem}")
+
+    total = math.fsum(corpus.split)
+    if not math.isclose(total, 1.0, abs_tol=1e-6):
+        raise error("split", f"the fractions sum to {total:g}, not to 1")
+    if corpus.split[0] == 0:
+        raise error("split", "the first fraction, for training, must be above 0")
+    for part, paths in corpus.separate_paths.items():
+        if STANDARD_INPUT in paths:
+            raise error(part, f"name a file: standard input, {STANDARD_INPUT}, is only for corpus.path")
+    encoding = text_encoding(corpus.encoding)
+    if encoding is None:
+        known = ("utf-8", "utf-16", "latin-1", "cp1252", "cp949", "shift_jis")
+        raise error(
+            "encoding",
+            f"{corpus.encoding!r} is not a text encoding that Python knows{nearest(corpus.encoding, known)}",
+        )
+    config = config.replace({"corpus.encoding": encoding})
+    if corpus.unit == "byte":
+        for key in ("normalize", "lowercase", "encoding"):
+            if getattr(config.corpus, key) != getattr(CorpusConfig, key):
+                place, byte = (places.get(f"corpus.{name}", where) for name in (key, "unit"))
+                unit = f" ({byte})" if byte != place else ""
+                raise error(key, f"not with unit: byte{unit}; remove it, or use unit: char")
+    return config if config.run.dir else config.replace({"run.dir": str(Path("runs") / name)})
+
+
+def text_encoding(name: str) -> str | None:
+    """Python's name for a text encoding; None if it is unknown."""
+    try:
+        "".encode(name)  # raises for codecs that do not encode text
+        codec = codecs.lookup(name)
+    except (LookupError, UnicodeError, ValueError):
+        return None
+    # these two encode host names and refuse most texts
+    if codec.incrementaldecoder is None or codec.name in ("idna", "punycode"):
+        return None
+    # byte-order marks are always removed, and utf-8-sig counts bytes only after the mark
+    return "utf-8" if codec.name == "utf-8-sig" else codec.name
 
 
 def _name_of(values: Mapping[str, Any]) -> str:
-    """The name of a run on a text: that of its file, or of the directory of a pattern."""
+    """The name of a run on a text: the name of its file, or of the directory of a pattern."""
     path = values.get("corpus.path", "")
     path = path[0] if isinstance(path, tuple) else path
     names = [] if is_descriptor(path) else [Path(path).stem, Path(path).parent.name]
@@ -99,16 +172,16 @@ def _anchored(values: Mapping[str, Any], directory: Path) -> dict[str, Any]:
 
     A leading `~` is a home directory, in `run.dir` too.
     """
-    found = dict(values)
+    absolute = dict(values)
     if "run.dir" in values:
-        found["run.dir"] = os.path.expanduser(values["run.dir"])
+        absolute["run.dir"] = os.path.expanduser(values["run.dir"])
     for dotted in PATH_KEYS:
-        paths = values.get(dotted, "")
+        paths = values.get(dotted)
         if isinstance(paths, tuple):
-            found[dotted] = tuple(anchored(path, directory) for path in paths)
+            absolute[dotted] = tuple(anchored(path, directory) for path in paths)
         elif paths:
-            found[dotted] = anchored(paths, directory)
-    return found
+            absolute[dotted] = anchored(paths, directory)
+    return absolute
 
 
 def with_path(config: CorpusConfig, path: str) -> CorpusConfig:
@@ -137,10 +210,10 @@ def with_encoding(config: CorpusConfig, encoding: str | None) -> CorpusConfig:
     """The corpus settings with another encoding, unless it is None or units are bytes."""
     if encoding is None or config.unit == "byte":
         return config
-    found = text_encoding(encoding)
-    if found is None:
+    name = text_encoding(encoding)
+    if name is None:
         raise ConfigError(f"`encoding`: {encoding!r} is not a text encoding that Python knows")
-    return dataclasses.replace(config, encoding=found)
+    return dataclasses.replace(config, encoding=name)
 
 
 def parse_overrides(overrides: Iterable[str]) -> dict[str, Any]:
@@ -175,27 +248,12 @@ def _read(text: str, file: str) -> tuple[dict[str, Any], dict[str, str]]:
         raise ConfigError(f"{file}: too many nested brackets for a configuration") from error
     values: dict[str, Any] = {}
     places: dict[str, str] = {}
-    if root is None:
-        return values, places
-    sections: set[str] = set()
-    section_names = list(SECTIONS)
-    for section_node, content in _pairs(root, file, "the file"):
-        section = str(section_node.value)
-        where = f"{file}, line {section_node.start_mark.line + 1}"
-        if section not in section_names:
-            hint = nearest(section, section_names) or f"; the sections are {', '.join(section_names)}"
-            raise ConfigError(f"{where}: {section}: unknown section{hint}")
-        if section in sections:
-            raise ConfigError(f"{where}: {section}: duplicate section")
-        sections.add(section)
-        if isinstance(content, yaml.ScalarNode) and content.tag.endswith(":null"):
-            continue  # a section with every key commented out
-        for key_node, value_node in _pairs(content, file, section):
-            dotted = f"{section}.{key_node.value}"
-            where = f"{file}, line {key_node.start_mark.line + 1}"
-            if dotted in values:
-                raise ConfigError(f"{where}: {dotted}: duplicate key")
-            values[dotted] = _checked(dotted, value_node, where)
+    for section, place, content in _pairs(root, file, "the file", "section"):
+        if section not in SECTIONS:
+            hint = nearest(section, SECTIONS) or f"; the sections are {', '.join(SECTIONS)}"
+            raise ConfigError(f"{place}: {section}: unknown section{hint}")
+        for dotted, where, node in _pairs(content, file, section, "key"):
+            values[dotted] = _checked(dotted, node, where)
             places[dotted] = where
     return values, places
 
@@ -206,36 +264,45 @@ _OTHER_BASES = re.compile(r"[-+]?(?P<octal>0[0-7_]+|0o[0-7_]+)|[-+]?[0-9][0-9_]*
 
 def _checked(dotted: str, node: yaml.Node | None, where: str) -> Any:
     """The checked value of key `dotted` from its YAML node; raises `ConfigError`."""
-    written = node.value if isinstance(node, yaml.ScalarNode) and node.style is None else ""
+    key = _key(dotted, where)
     try:
         # the tag and the text of a node may disagree
         value = None if node is None else yaml.SafeLoader("").construct_object(node, deep=True)
     except (yaml.YAMLError, LookupError, AttributeError, TypeError, ValueError) as error:
-        hint = "; put it in quotes" if is_text(dotted) else ""
+        hint = "; put it in quotes" if key.is_text else ""
         raise ConfigError(f"{shortened(where)}: {dotted}: the value cannot be read{hint}") from error
-    for scalar in _scalars(node):
+    for scalar in node.value if isinstance(node, yaml.SequenceNode) else [node]:
+        if not isinstance(scalar, yaml.ScalarNode) or scalar.style is not None:
+            continue  # in quotes
         other = _OTHER_BASES.fullmatch(scalar.value)
-        if other and scalar.style is None and not is_text(dotted):
+        if other and not key.is_text:
             base = 8 if other["octal"] else 60
             raise ConfigError(
                 f"{where}: {dotted}: YAML reads {scalar.value} as a number in base {base}: "
                 "write it in decimal digits, without zeros before it"
             )
-    return checked(dotted, value, where, written)
+        if key.is_text and scalar is node and scalar.value and not isinstance(value, str):
+            raise ConfigError(
+                f"{where}: {dotted}: expected a text, but YAML reads {scalar.value} as {spoken(value)}: "
+                "put it in quotes"
+            )
+    return checked(dotted, value, where)
 
 
-def _scalars(node: yaml.Node | None) -> list[yaml.ScalarNode]:
-    """The scalar of a node, or those of its list."""
-    nodes = node.value if isinstance(node, yaml.SequenceNode) else [node]
-    return [one for one in nodes if isinstance(one, yaml.ScalarNode)]
-
-
-def _pairs(node: yaml.Node, file: str, what: str) -> list[tuple[yaml.Node, yaml.Node]]:
+def _pairs(node: yaml.Node | None, file: str, holder: str, what: str) -> Iterator[tuple[str, str, yaml.Node]]:
+    """The name, the file and line, and the value of each section of the file or key of a section."""
+    if node is None or (isinstance(node, yaml.ScalarNode) and node.tag.endswith(":null")):
+        return  # empty, or with every key commented out
     if not isinstance(node, yaml.MappingNode):
         line = node.start_mark.line + 1
-        raise ConfigError(f"{file}, line {line}: {what} must hold keys with values, such as `hidden: 256`")
-    for name, _ in node.value:
-        if not isinstance(name, yaml.ScalarNode):
-            raise ConfigError(f"{file}, line {name.start_mark.line + 1}: a key must be a plain word")
-    pairs: list[tuple[yaml.Node, yaml.Node]] = node.value
-    return pairs
+        raise ConfigError(f"{file}, line {line}: {holder} must hold keys with values, such as `hidden: 256`")
+    names = set()
+    for name_node, value in node.value:
+        place = f"{file}, line {name_node.start_mark.line + 1}"
+        if not isinstance(name_node, yaml.ScalarNode):
+            raise ConfigError(f"{place}: a key must be a plain word")
+        name = name_node.value if what == "section" else f"{holder}.{name_node.value}"
+        if name in names:
+            raise ConfigError(f"{place}: {name}: duplicate {what}")
+        names.add(name)
+        yield name, place, value
