@@ -89,6 +89,14 @@ def test_what_is_hidden_is_left_out(tmp_path: Path) -> None:
         (tmp_path / name).write_text(name)
     assert _walked(str(tmp_path)) == (["texts/a.txt"], "hidden: 2 (.git, texts/.swp)")
     assert _walked(f"{tmp_path}/**") == (["texts/a.txt"], "")
+    assert _walked(f"{tmp_path}/*/.s*") == (["texts/.swp"], ""), "a pattern can name them"
+
+
+def test_what_a_pattern_finds_twice_is_read_once(tmp_path: Path) -> None:
+    """That is no other name of a file, and nothing is left out."""
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    (tmp_path / "a" / "b" / "c.txt").write_text("c")
+    assert _walked(f"{tmp_path}/**/**/*.txt") == (["a/b/c.txt"], "")
 
 
 @pytest.mark.parametrize(
