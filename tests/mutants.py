@@ -66,7 +66,7 @@ GENERATED = {
     "optim/clipping.py": "clipping",
     "optim/optimizers.py": "optimizers torch_parity",
     "optim/schedules.py": "schedules",
-    "inference/sampling.py": "generate interface",
+    "inference/sampling.py": "generate loop",
     "inference/generate.py": "generate",
     "inference/score.py": "score",
     "data/batches.py": "batches",
