@@ -90,29 +90,22 @@ def test_a_text_of_101_characters_is_cut_as_computed_by_hand(
     assert {x.shape[1] for x in (*epoch.inputs, *epoch.targets)} == {batch}
 
 
-def test_windows_are_steps_by_streams() -> None:
-    """A window is `[T, B]`: steps go down, streams go across."""
-    x, y, _ = Streams(np.arange(9), 2, 4).window(0)
-    assert x.tolist() == [[0, 4], [1, 5], [2, 6], [3, 7]]
-    assert y.tolist() == [[1, 5], [2, 6], [3, 7], [4, 8]]
-
-
 @pytest.mark.parametrize("kind", [np.uint8, np.uint16, np.uint32])
-def test_windows_keep_the_type_of_ids(kind: type[np.unsignedinteger]) -> None:
-    """The ids of a window are of the text's own small type."""
-    x, y, _ = Streams(np.arange(9, dtype=kind), 2, 4).window(0)
-    assert {x.dtype, y.dtype} == {np.dtype(kind)}
-
-
-@pytest.mark.parametrize("number", [0, 1, 2, 3])
-def test_every_epoch_reads_the_text_alike(number: int) -> None:
-    """A step of a later epoch is that of the first; streams begin with an epoch, and only then."""
-    streams = Streams(np.arange(101), 3, 10)
-    for step in (number, number + 4, number + 400):
-        assert streams.window(step).x.tolist() == streams.window(number).x.tolist()
-        assert streams.window_length(step) == len(streams.window(step).x)
-        assert streams.characters(step) == streams.window(step).x.size
-        assert streams.resets_state(step) == (number == 0)
+def test_windows_are_steps_by_streams(kind: type[np.unsignedinteger]) -> None:
+    """A window is `[T, B]`, of the text's type; every epoch is alike, and streams begin with an epoch."""
+    text = np.arange(9, dtype=kind)
+    streams, warning = StreamText(text).batches(2, 2, 1)
+    assert (streams.batch, streams.seq_len, streams.windows, warning) == (2, 2, 2, None)
+    for step in (1, 3, 401):
+        x, y, mask = streams.window(step)
+        np.testing.assert_array_equal(x, np.array([[2, 6], [3, 7]], kind), strict=True)
+        np.testing.assert_array_equal(y, x + kind(1), strict=True)
+        assert (mask, streams.window_length(step), streams.characters(step)) == (None, 2, 4)
+        assert [streams.resets_state(step - 1), streams.resets_state(step)] == [True, False]
+    lines = _batches(Lines.of(np.array([0, 1, 0, 1, 1, 0], kind), 0), 2, 9).window(0)
+    assert lines.mask is not None
+    assert {lines.x.dtype, lines.y.dtype} == {np.dtype(kind)}
+    assert set(np.concatenate([lines.x, lines.y]).ravel().tolist()) <= {0, 1}
 
 
 @given(characters=st.integers(2, 500), batch=st.integers(1, 60), seq_len=st.integers(1, 600))
@@ -137,24 +130,20 @@ def test_fit_shrinks_only_as_far_as_needed(characters: int, batch: int, seq_len:
     [
         (101, 50, 10, (10, 10), "train.batch from 50 to 10"),
         (100, 10, 10, (9, 10), "train.batch from 10 to 9"),
+        (101, 10, 10, (10, 10), None),
+        (11, 1, 10, (1, 10), None),
         (5, 1, 50, (1, 4), "train.seq_len from 50 to 4"),
         (5, 50, 5, (1, 4), "train.batch from 50 to 1 and train.seq_len from 5 to 4"),
     ],
 )
 def test_fit_says_what_it_changed(
-    characters: int, batch: int, seq_len: int, fitted: tuple[int, int], shrunk: str
+    characters: int, batch: int, seq_len: int, fitted: tuple[int, int], shrunk: str | None
 ) -> None:
     """The warning names the size of the text, and each changed key with both its numbers."""
-    assert fit(characters, batch, seq_len) == (
-        *fitted,
-        f"the training split has only {characters} characters: {shrunk}",
-    )
-
-
-@pytest.mark.parametrize(("batch", "seq_len"), list(itertools.product([1, 4, 10], [1, 7, 10])))
-def test_fit_leaves_alone_what_fits(batch: int, seq_len: int) -> None:
-    """Where every stream holds a whole window, the last character included, nothing changes."""
-    assert fit(101, batch, seq_len) == (batch, seq_len, None)
+    warning = shrunk and f"the training split has only {characters} characters: {shrunk}"
+    assert fit(characters, batch, seq_len) == (*fitted, warning)
+    streams, warned = StreamText(np.arange(characters)).batches(batch, seq_len, 1)
+    assert (streams.batch, streams.seq_len, warned) == (*fitted, warning)
 
 
 @dataclass(frozen=True)
@@ -205,69 +194,42 @@ def line_epochs(draw: st.DrawFn) -> LineEpochs:
     return read_lines(lengths, batch, draw(st.integers(1, 160)), share)
 
 
-def _check_targets(read: LineEpochs) -> None:
-    """The targets of an epoch are the units of all lines, each once; each input is one before."""
-    expected = [
-        position + k
-        for position, length in zip(read.lines.starts.tolist(), read.lines.lengths.tolist(), strict=True)
-        for k in range(length)
-    ]
-    for epoch in read.epochs:
-        windows = [window for batch in epoch for window in batch]
-        assert sorted(np.concatenate([y[mask] for _, y, mask in windows]).tolist()) == expected
-        for x, y, mask in windows:
-            np.testing.assert_array_equal(x[mask], y[mask] - 1)
-
-
-def _check_rows(read: LineEpochs) -> None:
-    """Windows of a batch put together give each row a line, then padding: the carried state fits."""
-    length = dict(zip(read.lines.starts.tolist(), read.lines.lengths.tolist(), strict=True))
-    for batch in itertools.chain(*read.epochs):
-        targets = np.concatenate([y for _, y, _ in batch])
-        mask = np.concatenate([mask for _, _, mask in batch])
-        for b in range(read.batches.batch):
-            count = int(mask[:, b].sum())
-            assert mask[:count, b].all()
-            if count:
-                first = int(targets[0, b])
-                assert targets[:count, b].tolist() == list(range(first, first + length[first]))
-
-
-def _check_windows(read: LineEpochs) -> None:
-    """No window is longer than T, those of a batch differ by a step at most, none is superfluous."""
-    for epoch in read.epochs:
-        assert sum(map(len, epoch)) == read.batches.windows
-        for batch in epoch:
-            steps = [len(x) for x, _, _ in batch]
-            assert max(steps) <= read.batches.seq_len <= read.seq_len
-            assert max(steps) - min(steps) <= 1
-            assert (len(steps) - 1) * read.batches.seq_len < sum(steps)
-            assert batch[-1][2][-1].any(), "the last step is padding in every row"
-    assert max(len(x) for x, _, _ in itertools.chain(*read.epochs[0])) <= max(read.lines.lengths)
-
-
-def _check_batches(read: LineEpochs) -> None:
-    """No more batches than needed, a line more or less; no line fits between those of another batch."""
-    for epoch in read.epochs:
-        lengths = sorted(
-            sorted(n for n in np.concatenate([mask for _, _, mask in batch]).sum(axis=0).tolist() if n)
-            for batch in epoch
-        )
-        sizes = [len(batch) for batch in lengths]
-        assert len(sizes) == -(-len(read.lines) // read.asked)
-        assert max(sizes) - min(sizes) <= 1
-        assert max(sizes) == read.batches.batch <= read.asked
-        assert all(shorter[-1] <= longer[0] for shorter, longer in itertools.pairwise(lengths))
-
-
 @given(read=line_epochs())
 @settings(max_examples=4 * settings().max_examples)
 def test_epochs_of_lines(read: LineEpochs) -> None:
-    """Lines of any lengths are read each once an epoch, in rows, windows and batches as they should be."""
-    _check_targets(read)
-    _check_rows(read)
-    _check_windows(read)
-    _check_batches(read)
+    """Lines of any lengths are read once per epoch, in rows, windows and batches."""
+    length = dict(zip(read.lines.starts.tolist(), read.lines.lengths.tolist(), strict=True))
+    units = [start + k for start, count in length.items() for k in range(count)]
+    for epoch in read.epochs:
+        windows = [window for batch in epoch for window in batch]
+        assert len(windows) == read.batches.windows
+        assert sorted(np.concatenate([y[mask] for _, y, mask in windows]).tolist()) == units, "not each once"
+        for x, y, mask in windows:
+            np.testing.assert_array_equal(x[mask], y[mask] - 1)
+        lines = [_lines_of(batch, length) for batch in epoch]
+        assert len(lines) == -(-len(read.lines) // read.asked), "more batches than needed"
+        sizes = [len(batch) for batch in lines]
+        assert max(sizes) - min(sizes) <= 1
+        assert max(sizes) == read.batches.batch <= read.asked
+        pairs = itertools.pairwise(sorted(lines))
+        assert all(shorter[-1] <= longer[0] for shorter, longer in pairs), "lines of other lengths between"
+        for batch in epoch:
+            steps = [len(x) for x, _, _ in batch]
+            assert max(steps) <= read.batches.seq_len <= min(read.seq_len, max(read.lines.lengths))
+            assert max(steps) - min(steps) <= 1
+            assert (len(steps) - 1) * read.batches.seq_len < sum(steps), "a window is superfluous"
+            assert batch[-1][2][-1].any(), "the last step is padding in every row"
+
+
+def _lines_of(batch: list[tuple[Ids, Ids, Ids]], length: dict[int, int]) -> list[int]:
+    """The sorted lengths of the lines in a batch; each row is a line, then padding."""
+    targets, mask = (np.concatenate(arrays) for arrays in list(zip(*batch, strict=True))[1:])
+    counts = mask.sum(axis=0).tolist()
+    for b, count in enumerate(counts):
+        assert mask[:count, b].all()
+        first = int(targets[0, b])
+        assert not count or targets[:count, b].tolist() == list(range(first, first + length[first]))
+    return sorted(filter(None, counts))
 
 
 def test_lines_are_cut_as_computed_by_hand() -> None:
@@ -326,22 +288,6 @@ def test_batches_of_different_lengths_are_mixed() -> None:
     assert all(order not in (sorted(order), sorted(order)[::-1]) for order in orders)
 
 
-@pytest.mark.parametrize("kind", [np.uint8, np.uint16, np.uint32])
-def test_windows_of_lines_keep_the_type_of_ids(kind: type[np.unsignedinteger]) -> None:
-    """The ids of a window are of the text's own small type, padding included."""
-    text = np.array([0, 1, 0, 1, 1, 0], kind)
-    x, y, mask = _batches(Lines.of(text, 0), 2, 9).window(0)
-    assert mask is not None
-    assert {x.dtype, y.dtype} == {np.dtype(kind)}
-    assert set(np.concatenate([x, y]).ravel().tolist()) <= {0, 1}
-
-
-def test_lines_of_one_length_have_no_padding() -> None:
-    """Where nothing is padding there is no mask."""
-    batches = _batches(_some_lines(), 6, 10)
-    assert all(batches.window(step).mask is None for step in range(batches.windows))
-
-
 @pytest.mark.parametrize(
     ("lines", "batch", "fitted", "warning"),
     [
@@ -356,6 +302,7 @@ def test_a_batch_has_no_more_lines_than_there_are(
     """The batch shrinks to the number of lines, with a warning; the window without one."""
     batches, told = _some_lines(lines).batches(batch, 50, 1)
     assert (batches.batch, batches.seq_len, told) == (fitted, 4, warning)
+    assert batches.window(0).mask is None, "lines of one length have no padding"
 
 
 def test_much_padding_is_a_warning() -> None:
@@ -369,10 +316,3 @@ def test_much_padding_is_a_warning() -> None:
     assert warning == (
         "53 % of the work is padding beside long lines: the longest has 10 characters, the average 5"
     )
-
-
-def test_a_stream_is_read_in_streams() -> None:
-    """A text that is not lines gives fitted streams."""
-    text = np.arange(5)
-    streams, warning = StreamText(text).batches(1, 50, 1)
-    assert (streams.window(0).x.T.tolist(), warning) == ([[0, 1, 2, 3]], fit(5, 1, 50)[2])

@@ -8,8 +8,8 @@ import os
 import struct
 import subprocess
 import sys
+import tempfile
 import unicodedata
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from charlm.data.cache import Cache, Encoded, user_cache
+from charlm.data import cache as cache_module
+from charlm.data.cache import Cache, user_cache
 from charlm.data.corpus import Corpus, read_corpus
 from charlm.data.reader import TextPipeline
 from charlm.data.sources import Source
@@ -57,16 +58,16 @@ TRUE: dict[str, Any] = {
 @pytest.mark.parametrize("kind", [np.uint8, np.uint16, np.uint32])
 @pytest.mark.parametrize("pieces", [[], [[]], [[5]], [[], [1, 2], [], [255, 0], []], [range(100), range(50)]])
 def test_ids_come_back(tmp_path: Path, kind: npt.DTypeLike, pieces: list[Any]) -> None:
-    """Ids of every type, in pieces of any length, are the same afterwards, and so are the codes."""
+    """Ids of every type, in pieces of any length, contiguous or not, come back, and so do codes."""
     cache = Cache(tmp_path / "new" / "cache")
-    arrays = [np.array(piece, kind) for piece in pieces]
-    store(cache, *arrays)
-    found = cache.load(KEY)
-    assert found is not None
-    if arrays:
-        np.testing.assert_array_equal(found.ids, np.concatenate(arrays), strict=True)
-    assert len(found.ids) == sum(map(len, arrays))
-    assert found.codes == CODES
+    arrays = [np.repeat(np.array(piece, kind), 2)[::2] for piece in pieces]
+    stored = cache.store(KEY, NAMES, SETTINGS, CODES, iter(arrays))
+    for found in (stored, cache.load(KEY)):
+        assert found is not None
+        np.testing.assert_array_equal(
+            found.ids, np.concatenate([np.zeros(0, kind if arrays else np.uint8), *arrays]), strict=True
+        )
+        assert found.codes == CODES
 
 
 def test_ids_are_mapped_into_memory(tmp_path: Path) -> None:
@@ -83,22 +84,17 @@ def test_ids_are_mapped_into_memory(tmp_path: Path) -> None:
     assert int(found.ids.sum()) == sum(range(5000))
 
 
-def test_a_piece_that_is_no_whole_array_is_kept(tmp_path: Path) -> None:
-    """Every other id of an array is stored as such, not what lies between."""
-    store(Cache(tmp_path), np.arange(10, dtype=np.uint16)[::2])
-    found = Cache(tmp_path).load(KEY)
-    assert found is not None
-    assert found.ids.tolist() == [0, 2, 4, 6, 8]
-
-
-def test_what_is_not_there_is_not_found(tmp_path: Path) -> None:
-    """No directory, no entry, or a directory of its name: nothing is found, and that is no error."""
+def test_a_missing_entry_is_no_error(tmp_path: Path) -> None:
+    """No directory, no entry, a directory or another entry of its name: nothing is found."""
     cache = Cache(tmp_path / "missing")
     assert cache.load(KEY) is None
     assert list(cache.entries()) == []
     assert cache.clear() == (0, 0)
     (tmp_path / f"{KEY}.ids").mkdir()
     assert Cache(tmp_path).load(KEY) is None
+    store(Cache(tmp_path / "other"), np.zeros(3, np.uint8))
+    entry(Cache(tmp_path / "other")).rename(tmp_path / "other/other.ids")
+    assert Cache(tmp_path / "other").load("other") is None
     assert list(Cache(tmp_path).entries()) == []
 
 
@@ -132,14 +128,6 @@ def test_an_entry_with_a_wrong_byte_is_not_used(tmp_path: Path, flip: int) -> No
         list(cache.entries())
 
 
-def test_a_forged_entry_is_possible(tmp_path: Path) -> None:
-    """The entry that the next test changes is valid, so that each change is what is refused."""
-    (tmp_path / f"{KEY}.ids").write_bytes(forged(TRUE))
-    found = Cache(tmp_path).load(KEY)
-    assert found is not None
-    assert found.ids.tobytes() == b"abc"
-
-
 @pytest.mark.parametrize(
     "data",
     [
@@ -163,13 +151,12 @@ def test_a_forged_entry_is_possible(tmp_path: Path) -> None:
         *(forged({name: value for name, value in TRUE.items() if name != left}) for left in TRUE),
         *(
             forged({**TRUE, name: value})
-            for name, value in [
-                ("key", "other"), ("key", None), ("type", "u8"), ("type", "O"), ("type", ["u1"]),
-                ("type", None), ("units", -3), ("units", 3.0), ("units", True), ("units", "3"),
-                ("units", 2), ("units", 4), ("units", 2**70), ("codes", "abc"), ("codes", None),
-                ("codes", [1.5]), ("codes", ["a"]), ("codes", [[1]]), ("names", 5), ("names", "a"),
-                ("names", [1]), ("settings", None), ("settings", []),
-            ]
+            for name, values in {
+                "key": ["other", None], "type": ["u8", "O", ["u1"], None], "names": [5, "a", [1], ["\0"]],
+                "units": [-3, 3.0, True, "3", 2, 4, 2**70], "codes": ["abc", None, [1.5], ["a"], [[1]]],
+                "settings": [None, []],
+            }.items()
+            for value in values
         ),
     ],
     ids=lambda data: f"{len(data)} bytes",
@@ -177,20 +164,14 @@ def test_a_forged_entry_is_possible(tmp_path: Path) -> None:
 def test_a_foreign_file_is_not_used(tmp_path: Path, data: bytes) -> None:
     """A file with the name of an entry, even with a right digest, is ignored, and later overwritten."""
     cache = Cache(tmp_path)
+    (tmp_path / f"{KEY}.ids").write_bytes(forged(TRUE))
+    assert cache.load(KEY) is not None, "the entry that is changed is valid"
     (tmp_path / f"{KEY}.ids").write_bytes(data)
     assert cache.load(KEY) is None
     store(cache, np.zeros(1, np.uint8), key="other")
     assert [found.units for found in cache.entries() if found.path.name == "other.ids"] == [1]
     store(cache, np.zeros(2, np.uint8))
     assert cache.load(KEY) is not None
-
-
-def test_a_key_opens_its_own_entry_only(tmp_path: Path) -> None:
-    """An entry under another entry's name is not taken for it."""
-    cache = Cache(tmp_path)
-    store(cache, np.zeros(3, np.uint8))
-    entry(cache).rename(tmp_path / "other.ids")
-    assert cache.load("other") is None
 
 
 def test_entries_say_what_they_are(tmp_path: Path) -> None:
@@ -271,20 +252,22 @@ def test_a_text_is_read_again_by_another_unicode(tmp_path: Path, monkeypatch: py
     assert entry(cache) != first
 
 
-@pytest.mark.parametrize("place", ["file", "below a file", "refused"])
+@pytest.mark.parametrize("place", ["file", "below a file", "full"])
 def test_a_cache_that_cannot_be_written_is_a_warning(
     tmp_path: Path, place: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where nothing can be kept the text is read all the same, and a warning says why."""
-    text = tmp_path / "text"
+    text, directory, cause = tmp_path / "text", tmp_path / "cache", "file exists"
     text.write_text("abcab")
-    directory, spool = tmp_path / "cache", Cache.spool
-    cause = "file exists"
-    if place == "refused":
-        monkeypatch.setattr(
-            Cache, "spool", lambda self: spool(self) if self.directory != directory else _refuse()
-        )
-        cause = "permission denied"
+    if place == "full":
+        write, cause = cache_module.write_whole, "no space left on device"
+
+        def refuse(path: Path, *rest: Any, **named: Any) -> None:
+            if directory in path.parents:
+                raise OSError(28, "No space left on device")
+            write(path, *rest, **named)
+
+        monkeypatch.setattr(cache_module, "write_whole", refuse)
     else:
         directory.write_text("in the way")
     if place == "below a file":
@@ -292,23 +275,30 @@ def test_a_cache_that_cannot_be_written_is_a_warning(
     corpus = read(Cache(directory), text)
     assert corpus.ids.tolist() == [0, 1, 2, 0, 1]
     assert corpus.warnings == (f"text {text} cannot be stored in the cache {directory}: {cause}",)
+    assert place != "full" or list(directory.iterdir()) == []
 
 
-def _refuse(*_: object, **__: object) -> None:
-    raise PermissionError(13, "Permission denied")
+def test_a_text_that_cannot_be_kept_anywhere_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without room for a temporary file the error names the text and the cause."""
+    (tmp_path / "text").write_text("abcab")
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "missing"))
+    with pytest.raises(CorpusError, match="cannot be put into a temporary file: no such file or directory"):
+        read(None, tmp_path / "text")
 
 
-def test_an_error_while_encoding_leaves_no_file(tmp_path: Path) -> None:
-    """If the text cannot be read to its end, no entry and no temporary file is left."""
-    cache = Cache(tmp_path / "cache")
-
-    def pieces() -> Any:
-        yield np.zeros(3, np.uint8)
-        raise CorpusError("gone")
-
-    with pytest.raises(CorpusError, match="gone"):
-        cache.store(KEY, NAMES, SETTINGS, CODES, pieces())
-    assert list(cache.directory.iterdir()) == []
+@pytest.mark.parametrize("cached", [False, True])
+def test_a_text_that_cannot_be_read_to_its_end_leaves_no_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cached: bool
+) -> None:
+    """No entry and no temporary file is left of a text with a wrong byte at its end."""
+    (tmp_path / "text").write_bytes(b"ab" * 2_000_000 + b"\xff")
+    (tmp_path / "cache").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "cache"))
+    with pytest.raises(CorpusError, match="byte 4000000"):
+        read(Cache(tmp_path / "cache") if cached else None, tmp_path / "text")
+    assert list((tmp_path / "cache").iterdir()) == []
 
 
 def test_leftovers_of_the_dead_are_removed(tmp_path: Path) -> None:
@@ -337,18 +327,27 @@ def test_the_directory_is_the_users_own(tmp_path: Path) -> None:
     assert (tmp_path / "open").stat().st_mode & 0o777 == 0o755
 
 
-def test_the_place_of_the_cache_can_be_chosen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """XDG_CACHE_HOME says where the cache is; empty or not set, it is below the user's directory."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert user_cache().directory == tmp_path / "charlm"
-    monkeypatch.setenv("HOME", str(tmp_path))
-    for unset in ("", None):
-        if unset is None:
-            monkeypatch.delenv("XDG_CACHE_HOME")
-        else:
-            monkeypatch.setenv("XDG_CACHE_HOME", unset)
-        if sys.platform == "linux":
-            assert user_cache().directory == tmp_path / ".cache" / "charlm"
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have other places")
+@pytest.mark.parametrize(
+    ("chosen", "home", "place"),
+    [
+        ("/there", "/home/me", "/there/charlm"),
+        ("", "/home/me", "/home/me/.cache/charlm"),
+        (None, "/home/me", "/home/me/.cache/charlm"),
+        ("somewhere", "/home/me", "/home/me/.cache/charlm"),
+        ("somewhere", None, None),
+    ],
+)
+def test_the_place_of_the_cache_can_be_chosen(
+    monkeypatch: pytest.MonkeyPatch, chosen: str | None, home: str | None, place: str | None
+) -> None:
+    """XDG_CACHE_HOME is its place, unless relative; otherwise it is below the home, if there is one."""
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    if chosen is not None:
+        monkeypatch.setenv("XDG_CACHE_HOME", chosen)
+    monkeypatch.setattr(os.path, "expanduser", lambda path: path.replace("~", home or "~"))
+    cache = user_cache()
+    assert (None if cache is None else str(cache.directory)) == place
 
 
 def _write_over_and_over(directory: Path, times: int) -> None:
@@ -357,44 +356,16 @@ def _write_over_and_over(directory: Path, times: int) -> None:
         store(cache, *(np.full(3000, number % 200, np.uint16) for _ in range(20)))
 
 
-def _watch(directory: Path, running: Callable[[], bool]) -> int:
-    """Look at an entry while it is being replaced; returns how often it was there."""
-    met = 0
-    while running():
-        found = Cache(directory).load(KEY)
-        if found is not None:
-            assert_whole(found)
-            met += 1
-    return met
-
-
-def assert_whole(found: Encoded) -> None:
-    """Fail if ids come from more than one writing."""
-    assert found.ids.shape == (60_000,)
-    assert found.ids.min() == found.ids.max()
-    assert found.codes == CODES
-
-
 def test_readers_meet_whole_entries_only(tmp_path: Path) -> None:
-    """While two processes store an entry over and over, what is found is always one of theirs, whole."""
+    """While two processes store an entry over and over, a reader finds one of their entries, whole."""
     context = multiprocessing.get_context("spawn")
     writers = [context.Process(target=_write_over_and_over, args=(tmp_path, 50)) for _ in range(2)]
     for writer in writers:
         writer.start()
-    met = _watch(tmp_path, lambda: any(writer.is_alive() for writer in writers))
-    for writer in writers:
-        writer.join()
-    assert [writer.exitcode for writer in writers] == [0, 0]
-    assert met > 0
+    shapes = set()
+    while any(writer.is_alive() for writer in writers):
+        if found := Cache(tmp_path).load(KEY):
+            shapes.add((found.ids.shape, found.ids.min() == found.ids.max(), tuple(found.codes)))
+    assert shapes == {((60_000,), True, tuple(CODES))}
+    assert [(writer.join(), writer.exitcode) for writer in writers] == [(None, 0), (None, 0)]
     assert [path.name for path in tmp_path.iterdir()] == [f"{KEY}.ids"]
-
-
-def test_without_a_home_nothing_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where there is no home directory there is no cache, and no error; a relative one is ignored."""
-    monkeypatch.setenv("XDG_CACHE_HOME", "somewhere")
-    monkeypatch.setattr(os.path, "expanduser", lambda path: path)
-    assert user_cache() is None
-    monkeypatch.setattr(os.path, "expanduser", lambda path: path.replace("~", "/home/me"))
-    kept = user_cache()
-    assert kept is not None
-    assert kept.directory.is_absolute()

@@ -590,6 +590,9 @@ def test_a_directory_means_the_configuration_in_it(tmp_path: Path) -> None:
     assert str(caught.value) == f"configuration {tmp_path} is a directory without config.yaml"
     missing.write_text("model:\n  hidden: 7\n")
     assert load(tmp_path).model.hidden == 7
+    (tmp_path / "last.npz").touch()  # of a run, which is kept where it is unless another place is given
+    assert load(tmp_path).run.dir == str(tmp_path)
+    assert load(tmp_path, parse_overrides(["run.dir=there"])).run.dir == "there"
 
 
 @pytest.mark.parametrize(

@@ -45,15 +45,11 @@ def read(name: str) -> str:
     return (DATA / name).read_bytes().decode("utf-8")
 
 
-def test_hello_is_hello() -> None:
-    """The example of every lecture is five letters, without a line end."""
+def test_texts_have_their_sizes() -> None:
+    """The example of lectures is five letters, without a line end; tales are long enough to learn from."""
     assert (DATA / "hello.txt").read_bytes() == b"hello"
-
-
-@pytest.mark.parametrize(("name", "least"), [("tales.txt", 120_000), ("tales-ko.txt", 30_000)])
-def test_tales_are_long_enough_to_learn_from(name: str, least: int) -> None:
-    """A text to train on has its promised number of bytes."""
-    assert (DATA / name).stat().st_size >= least
+    assert (DATA / "tales.txt").stat().st_size >= 120_000
+    assert (DATA / "tales-ko.txt").stat().st_size >= 30_000
 
 
 def test_english_tales_are_plain_ascii() -> None:
@@ -73,17 +69,12 @@ def test_korean_tales_are_korean_and_composed() -> None:
 
 @pytest.mark.parametrize("name", TALES)
 def test_tales_are_clean(name: str) -> None:
-    """Lines end in a line feed alone, the last one too, and nothing trails them."""
+    """Lines end in a line feed alone, the last one too, nothing trails them, and none stands twice."""
     text = read(name)
+    assert repeated([line.strip() for line in text.split("\n") if line.strip()]) == []
     assert not re.search(r"[^\S\n ]|[^\S\n]$", text, re.MULTILINE)
     assert text.endswith("\n")
     assert not text.endswith("\n\n")
-
-
-@pytest.mark.parametrize("name", TALES)
-def test_no_line_stands_twice(name: str) -> None:
-    """A text that repeats itself would flatter a model that learns by heart."""
-    assert repeated([line.strip() for line in read(name).split("\n") if line.strip()]) == []
 
 
 @pytest.mark.parametrize("found", [sentences, spoken])

@@ -276,6 +276,14 @@ def test_predictions_are_the_probabilities_of_what_follows(
         assert (greedy or "\n") == next(name for name, _ in every if name != "<unk>")
 
 
+def test_no_logit_is_too_large_to_predict(models: dict[str, charlm.LanguageModel]) -> None:
+    """Where one unit is certain by thousands of nats, it has probability 1, and the others 0."""
+    certain = copy.deepcopy(models["text"])
+    certain._loaded.parameters["output.b"][3] = 5000
+    assert certain.predict("the ", top=2)[0] == (certain.vocabulary[3], 1.0)
+    assert certain.predict("the ", top=2)[1][1] == 0.0
+
+
 def test_the_vocabulary_names_every_unit(models: dict[str, charlm.LanguageModel]) -> None:
     """Characters are themselves, <unk> is the last, and there is one name for each row of the network."""
     assert models["text"].vocabulary == sorted(set(KINDS["text"][0]))

@@ -1,8 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -30,17 +28,6 @@ ALL_UNITS = [
 LF_UNITS = [units for units in ALL_UNITS if units.newlines == "lf"]
 BLOCKS = (1, 3, 8, 1 << 20)
 shares = st.tuples(*[st.integers(0, 10)] * 3).filter(any)
-
-
-def every_units(**values: Any) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """An example for each of `ALL_UNITS`."""
-
-    def decorate(test: Callable[..., None]) -> Callable[..., None]:
-        for units in ALL_UNITS:
-            test = example(units=units, **values)(test)
-        return test
-
-    return decorate
 
 
 @pytest.fixture(scope="module")
@@ -85,9 +72,10 @@ def test_a_text_is_counted(text: str, characters: int, size: int) -> None:
 
 
 @given(units=st.sampled_from(ALL_UNITS), text=texts, split=shares, block=st.sampled_from(BLOCKS))
-@every_units(text=NASTY, split=(3, 3, 4), block=8)
-@every_units(text="xe\u0301", split=(1, 0, 0), block=1 << 20)
-@every_units(text="ab\r\ncd\r\n", split=(1, 1, 1), block=1)
+@example(units=Units("char", "nfd", newlines="lf"), text=NASTY, split=(3, 3, 4), block=8)
+@example(units=Units("char", "nfc"), text=NASTY, split=(3, 3, 4), block=8)
+@example(units=Units("char", "nfkd", True, "lf"), text="xe\u0301", split=(1, 0, 0), block=1 << 20)
+@example(units=Units("byte", newlines="lf"), text="ab\r\ncd\r\n", split=(1, 1, 1), block=1)
 @settings(max_examples=4 * settings().max_examples)
 def test_parts_are_counted_as_they_stood_in_the_file(
     directory: Path, units: Units, text: str, split: tuple[int, int, int], block: int
@@ -151,17 +139,12 @@ def test_separators_and_unknown_characters_count_and_marks_do_not(tmp_path: Path
     corpus = read_corpus(found, pipeline, (1.0, 0.0, 0.0))
     assert corpus.vocabulary.codes.tolist() == [ord("a")]
     assert scored_raw_size(corpus, found, pipeline, None) == RawSize(9, 12)
-
-
-@pytest.mark.parametrize("unit", ["char", "byte"])
-def test_other_encodings_count_as_utf8(tmp_path: Path, unit: str) -> None:
-    """A file in another encoding is counted as its text would be in UTF-8; bytes as they are."""
-    pipeline = TextPipeline(Units(unit), encoding="utf-16")
+    # a file in another encoding is counted as its text would be in UTF-8; bytes as they are
     found = files(tmp_path, "가나다".encode("utf-16"))
-    corpus = read_corpus(found, pipeline, (1.0, 0.0, 0.0))
-    for block in BLOCKS:
-        size = scored(corpus, tmp_path, pipeline, None, block).size
-        assert size == (6 if unit == "char" else 7)
+    for units, size in ((Units(), 6), (Units("char", "nfc"), 6), (Units("byte"), 7)):
+        pipeline = TextPipeline(units, encoding="utf-16")
+        corpus = read_corpus(found, pipeline, (1.0, 0.0, 0.0))
+        assert scored_raw_size(corpus, found, pipeline, None).size == size
 
 
 @given(units=st.sampled_from(LF_UNITS), text=texts, split=shares, block=st.sampled_from(BLOCKS))

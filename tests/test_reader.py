@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Iterator
-from itertools import pairwise, product
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -111,14 +111,15 @@ def test_a_text_may_be_cut_anywhere(units: Units) -> None:
 
 @pytest.mark.parametrize("units", ALL_UNITS, ids=label)
 def test_pieces_are_the_original_text_and_its_codes(units: Units, directory: Path) -> None:
-    """The originals of the pieces are the whole file, and each piece's codes are those of its original."""
+    """The originals of the pieces are the whole file, cut at blanks at least; each has its own codes."""
+    text = NASTY + "+-<>[]. --\n" * 9
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sources, "BLOCK", 3)
-        pieces = list(TextPipeline(units).pieces(files(directory, NASTY.encode())))
+        pieces = list(TextPipeline(units).pieces(files(directory, text.encode())))
     empty: str | bytes = b"" if units.is_byte else ""
-    assert empty.join(piece.original for piece in pieces) == (NASTY.encode() if units.is_byte else NASTY)  # type: ignore[arg-type]
-    assert len(pieces) > 4
-    assert [int(code) for piece in pieces for code in piece.codes] == naive(units, NASTY)
+    assert empty.join(piece.original for piece in pieces) == (text.encode() if units.is_byte else text)  # type: ignore[arg-type]
+    assert all(0 < len(piece.original) < 80 for piece in pieces)
+    assert [int(code) for piece in pieces for code in piece.codes] == naive(units, text)
     for piece in pieces:
         assert piece.codes.tolist() == units.codes(piece.original).tolist()
 
@@ -133,15 +134,6 @@ def test_files_are_joined_by_the_separator(directory: Path, units: Units, separa
         assert read(TextPipeline(units, separator=separator), found, block) == naive(
             units, separator.join(contents)
         )
-
-
-def test_a_character_does_not_span_files(directory: Path) -> None:
-    """Half a character at the end of one file is not completed by the next."""
-    data = "가".encode()
-    found = files(directory, data[:1], data[1:])
-    assert complaint(TextPipeline(separator=""), found).startswith(
-        f"text {found[0].name} is not UTF-8: byte 0 (0xea"
-    )
 
 
 @pytest.mark.parametrize(
@@ -179,6 +171,7 @@ def test_every_encoding_is_read(directory: Path, encoding: str, text: str) -> No
         ("utf-8", b"\n\n\xed\xa0\x80", 2, "0xed", 3),
         ("utf-8", b"\xc0\xaf", 0, "0xc0", 1),
         ("utf-8", b"\xef\xbb\xbf\n\xff", 4, "0xff", 2),
+        ("utf-8", "가".encode()[:1], 0, "0xea", 1),
         ("utf-8", "😀\n".encode() + b"\xf0\x9f\x98\n", 5, "0xf0", 2),
         ("utf-16", b"\xff\xfe\n\0a\0\n\0\0\xdca\0", 8, "0x00", 3),
         ("utf-16", b"\xfe\xff\0\n\0a\0\n\xdc\0\0a", 8, "0xdc", 3),
@@ -190,7 +183,7 @@ def test_every_encoding_is_read(directory: Path, encoding: str, text: str) -> No
         ("cp1252", b"a\n\x81", 2, "0x81", 2),
     ],
     ids=[
-        "first", "latin-1", "crlf", "cut off", "surrogate", "overlong", "after a mark", "cut short",
+        "first", "latin-1", "crlf", "cut off", "surrogate", "overlong", "after a mark", "half", "cut short",
         "utf-16 little", "utf-16 big", "half a unit", "utf-32", "cp949", "shift_jis", "ascii", "cp1252",
     ],
 )  # fmt: skip
@@ -198,23 +191,11 @@ def test_a_file_of_another_encoding_is_refused(
     directory: Path, encoding: str, data: bytes, byte: int, value: str, line: int
 ) -> None:
     """The error names the file, the first wrong byte, its value and its line."""
-    good, bad = files(directory, "fine\n".encode(encoding), data)
+    good, bad, rest = files(directory, "fine\n".encode(encoding), data, "가".encode()[1:])
     for block in BLOCKS:
-        assert complaint(TextPipeline(encoding=encoding), [good, bad], block).startswith(
+        assert complaint(TextPipeline(encoding=encoding, separator=""), [good, bad, rest], block).startswith(
             f"text {bad.name} is not {encoding.upper()}: byte {byte} ({value}, line {line}); "
         )
-
-
-def test_utf16_without_its_mark_is_refused(directory: Path) -> None:
-    """A file in UTF-16 that does not say which one is one line that names the file, and which one it is."""
-    short, long = files(directory, "가나 나\n".encode("utf-16-le"), "abcd\nefgh".encode("utf-16-le"))
-    pipeline = TextPipeline(encoding="utf-16")
-    for block in [2, 3, 1 << 20]:
-        assert complaint(pipeline, [short], block).startswith(
-            f"text {short.name} is not UTF-16: UTF-16 stream does not start with BOM; it can be read as utf"
-        )
-        assert "is UTF-16-LE, not UTF-16, by its first" in complaint(pipeline, [long], block)
-        assert list(remarks(short, "utf-16")) == []
 
 
 LETTER = "나룻배가 강을 건너왔다. 사공은 말이 없었다.\n"
@@ -235,6 +216,11 @@ LETTER = "나룻배가 강을 건너왔다. 사공은 말이 없었다.\n"
          "is UTF-16, not UTF-8, by its first bytes: {utf-16}, or convert it"),
         ("cp1252", LETTER.encode("utf-8-sig"),
          "is UTF-8, not CP1252, by its first bytes: {utf-8}, or convert it"),
+        ("utf-16", "abcd\nefgh".encode("utf-16-le"),
+         "is UTF-16-LE, not UTF-16, by its first bytes: {utf-16-le}, or convert it"),
+        ("utf-16", "가나 나\n".encode("utf-16-le"),
+         "is not UTF-16: UTF-16 stream does not start with BOM; it can be read as utf-16-le (가나 나): "
+         "{utf-16-le}, or convert it"),
         ("utf-8", LETTER.encode()[:49], "iconv -c -f utf-8 -t utf-8 leaves out such bytes"),
         ("utf-8", b"\1\2\xff", "no usual encoding fits: {NAME}{otherwise}"),
         ("utf-8", b"%PDF-1.4\n", "is a PDF document, not plain text: extract its text{otherwise}"),
@@ -254,17 +240,12 @@ def test_a_refused_file_is_named_for_what_it_is(
     use = "use `corpus.encoding={0}`, or `encoding={0}` outside training"
     if role == "prime":
         otherwise, use = "", "use `encoding={0}`"
-    for name in ("cp949", "utf-8", "cp1252", "utf-16", "NAME"):
+    for name in ("cp949", "utf-8", "cp1252", "utf-16", "utf-16-le", "NAME"):
         words = words.replace(f"{{{name}}}", use.format(name))
     message = complaint(TextPipeline(encoding=encoding), [source])
     assert message.startswith(f"{role} {directory / '0.txt'} is ")
     assert message.endswith(words.format(otherwise=otherwise))
-
-
-def test_the_byte_unit_reads_every_format(directory: Path) -> None:
-    """Whatever its first bytes are, a file can be learned byte by byte."""
-    for data in (b"%PDF-1.4\n", "가".encode("utf-16"), b"\xff\xd8\xff"):
-        assert read(TextPipeline(Units("byte")), files(directory, data)) == list(data)
+    assert read(TextPipeline(Units("byte")), [source]) == list(data), "any file can be learned byte by byte"
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-16-le", "utf-16-be", "utf-32-le"])
@@ -276,14 +257,8 @@ def test_one_mark_is_left_out_at_the_start_of_each_file(directory: Path, encodin
     wanted = [ord(character) for character in "a\ufeff|b\ufeff|\ufeffc"]
     for block in BLOCKS:
         assert read(TextPipeline(encoding=encoding, separator="|"), found, block) == wanted
-
-
-def test_bytes_keep_the_mark(directory: Path) -> None:
-    """The byte unit leaves nothing out."""
-    found = files(directory, b"\xef\xbb\xbfa", b"\xef\xbb\xbf")
-    pipeline = TextPipeline(Units("byte"), separator="|")
-    for block in BLOCKS:
-        assert read(pipeline, found, block) == list(b"\xef\xbb\xbfa|\xef\xbb\xbf")
+        bytewise = read(TextPipeline(Units("byte"), separator="|"), found[:1], block)
+        assert bytewise == list("\ufeffa\ufeff".encode(encoding)), "bytes keep the mark"
 
 
 @pytest.mark.parametrize(
@@ -389,15 +364,3 @@ def test_progress_sums_up_to_the_files(directory: Path) -> None:
             list(TextPipeline().codes(found, seen.append))
         assert sum(seen) == 11
         assert max(seen) <= max(block, 1)
-
-
-def test_a_text_without_letters_is_read_in_pieces(directory: Path) -> None:
-    """Text of signs alone is not held back: it is cut at blanks."""
-    found = files(directory, b"+-<>[]. --\n" * 3)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sources, "BLOCK", 11)
-        for units in (Units("char", "nfc"), Units(lowercase=True), Units(newlines="lf")):
-            lengths = [len(piece.codes) for piece in TextPipeline(units).pieces(found)]
-            assert all(before < 22 for before in lengths), units
-            assert sum(lengths) == 33
-            assert all(one > 0 for one, _ in pairwise(lengths))

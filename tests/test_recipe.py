@@ -9,6 +9,7 @@ import re
 import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -102,6 +103,62 @@ def test_what_a_person_chose_is_kept(paces: list[Config]) -> None:
     assert paces[-1].model.cell == "gru"
     assert paces[-1].train.lr == 0.01, "the pace is measured with them too"
     assert 7.98 < 2.0 / config.run.eval_every <= 8, "the reports are those of these epochs"
+    assert config.run.sample_every == 0.5
+
+
+@pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])
+@pytest.mark.parametrize("hidden", [None, 100])
+def test_rates_are_those_of_the_network_that_is_given(
+    paces: list[Config], cell: str, hidden: int | None
+) -> None:
+    """The learning rates fit the given cell, and its given or chosen number of units."""
+    given = {"model.cell": cell} | ({"model.hidden": hidden} if hidden else {})
+    config, _ = choose(Config().give(given), _corpus(3_000_000), 600)
+    fitting = rules(1, 1, config.model.hidden, 1, cell=cell)
+    assert (config.model.cell, config.model.hidden) == (cell, hidden or config.model.hidden)
+    assert (config.train.lr, config.train.output_lr) == (fitting["train.lr"], fitting["train.output_lr"])
+
+
+def test_the_time_of_measuring_is_not_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What measuring has taken is not trained in, with a configuration and without."""
+    clock = [0.0]
+
+    def pace(config: Config, corpus: Corpus, *_: Any) -> Pace:
+        clock[0] += 6
+        return Pace(_speed(config, corpus), 0.0)
+
+    monkeypatch.setattr(recipe, "pace", pace)
+    monkeypatch.setattr(recipe, "time", SimpleNamespace(perf_counter=lambda: clock[0]))
+    corpus = _corpus(600_000)
+    for everything, measured in ((False, 6), (True, 12)):
+        begun = clock[0]
+        config, split = Plan(60, begun, everything).carry_out(Config(), corpus)
+        assert clock[0] == begun + measured
+        trained = config.train.epochs * split.part("train").targets / _speed(config, split)
+        assert trained == pytest.approx(0.97 * 60 - measured, rel=0.01)
+
+
+def test_the_first_updates_are_not_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A new network's first updates are slow: the pace is that of the later ones."""
+    clock, updates = [0.0], []
+
+    def update(_: Trainer) -> Any:
+        clock[0] += 0.1 if len(updates) >= 5 else 9.0
+        updates.append(clock[0])
+        return SimpleNamespace(characters=100)
+
+    monkeypatch.setattr(Trainer, "update", update)
+    monkeypatch.setattr(recipe, "time", SimpleNamespace(perf_counter=lambda: clock[0]))
+    config = Config().replace({"model.hidden": 8, "train.batch": 4})
+    assert recipe.pace(config, _corpus(4000), 1.0).characters == pytest.approx(1000)
+
+
+def test_validations_are_counted_with_their_time() -> None:
+    """In a minute there are four epochs of 10 seconds with validations of 5."""
+    corpus = _corpus(1001, split=(1.0, 0.0, 0.0))
+    config = Config().give({"run.eval_every": 1.0})
+    assert recipe._validations(config, corpus, Pace(100.0, 5.0), 60) == 4
+    assert recipe._validations(config, corpus, Pace(100.0, 0.0), 60) == 6
 
 
 def test_slow_validations_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:

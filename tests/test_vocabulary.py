@@ -31,72 +31,28 @@ def complaint(vocabulary: Vocabulary, text: str) -> str:
     return str(caught.value)
 
 
-@given(codes=st.lists(code_points, min_size=1))
-def test_codes_are_sorted_and_unique(codes: list[int]) -> None:
-    """A vocabulary holds every code of its text, sorted, each once."""
-    vocabulary = Vocabulary(np.array(codes, np.uint32), CHARACTERS)
+@given(codes=st.one_of(st.lists(code_points), st.binary()), data=st.data())
+def test_encoding_is_inverted_by_the_codes(codes: list[int] | bytes, data: st.DataObject) -> None:
+    """`codes[encode(x)]` is `x`, for any text; order and frequency of its codes do not matter."""
+    units, kind = (BYTES, np.uint8) if isinstance(codes, bytes) else (CHARACTERS, np.uint32)
+    text = np.array(list(codes), kind)
+    vocabulary = Vocabulary(text, units)
     assert vocabulary.codes.tolist() == sorted(set(codes))
-    assert len(vocabulary) == len(set(codes))
-
-
-@given(data=st.data())
-def test_order_and_number_of_characters_do_not_matter(data: st.DataObject) -> None:
-    """A permutation or repetition of a text has the same codes and gives every code the same id."""
-    codes = data.draw(st.lists(code_points, min_size=1))
-    others = data.draw(st.permutations(codes + data.draw(st.lists(st.sampled_from(codes)))))
-    one = Vocabulary(np.array(codes, np.uint32), CHARACTERS)
-    made = (Vocabulary(np.array(others, np.uint32), CHARACTERS), Vocabulary(others, CHARACTERS))
-    for other in made:
-        assert other.codes.tolist() == one.codes.tolist()
-        np.testing.assert_array_equal(
-            other.encode(one.codes, "text"), one.encode(one.codes, "text"), strict=True
-        )
-
-
-@given(codes=st.lists(code_points, min_size=1))
-def test_encoding_is_inverted_by_the_codes(codes: list[int]) -> None:
-    """`codes[encode(x)]` is `x`, for any text."""
-    text = np.array(codes, np.uint32)
-    vocabulary = Vocabulary(text, CHARACTERS)
     np.testing.assert_array_equal(vocabulary.codes[vocabulary.encode(text, "text")], text)
+    assert Vocabulary(data.draw(st.permutations([*codes, *codes[:3]])), units) == vocabulary
 
 
-@given(data=st.binary(min_size=1))
-def test_encoding_of_bytes_is_inverted_by_the_codes(data: bytes) -> None:
-    """`codes[encode(x)]` is `x`, for any bytes."""
-    text = BYTES.codes(data)
-    vocabulary = Vocabulary(text, BYTES)
-    np.testing.assert_array_equal(vocabulary.codes[vocabulary.encode(text, "text")], text)
-
-
+@pytest.mark.parametrize("has_unknown", [False, True])
 @pytest.mark.parametrize(
     ("size", "kind"),
-    [
-        (1, np.uint8),
-        (2, np.uint8),
-        (255, np.uint8),
-        (256, np.uint8),
-        (257, np.uint16),
-        (65_535, np.uint16),
-        (65_536, np.uint16),
-        (65_537, np.uint32),
-    ],
+    [(1, np.uint8), (256, np.uint8), (257, np.uint16), (65_536, np.uint16), (65_537, np.uint32)],
 )
-def test_ids_are_of_the_smallest_type(size: int, kind: npt.DTypeLike) -> None:
-    """Ids count from 0 without gaps, in the smallest unsigned type that holds them all."""
+def test_ids_are_of_the_smallest_type(size: int, kind: npt.DTypeLike, has_unknown: bool) -> None:
+    """Ids count from 0 without gaps, `<unk>` last, in the smallest unsigned type that holds them all."""
     codes = np.arange(100, 100 + size, dtype=np.uint32)
-    ids = Vocabulary(codes, CHARACTERS).encode(codes, "text")
-    np.testing.assert_array_equal(ids, np.arange(size, dtype=kind), strict=True)
-
-
-@pytest.mark.parametrize(("size", "kind"), [(255, np.uint8), (256, np.uint16), (65_535, np.uint16)])
-def test_the_unknown_unit_is_the_last(size: int, kind: npt.DTypeLike) -> None:
-    """`<unk>` comes after all codes, counts as a unit, and has room in the type of the ids."""
-    codes = np.arange(size, dtype=np.uint32)
-    vocabulary = Vocabulary(codes, CHARACTERS, has_unknown=True)
-    assert (len(vocabulary), vocabulary.unknown, vocabulary.dtype) == (size + 1, size, np.dtype(kind))
-    ids = vocabulary.encode(np.append(codes, np.uint32(70_000)), "text")
-    np.testing.assert_array_equal(ids, np.arange(size + 1, dtype=kind), strict=True)
+    vocabulary = Vocabulary(codes[: size - has_unknown], CHARACTERS, has_unknown)
+    assert (len(vocabulary), vocabulary.unknown) == (size, size - 1 if has_unknown else None)
+    np.testing.assert_array_equal(vocabulary.encode(codes, "text"), np.arange(size, dtype=kind), strict=True)
 
 
 @given(known=st.lists(code_points), codes=st.lists(code_points), small=st.booleans())
@@ -162,11 +118,6 @@ def test_the_line_break_is_found(text: str, index: int | None) -> None:
     assert Vocabulary(map(ord, text), CHARACTERS).line_break == index
 
 
-def test_an_empty_text_is_encoded() -> None:
-    """No codes are no ids, and no error: an empty prime holds nothing unknown."""
-    assert of("abc").encode(CHARACTERS.of_text(""), "--prime").shape == (0,)
-
-
 @pytest.mark.parametrize(
     ("known", "text", "named"),
     [
@@ -181,10 +132,14 @@ def test_an_empty_text_is_encoded() -> None:
     ids=["between", "below", "just beyond", "far beyond", "last of all", "several"],
 )  # fmt: skip
 def test_unknown_characters_are_named(known: str, text: str, named: str) -> None:
-    """The error says where, which characters are unknown, and how often each occurs, most first."""
+    """The error says where, which characters or bytes are unknown, and how often each occurs, most first."""
     size = len(set(known))
     assert complaint(of(known), text) == (
         f"--prime: characters that the model's vocabulary of {size} lacks: {named}"
+    )
+    assert complaint(Vocabulary(b"abc", BYTES), "aé\udce9") == (
+        "--prime: bytes that the model's vocabulary of 3 lacks: "
+        "byte 0xa9 once, byte 0xc3 once, byte 0xe9 once"
     )
 
 
@@ -199,15 +154,6 @@ def test_only_ten_unknown_characters_are_named(kinds: int, more: str) -> None:
     )
     assert complaint(of("0123"), text) == (
         f"--prime: characters that the model's vocabulary of 4 lacks: {named}{more}"
-    )
-
-
-def test_unknown_bytes_are_named() -> None:
-    """In the byte unit the error speaks of bytes."""
-    vocabulary = Vocabulary(BYTES.of_text("abc"), BYTES)
-    assert complaint(vocabulary, "aé\udce9") == (
-        "--prime: bytes that the model's vocabulary of 3 lacks: "
-        "byte 0xa9 once, byte 0xc3 once, byte 0xe9 once"
     )
 
 

@@ -89,6 +89,14 @@ def test_what_is_hidden_is_left_out(tmp_path: Path) -> None:
         (tmp_path / name).write_text(name)
     assert _walked(str(tmp_path)) == (["texts/a.txt"], "hidden: 2 (.git, texts/.swp)")
     assert _walked(f"{tmp_path}/**") == (["texts/a.txt"], "")
+    assert _walked(f"{tmp_path}/*/.s*") == (["texts/.swp"], ""), "a pattern can name them"
+
+
+def test_what_a_pattern_finds_twice_is_read_once(tmp_path: Path) -> None:
+    """That is no other name of a file, and nothing is left out."""
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    (tmp_path / "a" / "b" / "c.txt").write_text("c")
+    assert _walked(f"{tmp_path}/**/**/*.txt") == (["a/b/c.txt"], "")
 
 
 @pytest.mark.parametrize(
@@ -119,6 +127,7 @@ def test_what_charlm_writes_is_known_by_name_and_contents(
 ) -> None:
     """Exports, pictures, logs and configurations are left out; files of others with such names are read."""
     (tmp_path / name).write_text(contents)
+    assert walked(str(tmp_path / name)) is None, "the path of a single file is no walk"
     assert _walked(str(tmp_path)) == (([name], "") if kept else ([], f"written by charlm: 1 ({name})"))
 
 
@@ -131,13 +140,6 @@ def test_what_charlm_writes_has_its_signature(tmp_path: Path) -> None:
     for page in pages:
         (tmp_path / page.name).write_bytes(page.read_bytes())
     assert _walked(str(tmp_path))[0] == []
-
-
-def test_a_file_that_is_named_is_read(tmp_path: Path) -> None:
-    """The path of a single file is no walk, whatever the file is."""
-    (tmp_path / "page.html").write_text(GENERATOR)
-    assert walked(str(tmp_path / "page.html")) is None
-    assert walked(str(tmp_path / "missing.txt")) is None
 
 
 @pytest.mark.parametrize(
