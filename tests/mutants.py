@@ -53,20 +53,20 @@ GENERATED = {
     "nn/cells/gru.py": "cells",
     "nn/cells/lstm.py": "cells gradient_flow",
     "nn/cells/rnn.py": "cells",
-    "nn/kernels/fused.py": "cells",
+    "nn/kernels/fused.py": "cells model trace",
     "nn/kernels/gru.py": "cells",
-    "nn/kernels/inputs.py": "layers cells",
+    "nn/kernels/inputs.py": "cells model",
     "nn/kernels/lstm.py": "cells",
     "nn/kernels/rnn.py": "cells",
     "nn/kernels/textbook.py": "cells trace gradient_flow",
     "nn/layers/layer.py": "layers model cells",
-    "nn/layers/linear.py": "layers cells model",
+    "nn/layers/linear.py": "cells model",
     "nn/loss.py": "loss",
     "optim/averaging.py": "averaging",
     "optim/clipping.py": "clipping",
     "optim/optimizers.py": "optimizers torch_parity",
     "optim/schedules.py": "schedules",
-    "inference/sampling.py": "generate interface",
+    "inference/sampling.py": "generate loop",
     "inference/generate.py": "generate",
     "inference/score.py": "score",
     "data/batches.py": "batches",
@@ -232,6 +232,9 @@ _OPPOSITE = {"+": "-", "-": "+", "*": "/", "/": "*", "+=": "-=", "-=": "+="}
 
 _BOUNDARY = {"<": "<=", "<=": "<", ">": ">=", ">=": ">", "==": "!=", "!=": "=="}
 
+_OF_MEMORY_AND_TIME = ("strict", "out", "same_rows")
+"""Arguments that change no number."""
+
 _FUNCTIONS = {"add": "subtract", "subtract": "add", "multiply": "divide", "maximum": "minimum"}
 
 
@@ -287,7 +290,10 @@ def _errors(source: str) -> Iterator[tuple[str, int, int, str]]:
             case ast.Call(func=ast.Attribute(value=ast.Name(id="np"), attr=name) as function):
                 if name in _FUNCTIONS:
                     yield "function", start(function), stop(function), f"np.{_FUNCTIONS[name]}"
-            case ast.keyword(arg=str(name)) if name != "strict":
+            case ast.Call(func=ast.Attribute(attr="reshape", value=value)):
+                yield from visit(value)  # -1 and -2 are the same there
+                return
+            case ast.keyword(arg=str(name)) if name not in _OF_MEMORY_AND_TIME:
                 yield "argument", place(node.lineno, node.col_offset), stop(node), ""
         for child in ast.iter_child_nodes(node):
             yield from visit(child)

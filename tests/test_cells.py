@@ -13,7 +13,7 @@ from charlm.nn.cells import CELL_NAMES, make_cell
 from charlm.nn.cells.cell import orthogonal
 from charlm.nn.kernels.rnn import RNNWindow
 from charlm.nn.loss import softmax_cross_entropy
-from charlm.nn.parameters import Parameters
+from charlm.nn.parameters import Parameters, under
 from charlm.nn.tuning import Tuning
 from charlm.nn.workspace import Memory, Workspace
 
@@ -125,6 +125,8 @@ def test_float32_stays_float32(form: str, kernel: str) -> None:
     arrays = [window.output, window.state, *window.values.values()]
     arrays += window.backward(single.zeros_like(), window.output, window.state)
     arrays.append(model.decoder(single, state[:, :, :1])(0))
+    name, depth, lowest = model.stack[0]
+    arrays.append(lowest.stepper(under(single, name), state[depth, :, :1])(0))
     assert {array.dtype for array in arrays if array.size} == {np.dtype(np.float32)}
 
 

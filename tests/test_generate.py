@@ -129,6 +129,16 @@ def test_a_prime_in_a_file_may_end_in_a_line_break(contents: str, prime: str | N
     assert drawn[-1] == ord("\n")
 
 
+def test_a_preview_of_a_text_that_begins_with_the_unknown_has_no_prime() -> None:
+    """`<unk>` cannot be shown, nor does anything of it: as many units are drawn as of another text."""
+    vocabulary = Vocabulary(map(ord, "ab"), Units(), has_unknown=True)
+    model = make_model("rnn", vocab=3)
+    sampler = TextSampler(model, model.initialise(np.random.default_rng(0), "uniform"), vocabulary, False)
+    ids = np.array([2, 0, 1])
+    assert len(sampler.preview(ids, 9, np.random.default_rng(0))) == 9
+    assert len(sampler.preview(ids[1:], 9, np.random.default_rng(0))) == 1 + 9
+
+
 @pytest.mark.parametrize(
     ("text", "prime", "begins_with"),
     [("ab\n", "", "\n"), ("ab", "", ""), ("ab\n", "b", "b")],
