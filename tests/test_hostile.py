@@ -54,11 +54,6 @@ def _try(file: Path, data: bytes, original: checkpoint.Checkpoint) -> bool:
     return True
 
 
-def _cut_everywhere(file: Path, step: int) -> None:
-    data, original = file.read_bytes(), checkpoint.load(file)
-    assert not any(_try(file, data[:length], original) for length in range(0, len(data), step))
-
-
 def _damage(data: bytes, rng: np.random.Generator) -> bytes:
     """A bit flipped, or a piece of the file copied over another, removed, or put in."""
     damaged = bytearray(data)
@@ -76,32 +71,19 @@ def _damage(data: bytes, rng: np.random.Generator) -> bytes:
     return bytes(damaged)
 
 
-def _damage_often(file: Path, times: int) -> None:
-    data, original, rng = file.read_bytes(), checkpoint.load(file), np.random.default_rng(0)
-    read = sum(_try(file, _damage(data, rng), original) for _ in range(times))
+@pytest.mark.parametrize("step", [17, pytest.param(1, marks=pytest.mark.slow)])
+def test_cut_off(saved: Path, step: int) -> None:
+    """A file that ends too soon, after any number of bytes (or one length in 17), is refused."""
+    data, original = saved.read_bytes(), checkpoint.load(saved)
+    assert not any(_try(saved, data[:length], original) for length in range(0, len(data), step))
+
+
+@pytest.mark.parametrize("times", [300, pytest.param(100_000, marks=pytest.mark.slow)])
+def test_damaged(saved: Path, times: int) -> None:
+    """Random flips and splices are found, or changed nothing that matters."""
+    data, original, rng = saved.read_bytes(), checkpoint.load(saved), np.random.default_rng(0)
+    read = sum(_try(saved, _damage(data, rng), original) for _ in range(times))
     assert read < times / 4  # fields of the zip file that are not read
-
-
-def test_cut_off(saved: Path) -> None:
-    """A file that ends too soon, after any number of bytes, is refused (here one length in 17)."""
-    _cut_everywhere(saved, 17)
-
-
-@pytest.mark.slow
-def test_cut_off_everywhere(saved: Path) -> None:
-    """A file that ends too soon, after any number of bytes, is refused."""
-    _cut_everywhere(saved, 1)
-
-
-def test_damaged(saved: Path) -> None:
-    """Random flips and splices are found, or changed nothing that matters."""
-    _damage_often(saved, 300)
-
-
-@pytest.mark.slow
-def test_damaged_often(saved: Path) -> None:
-    """Random flips and splices are found, or changed nothing that matters."""
-    _damage_often(saved, 100_000)
 
 
 _EDITS = st.lists(

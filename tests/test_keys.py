@@ -270,15 +270,24 @@ def masks(trainer: Trainer) -> dict[str, Array]:
     return window
 
 
-@case("model.dropout")
-def _dropout(lab: Lab) -> None:
-    assert masks(lab.trainer({"model.dropout": 0.0})) == {}
-    for rate in (0.25, 0.8):
-        drawn = masks(lab.trainer({"model.dropout": rate, "model.hidden": 300}))
-        assert set(drawn) == {"dropout.0.mask", "dropout.1.mask"}
-        for mask in drawn.values():
+def _masked(key: str, hidden: int, names: set[str], lab: Lab) -> None:
+    assert masks(lab.trainer({key: 0.0})) == {}
+    for rate in (0.25, 0.75):
+        drawn = masks(lab.trainer({key: rate, "model.hidden": hidden}))
+        assert set(drawn) == names
+        for name, mask in drawn.items():
+            assert mask.shape == ((4, hidden, hidden) if name.endswith("Wh") else (1, 3, hidden))
             np.testing.assert_allclose(np.unique(mask), [0, 1 / (1 - rate)], rtol=1e-6)
             assert np.mean(mask == 0) == pytest.approx(rate, abs=0.07)
+
+
+CASES |= {
+    key: functools.partial(_masked, key, hidden, names)
+    for key, hidden, names in (
+        ("model.dropout", 300, {"dropout.0.mask", "dropout.1.mask"}),
+        ("model.weight_drop", 50, {"layers.0.Wh", "layers.1.Wh"}),
+    )
+}
 
 
 @case("model.dropout_mask")
@@ -289,18 +298,6 @@ def _dropout_mask(lab: Lab) -> None:
     for mask in masks(lab.trainer({**values, "model.dropout_mask": "step"})).values():
         assert mask.shape == (5, 3, 30)
         assert len({step.tobytes() for step in mask}) == 5
-
-
-@case("model.weight_drop")
-def _weight_drop(lab: Lab) -> None:
-    assert masks(lab.trainer({"model.weight_drop": 0.0})) == {}
-    for share in (0.25, 0.75):
-        drawn = masks(lab.trainer({"model.weight_drop": share, "model.hidden": 50}))
-        assert set(drawn) == {"layers.0.Wh", "layers.1.Wh"}
-        for mask in drawn.values():
-            assert mask.shape == (4, 50, 50)
-            np.testing.assert_allclose(np.unique(mask), [0, 1 / (1 - share)], rtol=1e-6)
-            assert np.mean(mask == 0) == pytest.approx(share, abs=0.03)
 
 
 @case("model.gru_reset")

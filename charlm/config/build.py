@@ -34,7 +34,7 @@ class Files:
     separate: Mapping[str, Sequence[Source]]
     """Files of each split that has a separate text, by the split's name."""
     remarks: Sequence[str]
-    """What the user should know of how they were found."""
+    """Remarks for the user on how the files were found."""
 
     def of(self, split: str | None) -> Sequence[Source]:
         """The files that a split is in; None is the whole text without the separate ones."""
@@ -49,13 +49,13 @@ def find_files(config: CorpusConfig, progress: ReadingProgress = nothing) -> Fil
     """
     remarks: list[str] = []
 
-    def found(paths: Sequence[str]) -> list[Source]:
+    def sources(paths: Sequence[str]) -> list[Source]:
         return find(paths, lambda what: progress(what, 0), remarks.append)
 
     if not config.paths:
         raise CorpusError("corpus.path names no text")
-    path = found(config.paths)
-    return Files(path, {name: found(paths) for name, paths in config.separate_paths.items()}, remarks)
+    path = sources(config.paths)
+    return Files(path, {name: sources(paths) for name, paths in config.separate_paths.items()}, remarks)
 
 
 def build_corpus(

@@ -1,7 +1,7 @@
 """Checkpoints: one self-contained `.npz` file each, read and written without pickle.
 
 A checkpoint holds every parameter by name (`parameters/NAME`), the training arrays by name
-(`training/NAME`: optimiser slots and carried state), and `metadata`, JSON in UTF-8: format
+(`training/NAME`: optimiser slots and carried state), and `metadata`. These are JSON in UTF-8: format
 version, configuration, vocabulary, corpus, progress, and the SHA-256 of everything in the file.
 It is enough to sample, to evaluate any text, and to resume training.
 """
@@ -64,8 +64,8 @@ class Checkpoint:
     vocabulary: Vocabulary
     parameters: Parameters
     corpus: dict[str, Any]
-    """The text: its `digest` (see `charlm.data.corpus.Corpus`), its `characters`, and those of its training
-    split, `train`; None if an older version did not record them."""
+    """The text: its `digest` (see `charlm.data.corpus.Corpus`), the number of its `characters`, and the
+    number in its training split, `train`, which is None if an older version did not record it."""
     progress: dict[str, Any] = field(default_factory=dict)
     """Plain JSON values that training keeps: position, random state, scores."""
     training: dict[str, Array] = field(default_factory=dict)
@@ -105,15 +105,15 @@ def save(path: Path, checkpoint: Checkpoint) -> None:
 def load(path: Path) -> Checkpoint:
     """Read a checkpoint; raises `CheckpointError` if it is missing, damaged, or not one.
 
-    Nothing in the file is trusted: it may come from a stranger. What it claims of itself is
-    checked before anything of that size is made, and its digest at the end.
+    Nothing in the file is trusted: it may come from a stranger. Its sizes are checked before memory
+    is allocated for them, and its digest at the end.
     """
     where = f"checkpoint {path}"
     if os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path):
         raise CheckpointError(f"{where} cannot be read: it is not a regular file")
     try:
-        with path.open("rb") as stream, Archive(stream) as archive:
-            return _load(archive, where)
+        with path.open("rb") as stream:
+            return _load(Archive(stream), where)
     except CheckpointError as error:
         raise CheckpointError(f"{where} {error}") from error
     except OSError as error:
@@ -130,7 +130,7 @@ def _load(archive: Archive, where: str) -> Checkpoint:
             f"has format {shortened(repr(version))}; this charlm reads 1 to {FORMAT}: "
             "a newer one may be able to"
         )
-    signed = metadata  # the digest is that of the metadata as it was written
+    signed = metadata  # the digest covers the metadata as written, before any migration
     stored = signed.pop("sha256", None)
     for older in range(version, FORMAT):
         metadata = _MIGRATIONS[older](copy.deepcopy(metadata))
@@ -142,11 +142,11 @@ def _load(archive: Archive, where: str) -> Checkpoint:
         raise CheckpointError(f"lacks parameters: its configuration asks for {config.model.layers} layers")
     shapes = build_model(config.model, len(vocabulary)).shapes()
     for name, shape in shapes.items():
-        found = archive.shapes.get(_PARAMETERS + name)
-        if found is None:
+        stored_shape = archive.shapes.get(_PARAMETERS + name)
+        if stored_shape is None:
             raise CheckpointError(f"lacks the parameter {name}")
-        if found != shape:
-            raise CheckpointError(f"holds {name} of shape {found}, its configuration asks for {shape}")
+        if stored_shape != shape:
+            raise CheckpointError(f"holds {name} of shape {stored_shape}, its configuration asks for {shape}")
     arrays = {name: archive.array(name) for name in archive.shapes if name != _METADATA}
     if stored != _digest(signed, arrays):
         raise CheckpointError("is damaged: its contents do not match their SHA-256")
@@ -200,7 +200,7 @@ _MIGRATIONS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {
     1: lambda metadata: metadata,
     2: _rename_progress,
 }
-"""For each older format the function that turns its metadata into that of the next."""
+"""The function of each older format that turns its metadata into metadata of the next one."""
 
 _SHOWN = {
     "step": int,

@@ -66,12 +66,6 @@ class Archive:
         for info in self._zip.infolist():
             self._describe(info)
 
-    def __enter__(self) -> Archive:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._zip.close()
-
     def bytes_of(self, name: str) -> int:
         """Size of the contents of an array in bytes; raises `CheckpointError` if it is missing."""
         if name not in self._members:
@@ -131,8 +125,8 @@ def _directory_bytes(stream: BinaryIO, size: int) -> int:
 def _header(data: bytes) -> tuple[int, str, tuple[int, ...]]:
     """Length, type and shape from the beginning of an `.npy`; raises `ValueError`.
 
-    The format is that of NumPy (NEP 1): a magic string, the version, the length of the description,
-    and the description, which is parsed as a Python literal and never executed.
+    NumPy's format (NEP 1) begins with a magic string, the version, and the length of the description.
+    The description is parsed as a Python literal and never executed.
     """
     if data[:6] != b"\x93NUMPY" or data[6:8] != b"\1\0" or len(data) < 10:
         raise ValueError("not an array of format 1.0")

@@ -1,8 +1,11 @@
 """Reading untrusted `.safetensors` files.
 
 Such a file is the length of its header in 8 bytes, the header, which is JSON, and the numbers of all
-tensors one after the other. What the header says is compared with the size of the file before
-anything of that size is read: the tensors must fill the rest of the file, without holes or overlaps.
+tensors one after the other. The sizes in the header are compared with the size of the file before memory
+is allocated for them: the tensors must fill the rest of the file, without holes or overlaps.
+
+The safetensors library is no substitute: it parses a header of any size (a hostile one of 87 MB takes a
+gigabyte and many seconds), accepts a name twice, and has no bfloat16 for NumPy.
 """
 
 from __future__ import annotations
@@ -88,7 +91,7 @@ class Tensors:
         return array
 
     def _describe(self, header: Any) -> None:
-        """Check what the header says, and record it; raises what it finds of `__init__`'s errors."""
+        """Check and record the contents of the header; raises `CheckpointError` or `ValueError`."""
         if not isinstance(header, dict):
             raise ValueError("its header is not an object")
         metadata = header.pop("__metadata__", {})
@@ -123,7 +126,7 @@ def _can_be_called(name: str) -> bool:
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """An object of JSON in which no name occurs twice."""
-    found = dict(pairs)
-    if len(found) != len(pairs):
+    unique = dict(pairs)
+    if len(unique) != len(pairs):
         raise ValueError("a name occurs twice in its header")
-    return found
+    return unique
