@@ -636,10 +636,15 @@ def test_gradient_flow_is_what_the_command_says(
         assert {name: told[name] for name in flow} == flow
 
 
-def test_an_untrained_model_knows_the_text_that_is_named(
+def test_an_untrained_model_follows_text_and_settings(
     models: dict[str, charlm.LanguageModel], tmp_path: Path
 ) -> None:
-    """Another text than that of the configuration has another vocabulary."""
+    """Another text than that of the configuration has another vocabulary, another seed other parameters."""
+    config = models["text"].config
+    seeds = [charlm.untrained(config, settings={"train.seed": seed}) for seed in (1, 2, 2)]
+    first, second, again = (model.parameters["output.W"] for model in seeds)
+    assert not np.array_equal(first, second)
+    np.testing.assert_array_equal(second, again)
     (tmp_path / "other.txt").write_text("abc " * 300)
     untrained = charlm.untrained(models["text"].config, tmp_path / "other.txt")
     assert untrained.vocabulary == [" ", "a", "b", "c"]
