@@ -65,6 +65,7 @@ LAYERS = [
     ["inference.sampling"],
     ["training.data_parallel"],
     ["runs.checkpoint", "training.memory", "runs.pytorch"],
+    ["runs.lock", "runs.log"],
     ["runs.directory", "runs.description", "inference.evaluate", "inference.held_out", "inference.novelty"],
     ["training.trainer", "training.events", "runs.importing"],
     [

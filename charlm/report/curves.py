@@ -23,6 +23,7 @@ import numpy as np
 from charlm.arrays import Array
 from charlm.report.fonts import DEFAULT, families
 from charlm.report.history import History, columns, names
+from charlm.runs.log import COLUMNS
 from charlm.system.extras import extra
 from charlm.system.files import write_file
 
@@ -191,7 +192,9 @@ def _draw(histories: Sequence[History], called: Sequence[str], axis: str, ink: s
     figure.set_figheight(7.6 + 0.2 * lines)
     units = {history.config.corpus.unit if history.config else "char" for history in histories}
     unit = units.pop() if len(units) == 1 else "unit"
-    losses.set_ylabel(f"loss (nats/{unit})")
+    panels = {"train_loss": losses, "grad_norm": norms, "lr": rates, "chars_per_s": speeds}
+    for key, axes in panels.items():
+        axes.set_ylabel(COLUMNS[key].label.format(unit=unit))
     bits = losses.secondary_yaxis("right", functions=(lambda nats: nats / _LN2, lambda bits: bits * _LN2))
     bits.set_ylabel(f"bits/{unit}")
     if several:
@@ -199,10 +202,8 @@ def _draw(histories: Sequence[History], called: Sequence[str], axis: str, ink: s
             "thin: training; thick, with marks: validation; star: best", fontsize="small", loc="right"
         )
     _scale_norms(norms, histories, ink)
-    norms.set_ylabel("gradient norm")
-    rates.set_ylabel("learning rate")
-    speeds.set_ylabel(f"{unit}s/s")
-    speeds.set_xlabel({"updates": "update", "epochs": "epoch", "minutes": "minutes of training"}[axis])
+    labels = {"updates": COLUMNS["step"].label, "epochs": COLUMNS["epoch"].label}
+    speeds.set_xlabel(labels.get(axis, "minutes of training"))
     for axes in (rates, speeds):
         axes.set_ylim(0, 1.15 * top if (top := axes.dataLim.y1) > 0 else None)
     speeds.set_xlim(left=0)

@@ -19,7 +19,8 @@ from charlm.config import loading
 from charlm.config.schema import Config
 from charlm.config.values import plain
 from charlm.errors import ConfigError, RunError, shortened
-from charlm.runs.directory import LOG_KEYS, RunDirectory, read_objects
+from charlm.runs.directory import RunDirectory
+from charlm.runs.log import COLUMNS, read_objects
 
 AXES = ("updates", "epochs", "minutes")
 """What curves can be drawn over; minutes are those of training, validation and saving not counted."""
@@ -40,7 +41,7 @@ class History:
     path, config
         The run directory, and the configuration in it; None if that cannot be read.
     values
-        For each key of the log (`LOG_KEYS`) its values by line, `[N]`, NaN where there is none.
+        For each key of the log (`COLUMNS`) its values by line, `[N]`, NaN where there is none.
         Losses are in nats per character.
     """
 
@@ -84,7 +85,7 @@ def read(path: Path) -> History:
 
     Raises `RunError` if it cannot be read, or if nothing has been logged so far.
     """
-    columns = {key: array("d") for key in LOG_KEYS}
+    columns = {key: array("d") for key in COLUMNS}
     file = RunDirectory(path).metrics
     for line, _ in read_objects(file):
         for key, column in columns.items():

@@ -36,7 +36,8 @@ from charlm.report.surprise import (
     surprise,
 )
 from charlm.runs.checkpoint import Checkpoint
-from charlm.runs.directory import RunDirectory, read_objects
+from charlm.runs.directory import RunDirectory
+from charlm.runs.log import read_objects
 from charlm.web import assembly
 from charlm.web.text import MOST_BITS, signs
 
