@@ -430,9 +430,9 @@ class LanguageModel:
         _warn(*read.warnings)
         split = "training split, which it has learned" if read.split == "train" else f"{read.split} split"
         source = f"the {split}" if read.split else "the text" if text in (None, "-") else str(text)
-        made = page.report(self._loaded, run, read, source, length, self._threads, progress)
-        assembly.write(out, made.html)
-        _warn(*made.remarks)
+        html, remarks = page.report(self._loaded, run, read, source, length, self._threads, progress)
+        assembly.write(out, html)
+        _warn(*remarks)
         return out
 
     def info(self) -> dict[str, Any]:

@@ -388,13 +388,13 @@ def test_the_report_shows_the_figures_of_the_command(charlm: Run, small: Path) -
     values = json.loads(charlm(*COMMAND, "--json").stdout)
     charlm("report", "--out", "report.html", "--length", "50")
     section = (small / "report.html").read_text().split('id="gradient-flow"')[1].split("</section>")[0]
-    figures = re.findall(r"<span>layer (\d) (\w): ([^<]+)</span>", section)
+    figures = re.findall(r"layer (\d) (\w): ([^ ;<]+)", section.split("<figcaption")[1])
     assert figures == [
         (str(layer["layer"]), state, f"{norms[-1]:.1e}")
         for layer in values["layers"]
         for state, norms in layer["states"].items()
     ]
-    assert f"Mean of {values['places']} places" in section
+    assert f"mean of {values['places']} places" in section
 
 
 def test_the_network_is_the_one_that_training_begins_with(charlm: Run, small: Path) -> None:
@@ -503,15 +503,15 @@ def test_names_are_at_their_lines() -> None:
     norms = np.array([[[1.0, end] for end in layer] for layer in ends])
     names = [f"layer {layer} {state}" for layer in range(3) for state in "hc"]
     picture = drawing.flow(names, norms, "")
-    lines = [float(end) for end in re.findall(r',([\d.]+)" class="line', picture)]
+    lines = [float(end) for end in re.findall(r',([\d.]+)" fill="none"', picture)]
     places = {name: float(y) for y, name in re.findall(r'y="([\d.]+)"[^>]*>(layer [^<]+)', picture)}
     last = dict(zip(names, norms[..., -1].flat, strict=True))
     assert sorted(names, key=places.__getitem__) == sorted(names, key=last.__getitem__, reverse=True)
     for name, end in zip(names, lines, strict=True):
-        assert abs(places[name] - 4 - end) <= 30
+        assert abs(places[name] - 4 - end) <= 40
     rising = sorted(places.values())
-    assert min(after - before for before, after in pairwise(rising)) >= 19.9
+    assert min(after - before for before, after in pairwise(rising)) >= 17.9
     # the axis is the same whatever the norms are
     ticks = re.findall(r">(1e[-\d]+|1)<", picture)
     assert ticks == re.findall(r">(1e[-\d]+|1)<", drawing.flow(names, norms**0.1, ""))
-    assert drawing.spread([5.0] * 30, 0, 100) == pytest.approx(np.linspace(0, 100, 30))
+    assert drawing.spread(np.full(30, 5.0), 0, 100) == pytest.approx(np.linspace(0, 100, 30))

@@ -1,6 +1,6 @@
 """The characters as the first layer sees them: which of their input rows are alike, and a map of them.
 
-Letters: `V` vocabulary, `G` gates, `H` hidden units.
+Letters: `V` vocabulary, `D` numbers of a row.
 """
 
 from __future__ import annotations
@@ -12,59 +12,44 @@ import numpy as np
 
 from charlm.arrays import Array, Ids
 from charlm.data.units import Units
-from charlm.data.vocabulary import Vocabulary
 
 _VOWELS = frozenset("aeiouαεηιουωаеёиоуыэюяіїє")
 
-KINDS = (
-    "vowel",
-    "consonant",
-    "final consonant",
-    "letter",
-    "digit",
-    "punctuation",
-    "first byte",
-    "following byte",
-    "other",
-)
-"""What a unit can be; `letter` is one of a script that does not part vowels from consonants."""
-
-NEAREST = 3
-"""Units that are named as the most alike of each."""
+_JAMO = {"CHOSEONG": "consonant", "JUNGSEONG": "vowel", "JONGSEONG": "final consonant"}
+"""The kinds of the parts of a Hangul syllable, by their names in Unicode."""
 
 _PERPLEXITY, _STEPS = 8.0, 300
 """How many neighbours the map tries to keep near each unit, and the steps that it takes."""
 
 
 def directions(rows: Array) -> Array:
-    """The rows `[V, D]` less their mean, each of length 1; zeros where nothing is left."""
+    """The rows `[V, D]` less their mean, each of length 1, or zero where nothing is left."""
     centred = (rows - rows.mean(axis=0)).astype(np.float64)
     lengths = np.linalg.norm(centred, axis=1, keepdims=True)
     units: Array = np.divide(centred, lengths, out=np.zeros_like(centred), where=lengths > 0)
     return units
 
 
-def nearest(nearness: Array, count: int = NEAREST) -> Ids:
-    """For each row of `[V, V]` the others with the largest values, the largest first, `[V, ≤count]`.
+def nearest(nearness: Array, count: int = 3) -> Ids:
+    """The columns with the largest values of each row of `[V, V]`, its own left out, `[V, ≤count]`.
 
-    At most half of the others are named, one at least if there is one.
+    There are at most half of the others, but one at least if there is one; the largest comes first.
     """
     others = nearness.astype(np.float64)
     np.fill_diagonal(others, -np.inf)
-    order: Ids = np.argsort(-others, axis=1, kind="stable")[
-        :, : min(count, max(1, (len(others) - 1) // 2), len(others) - 1)
-    ]
+    count = min(count, max(1, (len(others) - 1) // 2), len(others) - 1)
+    order: Ids = np.argsort(-others, axis=1, kind="stable")[:, :count]
     return order
 
 
 def kept(near: Ids, places: Array) -> float:
-    """The share of the `near [V, k]` that are among the k nearest of places `[V, 2]`; 1 of none."""
+    """The share of the neighbours `near [V, k]` among the k nearest of places `[V, 2]`; 1 if k is 0."""
     on_map = nearest(-_squares(places), near.shape[1])
     return float((near[:, :, None] == on_map[:, None]).any(axis=2).mean()) if near.size else 1.0
 
 
 def layout(cosines: Array) -> Array:
-    """Places `[V, 2]` at which what is alike by `cosines [V, V]` is near: t-SNE, without random numbers.
+    """Places `[V, 2]` at which units with large `cosines [V, V]` are near: t-SNE, without random numbers.
 
     ::
 
@@ -117,45 +102,27 @@ def _neighbourhood(cosines: Array) -> Array:
 def _squares(places: Array) -> Array:
     """The squared distances between places `[V, 2]`, `[V, V]`."""
     norms = np.square(places).sum(axis=1)
-    squares: Array = norms[:, None] + norms - 2 * (places @ places.T)
-    return np.maximum(squares, 0.0, out=squares)
-
-
-def input_rows(Wx: Array) -> Array:
-    """The weights `[G, V, H]` with which each unit enters the first layer, `[V, G·H]`."""
-    rows: Array = Wx.transpose(1, 0, 2).reshape(Wx.shape[1], -1)
-    return rows
-
-
-def kinds(vocabulary: Vocabulary) -> list[str]:
-    """For each unit one of `KINDS`, `[V]`; of `<unk>` `other`."""
-    found = [kind(code, vocabulary.units) for code in vocabulary.codes.tolist()]
-    return [*found, "other"] if vocabulary.has_unknown else found
+    squares: Array = np.maximum(norms[:, None] + norms - 2 * (places @ places.T), 0.0)
+    return squares
 
 
 def kind(code: int, units: Units) -> str:
-    """What a unit is, by its code; bytes beyond ASCII by their place in a character of UTF-8."""
+    """The kind of a unit, one of `drawing.MARKS`, by its code.
+
+    A byte beyond ASCII has a kind by its place in a character of UTF-8. A `letter` belongs to a
+    script that does not separate vowels from consonants.
+    """
     if units.is_byte and code >= 0x80:
         return "following byte" if code < 0xC0 else "first byte"
     character = chr(code)
-    name, category = unicodedata.name(character, ""), unicodedata.category(character)
-    for part, what in _JAMO.items():
-        if name.startswith(part):
-            return what
-    if category[0] == "N":
-        return "digit"
-    if category[0] == "P":
-        return "punctuation"
-    if category[0] != "L":
+    script, part, *_ = (unicodedata.name(character, "") + "  ").split(" ")
+    if script == "HANGUL" and part in _JAMO:
+        return _JAMO[part]
+    category = unicodedata.category(character)[0]
+    if category in "NP":
+        return "digit" if category == "N" else "punctuation"
+    if category != "L":
         return "other"
-    base = unicodedata.normalize("NFD", character)[0].lower()
-    if base in _VOWELS:
+    if unicodedata.normalize("NFD", character)[0].lower() in _VOWELS:
         return "vowel"
-    return "consonant" if name.split(" ")[0] in ("LATIN", "GREEK", "CYRILLIC") else "letter"
-
-
-_JAMO = {
-    "HANGUL CHOSEONG": "consonant",
-    "HANGUL JUNGSEONG": "vowel",
-    "HANGUL JONGSEONG": "final consonant",
-}
+    return "consonant" if script in ("LATIN", "GREEK", "CYRILLIC") else "letter"

@@ -1,8 +1,7 @@
-"""Small pictures as SVG for a page whose style sheet gives them their colours."""
+"""Small pictures as SVG, in the colours of the page that holds them."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from html import escape
 
@@ -11,160 +10,154 @@ import numpy as np
 from charlm.arrays import Array
 from charlm.inference.gradient_flow import DECADES
 
+_QUIET = "var(--quiet)"
+"""The colour of the text beside a picture."""
 
-def figure(width: float, height: float, label: str, parts: Sequence[str], kind: str) -> str:
-    """An SVG element; `label` is what is read out in its place, `kind` its class."""
+_STATES, _LAYERS = ("var(--accent)", "light-dark(#2f66b0, #86b4ee)"), ("none", "7 4", "2 3", "9 3 2 3")
+"""The colours of states, and the dashes of layers."""
+
+_LINE = 18.0
+"""Distance between two lines of text."""
+
+_BARS = 10
+"""Bars that fill the width of a picture; pictures of fewer bars have the same scale."""
+
+_MAP, _MARGIN = 860.0, 34.0
+"""Width of a map, and the space around its points."""
+
+MARKS = {
+    "vowel": (36, "#c4551a"),
+    "consonant": (4, "#3d7ab8"),
+    "final consonant": (5, "#7d6bb8"),
+    "letter": (8, _QUIET),
+    "digit": (6, "#2b8a68"),
+    "punctuation": (3, "#a0792a"),
+    "first byte": (8, "#7d6bb8"),
+    "following byte": (5, "#a0792a"),
+    "other": (0, ""),
+}
+"""The mark around each kind of unit: the corners of a polygon, of which 0 is none, and its colour."""
+
+
+def figure(width: float, height: float, label: str, parts: Sequence[str], kind: str = "") -> str:
+    """An SVG element of a CSS class `kind`; screen readers read out the `label`."""
     return (
         f'<svg class="{kind}" role="img" aria-label="{escape(label)}" '
         f'viewBox="0 0 {width:g} {height:g}">{"".join(parts)}</svg>'
     )
 
 
-def text(x: float, y: float, words: str, kind: str = "", anchor: str = "middle") -> str:
+def text(
+    x: float, y: float, words: str, colour: str = "var(--ink)", anchor: str = "middle", size: float = 12
+) -> str:
     """A text whose baseline is at `(x, y)`."""
-    named = f' class="{kind}"' if kind else ""
-    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}"{named}>{escape(words)}</text>'
+    return (
+        f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" font-size="{size:g}" fill="{colour}">'
+        f"{escape(words)}</text>"
+    )
 
 
-def line(x1: float, y1: float, x2: float, y2: float, kind: str = "rule") -> str:
-    """A straight line."""
-    return f'<line x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}" class="{kind}"/>'
+def line(x1: float, y1: float, x2: float, y2: float) -> str:
+    """A thin straight line."""
+    return f'<line x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}" stroke="var(--line)"/>'
 
 
 def number(value: float, decimals: int = 2) -> str:
-    """A number of at least 0 with so many decimals, or with two digits if those would show less of it."""
+    """A number of at least 0 with these decimals, or with two digits if the decimals would show fewer."""
     return f"{value:.{decimals}f}" if value == 0 or value >= 10.0 ** (1 - decimals) else f"{value:.2g}"
 
 
-def bars(labels: Sequence[str], values: Sequence[float], titles: Sequence[str], label: str) -> str:
-    """Upright bars from zero, each with its value above it, and a title where the mouse is.
-
-    They are as wide as if there were `_BARS`: pictures of few bars and of many are read side by side.
-    """
-    width, high, foot, head = 58.0, 110.0, 20.0, 18.0
-    largest = max(values) or 1.0
-    parts = []
-    for k, (name, value, title) in enumerate(zip(labels, values, titles, strict=True)):
-        x, tall = k * width, high * value / largest
-        top = head + high - tall
+def bars(rows: Sequence[tuple[str, float, str]], label: str) -> str:
+    """Upright bars from zero, each with its name below, its value above, and a title for the mouse."""
+    width, height, head = 46.0, 110.0, 18.0
+    foot, largest = head + height, max(value for _, value, _ in rows) or 1.0
+    parts = [line(0, foot, width * len(rows), foot)]
+    for k, (name, value, title) in enumerate(rows):
+        middle, tall = width * (k + 0.5), height * value / largest
         parts.append(
-            f"<g><title>{escape(title)}</title>"
-            f'<rect x="{x + 12:.1f}" y="{top:.1f}" width="{width - 24:.1f}" height="{tall:.1f}" class="bar"/>'
-            f"{text(x + width / 2, top - 5, number(value))}"
-            f"{text(x + width / 2, head + high + 15, name, 'quiet')}</g>"
+            f'<g><title>{escape(title)}</title><rect x="{middle - 14:.1f}" y="{foot - tall:.1f}" width="28" '
+            f'height="{tall:.1f}" fill="var(--accent)" fill-opacity="0.55"/>'
+            f"{text(middle, foot - tall - 5, number(value))}{text(middle, foot + 15, name, _QUIET)}</g>"
         )
-    parts.append(line(0, head + high, width * len(values), head + high))
-    return figure(width * max(_BARS, len(values)), head + high + foot, label, parts, "bars")
-
-
-_BARS = 10
+    return figure(width * max(_BARS, len(rows)), foot + 20, label, parts)
 
 
 def flow(names: Sequence[str], norms: Array, label: str) -> str:
-    """Lines `[L, S, K+1]` over k, on the logarithmic axis of DECADES; the `names` [L·S] are at their ends."""
-    width, high, left, right, head, foot = 640.0, 270.0, 66.0, 112.0, 12.0, 46.0
-    K = int(norms.shape[-1]) - 1
-    low, top = DECADES
+    """Lines `[L, S, K+1]` over k on the logarithmic axis of DECADES, with `names [L·S]` at their ends.
 
-    def x(k: float) -> float:
-        return left + (width - left - right) * k / max(1, K)
-
-    def y(norm: float) -> float:
-        exponent = math.log10(norm) if norm > 0 else low
-        return head + (high - head - foot) * (top - min(max(exponent, low), top)) / (top - low)
-
-    parts = []
-    for exponent in range(low, top + 1, 2):
-        height = y(10.0**exponent)
-        parts.append(line(left, height, width - right, height))
-        parts.append(text(left - 8, height + 4, f"1e{exponent}" if exponent else "1", "quiet", "end"))
-    for k in sorted({round(K * part / 5) for part in range(6)}):
-        parts.append(text(x(k), high - foot + 18, str(k), "quiet"))
-    parts.append(text((left + width - right) / 2, high - 4, "steps back", "quiet"))
-    kinds = [f"layer{layer % 4} state{state % 2}" for layer, state in np.ndindex(norms.shape[:2])]
-    rows = norms.reshape(len(names), K + 1).tolist()
-    for kind, row in zip(kinds, rows, strict=True):
-        points = " ".join(f"{x(k):.1f},{y(norm):.1f}" for k, norm in enumerate(row))
-        parts.append(f'<polyline points="{points}" class="line {kind}"/>')
-    ends = sorted(zip([y(row[-1]) + 4 for row in rows], names, kinds, strict=True))
-    places = spread([end for end, *_ in ends], head, high - foot)
-    for place, (_, name, kind) in zip(places, ends, strict=True):
-        parts.append(text(width - right + 8, place, name, kind, "start"))
-    return figure(width, high, label, parts, "flow")
-
-
-_LINE = 20.0
-"""Distance of two names."""
-
-
-def spread(places: Sequence[float], low: float, high: float) -> list[float]:
-    """Rising `places` in the same order, a line apart, as near to where they were as that allows.
-
-    Where there is no room for all between `low` and `high` they are closer to each other.
+    Each state has a colour, and each layer a line style.
     """
-    gap = min(_LINE, (high - low) / max(1, len(places) - 1))
-    groups: list[list[float]] = []  # neighbours that touch: their mean is where it was
-    for number, place in enumerate(places):
-        groups.append([place - gap * number])
-        while len(groups) > 1 and np.mean(groups[-2]) > np.mean(groups[-1]):
-            groups[-2:] = [groups[-2] + groups[-1]]
-    starts = [float(np.mean(group)) for group in groups for _ in group]
-    most = high - gap * (len(places) - 1)
-    return [min(max(start, low), most) + gap * number for number, start in enumerate(starts)]
+    left, right, head, foot, (low, high) = 44.0, 400.0, 12.0, 212.0, DECADES
+    K = norms.shape[-1] - 1
+    x = np.linspace(left, right, K + 1)
+    exponents = np.log10(norms.reshape(len(names), -1).clip(10.0**low, 10.0**high))
+    y = head + (foot - head) * (high - exponents) / (high - low)  # [L·S, K+1]
+    parts = []
+    for exponent in range(low, high + 1, 2):
+        height = head + (foot - head) * (high - exponent) / (high - low)
+        label_of_line = f"1e{exponent}" if exponent else "1"
+        parts.append(line(left, height, right, height))
+        parts.append(text(left - 8, height + 4, label_of_line, _QUIET, "end"))
+    for k in sorted({round(K * part / 5) for part in range(6)}):
+        parts.append(text(x[k], foot + 18, str(k), _QUIET))
+    parts.append(text((left + right) / 2, foot + 38, "steps back", _QUIET))
+    looks = [
+        (_STATES[state % len(_STATES)], _LAYERS[layer % len(_LAYERS)])
+        for layer, state in np.ndindex(norms.shape[:2])
+    ]
+    for row, (colour, dashes) in zip(y.tolist(), looks, strict=True):
+        points = " ".join(f"{a:.1f},{b:.1f}" for a, b in zip(x.tolist(), row, strict=True))
+        style = f'fill="none" stroke="{colour}" stroke-width="2" stroke-dasharray="{dashes}"'
+        parts.append(f'<polyline points="{points}" {style}/>')
+    order = np.argsort(y[:, -1], kind="stable")
+    for place, n in zip(spread(y[order, -1], head, foot), order, strict=True):
+        parts.append(text(right + 8, place + 4, names[n], looks[n][0], "start"))
+    return figure(480, foot + 46, label, parts)
 
 
-def scatter(x: Array, y: Array, across: str, up: str, label: str) -> str:
-    """Points of the unit square, those in one place drawn once; `across` and `up` name its axes."""
-    size, left, top = 108.0, 20.0, 4.0
-    places = np.unique(np.stack([x, 1 - y], axis=1).round(2), axis=0) * size + [left, top]
-    dots = [f'<circle cx="{a:.1f}" cy="{b:.1f}" r="2"/>' for a, b in places.tolist()]
-    frame = f'<rect x="{left}" y="{top}" width="{size}" height="{size}" class="frame"/>'
-    diagonal = line(left, top, left + size, top + size)
-    named = text(left + size / 2, top + size + 15, f"{across} →", "quiet")
-    turned = f'<g transform="rotate(-90)">{text(-top - size / 2, 13, f"{up} →", "quiet")}</g>'
-    parts = [frame, diagonal, *dots, named, turned]
-    return figure(left + size + top, top + size + 20, label, parts, "scatter")
+def spread(places: Array, low: float, high: float) -> Array:
+    """Rising `places` at least a line apart, moved down, or up from `high`; closer if they do not fit."""
+    gaps = min(_LINE, (high - low) / max(1, len(places) - 1)) * np.arange(len(places))
+    spread: Array = np.minimum(np.maximum.accumulate(places - gaps), high - gaps[-1]) + gaps
+    return spread
 
 
-MARKS = {
-    "vowel": (0, 0.0),
-    "consonant": (4, 45.0),
-    "final consonant": (5, -90.0),
-    "letter": (8, 22.5),
-    "digit": (4, 0.0),
-    "punctuation": (3, -90.0),
-    "first byte": (6, 0.0),
-    "following byte": (5, 90.0),
-    "other": (-1, 0.0),
-}
-"""Around each kind of unit, a polygon: its corners and where the first is; 0 a circle, -1 nothing."""
+def scatters(panels: Sequence[tuple[str, Array, Array]], across: str, up: str, label: str) -> str:
+    """Points `x [N]`, `y [N]` of the unit square in panels with titles; `across` and `up` name the axes."""
+    size, left, top, pitch = 108.0, 24.0, 20.0, 152.0
+    parts = []
+    for k, (title, x, y) in enumerate(panels):
+        # points at one place are drawn once
+        places = np.unique(np.stack([x, 1 - y], axis=1).round(2), axis=0) * size + [left, top]
+        dots = "".join(f'<circle cx="{a:.1f}" cy="{b:.1f}" r="2"/>' for a, b in places.tolist())
+        parts.append(
+            f'<g transform="translate({k * pitch})">{text(left + size / 2, 12, title)}'
+            f'<rect x="{left}" y="{top}" width="{size}" height="{size}" fill="none" stroke="var(--line)"/>'
+            f"{line(left, top, left + size, top + size)}"
+            f'<g fill="var(--accent)" fill-opacity="0.55">{dots}</g>'
+            f"{text(left + size / 2, top + size + 15, f'{across} →', _QUIET)}"
+            f'<g transform="rotate(-90)">{text(-top - size / 2, 15, f"{up} →", _QUIET)}</g></g>'
+        )
+    return figure(3 * pitch, top + size + 20, label, parts)
 
 
-def mark(what: str, x: float, y: float, radius: float) -> str:
-    """What is drawn around a unit of a kind."""
-    corners, turn = MARKS[what]
-    kind = what.replace(" ", "-")
-    if corners < 0:
-        return ""
+def mark(kind: str, x: float, y: float, radius: float) -> str:
+    """The mark around a unit of a kind, with a flat base; empty if it has none."""
+    corners, colour = MARKS[kind]
     if not corners:
-        return f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{radius:g}" class="mark {kind}"/>'
-    # polygons with few corners are larger, so that a letter fits in
-    wide = radius * (1.45 if corners == 3 else 1.2)
-    angles = np.radians(turn + 360 / corners * np.arange(corners))
+        return ""
+    # polygons of few corners are larger, so that a letter fits in
+    wide = radius / np.cos(np.pi / corners) ** 0.6
+    angles = np.pi / 2 + np.pi * (2 * np.arange(corners) + 1) / corners
     points = " ".join(f"{x + wide * np.cos(a):.1f},{y + wide * np.sin(a):.1f}" for a in angles)
-    return f'<polygon points="{points}" class="mark {kind}"/>'
+    return f'<polygon points="{points}" fill="var(--field)" fill-opacity="0.6" stroke="{colour}"/>'
 
 
 def on_map(places: Array) -> Array:
     """Places `[V, 2]` of a map as points of its picture, moved apart where marks would overlap."""
     low, high = places.min(axis=0), places.max(axis=0)
-    size = np.maximum(high - low, 1e-9)
-    scale = (_MAP - 2 * _MARGIN) / max(size[0], size[1] * 1.25)
-    return apart((places - (low + high) / 2) * scale + _MAP / 2, 21.0)
-
-
-_MAP, _MARGIN = 860.0, 34.0
-"""Width of a map, and the space around its points."""
+    width, height = np.maximum(high - low, 1e-9)
+    return apart((places - (low + high) / 2) * (_MAP - 2 * _MARGIN) / max(width, height * 1.25), 21.0)
 
 
 def constellation(
@@ -177,41 +170,36 @@ def constellation(
 ) -> str:
     """Signs at points `[V, 2]`, each in the mark of its kind, with lines between the two of each link.
 
-    `words` are shown where the mouse is.
+    `words` are the titles for the mouse. The kinds are explained above the map.
     """
-    left, top = points.min(axis=0) - _MARGIN
-    right, bottom = points.max(axis=0) + _MARGIN
-    width = max(_MAP, right - left)
-    points = points - [(left + right - width) / 2, top]
-    parts = [line(*points[one], *points[other]) for one, other in links]
-    for (x, y), sign, what, about in zip(points.tolist(), signs, kinds, words, strict=True):
-        short = sign.removeprefix("0x")  # of a byte: its mark and its title say that it is one
-        size = "" if len(short) <= 2 else "small" if len(short) <= 5 else "tiny"
-        drawn = mark(what, x, y, 10) + text(x, y + 4.5, short, size)
+    low, high = points.min(axis=0) - _MARGIN, points.max(axis=0) + _MARGIN
+    width = max(_MAP, high[0] - low[0])
+    points = points + np.array([(width - low[0] - high[0]) / 2, _MARGIN - low[1]])
+    parts = []
+    for k, kind in enumerate(kind for kind in MARKS if kind in kinds):
+        parts.append(mark(kind, 125.0 * k + 12, 14, 8))
+        words_of_kind = kind if MARKS[kind][0] else f"{kind}: no mark"
+        parts.append(text(125.0 * k + 28, 18, words_of_kind, _QUIET, "start", 14))
+    parts += [line(*points[one], *points[other]) for one, other in links]
+    for (x, y), sign, kind, about in zip(points.tolist(), signs, kinds, words, strict=True):
+        short = sign.removeprefix("0x")  # the mark and the title of a byte say that it is one
+        size = 15 if len(short) <= 2 else 11 if len(short) <= 5 else 9
+        drawn = mark(kind, x, y, 11) + text(x, y + 4.5, short, size=size)
         parts.append(f"<g><title>{escape(about)}</title>{drawn}</g>")
-    return figure(width, bottom - top, label, parts, "constellation")
+    return figure(width, high[1] - low[1] + _MARGIN, label, parts, "wide")
 
 
 def apart(points: Array, distance: float) -> Array:
     """Points `[V, 2]` moved from each other until few are nearer than `distance`."""
-    points = points.copy()
+    points, order = points.copy(), np.arange(len(points))
     for _ in range(80):
         between = points[:, None] - points[None]  # [V, V, 2]
         lengths = np.linalg.norm(between, axis=-1)
-        # those in one place part along the order in which they come
-        between[..., 0] += np.where(
-            lengths < 1e-9, np.sign(np.subtract.outer(*[np.arange(len(points))] * 2)), 0
-        )
-        lengths = np.maximum(lengths, 1.0)
-        push = np.clip(distance - lengths, 0, None)
+        # points at one place part along their order
+        between[..., 0] += np.where(lengths < 1e-9, np.sign(np.subtract.outer(order, order)), 0)
+        push = np.clip(distance - np.maximum(lengths, 1.0), 0, None)
         np.fill_diagonal(push, 0)
         if not push.any():
             break
-        points += 0.25 * (between * (push / lengths)[..., None]).sum(axis=1)
+        points += 0.25 * (between * (push / np.maximum(lengths, 1.0))[..., None]).sum(axis=1)
     return points
-
-
-def key(what: str) -> str:
-    """The mark of a kind, for a legend; empty if it has none."""
-    shape = mark(what, 14, 14, 8)
-    return f'<svg class="key" viewBox="0 0 28 28" aria-hidden="true">{shape}</svg>' if shape else ""

@@ -1,11 +1,13 @@
-"""The stretch of text that a report shows: as the network reads it, and as a reader sees it.
+"""The stretch of text that a report shows, as the network reads it and as a reader sees it.
 
-Letters: `N` units that are read, `C` characters that are shown, `V` vocabulary.
+A property of the text is a number for every character: what holds once the character has been read.
+An opening mark is inside, a closing one is not. Letters: `N` units that are read, `C` characters.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
@@ -23,7 +25,7 @@ class Stretch:
     """The first characters of a text."""
 
     ids: Ids
-    """The units, `[N]`; of lines the line break before them first, which is not shown."""
+    """The units, `[N]`; a stretch of lines begins with a line break, which is not shown."""
     begins: npt.NDArray[np.bool]
     """Which units are read from a zero state, `[N]`."""
     shown: Sequence[Shown]
@@ -43,7 +45,7 @@ class Stretch:
             ids = np.concatenate([line_break, *text.excerpt(most).blocks()])
             begins, first = ids == line_break, 1
         shown = [
-            Shown(one.sign, slice(one.units.start + first, one.units.stop + first), one.ends_line)
+            one._replace(units=slice(one.units.start + first, one.units.stop + first))
             for one in islice(characters(vocabulary, ids[first:]), length)
         ]
         stop = shown[-1].units.stop
@@ -52,23 +54,92 @@ class Stretch:
 
     @property
     def ends(self) -> Ids:
-        """The last unit of each character, `[C]`: what is known once a character has been read."""
+        """The last unit of each character, `[C]`: once it is read, so is the character."""
         return np.array([one.units.stop - 1 for one in self.shown])
 
     def sums(self, values: Array) -> Array:
-        """Of values of the units `[N]` the sum over each character, `[C]`."""
-        starts = [one.units.start for one in self.shown]
-        sums: Array = np.add.reduceat(values, starts)
+        """The sum of values of the units `[N]` over each character, `[C]`."""
+        sums: Array = np.add.reduceat(values, [one.units.start for one in self.shown])
         return sums
 
     def words(self) -> list[slice]:
         """The words, as slices of the characters: letters, digits, and an apostrophe or hyphen among them."""
-        within = [bool(letter) and letter[0].isalnum() for letter in self.letters]
-        for k in range(1, len(within) - 1):
-            if self.letters[k] in _JOINING and self.letters[k - 1][:1].isalnum():
-                within[k] = within[k + 1]
-        edges = np.flatnonzero(np.diff(np.array([False, *within, False], np.int8)))
-        return [slice(begin, end) for begin, end in edges.reshape(-1, 2).tolist()]
+        marks = "".join(
+            "a" if letter[:1].isalnum() else "-" if letter in _JOINING else " " for letter in self.letters
+        )
+        return [slice(*match.span()) for match in re.finditer("a+(?:-a+)*", marks)]
 
 
 _JOINING = ("'", "’", "-", "\N{HYPHEN}")
+
+_OPENING, _CLOSING, _STRAIGHT = frozenset("“„«「『"), frozenset("”»」』"), '"'
+
+_DASHES = frozenset("-–—")
+
+_BRACKETS = dict(zip("([{<（［【〈《", ")]}>）］】〉》", strict=True))
+
+
+def inside_quotes(letters: Sequence[str]) -> Array:
+    """1 from an opening quotation mark to the character before the closing one; `[C]`.
+
+    A straight mark opens after a blank, a dash, an opening bracket or nothing, and closes after
+    anything else. An empty line ends a quotation that was not closed.
+    """
+    marked, inside, before = np.zeros(len(letters)), False, "\n"
+    for k, letter in enumerate(letters):
+        if letter in _OPENING:
+            inside = True
+        elif letter in _CLOSING or letter == before == "\n":
+            inside = False
+        elif letter == _STRAIGHT:
+            inside = not inside and (before.isspace() or before in _DASHES or before in _BRACKETS)
+        marked[k], before = inside, letter
+    return marked
+
+
+def inside_brackets(letters: Sequence[str]) -> Array:
+    """1 from an opening bracket to the character before the one that closes it; `[C]`.
+
+    A bracket that is never closed does not count, and `<` counts only where `>` follows in its line.
+    """
+    marked = np.zeros(len(letters))
+    open_: list[tuple[str, int]] = []  # the closing bracket of each, and the place of the opening one
+    for k, letter in enumerate(letters):
+        if letter in _BRACKETS:
+            open_.append((_BRACKETS[letter], k))
+        elif letter == "\n":
+            open_ = [one for one in open_ if one[0] != ">"]
+        elif any(letter == closing for closing, _ in open_):
+            while open_:
+                closing, begin = open_.pop()
+                if closing == letter:
+                    marked[begin:k] = 1
+                    break
+    return marked
+
+
+def position_in_line(letters: Sequence[str]) -> Array:
+    """Characters since the last line break, or the first character, which itself is 0; `[C]`."""
+    return _since([letter == "\n" for letter in letters], 0)
+
+
+def length_of_word(letters: Sequence[str]) -> Array:
+    """Letters and digits since the last other character, this one included; `[C]`."""
+    return _since([not letter[:1].isalnum() for letter in letters], -1)
+
+
+def _since(breaks: Sequence[bool], start: int) -> Array:
+    """The distance from the last break, or else from place `start`; `[C]`."""
+    places = np.arange(len(breaks))
+    return (places - np.maximum.accumulate(np.where(breaks, places, start))).astype(np.float64)
+
+
+PROPERTIES: Mapping[str, Callable[[Sequence[str]], Array]] = {
+    "inside quotes": inside_quotes,
+    "inside brackets": inside_brackets,
+    "position in the line": position_in_line,
+    "after a line break": lambda letters: np.array([float(letter == "\n") for letter in letters]),
+    "capital letters": lambda letters: np.array([float(letter.isupper()) for letter in letters]),
+    "length of the word so far": length_of_word,
+}
+"""The properties by their names for readers."""

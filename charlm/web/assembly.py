@@ -1,4 +1,7 @@
-"""What web pages are put together from: one file each, which loads nothing."""
+"""Web pages about a model: one file each, which loads nothing.
+
+A page is `charlm/web/frame.html` around a body, a style and scripts, which are files of its kind.
+"""
 
 from __future__ import annotations
 
@@ -7,34 +10,57 @@ import hashlib
 import html
 import json
 import math
+from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from string import Template
 from typing import Any
+
+import numpy as np
+import numpy.typing as npt
 
 from charlm.runs.checkpoint import Checkpoint
 from charlm.system.files import write_file
 from charlm.system.version import __version__
 
 CELLS = {"rnn": "RNN", "lstm": "LSTM", "gru after": "GRU", "gru before": "GRU (reset before)"}
-"""What readers call the cells of the package."""
+"""The names of the package's cells for readers."""
 
 _POLICY = (
     "default-src 'none'; script-src {script}; style-src {style}; img-src data:; "
     "base-uri 'none'; form-action 'none'"
 )
-"""The Content-Security-Policy: nothing is loaded, and nothing runs but what is written here."""
+"""The Content-Security-Policy: the page loads nothing, and runs only the script that it holds."""
 
 
-def page(template: str, loaded: Checkpoint, style: str, script: str, **parts: str) -> str:
-    """A page about a model: a template with its style, its script and its other parts."""
-    return Template(template).substitute(
+def page(
+    loaded: Checkpoint, kind: str, scripts: Sequence[str], data: Mapping[str, Any], **values: str
+) -> str:
+    """The page about a model, the same for the same input, byte for byte.
+
+    Parameters
+    ----------
+    kind
+        The path of the body and the style in the package, without `.html` and `.css`.
+    scripts
+        The paths of the scripts, in the order in which they run.
+    data
+        What the scripts read, as JSON values.
+    values
+        The HTML for each name in the body.
+    """
+    style = part("web/base.css") + part(f"{kind}.css")
+    script = "\n".join(map(part, ("web/base.js", *scripts)))
+    return Template(part("web/frame.html")).substitute(
         policy=_POLICY.format(script=_hash(script), style=_hash(style)),
         version=__version__,
-        name=as_html(name(loaded)),
+        name=as_html(Path(loaded.config.run.dir).name or "charlm"),
+        account=account(loaded),
         style=style,
         script=script,
-        **parts,
+        body=Template(part(f"{kind}.html")).substitute(values),
+        # a text may hold `</script>`
+        data=json.dumps(data, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c"),
     )
 
 
@@ -44,54 +70,49 @@ def write(path: Path, text: str) -> None:
     write_file(path, lambda stream: stream.write(contents))
 
 
-def part(package: str, file: str) -> str:
-    """The text of a file in a folder of the package."""
-    return (resources.files("charlm") / package / file).read_text("utf-8")
+def part(path: str) -> str:
+    """The text of a file of the package."""
+    return (resources.files("charlm") / path).read_text("utf-8")
 
 
-def as_json(data: Any) -> str:
-    """Data as JSON that can stand in a page: a text can hold `</script>`."""
-    return json.dumps(data, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
+def packed(array: npt.NDArray[Any], kind: str) -> str:
+    """The bytes of an array as numbers of a `kind`, such as `<f4`, in Base64."""
+    return base64.b64encode(np.ascontiguousarray(array).astype(kind).tobytes()).decode("ascii")
 
 
 def as_html(text: str) -> str:
-    """A name as HTML: marked up by nothing, and steering nothing."""
+    """A name as HTML, without markup and control characters."""
     return html.escape("".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text))
 
 
-def name(loaded: Checkpoint) -> str:
-    """What a model is called: as the directory of its run."""
-    return Path(loaded.config.run.dir).name or "charlm"
-
-
 def cell(loaded: Checkpoint) -> str:
-    """The name of its cell, and of a GRU where it resets, as in `CELLS`."""
+    """The key of the model's cell in `CELLS`; of a cell that is not there its name."""
     model = loaded.config.model
     return f"{model.cell} {model.gru_reset}" if model.cell == "gru" else model.cell
 
 
 def unit(loaded: Checkpoint) -> str:
-    """What a unit is called; of characters in their parts, such as jamo, there is no one word."""
+    """The word for a unit of the text: `byte`, `character`, or `unit` for parts of characters."""
     units = loaded.vocabulary.units
     return "byte" if units.is_byte else "unit" if units.composes else "character"
 
 
 def account(loaded: Checkpoint) -> str:
-    """What a model is, in a sentence."""
+    """The model in a sentence: its cell, its size, its training text and its loss."""
     model, what = loaded.config.model, unit(loaded)
     layers = f"{model.layers} layers of " if model.layers > 1 else ""
-    account = (
+    sentence = (
         f"{CELLS.get(cell(loaded), model.cell)}, {layers}{model.hidden:,} units, "
         f"{loaded.parameters.flat.size:,} parameters"
     )
-    if loaded.corpus["train"]:  # on a text that is known
-        account += f", trained on {loaded.corpus['train']:,} {what}s"
+    if loaded.corpus["train"]:  # 0 where the text is not known
+        sentence += f", trained on {loaded.corpus['train']:,} {what}s"
     nats = loaded.progress["validation"]
     if nats is None or loaded.progress["best_of"] == "training":
-        return account
-    return f"{account}; {nats / math.log(2):.2f} bits per {what} on text that was held back"
+        return sentence
+    return f"{sentence}; {nats / math.log(2):.2f} bits per {what} on text that was held back"
 
 
 def _hash(text: str) -> str:
-    """What a Content-Security-Policy calls a script or a style."""
+    """The name of a script or a style in a Content-Security-Policy."""
     return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"

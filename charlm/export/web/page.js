@@ -2,10 +2,6 @@
 
 const SLICE = 25; // milliseconds of work before the browser has its turn
 
-const element = (id) => document.getElementById(id);
-
-const described = JSON.parse(element("description").textContent);
-
 /** The number that 16 bits stand for: a sign, 5 bits of exponent, 10 of the fraction (IEEE 754). */
 function half(bits) {
   const exponent = (bits >> 10) & 31;
@@ -14,36 +10,25 @@ function half(bits) {
   return bits >> 15 ? -size : size;
 }
 
-/** The arrays that are written into the page, by name. */
-function unpacked({ type, shapes }) {
-  const packed = atob(element("parameters").textContent);
-  const bytes = new Uint8Array(packed.length);
-  for (let k = 0; k < bytes.length; k++) bytes[k] = packed.charCodeAt(k);
-  const halves = new Uint16Array(bytes.buffer);
-  const all =
-    type === "float16" ? vector(halves, (k) => half(halves[k])) : new Float32Array(bytes.buffer);
-  const arrays = {};
+/** The arrays of the model by name. */
+function arrays({ type, shapes, packed }) {
+  const bits = type === "float16" ? unpacked(packed, Uint16Array) : null;
+  const all = bits ? vector(bits, (k) => half(bits[k])) : unpacked(packed, Float32Array);
   let start = 0;
-  for (const [name, shape] of Object.entries(shapes)) {
-    const size = shape.reduce((product, axis) => product * axis, 1);
-    arrays[name] = all.subarray(start, start + size);
-    start += size;
-  }
-  return arrays;
+  const next = (size) => all.subarray(start, (start += size));
+  const sizes = Object.entries(shapes).map(([name, shape]) => [name, shape.reduce((n, axis) => n * axis, 1)]);
+  return Object.fromEntries(sizes.map(([name, size]) => [name, next(size)]));
 }
 
 let model = null;
 
 /** The model, unpacked when it is first needed, so that the form is there before. */
 function loaded() {
-  if (model === null) {
-    const { vocabulary, corpus, cell, gates, states, parameters } = described;
-    const { hidden } = described.model;
-    model = {
-      vocabulary: new Vocabulary(vocabulary, corpus),
-      network: new Network(cell, gates, states, hidden, unpacked(parameters)),
-    };
-  }
+  const { vocabulary, corpus, cell, gates, states, parameters } = data;
+  model ??= {
+    vocabulary: new Vocabulary(vocabulary, corpus),
+    network: new Network(cell, gates, states, data.model.hidden, arrays(parameters)),
+  };
   return model;
 }
 
@@ -58,7 +43,7 @@ function primeShown() {
 /** For each field of numbers what it takes, and whether a value is that. */
 const FIELDS = {
   temperature: [
-    `a number above 0; what 0 would be is “Always take the likeliest ${described.unit}”`,
+    `a number above 0; what 0 would be is “Always take the likeliest ${data.unit}”`,
     (value) => value > 0,
   ],
   top_p: ["a number above 0, at most 1", (value) => value > 0 && value <= 1],
@@ -190,7 +175,7 @@ function end(how) {
   run = null;
   const text = element("output").textContent;
   const lines = text && text.split("\n").length;
-  const [count, thing] = loaded().vocabulary.ofLines ? [lines, "line"] : [shown.drawn, described.unit];
+  const [count, thing] = loaded().vocabulary.ofLines ? [lines, "line"] : [shown.drawn, data.unit];
   const many = `${count.toLocaleString("en")} ${thing}${count === 1 ? "" : "s"}`;
   shown.seconds += (performance.now() - shown.begun) / 1000;
   const seed = shown.greedy ? "" : `, seed ${shown.seed}`;
