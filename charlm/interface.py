@@ -69,7 +69,8 @@ from charlm.nn.gradcheck import Check
 from charlm.report import curves, history, page
 from charlm.runs import checkpoint, importing
 from charlm.runs.checkpoint import NOT_TRAINED, Checkpoint
-from charlm.runs.directory import RunDirectory, find_checkpoint, find_run, read_objects
+from charlm.runs.directory import RunDirectory, find_checkpoint, find_run
+from charlm.runs.log import read_objects
 from charlm.system import blas
 from charlm.system.files import expanded
 from charlm.system.team import Team

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import gc
 import os
 import re
 import signal
@@ -17,8 +16,9 @@ from conftest import ROOT
 from faults import at_system_calls
 
 from charlm.errors import CheckpointError, RunError
-from charlm.runs import directory as directories
-from charlm.runs.directory import EVENT_FILES, RunDirectory, find_checkpoint, find_run, read_objects
+from charlm.runs import lock as locks_of
+from charlm.runs.directory import EVENT_FILES, RunDirectory, find_checkpoint, find_run
+from charlm.runs.log import read_objects
 
 LOCKED = "another charlm train is running|is locked by process"
 
@@ -124,7 +124,7 @@ def test_killed_at_any_system_call_of_a_replacement(tmp_path: Path, best: bool) 
         assert find_checkpoint(killed).read_text() in ("checkpoint of old", "checkpoint of new")
         assert left.last.read_text() in ("checkpoint of old", "checkpoint of new")
         configured = left.config.read_text()
-        left.lock().release()
+        left.lock().close()
         found = _contents(killed)
         assert found in (old, new)
         assert found["config.yaml"] == configured, "what was read before the lock is true after it"
@@ -249,7 +249,7 @@ def test_a_line_that_could_not_be_logged_is_written_later(
         wanted += '{"step": 3}\n'
     flushed = []
     monkeypatch.setattr("charlm.runs.directory.flush", lambda file: flushed.append(file.read_text()))
-    assert directory.flush_log() == len(wanted)
+    assert directory.log(lasting=True) == len(wanted)
     assert flushed == [wanted]
     assert directory.metrics.read_text() == wanted
 
@@ -297,7 +297,7 @@ def test_a_worker_does_not_keep_its_makers_lock(tmp_path: Path) -> None:
         with pytest.raises(RunError, match=LOCKED):  # what the child has let go is not the lock
             directory.lock()
     try:
-        directory.lock().release()
+        directory.lock().close()
     finally:
         os.close(wake)
         os.waitpid(child, 0)
@@ -307,17 +307,14 @@ def test_a_worker_does_not_keep_its_makers_lock(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("locks")
 def test_a_lock_ends_with_its_holder(tmp_path: Path) -> None:
-    """A lock ends when it is released, or when its holder is garbage collected, and leaves no file."""
+    """A lock ends when it is closed, once or more, and leaves no file."""
     directory = RunDirectory(tmp_path / "run")
-    lock = directory.lock()
-    with pytest.raises(RunError, match=LOCKED):
-        directory.lock()
-    del lock
-    gc.collect()
-    held = directory.lock()
-    held.release()
-    held.release()
-    directory.lock().release()
+    for _ in range(2):
+        lock = directory.lock()
+        with pytest.raises(RunError, match=LOCKED):
+            directory.lock()
+        lock.close()
+        lock.close()
     assert list(directory.path.iterdir()) == []
 
 
@@ -379,14 +376,14 @@ def test_of_two_that_take_a_lock_over_one_gets_it(tmp_path: Path, monkeypatch: p
     _without_flock(monkeypatch, errno.ENOLCK)
     file, other = tmp_path / ".lock", f"process {os.getpid()} on {socket.gethostname()}"
     file.write_text(f"process {_ended()} on {socket.gethostname()}")
-    made = directories._make
+    made = locks_of._make
 
     def late(path: Path) -> None:
         made(path)
         if path != file:
             file.write_text(other)
 
-    monkeypatch.setattr(directories, "_make", late)
+    monkeypatch.setattr(locks_of, "_make", late)
     with pytest.raises(RunError, match=f"locked by {re.escape(other)}"):
         RunDirectory(tmp_path).lock()
     assert [path.name for path in tmp_path.iterdir()] == [".lock"]
@@ -420,7 +417,7 @@ def test_a_killed_process_holds_no_lock(tmp_path: Path) -> None:
             holder.kill()
             holder.wait()
             os.kill(child, 0)
-            directory.lock().release()
+            directory.lock().close()
         finally:
             holder.kill()
             os.kill(child, signal.SIGKILL)

@@ -12,7 +12,7 @@ import pytest
 from charlm.config.reading import resolve
 from charlm.errors import RunError
 from charlm.report.history import names, read
-from charlm.runs.directory import LOG_KEYS
+from charlm.runs.log import COLUMNS
 
 
 def write_run(path: Path, lines: list[dict[str, Any]], **keys: Any) -> Path:
@@ -38,7 +38,7 @@ def log_line(step: int, **values: Any) -> dict[str, Any]:
         "chars_per_s": 1000.0 + step,
         "seconds": 3.0 * step,
     }
-    assert tuple(line) == LOG_KEYS
+    assert tuple(line) == tuple(COLUMNS)
     return line | values
 
 
@@ -47,7 +47,7 @@ def test_every_value_is_in_its_line(tmp_path: Path) -> None:
     lines = [log_line(10), log_line(20, validation_loss=2.5, train_loss=None), log_line(30)]
     history = read(write_run(tmp_path / "run", lines))
     assert history.lines == 3
-    for key in LOG_KEYS:
+    for key in COLUMNS:
         wanted = [np.nan if line[key] is None else line[key] for line in lines]
         np.testing.assert_array_equal(history.values[key], wanted)
     np.testing.assert_array_equal(history.over("updates"), [10, 20, 30])

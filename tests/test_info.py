@@ -15,7 +15,7 @@ from test_history import log_line, write_run
 
 from charlm.config.reading import resolve
 from charlm.runs import checkpoint
-from charlm.runs.directory import LOG_KEYS
+from charlm.runs.log import COLUMNS
 from charlm.web import assembly
 
 LINES = [log_line(100), log_line(200, validation_loss=2.25), log_line(300, train_loss=None, grad_norm=None)]
@@ -36,7 +36,7 @@ def test_csv_is_the_log_to_the_last_digit(charlm: Run, run: Path) -> None:
     assert done.stderr == ""
     assert done.stdout.count("\r\n") == done.stdout.count("\n") == 4
     header, *rows = csv.reader(io.StringIO(done.stdout, newline=""))
-    assert header == list(LOG_KEYS)
+    assert header == list(COLUMNS)
     for line, row in zip(LINES, rows, strict=True):
         assert [json.loads(cell) if cell else None for cell in row] == list(line.values())
 
@@ -79,7 +79,7 @@ def test_any_way_to_name_a_run(charlm: Run, run: Path, named: str | None) -> Non
 def test_a_log_without_lines(charlm: Run, run: Path) -> None:
     """There is a header, and an empty list; a line that is being written is none."""
     (run / "metrics.jsonl").write_text('{"step": ')
-    assert charlm("info", "--metrics", "--csv").stdout == ",".join(LOG_KEYS) + "\r\n"
+    assert charlm("info", "--metrics", "--csv").stdout == ",".join(COLUMNS) + "\r\n"
     assert charlm("info", "--metrics", "--json").stdout == "[]\n"
     assert len(charlm("info", "--metrics").stdout.splitlines()) == 2
 

@@ -15,7 +15,8 @@ from charlm.data.texts import StreamText
 from charlm.inference.score import Score, score
 from charlm.runs import checkpoint, directory
 from charlm.runs.checkpoint import Checkpoint
-from charlm.runs.directory import LOG_KEYS, RunDirectory
+from charlm.runs.directory import RunDirectory
+from charlm.runs.log import COLUMNS
 from charlm.training.events import Event, Logged, Previewed, Stopped, Updated, Validated, Warned
 from charlm.training.loop import preview, run
 from charlm.training.trainer import Trainer
@@ -273,7 +274,7 @@ def test_a_line_has_every_key(tmp_path: Path) -> None:
     directory = _begin(tmp_path / "run", trainer)
     list(run(trainer, directory))
     lines = [json.loads(line) for line in directory.metrics.read_text().splitlines()]
-    assert {tuple(line) for line in lines} == {LOG_KEYS}
+    assert {tuple(line) for line in lines} == {tuple(COLUMNS)}
     seconds = [line["seconds"] for line in lines]
     assert seconds == sorted(seconds)
     assert seconds[-1] == pytest.approx(trainer.progress.total.seconds, abs=0.001)

@@ -11,7 +11,7 @@ from conftest import make_trainer
 
 from charlm.config.reading import resolve
 from charlm.data.corpus import nothing
-from charlm.runs.directory import read_objects
+from charlm.runs.log import read_objects
 from charlm.training import session
 
 

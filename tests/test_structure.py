@@ -67,6 +67,7 @@ LAYERS = [
     ["inference.sampling"],
     ["training.sharded"],
     ["runs.checkpoint", "training.memory", "runs.pytorch"],
+    ["runs.lock", "runs.log"],
     ["runs.directory", "runs.description", "inference.evaluate", "inference.held_out", "inference.novelty"],
     ["training.trainer", "training.events", "runs.importing"],
     [

@@ -87,23 +87,10 @@ def info(
         click.echo(f"  {dotted}: {visible(plain(value))}")
 
 
-_COLUMNS = {
-    "step": ("update", 8, "d"),
-    "epoch": ("epoch", 7, ".2f"),
-    "train_loss": ("train", 8, ".4f"),
-    "validation_loss": ("validation", 11, ".4f"),
-    "lr": ("lr", 9, ".3g"),
-    "grad_norm": ("grad norm", 10, ".3g"),
-    "clipped": ("clipped", 8, ".0%"),
-    "chars_per_s": ("chars/s", 10, ",.0f"),
-    "seconds": ("seconds", 8, ",.0f"),
-}
-"""Heading, width and format of each key of the log in a table, which fits a terminal of 80 columns."""
-
-
 def _metrics(path: Path | None, as_csv: bool, as_json: bool) -> None:
     """Print the log of a run."""
-    from charlm.runs.directory import LOG_KEYS, RunDirectory, find_run, read_objects
+    from charlm.runs.directory import RunDirectory, find_run
+    from charlm.runs.log import COLUMNS, read_objects
 
     run = find_run(path)
     say_which(path, run / "metrics.jsonl")
@@ -112,7 +99,7 @@ def _metrics(path: Path | None, as_csv: bool, as_json: bool) -> None:
         click.echo(json.dumps(lines))
     elif as_csv:
         # newer versions may log more
-        keys = list(dict.fromkeys((*LOG_KEYS, *chain.from_iterable(lines))))
+        keys = list(dict.fromkeys((*COLUMNS, *chain.from_iterable(lines))))
         text = io.StringIO(newline="")
         writer = csv.DictWriter(text, keys)
         writer.writeheader()
@@ -120,11 +107,10 @@ def _metrics(path: Path | None, as_csv: bool, as_json: bool) -> None:
         click.echo(text.getvalue().encode(), nl=False)  # bytes: no line ends are converted
     else:
         click.echo("losses in nats per character")
-        click.echo("".join(f"{heading:>{width}}" for heading, width, _ in _COLUMNS.values()))
+        click.echo("".join(f"{heading:>{width}}" for heading, width, *_ in COLUMNS.values()))
         for line in lines:
-            click.echo(
-                "".join(_cell(line.get(key), width, form) for key, (_, width, form) in _COLUMNS.items())
-            )
+            cells = (_cell(line.get(key), width, form) for key, (_, width, form, *_) in COLUMNS.items())
+            click.echo("".join(cells))
 
 
 def _cell(value: Any, width: int, form: str) -> str:

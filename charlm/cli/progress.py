@@ -78,9 +78,9 @@ class Display:
             case Updated(step, loss, chars_per_s):
                 self._estimate(step)
                 self._advance(loss, chars_per_s)
-            case Logged(step, epoch, train_loss, chars_per_s):
+            case Logged():
                 if not self.is_terminal:
-                    self._row(step, epoch, train_loss, None, chars_per_s)
+                    self._row(event.step, event.epoch, event.train_loss, None, event.chars_per_s)
             case Validated(step, epoch, train_loss, validation_loss, chars_per_s, is_best):
                 self._row(step, epoch, train_loss, validation_loss, chars_per_s, is_best)
             case Previewed(text):

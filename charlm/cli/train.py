@@ -274,7 +274,8 @@ def _next(started: Started, stopped: Stopped) -> Iterator[tuple[tuple[str, ...],
 
 def _validations(run: Path) -> list[tuple[float, float]]:
     """The validations in the log of a run: epochs, and losses in nats per character."""
-    from charlm.runs.directory import RunDirectory, read_objects
+    from charlm.runs.directory import RunDirectory
+    from charlm.runs.log import read_objects
 
     try:
         lines = [line for line, _ in read_objects(RunDirectory(run).metrics)]

@@ -19,6 +19,7 @@ import numpy as np
 
 from charlm.arrays import Array
 from charlm.report.history import History, columns, names
+from charlm.runs.log import COLUMNS
 from charlm.system.extras import extra
 from charlm.system.files import write_file
 
@@ -168,18 +169,15 @@ def _draw(histories: Sequence[History], axis: str, ink: str) -> Any:
     units = {history.config.corpus.unit if history.config else "char" for history in histories}
     unit = units.pop() if len(units) == 1 else "unit"
     bits = losses.secondary_yaxis("right", functions=(lambda nats: nats / _LN2, lambda bits: bits * _LN2))
-    for axes, label in (
-        (losses, f"loss (nats/{unit})"),
-        (bits, f"bits/{unit}"),
-        (norms, "gradient norm"),
-        (rates, "learning rate"),
-        (speeds, f"{unit}s/s"),
-    ):
+    panels = {"train_loss": losses, "grad_norm": norms, "lr": rates, "chars_per_s": speeds}
+    labels = [(axes, COLUMNS[key].label.format(unit=unit)) for key, axes in panels.items()]
+    for axes, label in (*labels, (bits, f"bits/{unit}")):
         axes.set_ylabel(label)
         axes.yaxis.set_major_formatter(_number)
     for axes in (rates, speeds):
         axes.set_ylim(0, 1.15 * top if (top := axes.dataLim.y1) > 0 else None)
-    speeds.set_xlabel({"updates": "update", "epochs": "epoch", "minutes": "minutes of training"}[axis])
+    along = {"updates": COLUMNS["step"].label, "epochs": COLUMNS["epoch"].label}
+    speeds.set_xlabel(along.get(axis, "minutes of training"))
     speeds.set_xlim(left=0)
     speeds.xaxis.set_major_formatter(_number)
     if axis == "updates":

@@ -18,7 +18,8 @@ from charlm.arrays import Array
 from charlm.config import reading
 from charlm.config.keys import Config, plain
 from charlm.errors import ConfigError, RunError, shortened
-from charlm.runs.directory import LOG_KEYS, RunDirectory, read_objects
+from charlm.runs.directory import RunDirectory
+from charlm.runs.log import COLUMNS, read_objects
 
 AXES = ("updates", "epochs", "minutes")
 """The axes of curves; minutes of training leave out validation and saving."""
@@ -35,7 +36,7 @@ class History:
     config: Config | None
     """The configuration of the run; None if it cannot be read."""
     values: Mapping[str, Array]
-    """Values by line for each key of the log (`LOG_KEYS`), `[N]`; NaN where the log has none."""
+    """Values by line for each key of the log (`COLUMNS`), `[N]`; NaN where the log has none."""
 
     @property
     def lines(self) -> int:
@@ -73,7 +74,7 @@ def read(path: Path) -> History:
 
     Raises `RunError` if it cannot be read, or if nothing has been logged so far.
     """
-    lists = {key: array("d") for key in LOG_KEYS}
+    lists = {key: array("d") for key in COLUMNS}
     file = RunDirectory(path).metrics
     for number, (line, _) in enumerate(read_objects(file), 1):
         for key, numbers in lists.items():

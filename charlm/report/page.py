@@ -25,7 +25,8 @@ from charlm.report.neurons import HIGH, LOW, Neurons, Saturation, neurons, ranke
 from charlm.report.stretch import Stretch
 from charlm.report.surprise import Surprise, by_position, hardest_words, surprise
 from charlm.runs.checkpoint import Checkpoint
-from charlm.runs.directory import RunDirectory, read_objects
+from charlm.runs.directory import RunDirectory
+from charlm.runs.log import read_objects
 from charlm.system.team import ALONE, Team
 from charlm.web import assembly
 from charlm.web.signs import without_effect

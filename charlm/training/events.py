@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from charlm.config.keys import Config
+from charlm.runs.log import Line
 
 
 @dataclass(frozen=True)
@@ -53,15 +54,8 @@ class Updated:
     """Characters a second since the last validation."""
 
 
-@dataclass(frozen=True)
-class Logged:
-    """A line was added to the log; losses in nats per character."""
-
-    step: int
-    epoch: float
-    train_loss: float | None
-    """Mean over the updates since the line before; None if all of them were dropped."""
-    chars_per_s: float
+class Logged(Line):
+    """A line was added to the log, at an update without a validation."""
 
 
 @dataclass(frozen=True)

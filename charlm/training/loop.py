@@ -9,6 +9,7 @@ import math
 import os
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import asdict
 
 import numpy as np
 
@@ -111,26 +112,25 @@ def _log(
 ) -> Iterator[Event]:
     """Add a line to the log, with the means since the line before."""
     progress = trainer.progress
-    means = progress.since_log
-    progress.since_log = Means()
+    means, progress.since_log = progress.since_log, Means()
     if not trainer.team.is_first:
         return
-    values = {
-        "step": progress.step,
-        "epoch": trainer.epoch,
-        "train_loss": means.loss,
-        "validation_loss": validation_loss,
-        "lr": update.lr,
-        "grad_norm": means.norm,
-        "clipped": means.clipped_share,
-        "chars_per_s": round(means.chars_per_s, 1),
-        "seconds": round(progress.total.seconds, 3),
-    }
+    line = Logged(
+        step=progress.step,
+        epoch=trainer.epoch,
+        train_loss=means.loss,
+        validation_loss=validation_loss,
+        lr=update.lr,
+        grad_norm=means.norm,
+        clipped=means.clipped_share,
+        chars_per_s=round(means.chars_per_s, 1),
+        seconds=round(progress.total.seconds, 3),
+    )
     try:
-        progress.log_bytes = directory.log(values)
+        progress.log_bytes = directory.log(asdict(line))
     except RunError as error:
         yield Warned(f"{error}; training continues, and the line is written with the next one")
-    yield Logged(progress.step, trainer.epoch, means.loss, means.chars_per_s)
+    yield line
 
 
 def _preview(trainer: Trainer, directory: RunDirectory, should_stop: Callable[[], bool]) -> Iterator[Event]:
@@ -151,7 +151,7 @@ def _save(trainer: Trainer, directory: RunDirectory, best: bool = False) -> Iter
     if not trainer.team.is_first:
         return
     try:
-        trainer.progress.log_bytes = directory.flush_log()
+        trainer.progress.log_bytes = directory.log(lasting=True)
     except RunError as error:
         yield Warned(str(error))
     try:

@@ -1,7 +1,7 @@
-"""Event files for TensorBoard: what the log of a run and its previews hold, once more.
+"""Event files for TensorBoard, made from the log of a run and its previews.
 
-The run's own files are what counts, and an event file is made from them: anew from the first line
-when the run is begun or resumed, so that every update is in it once, and line by line from then on.
+An event file is written anew from the first line when the run begins or is resumed, so that every
+update is in it once, and line by line from then on.
 """
 
 from __future__ import annotations
@@ -15,24 +15,12 @@ from pathlib import Path
 from typing import Any
 
 from charlm.errors import RunError
-from charlm.runs.directory import EVENT_FILES, RunDirectory, read_objects
+from charlm.runs.directory import EVENT_FILES, RunDirectory
+from charlm.runs.log import COLUMNS, read_objects
 from charlm.system.closing import Closing
 from charlm.system.extras import extra
 from charlm.system.files import reason
 from charlm.training.events import Event, Listener, Updated, Warned
-
-_TAGS = {
-    "train_loss": "loss/train",
-    "validation_loss": "loss/validation",
-    "lr": "lr",
-    "grad_norm": "grad_norm",
-    "clipped": "clipped",
-    "chars_per_s": "chars_per_s",
-}
-"""What TensorBoard calls the values of a line of the log; losses in nats per character."""
-
-_BITS = {"train_loss": "bits/train", "validation_loss": "bits/validation"}
-"""Losses that are written in bits per character besides."""
 
 
 def check() -> None:
@@ -41,13 +29,13 @@ def check() -> None:
 
 
 class EventFiles(Closing):
-    """Listens to a run, and writes what its log and its previews gain to an event file beside them.
+    """Listens to a run, and writes each new line of its log and previews to an event file beside them.
 
     Nothing is written as long as the directory still holds an earlier run.
     """
 
     def __init__(self, directory: RunDirectory, warn: Listener) -> None:
-        """`warn` is told if something cannot be written. Raises `ExtraError` as `check` does."""
+        """`warn` is called if something cannot be written. Raises `ExtraError` as `check` does."""
         # not its SummaryWriter, whose thread would be there when workers are forked
         self._events = extra("tensorboardX.event_file_writer", "tensorboard")
         self._summary = extra("tensorboardX.summary", "tensorboard")
@@ -57,7 +45,7 @@ class EventFiles(Closing):
         """How many bytes of each file of the run are in the event file."""
 
     def __call__(self, event: Event) -> None:
-        """Write what is new. If that fails there is a warning, and with the next line all is written anew."""
+        """Write what is new; if that fails, warn, and write all anew with the next line."""
         if isinstance(event, (Updated, Warned)) or self._directory.replaces:
             return
         try:
@@ -66,9 +54,9 @@ class EventFiles(Closing):
             self.close()
             with contextlib.suppress(OSError):  # the space may be needed for a checkpoint
                 self._directory.remove_events()
-            what = reason(error) if isinstance(error, OSError) else error
+            cause = reason(error) if isinstance(error, OSError) else error
             self._warn(
-                Warned(f"{self._directory.path}: no event file for TensorBoard can be written: {what}")
+                Warned(f"{self._directory.path}: no event file for TensorBoard can be written: {cause}")
             )
 
     def close(self) -> None:
@@ -94,13 +82,13 @@ class EventFiles(Closing):
         self._writer.flush()
 
     def _begin(self) -> None:
-        """Begin a file in the place of those that there are."""
+        """Begin a file in the place of earlier ones."""
         self._directory.remove_events()
         self._read = {}
         # absolute: tensorboardX takes a path such as s3:... for a place elsewhere
         prefix = os.path.join(os.path.abspath(self._directory.path), "events")
         self._writer = self._events.EventsWriter(prefix, EVENT_FILES.rpartition("*")[2])
-        # a TensorBoard that is running forgets what it has read of the files that were removed
+        # a TensorBoard that is running forgets the files that were removed
         session = self._events.event_pb2.SessionLog(status="START")
         self._write(step=0, wall_time=time.time(), session_log=session)
 
@@ -109,28 +97,20 @@ class EventFiles(Closing):
 
     def _new(self, file: Path) -> list[dict[str, Any]]:
         """The lines of a file of the run that have not been read."""
-        if not os.path.exists(file):
-            return []
-        found = []
-        for line, end in read_objects(file, self._read.get(file, 0)):
-            found.append(line)
-            self._read[file] = end
-        return found
+        new = list(read_objects(file, self._read.get(file, 0))) if os.path.exists(file) else []
+        if new:
+            _, self._read[file] = new[-1]
+        return [line for line, _ in new]
 
     def _scalars(self, line: Mapping[str, Any]) -> Any:
-        """The values of a line of the log."""
-        values = {tag: line.get(key) for key, tag in _TAGS.items()}
-        for key, tag in _BITS.items():
-            nats = line.get(key)
-            values[tag] = None if nats is None else nats / math.log(2)
-        Summary = self._summary.Summary
-        return Summary(
-            value=[
-                Summary.Value(tag=tag, simple_value=value)
-                for tag, value in values.items()
-                if value is not None
-            ]
-        )
+        """The values of a line of the log; losses also in bits."""
+        values = {column.tag: line.get(key) for key, column in COLUMNS.items() if column.tag}
+        for tag, nats in list(values.items()):
+            if tag.startswith("loss/") and nats is not None:
+                values[tag.replace("loss", "bits")] = nats / math.log(2)
+        Value = self._summary.Summary.Value
+        scalars = [Value(tag=tag, simple_value=value) for tag, value in values.items() if value is not None]
+        return self._summary.Summary(value=scalars)
 
     def _text(self, text: str) -> Any:
         """A preview, indented so that TensorBoard shows it as it is and not as Markdown."""
