@@ -514,7 +514,7 @@ def test_texts_of_their_own_are_part_of_the_run(charlm: Run, write: Any) -> None
     _train(charlm, *SEPARATE, "corpus.separator='. '")
     written = (directory / "runs/small/config.yaml").read_text()
     assert f"validation: {directory}/valid.txt\n" in written
-    assert f"- {directory}/more.txt\n" in written
+    assert f", {directory}/more.txt]\n" in written
     resume = ("train", "--config", "runs/small", "--resume", "--set", "train.epochs=3")
     (directory / "valid.txt").write_text(TEXT[1:71])
     assert "the corpus is not the one that this run was trained on" in charlm(*resume, status=1).stderr
