@@ -24,6 +24,12 @@ def test_the_machine_has_more_than_this_process_used() -> None:
     assert 10_000_000 < peak_bytes() < machine
 
 
+def test_a_limit_is_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A container has the memory that it is left, not all of the machine's."""
+    monkeypatch.setattr("charlm.system.memory.memory_limit", lambda: 1000)
+    assert machine_bytes() == 1000
+
+
 @pytest.mark.parametrize("shards", [1, 3])
 def test_parameters_gradients_and_optimiser_by_count(shards: int) -> None:
     """One array of parameters, one of their mean, gradients for each shard, and the optimiser's slots."""

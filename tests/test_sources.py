@@ -249,10 +249,13 @@ def test_a_pipe_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     """A pipe, on standard input or for a file, such as a shell's <(…), can be read as often as a file."""
     path = tmp_path / "pipe"
     os.mkfifo(path)
-    writer = threading.Thread(target=path.write_bytes, args=(b"text" * 100_000,))
+    monkeypatch.setattr(sources, "_PATIENCE", 0.01)
+    announced: list[str] = []
+    writer = threading.Timer(0.1, path.write_bytes, args=(b"text" * 100_000,))
     writer.start()
-    (source,) = find([str(path)])
+    (source,) = find([str(path)], announced.append)
     writer.join()
+    assert announced == [f"waiting for a text from {path}"]
     for _ in range(2):
         assert contents(source) == b"text" * 100_000
     reader, writer_end = os.pipe()
@@ -299,3 +302,12 @@ def test_archives_are_refused(tmp_path: Path, name: str, packing: str, form: int
     assert (tmp_path / "there/texts/a.txt").read_text() == "texts/a.txt"
     # the bytes of any file can be modelled
     assert len(list(TextPipeline(Units("byte")).pieces([Source(str(file))]))) == 1
+
+
+def test_all_of_a_packed_file_is_hashed(tmp_path: Path) -> None:
+    """What follows the packed contents is no part of the text, and of the file it is."""
+    data = lzma.compress(b"a text") + b"x" * (3 * sources.BLOCK)
+    (tmp_path / "text.xz").write_bytes(data)
+    source = Source(str(tmp_path / "text.xz"))
+    assert contents(source) == b"a text"
+    assert source.sha256 == hashlib.sha256(data).hexdigest()
