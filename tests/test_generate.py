@@ -125,6 +125,8 @@ def test_a_prime_in_a_file_may_end_in_a_line_break(contents: str, prime: str | N
         return
     assert "".join(map(chr, codes)) == prime
     drawn = list(sampler.draw(codes, 500, Sampling(), np.random.default_rng(0)))
+    assert "\n" + "".join(sampler.written(drawn)) + "\n" == "\n" + "".join(map(chr, drawn))
+    assert "\n" in sampler.preview(np.array([0, 1, 0]), 90, np.random.default_rng(0)), "several lines"
     assert drawn.count(ord("\n")) == 1
     assert drawn[-1] == ord("\n")
 
@@ -137,6 +139,7 @@ def test_a_preview_of_a_text_that_begins_with_the_unknown_has_no_prime() -> None
     ids = np.array([2, 0, 1])
     assert len(sampler.preview(ids, 9, np.random.default_rng(0))) == 9
     assert len(sampler.preview(ids[1:], 9, np.random.default_rng(0))) == 1 + 9
+    assert sampler.unknown_in(sampler.codes("abcdc")) == "'c' (U+0063) 2 times, 'd' (U+0064) once"
 
 
 @pytest.mark.parametrize(
@@ -229,3 +232,6 @@ def test_every_sample_has_random_numbers_of_its_own() -> None:
     first, again = ([rng.random() for rng in streams_of(5, count)] for count in (3, 4))
     assert len(set(again)) == 4
     assert first == again[:3]
+    assert len(list(streams_of(0, 2))) == 2
+    with pytest.raises(ConfigError, match="seed: -1 is below 0"):
+        streams_of(-1, 2)
