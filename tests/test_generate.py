@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from conftest import FORMS, make_model, make_window
 
+from charlm.arrays import Array
 from charlm.config.keys import CorpusConfig
 from charlm.data.units import Units
 from charlm.data.vocabulary import Vocabulary
@@ -75,6 +76,25 @@ def test_of_equals_the_first_are_kept() -> None:
     """Among many units of one probability, top-k keeps those with the lowest ids."""
     for choice in (Sampling(top_k=3), Sampling(top_p=3 / 64)):
         assert choice.weights(np.zeros(64, np.float32)).nonzero()[0].tolist() == [0, 1, 2]
+    alternating = np.tile(np.array([0, 9], np.float32), 500)
+    assert Sampling(top_k=3).weights(alternating).nonzero()[0].tolist() == [1, 3, 5]
+
+
+@pytest.mark.parametrize("length", [1, 2, 3, 100, 101, 102, 250])
+def test_a_prime_is_read_whole(length: int) -> None:
+    """What is drawn from first is what the network says after every unit of the prime, however long it is."""
+    model = make_model("lstm", layers=2)
+    params, x, *_ = make_window(model, T=length, B=1)
+    rows: list[Array] = []
+
+    class Watched(Sampling):
+        def draw(self, logits: Array, rng: np.random.Generator) -> int:
+            rows.append(logits.copy())
+            return 0
+
+    next(generate(model, params, x[:, 0], Watched(), np.random.default_rng(0)))
+    whole = model.forward(params, x, model.zero_state(1, np.float64), Workspace()).output
+    np.testing.assert_allclose(rows[0], whole[-1, 0], rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize(("number", "drawn"), [(0.0, 1), (0.5, 3), (1.0, 3)])
