@@ -52,28 +52,6 @@ if TYPE_CHECKING:
     )
     from charlm.nn.gradcheck import Check
 
-_LAZY = {
-    "Check": "nn.gradcheck",
-    "Config": "config.keys",
-    "Evaluation": "inference.evaluate",
-    "GradientFlow": "inference.gradient_flow",
-    "LanguageModel": "interface",
-    "Novelty": "inference.novelty",
-    "Run": "interface",
-    "Score": "inference.score",
-    "Speed": "benchmark",
-    "Trace": "inference.trace",
-    "bench": "interface",
-    "check_gradients": "interface",
-    "import_weights": "interface",
-    "load": "interface",
-    "plot": "interface",
-    "recipe": "interface",
-    "train": "interface",
-    "untrained": "interface",
-}
-"""The module of everything that comes with its first use."""
-
 __all__ = [
     "ChangedError",
     "CharlmError",
@@ -112,11 +90,11 @@ __all__ = [
 if not TYPE_CHECKING:  # a checker knows the names from above, and that there are no others
 
     def __getattr__(name: str) -> Any:
-        if name not in _LAZY:
+        if name not in __all__:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         # before anything that imports NumPy
         importlib.import_module("charlm.system.blas").load()
-        return getattr(importlib.import_module(f"charlm.{_LAZY[name]}"), name)
+        return getattr(importlib.import_module("charlm.interface"), name)
 
 
 def __dir__() -> list[str]:

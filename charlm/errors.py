@@ -13,7 +13,7 @@ def shortened(words: object) -> str:
 
 
 class CharlmError(Exception):
-    """What was wrong, where, and what would be right, in one line.
+    """The mistake, its place, and the remedy, in one line.
 
     `exit_status` is the process's exit status when the error reaches the command line:
     2 for an invalid request, 1 for a run that failed.

@@ -22,9 +22,8 @@ Import it as `charlm`. Each command has its function:
 `trace` for texts in memory.
 
 Nothing is printed. Errors are `charlm.CharlmError`s: a wrong type or value of an argument is a
-`ConfigError`. What the user should know is a `UserWarning`, or in training an event. A path is a
-text, a `pathlib.Path`, or a `Run`. Models and results can be pickled and copied, and several
-threads can use one model.
+`ConfigError`. Remarks are `UserWarning`s, or events of training. A path is a text, a `pathlib.Path`,
+or a `Run`. Models and results can be pickled and copied, and several threads can use one model.
 
 OpenBLAS has one thread during a call, and afterwards as many as before; the same holds for the
 interpreter's switch interval.
@@ -98,10 +97,10 @@ class LanguageModel:
     config
         The configuration that it was trained with.
     vocabulary
-        Its units by their ids: characters (or jamo), bytes as `vocabulary.names` shows them, and
-        `<unk>` last where there is one.
+        Its units in the order of their ids: characters, jamo, or names of bytes; `<unk>`, if there is
+        one, is the last.
     parameters
-        Its arrays by name; they cannot be changed.
+        Its arrays by name, read-only.
     """
 
     __module__ = "charlm"  # a copy in another process is made from there: BLAS is set up before NumPy
@@ -201,7 +200,7 @@ class LanguageModel:
     ) -> Iterator[str]:
         """The text of `sample`, one character at a time, each as soon as it is certain.
 
-        Arguments and errors are those of `sample`; errors are raised by the call itself.
+        `sample` explains the arguments and errors; the call itself raises errors.
         """
         at_least(0, length=length, stop_after_lines=stop_after_lines)
         if stop_after_lines and self._sampler.writes_lines:
@@ -234,7 +233,7 @@ class LanguageModel:
         @blas.borrowed()
         def html() -> str:
             bits = unit_losses(self._model, params, read, window) / math.log(2)
-            if read.lines is None:  # the first unit is not predicted; that of lines is not theirs
+            if read.lines is None:  # the first unit is not predicted; of lines it is an added line break
                 return shaded(vocabulary, read.ids, np.concatenate([[np.nan], bits])) + legend()
             return shaded(vocabulary, read.ids[1:], bits) + legend()
 
@@ -253,10 +252,10 @@ class LanguageModel:
     def trace(self, text: str) -> Trace:
         """Everything that the network computes while it reads `text`: gates, states, logits.
 
-        Row n of every array is what there is after unit n has been read, and predicts unit n+1; see
-        `Trace`. Of a model of lines the units are a line break, then every line that is not empty
-        with its line break: a line break is the first unit that the line after it reads, from a
-        zero state. `trace(text).losses` are `losses(text)`.
+        Row n of every array holds the values after unit n has been read, which predict unit n+1; see
+        `Trace`. For a model of lines, the units are a line break, then every line that is not empty
+        with its line break. Each line begins from a zero state with the line break before it.
+        `trace(text).losses` are `losses(text)`.
 
         Raises `ConfigError` if there is nothing to read, or the trace does not fit this machine, and
         `VocabularyError` if the text holds what the model does not know.
@@ -688,8 +687,7 @@ def plot(
 ) -> Path:
     """Draw the curves of one or several runs as PNG, SVG or PDF, by the suffix, as `charlm plot` does.
 
-    The curves are drawn over `x`; minutes are those of training alone. Returns the path of the
-    picture.
+    `x` is the horizontal axis; minutes of training alone. Returns the path of the picture.
 
     Raises `ConfigError` for another suffix, `ExtraError` if matplotlib is missing, and `RunError`
     if a log cannot be read or the file cannot be written.
@@ -774,7 +772,7 @@ def _given(settings: Mapping[str, Any] | None, corpus: AnyPath | None = None) ->
 
 
 def _configuration(config: Configuration | None, given: dict[str, Any], out: AnyPath | None = None) -> Config:
-    """The whole configuration, with the values of `given` in place of its own."""
+    """The whole configuration, with the values of `given` in its place."""
     if out is not None:
         given = {**given, "run.dir": str(out)}
     if isinstance(config, Config):

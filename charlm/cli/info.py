@@ -42,7 +42,7 @@ def info(
     clear_cache: bool,
     as_json: bool,
 ) -> None:
-    """What a checkpoint holds: configuration, vocabulary, sizes, progress and scores.
+    """Show the contents of a checkpoint: configuration, vocabulary, sizes, progress and scores.
 
     With --metrics, the log of the run: rounded in a table, in full with --csv (for spreadsheets)
     and --json (one list). With --cache, which encoded texts are kept so that they need not be read
@@ -118,7 +118,7 @@ def _table(lines: Sequence[Mapping[str, Any]]) -> Iterator[str]:
 
 
 def _cell(value: Any, width: int, form: str) -> str:
-    """A number in its column; whatever else a log may hold is not shown."""
+    """A number in its column; any other value is left out."""
     is_number = isinstance(value, int if form == "d" else (int, float))
     return f"{format(value, form) if is_number else '':>{width}}"
 

@@ -116,8 +116,7 @@ def sample(
     """
     if prime is not None and prime_file is not None:
         raise click.UsageError("--prime and --prime-file exclude each other.")
-    warn(_without_effect(greedy, num, prime_file is not None))
-    warn(_backslashes({"--prime": prime or "", "--stop": stop or ""}))
+    warn(_remarks(greedy, num, prime_file is not None, {"--prime": prime or "", "--stop": stop or ""}))
     file = find_checkpoint(checkpoint_path)
     loaded = checkpoint.load(file)
     corpus, vocabulary = loaded.config.corpus, loaded.vocabulary
@@ -142,7 +141,8 @@ def sample(
             drawn = sampler.draw(codes, length, sampling, rng, stop or "", stop_after_lines or 0)
             if not number:
                 say_which(checkpoint_path, file)
-                _warn_of_unknown(sampler.unknown_in(codes))
+                if unknown := sampler.unknown_in(codes):
+                    warn([f"the prime holds what is unknown to the model, read as <unk>: {unknown}"])
             elif not (lines or raw):
                 click.echo(_heading(number + 1, vocabulary), stream)
             generated: list[int] = []
@@ -171,14 +171,14 @@ def sample(
 
 
 def _as_text(write: Callable[[IO[str]], object], stream: BinaryIO) -> None:
-    """Write to a stream of bytes as to one of text, in UTF-8."""
+    """Write text into a stream of bytes, in UTF-8."""
     text = TextIOWrapper(stream, "utf-8", newline="\n")
     write(text)
     text.detach()
 
 
-def _without_effect(greedy: bool, num: int | None, reads_file: bool) -> Iterator[str]:
-    """What to say about options that others make pointless."""
+def _remarks(greedy: bool, num: int | None, reads_file: bool, texts: Mapping[str, str]) -> Iterator[str]:
+    """Warnings about options without effect, and about line breaks that a shell left as typed in `texts`."""
     for name in ("temperature", "top_k", "top_p"):
         if greedy and given(name):
             yield f"--{name.replace('_', '-')} has no effect with --greedy"
@@ -186,10 +186,6 @@ def _without_effect(greedy: bool, num: int | None, reads_file: bool) -> Iterator
         yield "--num has no effect with --greedy, which writes the same every time"
     if given("encoding") and not reads_file:
         yield "--encoding has no effect without --prime-file"
-
-
-def _backslashes(texts: Mapping[str, str]) -> Iterator[str]:
-    """What to say about texts in which a shell leaves a backslash and an n as they are."""
     for option, text in texts.items():
         if "\\n" in text:
             quoted = text.replace("'", "\\'")
@@ -197,42 +193,37 @@ def _backslashes(texts: Mapping[str, str]) -> Iterator[str]:
 
 
 _RULES = "─═━│"
-"""Characters of a line between samples; one that the model cannot write is taken."""
+"""Characters for a line between samples; the first that the model cannot write is used."""
 
 
 def _heading(number: int, vocabulary: Vocabulary) -> str:
-    """The line above a sample that follows another; no text of the model's looks like it."""
+    """The line between two samples; no text of the model looks like it."""
     known = set() if vocabulary.units.is_byte else {chr(code) for code in vocabulary.codes.tolist()}
     rule = next((rule for rule in _RULES if rule not in known), _RULES[0]) * 8
     return f"{rule} {number} {rule}"
 
 
 def _kept(codes: Iterable[int], kept: list[int], progress: Progress) -> Iterator[int]:
-    """The codes, each also added to `kept`, and told to `progress`."""
+    """The codes; each is added to `kept` and counted by `progress`."""
     for code in codes:
         kept.append(code)
         progress("writing", 1)
         yield code
 
 
-def _warn_of_unknown(named: str) -> None:
-    if named:
-        warn([f"the prime holds what is unknown to the model, read as <unk>: {named}"])
-
-
 def _compare(loaded: Checkpoint, texts: list[str]) -> None:
     """Say on stderr how much of the samples occurs in the training text."""
     try:
         with contextlib.closing(ReadingBar()) as bar:
-            found = compare(loaded, texts, bar.advance)
+            novelty = compare(loaded, texts, bar.advance)
     except CharlmError as error:
         warn([f"nothing to compare with: {error}"])
         return
     if loaded.config.corpus.mode == "lines":
-        cut = f", {found.cut_off} cut off" if found.cut_off else ""
-        new = found.count - found.known
-        say(f"{counted(len(texts), 'line')}: {new:,} new, {found.known:,} in the training text{cut}")
+        cut = f", {novelty.cut_off} cut off" if novelty.cut_off else ""
+        new = novelty.count - novelty.known
+        say(f"{counted(len(texts), 'line')}: {new:,} new, {novelty.known:,} in the training text{cut}")
     else:
-        share = 100 * found.known / found.count
-        many = f"{found.count:,} stretch{'' if found.count == 1 else 'es'} of {STRETCH} characters"
+        share = 100 * novelty.known / novelty.count
+        many = f"{novelty.count:,} stretch{'' if novelty.count == 1 else 'es'} of {STRETCH} characters"
         say(f"{share:.1f} % of {many} occur in the training text")
