@@ -16,8 +16,7 @@ from typing import TYPE_CHECKING
 import click
 
 from charlm.cli.curve import validation_curve
-from charlm.cli.options import Command, FilePath, set_option
-from charlm.cli.planning import from_file, minutes_option, to_be_chosen, to_be_resumed
+from charlm.cli.options import Command, FilePath, minutes_option, set_option, settings
 from charlm.cli.reading import ReadingBar, corpus_option
 from charlm.cli.show import counted, duration, losses, shell, short
 from charlm.config import keys
@@ -26,10 +25,10 @@ from charlm.errors import CharlmError
 from charlm.system.files import STANDARD_INPUT
 from charlm.system.mpi import connect
 from charlm.system.team import Team
+from charlm.training.request import ask
 
 if TYPE_CHECKING:
     from charlm.training.events import Event, Started, Stopped
-    from charlm.training.recipe import Plan
 
 
 _SIGNALS: dict[int, int] = {signal.SIGINT: 130, signal.SIGTERM: 143}
@@ -109,36 +108,33 @@ def train(
     directory. Progress goes to stderr. Ctrl-C ends the update in progress, saves, and prints the
     command that continues; a second one stops at once.
     """
-    if extend_vocabulary and init_path is None:
-        raise click.UsageError("--extend-vocabulary: name the weights that the run begins with, --init RUN")
     begun = time.perf_counter()
     team = connect(sys.argv[1:])
-
-    def described() -> tuple[Config, Plan | None]:
-        if config_path is not None:
-            return from_file(config_path, overrides, corpus, minutes, begun, resume)
-        if resume:
-            return to_be_resumed(overrides, corpus, minutes, begun, out)
-        return to_be_chosen(overrides, corpus, minutes, begun)
-
-    config, plan = team.first(described)
-    if out is not None:
-        config = config.replace({"run.dir": str(out)})
-    team.prepare(config.run.threads)
+    request = team.first(
+        lambda: ask(
+            config_path,
+            settings(overrides, corpus, out),
+            "`set`",
+            begun,
+            minutes,
+            resume,
+            overwrite=overwrite,
+            init=init_path,
+            extend_vocabulary=extend_vocabulary,
+            max_steps=max_steps,
+        )
+    )
+    team.prepare(request.config.run.threads)  # before anything that imports NumPy
     from charlm.cli.progress import Display
     from charlm.training import session
-    from charlm.training.beginning import Beginning
     from charlm.training.events import Started, Stopped
 
-    beginning = None
-    if init_path is not None:
-        beginning = team.first(lambda: Beginning.of(init_path, extend_vocabulary))
-    display, started, stopped = Display(), [], []
-
-    received: list[int] = []
-    with contextlib.ExitStack() as held:
-        held.enter_context(contextlib.closing(display))
-        bar = held.enter_context(contextlib.closing(ReadingBar()))
+    received, started, stopped = list[int](), list[Started](), list[Stopped]()
+    with (
+        contextlib.ExitStack() as held,
+        contextlib.closing(Display()) as display,
+        contextlib.closing(ReadingBar()) as bar,
+    ):
 
         def on_event(event: Event) -> None:
             if isinstance(event, Started):
@@ -151,18 +147,7 @@ def train(
             if team.is_first:
                 display.show(event)
 
-        session.train(
-            config,
-            resume,
-            overwrite,
-            on_event,
-            lambda: bool(received),
-            max_steps,
-            bar.advance,
-            plan,
-            beginning,
-            team,
-        )
+        session.train(request, on_event, lambda: bool(received), bar.advance, team)
     if team.is_first:
         _finish(started[0], stopped[0])
     # one rank may have been asked for all

@@ -20,6 +20,8 @@ from charlm.data.corpus import Corpus
 from charlm.errors import ConfigError
 from charlm.nn.cells import make_cell
 from charlm.system.team import ALONE, Team
+from charlm.training.job import Job
+from charlm.training.request import Request
 from charlm.training.trainer import SCORING, Trainer, is_scored_whole
 
 _SIZES = (48, 64, 96, 128, 160, 192, 224, 256, 320, 384, 448, 512, 640, 768, 896, 1024)
@@ -104,108 +106,84 @@ _FIRST = 5
 """Updates of a new network, which are slow and not measured."""
 
 
-@dataclass(frozen=True)
-class Plan:
-    """What a run has to make of its time.
+def fit(job: Job, request: Request, team: Team = ALONE) -> Job:
+    """The job that makes the most of its time: with another configuration, and perhaps another split.
 
-    Attributes
-    ----------
-    seconds
-        How long the command may take.
-    begun
-        When it began, by `time.perf_counter`.
-    everything
-        Whether every key that no person set is chosen. Otherwise there is a configuration, and the
-        epochs are fitted.
+    All ranks of `team` measure together; what follows from clocks is the first one's. Raises
+    `ConfigError` if not even one update fits into the time that is left.
     """
-
-    seconds: float
-    begun: float
-    everything: bool = False
-
-    def carry_out(self, config: Config, corpus: Corpus, team: Team = ALONE) -> tuple[Config, Corpus]:
-        """The configuration, and the text, which may be split in another way.
-
-        All ranks of `team` measure together; what follows from clocks is that of the first. Raises
-        `ConfigError` if not even one update fits into the time that is left.
-        """
-        left = team.first(lambda: self.seconds - (time.perf_counter() - self.begun))
-        if not self.everything:
-            return fit_to_time(config, corpus, left, team), corpus
-        return choose(config, corpus, left, team)
-
-    def warnings(self, config: Config, corpus: Corpus) -> Iterator[str]:
-        """What a person who let everything be chosen should know."""
-        if "corpus.split" not in config.given and self.everything and 0 < corpus.split[1] < _HELD_OUT:
-            test = ", and as much for test" if corpus.split[2] else ""
-            yield (
-                f"{100 * corpus.split[1]:.2g} % of the text is for validation{test}: "
-                "more would take too much of the time"
-            )
+    left = team.first(lambda: (request.seconds or 0.0) - (time.perf_counter() - request.begun))
+    return choose(job, left, team) if request.everything else fit_to_time(job, left, team)
 
 
-def fit_to_time(config: Config, corpus: Corpus, seconds: float, team: Team = ALONE) -> Config:
-    """The configuration with as many `train.epochs` as fit into `seconds`, validations included.
+def warnings(config: Config, corpus: Corpus) -> Iterator[str]:
+    """What a person who let everything be chosen should know."""
+    if "corpus.split" not in config.given and 0 < corpus.split[1] < _HELD_OUT:
+        test = ", and as much for test" if corpus.split[2] else ""
+        yield (
+            f"{100 * corpus.split[1]:.2g} % of the text is for validation{test}: "
+            "more would take too much of the time"
+        )
+
+
+def fit_to_time(job: Job, seconds: float, team: Team = ALONE) -> Job:
+    """The job with as many `train.epochs` as fit into `seconds`, validations included.
 
     A validation that would take too much of the time is cut to `run.eval_length`. Raises
     `ConfigError` if not even one update fits.
     """
     started = time.perf_counter()
-    measured = pace(config, corpus, _measuring(seconds), team)
-    most = _validations(config, corpus, replace(measured, validation=0.0), seconds)
-    in_part = _in_part(config, corpus, measured.characters, _VALIDATING / most * seconds)
-    if in_part is not config:
-        config, measured = in_part, pace(in_part, corpus, _measuring(seconds), team)
+    measured = pace(job, _measuring(seconds), team)
+    most = _validations(job, replace(measured, validation=0.0), seconds)
+    in_part = _in_part(job, measured.characters, _VALIDATING / most * seconds)
+    if in_part is not job:
+        job, measured = in_part, pace(in_part, _measuring(seconds), team)
     left = team.first(lambda: (1 - _RESERVE) * seconds - (time.perf_counter() - started))
-    count = _validations(config, corpus, measured, left)
-    return config.replace({"train.epochs": _epochs(config, corpus, measured, left, count)})
+    count = _validations(job, measured, left)
+    return _with(job, job.config.replace({"train.epochs": _epochs(job, measured, left, count)}))
 
 
-def choose(config: Config, corpus: Corpus, seconds: float, team: Team = ALONE) -> tuple[Config, Corpus]:
-    """The configuration that makes the best model of a text in `seconds`, and the text, split for it.
+def choose(job: Job, seconds: float, team: Team = ALONE) -> Job:
+    """The job with the configuration that makes the best model in `seconds`, its text split for it.
 
     Keys that a person set are kept. Raises `ConfigError` if not even one update fits.
     """
     started = time.perf_counter()
-    given = config.given
+    given = job.config.given
     if "corpus.split" not in given:  # what is held out depends on the pace
-        corpus = corpus.with_split((1.0, 0.0, 0.0))
+        job = _split(job, 0.0)
     measured = _USUAL if seconds > _BRIEF else _SIZES[0]
-    train = corpus.part("train")
+    train = job.corpus.part("train")
     steps = _WINDOW if train.lines is None else train.targets // max(1, train.lines)
-    reference = config.choose(rules(1, 1, measured, _UPDATES * _WINDOW * 20, steps))
-    speed = pace(reference, corpus, _measuring(seconds), team).characters
+    reference = _with(job, job.config.choose(rules(1, 1, measured, _UPDATES * _WINDOW * 20, steps)))
+    speed = pace(reference, _measuring(seconds), team).characters
     if "corpus.split" not in given:
-        share = held_out(len(corpus.ids), SCORING * speed * _VALIDATION_SHARE * seconds)
-        if share * len(train) < 1:  # of a few lines
-            share = 0.0
-        config = config.replace({"corpus.split": (1 - 2 * share, share, share)})
-        corpus = corpus.with_split(config.corpus.split)
-    N, V = corpus.part("train").targets, len(corpus.vocabulary)
+        share = held_out(len(job.corpus.ids), SCORING * speed * _VALIDATION_SHARE * seconds)
+        job = _split(job, share if share * len(train) >= 1 else 0.0)  # not less than a line
+    N, V = job.corpus.part("train").targets, len(job.corpus.vocabulary)
     usable = (1 - _RESERVE - 2 * _MEASURING - _VALIDATIONS * _VALIDATION_SHARE) * seconds
-    cell = config.model.cell if "model.cell" in given else "lstm"
+    cell = job.config.model.cell if "model.cell" in given else "lstm"
 
     def trained(H: int) -> float:
         """Characters that a network of H is trained on."""
         return usable * speed * _relative_pace(V, H, measured, cell)
 
-    hidden = config.model.hidden
+    hidden = job.config.model.hidden
     if "model.hidden" not in given:
         hidden = max((H for H in _SIZES if enough(N, V, H, trained(H))), default=_SIZES[0])
     n = trained(hidden)
-    config = config.choose(rules(N, V, hidden, n, steps, cell))
+    job = _with(job, job.config.choose(rules(N, V, hidden, n, steps, cell)))
     one, count = _VALIDATION_SHARE * seconds, _VALIDATIONS
     if "run.eval_every" in given:
-        most = _validations(config, corpus, Pace(n / usable, 0.0), seconds)
-        one = min(one, _VALIDATING / most * seconds)
-    config = _in_part(config, corpus, n / usable, one)
-    chosen = pace(config, corpus, _measuring(seconds), team)
+        one = min(one, _VALIDATING / _validations(job, Pace(n / usable, 0.0), seconds) * seconds)
+    job = _in_part(job, n / usable, one)
+    chosen = pace(job, _measuring(seconds), team)
     left = team.first(lambda: (1 - _RESERVE) * seconds - (time.perf_counter() - started))
     if "run.eval_every" in given:
-        count = _validations(config, corpus, chosen, left)
-    config = config.choose({"train.epochs": _epochs(config, corpus, chosen, left, count)})
-    epochs = config.train.epochs
-    updates = int(epochs * _windows(config, corpus))
+        count = _validations(job, chosen, left)
+    job = _with(job, job.config.choose({"train.epochs": _epochs(job, chosen, left, count)}))
+    epochs = job.config.train.epochs
+    updates = int(epochs * _windows(job))
     reports = {
         # rounded up, so that the last validation falls on the last update
         "run.eval_every": _digits(1.0005 * epochs / _VALIDATIONS),
@@ -213,40 +191,51 @@ def choose(config: Config, corpus: Corpus, seconds: float, team: Team = ALONE) -
         "run.log_every": min(100, max(1, updates // 40)),
         "train.warmup": min(100, updates // 20),
     }
-    return config.choose(reports), corpus
+    return _with(job, job.config.choose(reports))
 
 
-def _validations(config: Config, corpus: Corpus, measured: Pace, seconds: float) -> int:
+def _with(job: Job, config: Config) -> Job:
+    return replace(job, config=config)
+
+
+def _split(job: Job, share: float) -> Job:
+    """The job with that share of the text for validation, and as much for test."""
+    split = (1 - 2 * share, share, share)
+    config = job.config.replace({"corpus.split": split})
+    return replace(job, config=config, corpus=job.corpus.with_split(split))
+
+
+def _validations(job: Job, measured: Pace, seconds: float) -> int:
     """Validations of a run of `seconds`, if there is one every `run.eval_every` epochs and at the end."""
-    epoch = corpus.part("train").targets / measured.characters
-    every = config.run.eval_every
+    epoch = job.corpus.part("train").targets / measured.characters
+    every = job.config.run.eval_every
     return max(1, math.ceil(seconds / (epoch * every + measured.validation)))
 
 
-def _in_part(config: Config, corpus: Corpus, speed: float, seconds: float) -> Config:
-    """The configuration, with a `run.eval_length` if a validation takes longer than `seconds`.
+def _in_part(job: Job, speed: float, seconds: float) -> Job:
+    """The job, with a `run.eval_length` if a validation takes longer than `seconds`.
 
-    `speed` is in characters trained on per second. A length that there is stays.
+    `speed` is in characters trained on per second. A length that is set stays.
     """
     length = max(_LEAST, int(float(f"{SCORING * speed * max(0.0, seconds):.2g}")))
-    if config.run.eval_length or corpus.part("validation").targets <= length:
-        return config
-    return config.replace({"run.eval_length": length})
+    if job.config.run.eval_length or job.corpus.part("validation").targets <= length:
+        return job
+    return _with(job, job.config.replace({"run.eval_length": length}))
 
 
-def _epochs(config: Config, corpus: Corpus, measured: Pace, seconds: float, validations: int) -> float:
+def _epochs(job: Job, measured: Pace, seconds: float, validations: int) -> float:
     """Epochs that fit into `seconds` beside so many validations, and the scoring of the whole split.
 
     Raises `ConfigError` if not even one update fits.
     """
-    train, held = corpus.part("train").targets, corpus.part("validation").targets
+    train, held = job.corpus.part("train").targets, job.corpus.part("validation").targets
     seconds -= validations * measured.validation
-    if 0 < config.run.eval_length < held:
+    if 0 < job.config.run.eval_length < held:
         whole = held / (SCORING * measured.characters)
         if is_scored_whole(held, (seconds - whole) * measured.characters):
             seconds -= whole
     epochs = seconds * measured.characters / train
-    if epochs * _windows(config, corpus) < 1:
+    if epochs * _windows(job) < 1:
         raise ConfigError("`minutes`: not even one update of this network fits into the time")
     return _digits(min(epochs, 1e6))
 
@@ -320,13 +309,13 @@ class Pace:
     """Seconds of one validation."""
 
 
-def pace(config: Config, corpus: Corpus, seconds: float, team: Team = ALONE) -> Pace:
-    """The pace of a configuration, for which training is measured for `seconds`.
+def pace(job: Job, seconds: float, team: Team = ALONE) -> Pace:
+    """The pace of a job, for which training is measured for `seconds`.
 
     A validation is measured too, since a short text is scored in few streams, which is slow. Only
     one that would take longer than `seconds` is not.
     """
-    with Trainer(config, corpus, team) as trainer:
+    with Trainer(job, team) as trainer:
         for _ in range(_FIRST):
             trainer.update()
         started, characters, taken, done = time.perf_counter(), 0, 0.0, False
@@ -370,10 +359,10 @@ def _relative_pace(V: int, H: int, measured: int, cell: str) -> float:
     return cost(measured) / cost(H)
 
 
-def _windows(config: Config, corpus: Corpus) -> int:
+def _windows(job: Job) -> int:
     """Updates of an epoch."""
-    train = config.train
-    return corpus.part("train").batches(train.batch, train.seq_len, train.seed)[0].windows
+    train = job.config.train
+    return job.corpus.part("train").batches(train.batch, train.seq_len, train.seed)[0].windows
 
 
 def _digits(number: float) -> float:

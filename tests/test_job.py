@@ -15,7 +15,7 @@ from charlm.config.keys import Config
 from charlm.errors import ConfigError
 from charlm.nn.parameters import Parameters
 from charlm.runs import checkpoint
-from charlm.training.beginning import copy_rows
+from charlm.training.job import copy_rows
 
 TALES = (ROOT / "data/tales.txt").read_text()
 
