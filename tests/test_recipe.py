@@ -513,6 +513,8 @@ def test_minutes_and_texts_that_cannot_be(charlm: Run, tmp_path: Path) -> None:
         (("--corpus", "my.txt", "--set", "corpus.unit=latin"), "corpus.unit"),
         (("--corpus", "my.txt", "--minutes", "1", "--set", "train.epochs=3"), "leave out one of the two"),
         (("--config", "my.yaml", "--minutes", "1", "--set", "train.epochs=3"), "leave out one of the two"),
+        (("--corpus", "my.txt", "--extend-vocabulary"), "--init RUN"),
+        (("--corpus", "my.txt", "--resume", "--overwrite"), "--resume and --overwrite exclude each other"),
     ):
         refused = charlm("train", *arguments, status=2).stderr
         assert refused.count("\n") == 1

@@ -6,9 +6,7 @@ import errno
 import json
 import math
 import os
-import signal
 import struct
-import subprocess
 import sys
 import threading
 import time
@@ -17,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import ENVIRONMENT, TEXT, Run
+from conftest import TEXT, Run
 
 from charlm.config.reading import from_mapping
 from charlm.errors import ExtraError
@@ -172,38 +170,6 @@ def test_events_can_be_asked_for_later(tmp_path: Path) -> None:
     """A run that is resumed with the key has its whole history in the file."""
     _train(tmp_path, max_steps=13, tensorboard=False)
     check_against_files(_train(tmp_path, resume=True))
-
-
-def test_a_killed_run_is_one_line(tmp_path: Path) -> None:
-    """After SIGKILL in the middle of training and `--resume`, the file holds every update once."""
-    (tmp_path / "text.txt").write_text(TEXT * 40)
-    (tmp_path / "run.yaml").write_text(
-        "corpus: {path: text.txt, split: [0.8, 0.2, 0]}\n"
-        "model: {hidden: 6, layers: 1}\n"
-        "train: {batch: 4, seq_len: 8, epochs: 2}\n"
-        "run: {log_every: 3, eval_every: 0.05, sample_every: 0.1, sample_length: 9, tensorboard: true}\n"
-    )
-    command = [sys.executable, "-m", "charlm", "train", "--config", "run.yaml"]
-    options: Any = {
-        "cwd": tmp_path,
-        "env": ENVIRONMENT,
-        "stderr": subprocess.DEVNULL,
-        "stdout": subprocess.DEVNULL,
-    }
-    run = tmp_path / "runs/run"
-    with subprocess.Popen([*command, "--set", "train.epochs=200"], **options) as process:
-        while not (run / "previews.jsonl").exists() or not list(run.glob(EVENT_FILES)):
-            assert process.poll() is None
-            time.sleep(0.01)
-        time.sleep(0.1)
-        process.send_signal(signal.SIGKILL)
-    step = json.loads((run / "metrics.jsonl").read_text().splitlines()[-1])["step"]
-    subprocess.run(
-        [*command, "--resume", "--set", "train.epochs=200", "--max-steps", str(step + 30)],
-        check=True,
-        **options,
-    )
-    check_against_files(run)
 
 
 def test_times_are_those_of_training(tmp_path: Path) -> None:

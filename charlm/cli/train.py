@@ -239,7 +239,7 @@ def _finish(started: Started, stopped: Stopped) -> None:
 
 
 def _next(started: Started, stopped: Stopped) -> Iterator[tuple[tuple[str, ...], str]]:
-    """The words of each command to go on with, and what it needs after them."""
+    """The words of each command to go on with, and the rest of its line."""
     from charlm.web.assembly import CELLS
 
     config, run = started.config, ("--checkpoint", str(started.path))
@@ -275,5 +275,5 @@ def _epochs(epochs: float) -> str:
 
 
 def _again(config: Config) -> str:
-    """What a command needs after it to read the text again, if that came from standard input."""
+    """The end of a command that must read the text from standard input again."""
     return " < TEXT" if STANDARD_INPUT in config.corpus.paths else ""

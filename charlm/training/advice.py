@@ -1,4 +1,4 @@
-"""What the user should know of a run before it begins."""
+"""Warnings for the user, before a run begins."""
 
 from __future__ import annotations
 

@@ -62,7 +62,7 @@ class Job:
     saved: Checkpoint | None = None
 
     def parameters(self, model: Model, dtype: npt.DTypeLike) -> Parameters:
-        """The parameters that a new run begins with: fresh ones, with those of `init` in their places."""
+        """The parameters that a new run begins with: fresh, or copied from `init`."""
         params = fresh_parameters(model, self.config.model, self.config.train.seed, dtype)
         if self.init is not None:
             vocabulary = self.corpus.vocabulary
@@ -85,13 +85,13 @@ def copy_rows(source: Parameters, target: Parameters, places: np.ndarray[Any, An
 
 
 def prepare(request: Request, directory: RunDirectory | None = None, progress: Progress = nothing) -> Job:
-    """Read and check what a request needs, for a run in `directory`, if there is to be one.
+    """Read and check everything that a request needs, for a run in `directory` or for none.
 
     `progress` is called while the text is read (see `build_corpus`).
 
-    Raises `ConfigError` if the configuration does not fit to the weights that the run begins with,
-    `RunError` if the directory or the run in it cannot be used so, `VocabularyError` if these
-    weights lack a unit, `CheckpointError`, and `CorpusError`.
+    Raises `ConfigError` if the configuration contradicts the weights that the run begins with,
+    `VocabularyError` if these lack a unit, and `RunError` if the directory or the run in it cannot
+    be used so; also `CheckpointError` and `CorpusError`.
     """
     config, init, saved = request.config, None, None
     if request.resume and directory is not None:
@@ -166,7 +166,7 @@ def _settings_of(init: Checkpoint, config: Config, where: Path) -> dict[str, Any
     for dotted in _OF_THE_MODEL:
         if dotted in config.given and asked[dotted] != own[dotted]:
             raise ConfigError(
-                f"{dotted}: {plain(asked[dotted])} is not that of {where}, whose weights the run "
+                f"{dotted}: {plain(asked[dotted])} differs from {where}, whose weights the run "
                 f"begins with: leave it out, or set it to {plain(own[dotted])}"
             )
     return {dotted: own[dotted] for dotted in _OF_THE_MODEL}
@@ -215,5 +215,5 @@ def _has_windows_line_ends(config: Config, corpus: Corpus) -> bool:
 
 
 def _extended(known: Vocabulary, text: Vocabulary) -> Vocabulary:
-    """A vocabulary with the units of a text besides its own."""
+    """The vocabulary `known` with the units of a text added."""
     return Vocabulary([*known.codes.tolist(), *text.codes.tolist()], known.units, known.has_unknown)

@@ -1,8 +1,8 @@
 """A configuration for a text, the minutes that there are, and this machine.
 
-Everything that is chosen follows from the characters of the text, N, the size of its vocabulary,
-V, and how many characters this machine can train on in the time, n, which is measured on the very
-network that is chosen. `n / N` are the epochs.
+Every choice follows from three numbers: the characters of the text, N, the size of its vocabulary,
+V, and the characters that this machine can train on in the time, n. The speed is measured with the
+chosen network. `n / N` are the epochs.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import replace
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -25,7 +25,7 @@ from charlm.training.request import Request
 from charlm.training.trainer import SCORING, Trainer, is_scored_whole
 
 _SIZES = (48, 64, 96, 128, 160, 192, 224, 256, 320, 384, 448, 512, 640, 768, 896, 1024)
-"""Hidden units of a layer that are considered."""
+"""Numbers of hidden units per layer to choose from."""
 
 _LAYERS = 2
 """Recurrent layers: two learn more in the same time than one of as many operations, and than three."""
@@ -34,7 +34,7 @@ _USUAL = 192
 """Hidden units of the network whose pace is measured first, if there is time for it."""
 
 _BRIEF = 10.0
-"""Seconds below which that network is the smallest."""
+"""Seconds below which the smallest network is measured instead."""
 
 _VALIDATIONS = 8
 """Validations of a run."""
@@ -55,52 +55,44 @@ _SHORT = 400
 """Characters of a text of which nothing is held out."""
 
 _SEAMS = 2.5
-"""How many times longer a validation takes than one of the new network, which forgets where streams begin."""
+"""Time of a validation over that with a new network, which soon forgets where streams begin."""
 
 _MEASURING = 0.02
 """Share of the time for each measurement of the pace, of which there are two."""
 
 _LONGEST = 20.0
-"""Most seconds of a measurement."""
+"""Most seconds per measurement."""
 
 _RESERVE = 0.03
 """Share of the time for previews, checkpoints and slower moments."""
 
 _UPDATES = 3000
-"""Updates of a run, as far as the batch allows."""
+"""Updates of a run, if the batch can be chosen so."""
 
 _OFTEN = 10
-"""Epochs after which a text has been seen often."""
+"""Treat a text as seen often after this many epochs."""
 
 _ROWS = 8
-"""The batch is a multiple of it: two workers then have multiples of 4 rows, which AVX2 multiplies best."""
+"""Divisor of the batch: two workers then have multiples of 4 rows, which AVX2 multiplies best."""
 
 _WINDOW = 50
 """Steps of a window."""
 
 
-@dataclass(frozen=True)
-class Rates:
-    """The learning rates of a cell.
-
-    Attributes
-    ----------
-    largest
-        The largest learning rate, in small networks.
-    times_hidden
-        What a network bears falls with its width: it is at most this over H.
-    output_times_hidden
-        That of the output layer is this over H. A logit is a sum of H values below 1: its weights
-        have to become the largest of all.
-    """
+class Rates(NamedTuple):
+    """The learning rates of a cell, which fall with the width of the network, H."""
 
     largest: float
+    """The learning rate of small networks."""
     times_hidden: float
+    """Limit of the learning rate, times H."""
     output_times_hidden: float
+    """Learning rate of the output layer, times H. A logit is a sum of H values below 1, so its weights
+    become the largest."""
 
 
 _RATES = {"lstm": Rates(0.02, 5.0, 22.0), "gru": Rates(0.014, 1.8, 5.4), "rnn": Rates(0.006, 1.0, 3.0)}
-"""Those of other cells are taken to be those of the GRU."""
+"""Learning rates by cell; other cells have the GRU's."""
 
 _FIRST = 5
 """Updates of a new network, which are slow and not measured."""
@@ -117,7 +109,7 @@ def fit(job: Job, request: Request, team: Team = ALONE) -> Job:
 
 
 def warnings(config: Config, corpus: Corpus) -> Iterator[str]:
-    """What a person who let everything be chosen should know."""
+    """Warnings about a text that was split by `choose`."""
     if "corpus.split" not in config.given and 0 < corpus.split[1] < _HELD_OUT:
         test = ", and as much for test" if corpus.split[2] else ""
         yield (
@@ -134,7 +126,7 @@ def fit_to_time(job: Job, seconds: float, team: Team = ALONE) -> Job:
     """
     started = time.perf_counter()
     measured = pace(job, _measuring(seconds), team)
-    most = _validations(job, replace(measured, validation=0.0), seconds)
+    most = _validations(job, measured._replace(validation=0.0), seconds)
     in_part = _in_part(job, measured.characters, _VALIDATING / most * seconds)
     if in_part is not job:
         job, measured = in_part, pace(in_part, _measuring(seconds), team)
@@ -244,8 +236,8 @@ def enough(N: int, V: int, H: int, n: float) -> bool:
     """Whether `n` characters to train on, of a text of `N` with a vocabulary of `V`, are enough for `H`.
 
     A larger network needs more of them, and a longer text; with a large vocabulary the text says
-    less of each character. Of a text that is seen often, a larger network makes more than a smaller
-    one that sees it still oftener.
+    less of each character. A text that is seen often is better used by a larger network than by a
+    smaller one that sees it even more often.
     """
     for_time = 2.2e6 * (H / 192) ** 1.5 if n >= _OFTEN * N else 3e6 * (H / 192) ** 2
     largest = max(128.0, 430 * (N / 1e6) ** 0.35 * (65 / max(65, V)) ** 0.08)
@@ -255,16 +247,16 @@ def enough(N: int, V: int, H: int, n: float) -> bool:
 def rules(N: int, V: int, H: int, n: float, steps: int = _WINDOW, cell: str = "lstm") -> dict[str, Any]:
     """The settings for a network of `H` that is trained on `n` characters of a text of `N`, of `V` different.
 
-    `steps` are those of a usual window: of lines, their mean length.
+    `steps` is the usual length of a window; for lines, their mean length.
 
-    The figures come from the runs in configs/README.md. What regularises slows learning, so there
-    is no dropout and no weight drop where the text is not seen often by a network that could keep
-    it, and little weight decay where there are few weights for the text. With a large vocabulary
-    each character is seen seldom, so that both pay sooner; of short lines there is less to keep.
+    The figures come from the runs in configs/README.md. Regularisation slows learning: dropout and
+    weight drop begin where the text is seen often by a network that could learn it by heart, and
+    weight decay is small where there are few weights for the text. With a large vocabulary each
+    character is rare, so that both pay sooner; in short lines there is less to learn by heart.
     """
     recurrent = 4 * (2 * _LAYERS - 1) * H * H  # weights of an LSTM, with those between its layers
     weights = recurrent + 5 * V * H  # with its input and its output
-    # doublings of how often the text is seen; half those of the weights for each character, and of the steps
+    # log2 of the epochs, plus half the log2 of the weights per character and of the steps
     capacity = recurrent / N * min(steps, _WINDOW) / _WINDOW
     overfitting = math.log2(max(1.0, n / N)) + 0.5 * math.log2(capacity)
     # small batches are slow, large ones make few updates; windows of short lines are short
@@ -299,21 +291,20 @@ def held_out(N: int, characters: float) -> float:
     return 0.0 if N < _SHORT else min(_HELD_OUT, _digits(characters / N))
 
 
-@dataclass(frozen=True)
-class Pace:
-    """How fast a configuration is on this machine."""
+class Pace(NamedTuple):
+    """The speed of a configuration on this machine."""
 
     characters: float
-    """Characters trained on a second."""
+    """Characters trained on per second."""
     validation: float
-    """Seconds of one validation."""
+    """Seconds per validation."""
 
 
 def pace(job: Job, seconds: float, team: Team = ALONE) -> Pace:
     """The pace of a job, for which training is measured for `seconds`.
 
-    A validation is measured too, since a short text is scored in few streams, which is slow. Only
-    one that would take longer than `seconds` is not.
+    A validation is measured too, unless it would take longer than `seconds`: a short text is scored
+    in few streams, which is slow.
     """
     with Trainer(job, team) as trainer:
         for _ in range(_FIRST):
@@ -339,7 +330,7 @@ def _measuring(seconds: float) -> float:
 
 
 def looks_like_lines(corpus: Corpus) -> bool:
-    """Whether a text seems to be a list of short lines, such as names, that do not belong together."""
+    """Whether a text seems to be a list of short unconnected lines, such as names."""
     if corpus.by_line or corpus.vocabulary.line_break is None:
         return False
     breaks = np.flatnonzero(np.asarray(corpus.ids[:100_000]) == corpus.vocabulary.line_break)
@@ -348,7 +339,7 @@ def looks_like_lines(corpus: Corpus) -> bool:
 
 
 def _relative_pace(V: int, H: int, measured: int, cell: str) -> float:
-    """The pace of a network, relative to that of one with `measured` hidden units."""
+    """The pace of a network over the pace of one with `measured` hidden units."""
 
     def cost(hidden: int) -> float:
         gates = len(make_cell(cell).gates)

@@ -1,4 +1,4 @@
-"""What a person asks of a run, before its text is read."""
+"""A request for a run, made before its text is read."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def ask(
 ) -> Request:
     """The request for a run with the configuration `source`; without one everything is chosen.
 
-    `given` holds checked values that replace those of the configuration, and `giver` gave them.
+    `given` holds checked values that replace values of the configuration, and `giver` gave them.
     `wishes` are attributes of the request. A run that is resumed without a configuration is the one
     that was begun with this text and none.
 

@@ -41,8 +41,8 @@ def train(
     progress
         Called while the text is read (see `build_corpus`), and before the machine is measured.
     team
-        Who trains; every rank calls with the same arguments. The first reads the text, writes the
-        run and reports events.
+        The processes that train; every rank calls with the same arguments. The first reads the
+        text, writes the run and reports events.
 
     Raises
     ------
@@ -108,7 +108,7 @@ def train(
 
 
 def planned(request: Request, progress: Progress = nothing) -> tuple[Config, list[str]]:
-    """The configuration that `train` would train with, and what the user should know.
+    """The configuration that `train` would train with, and warnings for the user.
 
     Raises what `prepare` and `recipe.fit` do.
     """
