@@ -61,6 +61,13 @@ def typed(function: Callable[P, R]) -> Callable[P, R]:
     return call
 
 
+def at_least(least: int, **numbers: float | None) -> None:
+    """Check that none of the named numbers is below `least`; None passes. Raises `ConfigError`."""
+    for name, number in numbers.items():
+        if number is not None and number < least:
+            raise ConfigError(f"{name}: {number} is below {least}")
+
+
 _hints = functools.cache(typing.get_type_hints)
 
 

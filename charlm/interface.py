@@ -46,7 +46,7 @@ from typing import Any, Literal
 import numpy as np
 
 from charlm import benchmark
-from charlm.arguments import AnyPath, typed
+from charlm.arguments import AnyPath, at_least, typed
 from charlm.arrays import Array, Ids
 from charlm.benchmark import Speed
 from charlm.config import reading
@@ -60,7 +60,8 @@ from charlm.export import write as write_model
 from charlm.inference import evaluate, held_out, novelty
 from charlm.inference.evaluate import Evaluation
 from charlm.inference.generate import Sampling
-from charlm.inference.gradient_flow import MOST_STEPS, GradientFlow, gradient_flow
+from charlm.inference.gradient_flow import MOST_STEPS, STEPS, GradientFlow, gradient_flow
+from charlm.inference.held_out import HeldOut
 from charlm.inference.novelty import Novelty
 from charlm.inference.sampling import TextSampler, streams_of
 from charlm.inference.score import SHOWN, Score, score, unit_losses
@@ -110,6 +111,7 @@ class LanguageModel:
             {name: _read_only(array) for name, array in loaded.parameters.items()}
         )
         self._loaded, self._model, self._team, self._path = loaded, loaded.model, team, path
+        self._read: HeldOut | None = None  # its own text, if `untrained` has read that
         self._sampler = TextSampler.of(
             loaded.config.corpus, self._model, loaded.parameters, loaded.vocabulary
         )
@@ -197,9 +199,7 @@ class LanguageModel:
 
         Arguments and errors are those of `sample`; errors are raised by the call itself.
         """
-        for name, number in (("length", length), ("stop_after_lines", stop_after_lines)):
-            if number < 0:
-                raise ConfigError(f"{name}: {number} is below 0")
+        at_least(0, length=length, stop_after_lines=stop_after_lines)
         if stop_after_lines and self._sampler.writes_lines:
             raise ConfigError("stop_after_lines: a model of lines writes one line")
         sampling = Sampling(temperature, top_k, top_p, greedy)
@@ -219,8 +219,7 @@ class LanguageModel:
         Raises `CorpusError` if there is nothing to predict, `ConfigError` for windows of lines,
         `VocabularyError` if the text holds what the model does not know.
         """
-        if window is not None and window < 1:
-            raise ConfigError(f"window: {window} is below 1")
+        at_least(1, window=window)
         if window is not None and self._sampler.writes_lines:
             raise ConfigError("`window` is for texts: a model of lines begins each line from a zero state")
         read, params, vocabulary = self._text(text), self._loaded.parameters, self._loaded.vocabulary
@@ -271,8 +270,7 @@ class LanguageModel:
         Units are named as in `vocabulary`. `<unk>` is among them, though it is never generated: the
         probabilities of all units sum to 1. Raises what `sample` does.
         """
-        if top < 1:
-            raise ConfigError(f"top: {top} is below 1")
+        at_least(1, top=top)
         context = self._sampler.context(self._prime(prime))
         V = len(self.vocabulary)
         probabilities: Array = np.full(V, 1 / V)
@@ -328,8 +326,7 @@ class LanguageModel:
         VocabularyError
             If the text holds what the model does not know, and it has no `<unk>`.
         """
-        if window is not None and window < 1:
-            raise ConfigError(f"window: {window} is below 1")
+        at_least(1, window=window)
         own, other = self.config.corpus, reading.another(self.config.corpus, corpus, encoding)
         result = evaluate.evaluate(
             self._loaded, other or own, other is None, split, window, progress, dynamic, self._team
@@ -339,12 +336,17 @@ class LanguageModel:
 
     @typed
     def gradient_flow(
-        self, steps: int = 50, corpus: AnyPath | None = None, *, progress: Progress = nothing
+        self,
+        steps: int = STEPS,
+        corpus: AnyPath | None = None,
+        *,
+        encoding: str | None = None,
+        progress: Progress = nothing,
     ) -> GradientFlow:
         """How much of the gradient of a loss reaches `steps` steps back, as `charlm eval gradient-flow` says.
 
         It is averaged over places of the validation split, or of the text of `corpus`; see
-        `GradientFlow`. `progress` is called as in `perplexity`.
+        `GradientFlow`. `encoding` and `progress` are used as in `perplexity`.
 
         Raises `CorpusError` if the text cannot be read, has changed, or its loss has no gradient,
         `ConfigError` if an argument has a wrong type or value, and `DivergenceError` if a gradient
@@ -352,10 +354,9 @@ class LanguageModel:
         """
         if not 1 <= steps <= MOST_STEPS:
             raise ConfigError(f"steps: {steps} is not from 1 to {MOST_STEPS:,}")
-        other = reading.another(self.config.corpus, corpus)
-        read = held_out.of_checkpoint(self._loaded, other, progress)
-        _warn(*read.warnings)
-        return gradient_flow(self._model, self._loaded.parameters, read.text, steps, team=self._team)
+        read = self._held_out("corpus", corpus, encoding, progress)
+        flow = gradient_flow(self._model, self._loaded.parameters, read.text, steps, team=self._team)
+        return replace(flow, split=read.split, paths=read.paths)
 
     @typed
     def novelty(self, texts: str | Sequence[str], progress: Progress = nothing) -> Novelty:
@@ -423,9 +424,7 @@ class LanguageModel:
             raise ConfigError(f"{out}: the suffix must be .html")
         if not 2 <= length <= page.LONGEST:
             raise ConfigError(f"length: {length} is not from 2 to {page.LONGEST:,}")
-        other = reading.another(self.config.corpus, text, encoding)
-        read = held_out.of_checkpoint(self._loaded, other, progress, "text")
-        _warn(*read.warnings)
+        read = self._held_out("text", text, encoding, progress)
         split = "training split, which it has learned" if read.split == "train" else f"{read.split} split"
         source = f"the {split}" if read.split else "the text" if text in (None, "-") else str(text)
         html, remarks = page.report(self._loaded, run, read, source, length, self._team, progress)
@@ -467,6 +466,17 @@ class LanguageModel:
         if unknown:
             _warn(f"the prime holds what is unknown to the model, read as <unk>: {unknown}")
         return codes
+
+    def _held_out(
+        self, argument: str, path: AnyPath | None, encoding: str | None, progress: Progress
+    ) -> HeldOut:
+        """The text to look at: the file that the `argument` names, or a split of the model's own text."""
+        other = reading.another(self.config.corpus, path, encoding)
+        if other is None and self._read is not None:
+            return self._read
+        read = held_out.of_checkpoint(self._loaded, other, progress, argument)
+        _warn(*read.warnings)
+        return read
 
     def _text(self, text: str) -> Text:
         return build_text(self.config.corpus, self._loaded.vocabulary, text)
@@ -582,27 +592,37 @@ def train(
 
 @typed
 def untrained(
-    config: Configuration, corpus: AnyPath | None = None, settings: Mapping[str, Any] | None = None
+    config: Configuration,
+    corpus: AnyPath | None = None,
+    settings: Mapping[str, Any] | None = None,
+    *,
+    encoding: str | None = None,
+    progress: Progress = nothing,
 ) -> LanguageModel:
     """The model of a configuration as its training begins, to compare with the trained one.
 
     `untrained("configs/tales.yaml").gradient_flow()` is `charlm eval gradient-flow --config`.
-    `corpus` is read instead of `corpus.path`, and `settings` are values of dotted keys.
+    `corpus` is read instead of `corpus.path`, and `settings` are values of dotted keys. `encoding` and
+    `progress` are used as in `LanguageModel.perplexity`.
 
-    Raises `ConfigError` if the configuration is invalid, and `CorpusError` if the text cannot be
-    read.
+    Raises `ConfigError` if the configuration is invalid or names no text, and `CorpusError` if
+    the text cannot be read.
     """
     complete = _configuration(config, _given(settings))
-    complete = replace(complete, corpus=reading.another(complete.corpus, corpus) or complete.corpus)
-    text, _ = build_corpus(complete.corpus)
+    settled = reading.another(complete.corpus, corpus, encoding) or complete.corpus
+    if not settled.path:
+        raise ConfigError("no text to read: set corpus.path in the configuration, or name one with `corpus`")
+    complete = replace(complete, corpus=settled)
+    text, _ = build_corpus(settled, progress=progress)
     _warn(*text.warnings)
     model = build_model(complete.model, len(text.vocabulary), complete.run.kernel)
     check_memory(needed(model, complete.train.optimizer, B=1, T=1), complete)
     parameters = fresh_parameters(model, complete.model, complete.train.seed)
     about = {"digest": text.digest, "characters": len(text.ids), "train": 0}
-    return LanguageModel(
-        Checkpoint(complete, text.vocabulary, parameters, about, NOT_TRAINED), Team(blas.workers())
-    )
+    beginning = Checkpoint(complete, text.vocabulary, parameters, about, NOT_TRAINED)
+    untrained_model = LanguageModel(beginning, Team(blas.workers()))
+    untrained_model._read = replace(held_out.of_corpus(text, settled), warnings=())
+    return untrained_model
 
 
 @typed
@@ -683,10 +703,8 @@ def check_gradients(
     read.
     """
     given = _given(settings)
-    if config is None:
-        return list(checking.check_forms(given))
-    complete = _configuration(config, given)
-    return [(checking.name(complete), checking.check_config(complete, Team(blas.workers())))]
+    complete = None if config is None else _configuration(config, given)
+    return list(checking.check(complete, given, Team(blas.workers())))
 
 
 @typed

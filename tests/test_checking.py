@@ -14,7 +14,7 @@ from charlm.nn.cells.gru import GRUBefore
 from charlm.nn.model import Model
 from charlm.system.team import Team
 from charlm.training import checking
-from charlm.training.checking import USUAL_VOCAB, check_config, check_forms, text_size
+from charlm.training.checking import USUAL_VOCAB, check, check_config, text_size
 
 SETTINGS: dict[str, Any] = {
     "model.cell": "gru",
@@ -75,8 +75,8 @@ def test_without_a_text_it_is_checked_on_a_made_up_one(checked: list[Any]) -> No
 
 def test_every_form_is_checked_once(checked: list[Any]) -> None:
     """Every cell and form in each depth and kind of noise; of what is given only that."""
-    assert len(list(check_forms({}))) == 4 * 3 * 3
-    names = [name for name, _ in check_forms({"model.cell": "gru", "model.dropout": 0.5, "model.hidden": 3})]
+    assert len(list(check(None, {}))) == 4 * 3 * 3
+    names = [name for name, _ in check(None, {"model.cell": "gru", "model.dropout": 0.5, "model.hidden": 3})]
     assert len(names) == len(set(names)) == 2 * 3 * 2
     assert names[0] == "1 x 3 gru (reset after), dropout 0.5 a window"
     assert {(args[0].hidden, args[0].vocab) for args, _ in checked[36:]} == {(3, 7)}

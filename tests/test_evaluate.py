@@ -17,7 +17,7 @@ from charlm.inference.score import Score, score
 def test_bits_are_for_each_byte_and_for_each_character() -> None:
     """Bits of the whole score over the bytes in UTF-8, and over the characters, of the original text."""
     scored = Score(nll=60 * math.log(2), characters=30)
-    of = Evaluation(scored, RawSize(characters=10, size=20), "test", None, None, 0, False, ())
+    of = Evaluation(scored, RawSize(characters=10, size=20), "test", (), None, None, 0, False, ())
     assert (of.bits_per_byte, of.bits_per_original_char) == pytest.approx((3, 6))
     figures = of.figures()
     assert (figures["bits_per_byte"], figures["bits_per_original_char"]) == pytest.approx((3, 6))

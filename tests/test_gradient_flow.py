@@ -14,7 +14,7 @@ import pytest
 from conftest import FORMS, TEXT, Run, make_model, make_window
 
 from charlm.arrays import Array, Ids
-from charlm.cli.evaluate import _show_flow
+from charlm.cli.gradient_flow import _table as drawn_table
 from charlm.data.texts import Lines, StreamText
 from charlm.errors import CorpusError, DivergenceError
 from charlm.inference import gradient_flow as flows
@@ -447,13 +447,13 @@ def test_a_text_that_is_gone_or_has_changed(charlm: Run, small: Path) -> None:
     assert all("--corpus" in error and error.count("\n") == 1 for error in (changed, gone))
 
 
-def test_what_is_beyond_the_axis_is_marked(capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_is_beyond_the_axis_is_marked() -> None:
     """The axis does not change with the norms; one beyond it has a mark at that end, zero has no bar."""
     norms = [1.0] * 51
     for k, norm in {1: 10.0, 2: 1e-9, 5: 30.0, 10: 0.0, 20: 1e-11}.items():
         norms[k] = norm
-    _show_flow([("", ("h",), [[norms]])])
-    rows = _table(capsys.readouterr().out)["h"]
+    flow = GradientFlow(("h",), np.array([[norms]]), places=1)
+    rows = _table("\n".join(drawn_table([""], [flow])))["h"]
     assert [bar for _, bar in rows.values()] == ["█" * 44, "█" * 4, "█" * 43 + ">", "", "<", "█" * 40]
 
 

@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 from conftest import TEXT, make_trainer
 
+from charlm.config.build import build_corpus
 from charlm.config.keys import CorpusConfig
 from charlm.errors import CorpusError
-from charlm.inference.held_out import HeldOut, of_checkpoint, of_config
+from charlm.inference.held_out import HeldOut, of_checkpoint, of_corpus
 from charlm.runs.checkpoint import Checkpoint
 
 HALF = len(TEXT) // 2
@@ -32,7 +33,8 @@ def _text(read: HeldOut) -> str:
 def test_it_is_the_split_that_is_trained_on_least(tmp_path: Path, split: Any, part: str, text: str) -> None:
     """The validation split is taken, else the test split, else the training split, of either."""
     trainer = make_trainer(tmp_path, corpus__split=split)
-    for read in (of_config(trainer.config.corpus), of_checkpoint(trainer.snapshot())):
+    config = trainer.config.corpus
+    for read in (of_corpus(build_corpus(config)[0], config), of_checkpoint(trainer.snapshot())):
         assert (read.split, _text(read)) == (part, text)
 
 

@@ -20,6 +20,7 @@ from test_structure import every_command
 import charlm
 import charlm.interface
 from charlm.cli import charlm as command_line
+from charlm.cli.lazy import LazyCommand
 from charlm.config import reading
 from charlm.export import onnx, safetensors
 
@@ -92,6 +93,7 @@ def test_the_options_of_every_command_exist(command: str) -> None:
     found: click.Command = command_line
     while isinstance(found, click.Group):
         found = found.commands[words.pop(0)]
+    found = found.load() if isinstance(found, LazyCommand) else found
     known = {option for parameter in found.params for option in parameter.opts}
     assert {word.split("=")[0] for word in words if word.startswith("--")} <= known
 

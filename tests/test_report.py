@@ -55,7 +55,7 @@ def traced(made: Checkpoint, stretch: Stretch) -> Trace:
 
 def written(made: Checkpoint, directory: Path, text: str, run: Path | None = None, length: int = 300) -> Path:
     """The page about a text."""
-    read = HeldOut(build_text(made.config.corpus, made.vocabulary, text), made.vocabulary, None, ())
+    read = HeldOut(build_text(made.config.corpus, made.vocabulary, text), made.vocabulary, None, (), ())
     file = directory / f"report-{len(list(directory.iterdir()))}.html"
     file.write_text(pages.report(made, run, read, "a text", length)[0])
     return file
@@ -414,7 +414,7 @@ def test_a_text_with_nothing_to_predict_is_refused(tmp_path: Path) -> None:
     made = make(tmp_path)
     text = build_text(made.config.corpus, made.vocabulary, "ab").between(0, 1)
     with pytest.raises(CorpusError, match="nothing to predict"):
-        pages.report(made, None, HeldOut(text, made.vocabulary, None, ()), "a text")
+        pages.report(made, None, HeldOut(text, made.vocabulary, None, (), ()), "a text")
     assert "not predicted" not in written(make(tmp_path), tmp_path, "ab").read_text().split("<script")[0]
 
 

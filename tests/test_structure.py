@@ -15,6 +15,7 @@ from click.testing import CliRunner
 from conftest import ROOT
 
 from charlm.cli import charlm
+from charlm.cli.lazy import LazyCommand
 from charlm.config.keys import KEYS
 
 LAYERS = [
@@ -88,12 +89,14 @@ LAYERS = [
     ["report.page"],
     ["interface"],
     ["cli.show", "cli.streams"],
-    ["cli.options", "cli.progress", "cli.reading", "cli.curve"],
+    ["cli.lazy", "cli.options", "cli.progress", "cli.reading", "cli.curve"],
     [
         "cli.train",
         "cli.init",
         "cli.sample",
-        "cli.evaluate",
+        "cli.perplexity",
+        "cli.gradients",
+        "cli.gradient_flow",
         "cli.plot",
         "cli.report",
         "cli.export",
@@ -207,7 +210,7 @@ def every_command(group: click.Group, path: str) -> Iterator[tuple[str, click.Co
         if isinstance(command, click.Group):
             yield from every_command(command, f"{path} {name}")
         else:
-            yield f"{path} {name}", command
+            yield f"{path} {name}", command.load() if isinstance(command, LazyCommand) else command
 
 
 @pytest.mark.parametrize(("path", "command"), list(every_command(charlm, "charlm")))

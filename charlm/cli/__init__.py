@@ -1,7 +1,7 @@
 """The command line: it parses, calls and prints, and nothing else.
 
-Errors become messages here and nowhere else. NumPy and what needs it are imported inside the
-commands, so that `--help` and a usage error answer at once.
+Errors become messages here and nowhere else. A command's module, and NumPy with it, is imported when
+the command is called.
 """
 
 from __future__ import annotations
@@ -14,18 +14,9 @@ from typing import TextIO
 
 import click
 
-from charlm.cli.bench import bench
-from charlm.cli.evaluate import evaluate
-from charlm.cli.export import export
-from charlm.cli.importing import import_
-from charlm.cli.info import info
-from charlm.cli.init import init
-from charlm.cli.plot import plot
-from charlm.cli.report import report
-from charlm.cli.sample import sample
+from charlm.cli.lazy import LazyGroup
 from charlm.cli.show import one_line, say, with_options
 from charlm.cli.streams import prepare_streams
-from charlm.cli.train import train
 from charlm.errors import CharlmError, shortened
 from charlm.system.files import reason
 from charlm.system.mpi import connected
@@ -41,14 +32,41 @@ charlm eval perplexity
 """
 
 
-@click.group(help=_HELP, context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
+_COMMANDS = {
+    "train": ("train:train", "Train a model on a text."),
+    "init": ("init:init", "Print a configuration for a text."),
+    "sample": ("sample:sample", "Generate text with a trained model."),
+    "plot": ("plot:plot", "Draw the curves of runs as PNG, SVG or PDF."),
+    "report": ("report:report", "Make a web page that shows what a model learned."),
+    "export": ("export:export", "Write a trained model as safetensors, ONNX or a web page."),
+    "import": ("importing:import_", "Make a run of weights from another program."),
+    "info": ("info:info", "Show what a checkpoint holds, the log of a run, or what is cached."),
+    "bench": ("bench:bench", "Measure the speed of a configuration."),
+}
+"""Place and purpose of every command."""
+
+_EVAL = {
+    "perplexity": ("perplexity:perplexity", "Nats and bits per character, and perplexity."),
+    "gradients": ("gradients:gradients", "Check the hand-written gradients."),
+    "gradient-flow": ("gradient_flow:gradient_flow", "How much of the gradient reaches k steps back."),
+}
+"""Place and purpose of every command of `charlm eval`."""
+
+
+@click.group(
+    cls=LazyGroup,
+    lazy=_COMMANDS,
+    help=_HELP,
+    context_settings={"help_option_names": ["-h", "--help"], "show_default": True},
+)
 @click.version_option(__version__, prog_name="charlm")
 def charlm() -> None:
     """Group the commands."""
 
 
-for _command in (train, init, sample, evaluate, plot, report, export, import_, info, bench):
-    charlm.add_command(_command)
+@charlm.group("eval", cls=LazyGroup, lazy=_EVAL, short_help="Measure a model, and check its gradients.")
+def evaluate() -> None:
+    """Measure a model: how well it predicts, whether its gradients are right, and how far they reach."""
 
 
 def main() -> None:
@@ -90,30 +108,25 @@ def main() -> None:
 def _fail(message: str, status: int) -> None:
     """End with an error; nothing is shown for an empty message.
 
-    The first rank shows it, and another one what the first does not have too: then that one has
-    failed alone, and ends them all.
+    The first rank shows it. Another rank shows its message only if it has failed alone, and then ends
+    all ranks.
     """
     team = connected()
-    if team.is_first:
-        _show(message)
+    if message and team.is_first:
+        say(f"Error: {one_line(message)}")
     if not team.together():
-        if not team.is_first:
-            _show(message and f"rank {team.rank}: {message}")
+        if message and not team.is_first:
+            say(f"Error: rank {team.rank}: {one_line(message)}")
         team.abort(status)
     sys.exit(status)
 
 
-def _show(message: str) -> None:
-    if message:
-        say(f"Error: {one_line(message)}")
-
-
 _DIVIDED = (["train"], ["bench"], ["eval", "perplexity"])
-"""Commands that several ranks do together."""
+"""Commands that all ranks run together; the first rank alone runs the others."""
 
 
 def _leave_to_the_first(arguments: list[str]) -> bool:
-    """Whether this is one of several ranks, and has nothing to do: the first does the command alone."""
+    """Whether this is a rank that has nothing to do, because the first runs this command alone."""
     started = place()
     if started.size == 1 or ("--help" not in arguments and any(arguments[: len(c)] == c for c in _DIVIDED)):
         return False
@@ -123,7 +136,7 @@ def _leave_to_the_first(arguments: list[str]) -> bool:
 
 
 def _cannot_be_written(stream: TextIO) -> bool:
-    """Whether not even a line break can be written; if so, what is left in the stream is dropped."""
+    """Whether the stream is broken. If so, discard its buffer."""
     try:
         stream.write("\n")
         stream.flush()

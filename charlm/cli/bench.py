@@ -2,28 +2,25 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 
 import click
 
-from charlm.cli.options import Command, FilePath, Number, json_option, set_option
+from charlm import benchmark
+from charlm.cli.options import Command, Number, config_option, json_option, set_option
 from charlm.cli.reading import warn
-from charlm.cli.show import counted, shown_paths
+from charlm.cli.show import counted, show, shown_paths
 from charlm.config import reading
+from charlm.config.keys import Config
+from charlm.nn.activations import sigmoid_form
 from charlm.system import blas
 from charlm.system.mpi import connect
+from charlm.training.checking import USUAL_VOCAB, text_size
 
 
-@click.command(cls=Command, short_help="Measure the speed of a configuration.")
-@click.option(
-    "--config",
-    "config_path",
-    type=FilePath(),
-    metavar="FILE",
-    help="The configuration to time.  [default: the default of every key]",
-)
+@click.command(cls=Command)
+@config_option("The configuration to time.  [default: the default of every key]")
 @set_option
 @click.option(
     "--vocab",
@@ -52,26 +49,21 @@ def bench(
     """Speed of a configuration on this machine, on made-up text.
 
     Times whole training steps, generation one character at a time, and evaluation, exactly as the
-    other commands run them on one text (a text in mode: lines is timed as one text, too), and the
-    machine's own float32 matrix product. Under mpirun, all ranks train and evaluate together, and
+    other commands run them on one text. Lines are timed as one text, too. The machine's own float32
+    matrix product is timed in the same process. Under mpirun, all ranks train and evaluate together, and
     the time that an update takes to compute and to communicate is shown.
     """
     team = connect(sys.argv[1:])
-    config = team.first(
-        lambda: (
-            reading.resolve(reading.parse_overrides(overrides), name="bench")
-            if config_path is None
-            else reading.load(config_path, reading.parse_overrides(overrides))
-        )
-    )
-    team = team.prepare(threads or config.run.threads)
-    from charlm.benchmark import measure
-    from charlm.nn.activations import sigmoid_form
-    from charlm.training.checking import USUAL_VOCAB, text_size
 
+    def described() -> Config:
+        given = reading.parse_overrides(overrides)
+        return reading.load(config_path, given) if config_path else reading.resolve(given, name="bench")
+
+    config = team.first(described)
+    team = team.prepare(threads or config.run.threads)
     characters, units = team.first(lambda: text_size(config)) or (None, USUAL_VOCAB)
     vocab = vocab or units
-    speed = measure(config, vocab, seconds, team)
+    speed = benchmark.measure(config, vocab, seconds, team)
     if not team.is_first:
         return
     epoch = characters / speed.train_chars_per_s if characters else None
@@ -99,6 +91,7 @@ def bench(
         "epoch_seconds": epoch,
         "run_seconds": epoch * train.epochs if epoch else None,
     }
+    ranks, update = "", []
     if team.size > 1:
         values |= {
             "ranks": team.size,
@@ -106,36 +99,28 @@ def bench(
             "communication_ms": speed.communication_ms,
             "efficiency": speed.efficiency,
         }
-    warning = blas.warning()
-    if warning:
-        warn([warning])
-    if as_json:
-        click.echo(json.dumps(values))
-        return
-    click.echo(
-        f"{model.layers} x {model.hidden} {model.cell}, {speed.parameters:,} parameters, "
-        f"vocabulary {vocab:,}; batch {train.batch} x {train.seq_len}; "
-        + ("" if team.size == 1 else f"{team.size} ranks of ")
-        + f"{counted(team.workers, 'thread')}; {values['blas']}; sigmoid by {values['sigmoid']}"
-    )
-    click.echo(f"training    {speed.train_chars_per_s:12,.0f} chars/s")
-    if team.size > 1:
-        click.echo(
+        ranks = f"{team.size} ranks of "
+        update = [
             f"an update   {speed.compute_ms:12,.1f} ms of computing and {speed.communication_ms:,.1f} ms of "
             f"communication, waiting included: efficiency {speed.efficiency:.2f}"
-        )
-    click.echo(f"generating  {speed.sample_chars_per_s:12,.0f} chars/s")
-    click.echo(f"evaluating  {speed.eval_chars_per_s:12,.0f} chars/s")
-    click.echo(
+        ]
+    warn(filter(None, [blas.warning()]))
+    lines = [
+        f"{model.layers} x {model.hidden} {model.cell}, {speed.parameters:,} parameters, "
+        f"vocabulary {vocab:,}; batch {train.batch} x {train.seq_len}; "
+        f"{ranks}{counted(team.workers, 'thread')}; {values['blas']}; sigmoid by {values['sigmoid']}",
+        f"training    {speed.train_chars_per_s:12,.0f} chars/s",
+        *update,
+        f"generating  {speed.sample_chars_per_s:12,.0f} chars/s",
+        f"evaluating  {speed.eval_chars_per_s:12,.0f} chars/s",
         f"arithmetic  {speed.train_gflops:12,.1f} GFLOP/s in training, {speed.fraction_of_matmul:.2f} "
-        f"of the {speed.matmul_gflops:,.1f} GFLOP/s of this machine's float32 matrix product"
-    )
-    click.echo(
+        f"of the {speed.matmul_gflops:,.1f} GFLOP/s of this machine's float32 matrix product",
         f"memory      {speed.peak_rss_mb:12,.0f} MB at the peak, {speed.before_mb:,.0f} MB before training; "
-        f"on paper it needs {speed.needed_mb:,.1f} MB"
-    )
+        f"on paper it needs {speed.needed_mb:,.1f} MB",
+    ]
     if epoch:
-        click.echo(
+        lines.append(
             f"duration    {epoch:12,.1f} s per epoch of {shown_paths(config.corpus.paths)}, "
             f"{epoch * train.epochs:,.0f} s the whole run, validation not counted"
         )
+    show(values, lines, as_json)

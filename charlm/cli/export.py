@@ -9,7 +9,8 @@ import click
 from charlm.cli.options import FilePath, checkpoint_option, say_which
 from charlm.cli.show import say, shown_path
 from charlm.export import check
-from charlm.system import blas
+from charlm.interface import load
+from charlm.runs.directory import find_checkpoint
 
 _HELP = """Write a trained model to FILE, in the format of its suffix.
 
@@ -20,7 +21,7 @@ _HELP = """Write a trained model to FILE, in the format of its suffix.
 """
 
 
-@click.command(help=_HELP, short_help="Write a trained model as safetensors, ONNX or a web page.")
+@click.command(help=_HELP)
 @click.argument("file", type=FilePath())
 @checkpoint_option
 @click.option(
@@ -29,13 +30,9 @@ _HELP = """Write a trained model to FILE, in the format of its suffix.
 def export(file: Path, checkpoint_path: Path | None, float32: bool) -> None:
     """Write a trained model in the format of the suffix."""
     check(file, float32)
-    blas.prepare()
-    from charlm.interface import load
-    from charlm.runs.directory import find_checkpoint
-
-    found = find_checkpoint(checkpoint_path)
-    model = load(found)
-    say_which(checkpoint_path, found)
+    checkpoint = find_checkpoint(checkpoint_path)
+    model = load(checkpoint)
+    say_which(checkpoint_path, checkpoint)
     lines = model.export(file, float32)
     say(f"{shown_path(file)}: {file.stat().st_size / 1e6:.2f} MB")
     for line in lines:

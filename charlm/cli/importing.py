@@ -8,10 +8,11 @@ import click
 
 from charlm.cli.options import FilePath
 from charlm.cli.show import counted, shell, shown_path
-from charlm.system import blas
+from charlm.runs import importing
+from charlm.runs.directory import RunDirectory
 
 
-@click.command("import", short_help="Make a run of weights from another program.")
+@click.command("import")
 @click.argument("file", type=FilePath())
 @click.option("--out", type=FilePath(), metavar="RUN", required=True, help="The directory of the new run.")
 @click.option(
@@ -29,10 +30,6 @@ def import_(file: Path, out: Path, vocabulary_path: Path | None) -> None:
     one-hot input, one nn.RNN (with tanh), nn.LSTM or nn.GRU (or its cell), and an nn.Linear, under any
     names. Tied weights are read too.
     """
-    blas.prepare()
-    from charlm.runs import importing
-    from charlm.runs.directory import RunDirectory
-
     loaded = importing.load(file, vocabulary_path)
     importing.save(loaded, RunDirectory(out))
     model = loaded.config.model

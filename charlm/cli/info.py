@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-import json
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from itertools import chain
 from pathlib import Path
@@ -13,14 +13,21 @@ from typing import Any
 import click
 
 from charlm.cli.options import Command, checkpoint_option, json_option, say_which
-from charlm.cli.show import counted, losses, shown_path, shown_paths, visible
+from charlm.cli.show import counted, losses, show, shown_path, shown_paths, visible
 from charlm.config.keys import plain
+from charlm.data.cache import Entry, user_cache
+from charlm.data.reader import TextPipeline
 from charlm.errors import CorpusError
-from charlm.system import blas
+from charlm.interface import LanguageModel
+from charlm.runs import checkpoint
+from charlm.runs.checkpoint import Checkpoint
+from charlm.runs.directory import RunDirectory, find_checkpoint, find_run
+from charlm.runs.log import COLUMNS, read_objects
 from charlm.system.files import reason
+from charlm.system.team import ALONE
 
 
-@click.command(cls=Command, short_help="Show what a checkpoint holds, the log of a run, or what is cached.")
+@click.command(cls=Command)
 @checkpoint_option
 @click.option("--metrics", "show_metrics", is_flag=True, help="Print the log of the run instead, as a table.")
 @click.option("--csv", "as_csv", is_flag=True, help="With --metrics: as comma-separated values.")
@@ -41,7 +48,6 @@ def info(
     and --json (one list). With --cache, which encoded texts are kept so that they need not be read
     again.
     """
-    blas.prepare()
     if sum((show_cache, clear_cache, checkpoint_path is not None)) > 1:
         raise click.UsageError("--checkpoint, --cache and --clear-cache exclude each other.")
     if show_metrics and (show_cache or clear_cache):
@@ -56,48 +62,41 @@ def info(
     if show_cache or clear_cache:
         _cache(clear_cache, as_json)
         return
-    from charlm.interface import load
-    from charlm.runs import checkpoint
-    from charlm.runs.directory import find_checkpoint
-
     file = find_checkpoint(checkpoint_path)
-    if as_json:
-        click.echo(json.dumps(load(file).info()))
-        return
     loaded = checkpoint.load(file)
+    show(LanguageModel(loaded, ALONE, file).info(), _contents(loaded, file), as_json)
+
+
+def _contents(loaded: Checkpoint, file: Path) -> Iterator[str]:
+    """Lines about the contents of a checkpoint."""
     progress, units = loaded.progress, loaded.vocabulary.units
-    click.echo(f"{shown_path(file)} ({file.stat().st_size / 1e6:.2f} MB)")
-    click.echo(f"update {progress['step']:,}, epoch {progress['epoch']:.2f}")
+    yield f"{shown_path(file)} ({file.stat().st_size / 1e6:.2f} MB)"
+    yield f"update {progress['step']:,}, epoch {progress['epoch']:.2f}"
     if progress["validation"] is not None:
         of = progress["best_of"]
-        click.echo(f"{of} loss {losses(progress['validation'])}")
-        click.echo(f"best {of} loss {losses(progress['best'])}, at update {progress['best_step']:,}")
+        yield f"{of} loss {losses(progress['validation'])}"
+        yield f"best {of} loss {losses(progress['best'])}, at update {progress['best_step']:,}"
         scored = loaded.config.run.eval_length
         if scored and of == "validation":
-            click.echo(f"of the first {scored:,} characters for validation, if there are more")
+            yield f"of the first {scored:,} characters for validation, if there are more"
     known = " ".join(units.describe(int(code)) for code in loaded.vocabulary.codes[:12])
     more = " …" if len(loaded.vocabulary) > 12 else ""
     unknown = ", <unk> the last" if loaded.vocabulary.has_unknown else ""
-    click.echo(f"vocabulary of {counted(len(loaded.vocabulary), units.unit)}: {known}{more}{unknown}")
-    click.echo(f"{loaded.parameters.flat.size:,} parameters:")
+    yield f"vocabulary of {counted(len(loaded.vocabulary), units.unit)}: {known}{more}{unknown}"
+    yield f"{loaded.parameters.flat.size:,} parameters:"
     for name, view in loaded.parameters.items():
-        click.echo(f"  {name:<16} {' x '.join(map(str, view.shape))}")
-    click.echo("configuration:")
+        yield f"  {name:<16} {' x '.join(map(str, view.shape))}"
+    yield "configuration:"
     for dotted, value in loaded.config.flat().items():
-        click.echo(f"  {dotted}: {visible(plain(value))}")
+        yield f"  {dotted}: {visible(plain(value))}"
 
 
 def _metrics(path: Path | None, as_csv: bool, as_json: bool) -> None:
     """Print the log of a run."""
-    from charlm.runs.directory import RunDirectory, find_run
-    from charlm.runs.log import COLUMNS, read_objects
-
     run = find_run(path)
     say_which(path, run / "metrics.jsonl")
     lines = [line for line, _ in read_objects(RunDirectory(run).metrics)]
-    if as_json:
-        click.echo(json.dumps(lines))
-    elif as_csv:
+    if as_csv:
         # newer versions may log more
         keys = list(dict.fromkeys((*COLUMNS, *chain.from_iterable(lines))))
         text = io.StringIO(newline="")
@@ -106,11 +105,16 @@ def _metrics(path: Path | None, as_csv: bool, as_json: bool) -> None:
         writer.writerows(lines)
         click.echo(text.getvalue().encode(), nl=False)  # bytes: no line ends are converted
     else:
-        click.echo("losses in nats per character")
-        click.echo("".join(f"{heading:>{width}}" for heading, width, *_ in COLUMNS.values()))
-        for line in lines:
-            cells = (_cell(line.get(key), width, form) for key, (_, width, form, *_) in COLUMNS.items())
-            click.echo("".join(cells))
+        show(lines, _table(lines), as_json)
+
+
+def _table(lines: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """The log as a table."""
+    yield "losses in nats per character"
+    yield "".join(f"{heading:>{width}}" for heading, width, *_ in COLUMNS.values())
+    for line in lines:
+        cells = (_cell(line.get(key), width, form) for key, (_, width, form, *_) in COLUMNS.items())
+        yield "".join(cells)
 
 
 def _cell(value: Any, width: int, form: str) -> str:
@@ -121,66 +125,45 @@ def _cell(value: Any, width: int, form: str) -> str:
 
 def _cache(clear: bool, as_json: bool) -> None:
     """List the cache, or empty it."""
-    from charlm.data.cache import user_cache
-
     cache = user_cache()
     if cache is None:
         raise CorpusError("there is no home directory to keep encoded texts in; XDG_CACHE_HOME can name one")
+    where = shown_path(cache.directory)
+    values: dict[str, Any] = {"directory": str(cache.directory)}
     if clear:
         try:
-            files, size = cache.clear()
+            values["removed"], values["bytes"] = cache.clear()
         except OSError as error:
             raise CorpusError(
                 f"{error.filename or cache.directory} cannot be removed: {reason(error)}"
             ) from error
-        if as_json:
-            click.echo(json.dumps({"directory": str(cache.directory), "removed": files, "bytes": size}))
-        else:
-            click.echo(
-                f"removed {counted(files, 'file')}, {size / 1e6:,.1f} MB, from {shown_path(cache.directory)}"
-            )
+        line = f"removed {counted(values['removed'], 'file')}, {values['bytes'] / 1e6:,.1f} MB, from {where}"
+        show(values, [line], as_json)
         return
     entries = list(cache.entries())
-    size = sum(entry.bytes for entry in entries)
-    if as_json:
-        rows = [
-            {
-                "file": str(e.path),
-                "bytes": e.bytes,
-                "texts": e.names,
-                "units": e.units,
-                "settings": e.settings,
-            }
-            for e in entries
-        ]
-        click.echo(json.dumps({"directory": str(cache.directory), "bytes": size, "entries": rows}))
-        return
-    click.echo(f"{shown_path(cache.directory)}: {counted(len(entries), 'file')}, {size / 1e6:,.1f} MB")
-    for entry in entries:
-        kind, *how = _settings(entry.settings)
-        details = visible(f" ({', '.join(how)})") if how else ""
-        units, names = counted(entry.units, visible(kind)), shown_paths(entry.names)
-        click.echo(f"  {entry.bytes / 1e6:10,.1f} MB  {units}{details} of {names}")
-
-
-def _settings(settings: dict[str, Any]) -> list[str]:
-    """The unit of a cached text, then every setting that is not the default.
-
-    Nothing is taken for granted: the digest, which a file may not have, is not looked at.
-    """
-    from charlm.data.reader import TextPipeline
-
-    usual = asdict(TextPipeline())
-    units = settings.get("units")
-    flat = {**settings, **(units if isinstance(units, dict) else {})}
-    defaults = {**usual, **usual["units"]}
-    kind = str(flat.pop("unit", "unit"))
-    others = {name: value for name, value in flat.items() if name != "units"}
-    return [
-        kind,
-        *(
-            name if value is True else f"{name} {value!r}"
-            for name, value in others.items()
-            if value != defaults.get(name)
-        ),
+    values["bytes"] = sum(entry.bytes for entry in entries)
+    values["entries"] = [
+        {"file": str(e.path), "bytes": e.bytes, "texts": e.names, "units": e.units, "settings": e.settings}
+        for e in entries
     ]
+    first = f"{where}: {counted(len(entries), 'file')}, {values['bytes'] / 1e6:,.1f} MB"
+    show(values, [first, *map(_entry, entries)], as_json)
+
+
+def _entry(entry: Entry) -> str:
+    """A cached text: its size, and every setting that is not the default.
+
+    A file may hold anything: no setting is needed.
+    """
+    usual = asdict(TextPipeline())
+    units = entry.settings.get("units")
+    settings = {**entry.settings, **(units if isinstance(units, dict) else {})}
+    defaults = {**usual, **usual["units"], "units": units}
+    unit = str(settings.pop("unit", "unit"))
+    how = ", ".join(
+        name if value is True else f"{name} {value!r}"
+        for name, value in settings.items()
+        if value != defaults.get(name)
+    )
+    size = f"{counted(entry.units, visible(unit))}{visible(f' ({how})') if how else ''}"
+    return f"  {entry.bytes / 1e6:10,.1f} MB  {size} of {shown_paths(entry.names)}"

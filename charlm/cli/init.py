@@ -9,8 +9,8 @@ import click
 
 from charlm.cli.options import Command, minutes_option, set_option, settings
 from charlm.cli.reading import ReadingBar, corpus_option, warn
-from charlm.system.team import ALONE
 from charlm.training.request import ask
+from charlm.training.session import planned
 
 
 @click.command(cls=Command, short_help="Print a configuration for a text.")
@@ -23,9 +23,6 @@ def init(corpus: str | None, minutes: float | None, overrides: tuple[str, ...]) 
     It is chosen for the text, the minutes and this machine, whose speed is measured for some seconds.
     """
     request = ask(None, settings(overrides, corpus), "`set`", time.perf_counter(), minutes)
-    ALONE.prepare(request.config.run.threads)  # before anything that imports NumPy
-    from charlm.training.session import planned
-
     with contextlib.closing(ReadingBar()) as bar:
         config, warnings = planned(request, bar.advance)
     warn(warnings)

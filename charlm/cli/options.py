@@ -1,4 +1,4 @@
-"""Options that several commands share, and what every option refuses."""
+"""Options that several commands share, and the types of their values."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class FilePath(click.Path):
 
 
 class Number(click.FloatRange):
-    """A finite number within limits; `instead` is added to what is said of another one."""
+    """A finite number within limits; `instead` is added to the message about any other number."""
 
     def __init__(self, instead: str = "", **limits: Any) -> None:
         super().__init__(**limits)
@@ -53,7 +53,7 @@ class Number(click.FloatRange):
 
 
 class Command(click.Command):
-    """A command that takes only options; an argument without one is answered with the option it needs."""
+    """A command without arguments: a message about one names the option that it needs."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """As click does, with a hint."""
@@ -126,6 +126,19 @@ def minutes_option(default: str = f"{MINUTES:g}") -> Callable[[Any], Any]:
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")
 
 
+def config_option(help_: str, multiple: bool = False) -> Callable[[Any], Any]:
+    """The option `--config` with this help; a command gets it as `config_path`, or as several `configs`."""
+    name = "configs" if multiple else "config_path"
+    return click.option("--config", name, type=FilePath(), multiple=multiple, metavar="FILE", help=help_)
+
+
+def encoding_option(text: str) -> Callable[[Any], Any]:
+    """The option `--encoding` of a `text` that the command may read instead of the training text."""
+    return click.option(
+        "--encoding", metavar="NAME", help=f"Encoding of {text}.  [default: the training text's]"
+    )
+
+
 def say_which(path: Path | None, file: Path) -> None:
     """Say on stderr which checkpoint is used, if `--checkpoint` names neither it nor its run."""
     if path is None or path not in (file, file.parent):
@@ -133,6 +146,6 @@ def say_which(path: Path | None, file: Path) -> None:
 
 
 def given(name: str) -> bool:
-    """Whether the person who typed the command gave this option, by its parameter's name."""
+    """Whether the command line holds this option, by its parameter's name."""
     source = click.get_current_context().get_parameter_source(name)
     return source is not None and source.name == "COMMANDLINE"

@@ -9,9 +9,8 @@ import click
 from charlm.cli.options import FilePath
 from charlm.cli.reading import warn
 from charlm.cli.show import counted, say, shown_path
-from charlm.system import blas
-
-_SUFFIXES = (".png", ".svg", ".pdf")
+from charlm.report import curves, history
+from charlm.runs.directory import find_run
 
 _HELP = """Draw the curves of one or several RUNs, which may still be trained.
 
@@ -26,13 +25,13 @@ charlm plot runs/a runs/b --x epochs --out both.svg
 """
 
 
-@click.command(help=_HELP, short_help="Draw the curves of runs as PNG, SVG or PDF.")
+@click.command(help=_HELP)
 @click.argument("runs", nargs=-1, type=FilePath(), metavar="RUN...")
 @click.option(
     "--out",
     type=FilePath(),
     metavar="FILE",
-    help=f"The picture; its suffix says which kind: {', '.join(_SUFFIXES)}.  "
+    help=f"The picture; its suffix says which kind: {', '.join(curves.SUFFIXES)}.  "
     "[default: curves.png in RUN; of several runs, in the current directory]",
 )
 @click.option(
@@ -40,22 +39,18 @@ charlm plot runs/a runs/b --x epochs --out both.svg
     "axis",
     type=click.Choice(["updates", "epochs", "minutes"]),
     default="updates",
-    help="What the curves are drawn over; minutes are those of training alone.",
+    help="The horizontal axis; minutes of training alone.",
 )
 def plot(runs: tuple[Path, ...], out: Path | None, axis: str) -> None:
     """Draw the curves of runs."""
-    if out is not None and out.suffix.lower() not in _SUFFIXES:
-        raise click.UsageError(f"{shown_path(out)}: the suffix must be one of {', '.join(_SUFFIXES)}.")
-    blas.prepare()
-    from charlm.report import curves, history
-    from charlm.runs.directory import find_run
-
-    found = [find_run(run) for run in runs or (None,)]
-    for run, directory in zip(runs or (None,), found, strict=True):
+    if out is not None and out.suffix.lower() not in curves.SUFFIXES:
+        raise click.UsageError(f"{shown_path(out)}: the suffix must be one of {', '.join(curves.SUFFIXES)}.")
+    directories = [find_run(run) for run in runs or (None,)]
+    for run, directory in zip(runs or (None,), directories, strict=True):
         if run != directory:
             say(f"using {shown_path(directory)}")
-    histories = [history.read(directory) for directory in found]
-    out = out or (found[0] if len(found) == 1 else Path()) / "curves.png"
+    histories = [history.read(directory) for directory in directories]
+    out = out or (directories[0] if len(directories) == 1 else Path()) / "curves.png"
     warn(curves.write(out, histories, axis))
     lines = sum(one.lines for one in histories)
     say(f"{shown_path(out)}: {counted(len(histories), 'run')}, {counted(lines, 'log line')}")

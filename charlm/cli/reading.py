@@ -1,4 +1,4 @@
-"""A bar while a text is read, and the option that names one."""
+"""The option that names a text, a bar while a text is read, and warnings."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 import click
+from tqdm import tqdm
 
 from charlm.cli.show import one_line, say, with_options
 
@@ -29,18 +30,18 @@ def warn(messages: Iterable[str]) -> None:
 
 
 @contextlib.contextmanager
-def shown_warnings() -> Iterator[None]:
-    """Within the block, show warnings of the Python interface as those of a command."""
+def shown_warnings(shown: bool = True) -> Iterator[None]:
+    """Show the warnings that the block causes as warnings of a command, or drop them, at its end."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
         try:
             yield
         finally:
-            warn(str(warning.message) for warning in caught)
+            warn(str(warning.message) for warning in caught if shown)
 
 
 class ReadingBar:
-    """Shows on a terminal how far a text has been read, or other work that takes more than a moment."""
+    """A bar on a terminal while a text is read, or other work takes more than a moment."""
 
     def __init__(self) -> None:
         self.size, self.what, self.begun = 0, "", time.perf_counter()
@@ -48,8 +49,6 @@ class ReadingBar:
 
     def advance(self, what: str, size: int) -> None:
         """See `charlm.data.corpus.Progress`."""
-        from tqdm import tqdm
-
         if what == "total":
             self.size, self.begun = size, time.perf_counter()
             return
@@ -60,7 +59,7 @@ class ReadingBar:
         if what != self.what:
             self.close()
             self.what = what
-            tqdm.monitor_interval = 0  # no thread of its own: workers are forked later
+            tqdm.monitor_interval = 0  # no thread: workers are forked later
             waited = time.perf_counter() - self.begun
             self.bar = tqdm(
                 desc=what,

@@ -7,10 +7,12 @@ from pathlib import Path
 
 import click
 
-from charlm.cli.options import FilePath, say_which
+from charlm.cli.options import FilePath, encoding_option, say_which
 from charlm.cli.reading import ReadingBar, shown_warnings
 from charlm.cli.show import say, shown_path
-from charlm.system import blas
+from charlm.interface import load
+from charlm.report.page import LENGTH, LONGEST
+from charlm.runs.directory import find_checkpoint, find_run
 
 _HELP = """Make one web page of pictures of the trained model of RUN.
 
@@ -28,18 +30,16 @@ charlm report runs/tales --text letter.txt --out letter.html
 """
 
 
-@click.command(help=_HELP, short_help="Make a web page that shows what a model learned.")
+@click.command(help=_HELP)
 @click.argument("run", required=False, type=FilePath())
 @click.option(
     "--text",
     metavar="FILE",
     help="The text to look at, or - for standard input.  [default: the validation split]",
 )
+@encoding_option("the text of --text")
 @click.option(
-    "--encoding", metavar="NAME", help="Encoding of the text of --text.  [default: the training text's]"
-)
-@click.option(
-    "--length", type=click.IntRange(2, 20_000), default=5_000, metavar="N", help="Characters to show of it."
+    "--length", type=click.IntRange(2, LONGEST), default=LENGTH, metavar="N", help="Characters to show of it."
 )
 @click.option(
     "--out", type=FilePath(), metavar="FILE", help="The page, an .html file.  [default: report.html in RUN]"
@@ -48,10 +48,6 @@ def report(run: Path | None, text: str | None, encoding: str | None, length: int
     """Make the page."""
     if out is not None and out.suffix.lower() not in (".html", ".htm"):
         raise click.UsageError(f"{shown_path(out)}: the suffix must be .html.")
-    blas.prepare()
-    from charlm.interface import load
-    from charlm.runs.directory import find_checkpoint, find_run
-
     file = find_checkpoint(find_run(None) if run is None else run)
     model = load(file)
     with shown_warnings():

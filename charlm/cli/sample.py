@@ -9,28 +9,31 @@ from functools import partial
 from io import TextIOWrapper
 from itertools import chain
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, BinaryIO
+from typing import IO, BinaryIO
 
 import click
+import numpy as np
 
-from charlm.cli.options import Command, FilePath, Number, checkpoint_option, given, say_which
+from charlm.cli.options import Command, FilePath, Number, checkpoint_option, encoding_option, given, say_which
 from charlm.cli.reading import ReadingBar, warn
 from charlm.cli.show import counted, say, shown_path, visible
 from charlm.config.reading import with_encoding
+from charlm.data.corpus import Progress, nothing
+from charlm.data.vocabulary import Vocabulary
 from charlm.errors import CharlmError
-from charlm.system import blas
+from charlm.inference.generate import Sampling
+from charlm.inference.novelty import STRETCH, compare
+from charlm.inference.sampling import TextSampler, streams_of
+from charlm.runs import checkpoint
+from charlm.runs.checkpoint import Checkpoint
+from charlm.runs.directory import find_checkpoint
 from charlm.system.files import write_file
-
-if TYPE_CHECKING:
-    from charlm.data.corpus import Progress
-    from charlm.data.vocabulary import Vocabulary
-    from charlm.runs.checkpoint import Checkpoint
 
 _LINES = 10
 """Lines that a model of lines generates by default."""
 
 
-@click.command(cls=Command, short_help="Generate text with a trained model.")
+@click.command(cls=Command)
 @checkpoint_option
 @click.option("--prime", metavar="TEXT", help="Text to continue; printed first.")
 @click.option(
@@ -81,14 +84,12 @@ _LINES = 10
     help="Say how much of what was generated occurs in the training text, in stretches of 20 characters.",
 )
 @click.option(
-    "--raw", is_flag=True, help="Write units as they are, and nothing besides: any bytes, jamo in parts."
+    "--raw", is_flag=True, help="Write units as they are, and nothing else: any bytes, jamo in parts."
 )
 @click.option(
     "--out", type=FilePath(), metavar="FILE", help="Write the text into this file, in UTF-8, instead."
 )
-@click.option(
-    "--encoding", metavar="NAME", help="Encoding of the prime's file.  [default: the training text's]"
-)
+@encoding_option("the prime's file")
 def sample(
     checkpoint_path: Path | None,
     prime: str | None,
@@ -115,15 +116,6 @@ def sample(
     """
     if prime is not None and prime_file is not None:
         raise click.UsageError("--prime and --prime-file exclude each other.")
-    blas.prepare()
-    import numpy as np
-
-    from charlm.data.corpus import nothing
-    from charlm.inference.generate import Sampling
-    from charlm.inference.sampling import TextSampler, streams_of
-    from charlm.runs import checkpoint
-    from charlm.runs.directory import find_checkpoint
-
     warn(_without_effect(greedy, num, prime_file is not None))
     warn(_backslashes({"--prime": prime or "", "--stop": stop or ""}))
     file = find_checkpoint(checkpoint_path)
@@ -230,8 +222,6 @@ def _warn_of_unknown(named: str) -> None:
 
 def _compare(loaded: Checkpoint, texts: list[str]) -> None:
     """Say on stderr how much of the samples occurs in the training text."""
-    from charlm.inference.novelty import STRETCH, compare
-
     try:
         with contextlib.closing(ReadingBar()) as bar:
             found = compare(loaded, texts, bar.advance)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import math
 import os
 import re
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import groupby
 from pathlib import Path
 
@@ -16,6 +17,11 @@ import click
 
 from charlm.system.files import STANDARD_INPUT
 from charlm.web.signs import without_effect
+
+
+def show(values: object, lines: Iterable[str], as_json: bool) -> None:
+    """Print a result on stdout: its values as JSON in one line, or its lines."""
+    click.echo(json.dumps(values) if as_json else "\n".join(lines))
 
 
 def losses(nats: float) -> str:
@@ -128,6 +134,11 @@ def shown_path(path: Path | str) -> str:
     whole = Path(os.path.abspath(path))
     here = Path.cwd()
     return visible(str(whole.relative_to(here) if whole.is_relative_to(here) else whole))
+
+
+def shown_text(paths: Sequence[str], split: str | None) -> str:
+    """The text in some files, or a split of it."""
+    return f"{shown_paths(paths)}: {'whole text' if split is None else f'{split} split'}"
 
 
 def shown_paths(paths: Sequence[str]) -> str:

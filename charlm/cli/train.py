@@ -11,25 +11,26 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING
 
 import click
 
 from charlm.cli.curve import validation_curve
 from charlm.cli.options import Command, FilePath, minutes_option, set_option, settings
+from charlm.cli.progress import Display
 from charlm.cli.reading import ReadingBar, corpus_option
 from charlm.cli.show import counted, duration, losses, shell, short
 from charlm.config import keys
 from charlm.config.keys import Config
 from charlm.errors import CharlmError
+from charlm.runs.directory import RunDirectory
+from charlm.runs.log import read_objects
 from charlm.system.files import STANDARD_INPUT
 from charlm.system.mpi import connect
 from charlm.system.team import Team
+from charlm.training import session
+from charlm.training.events import Event, Started, Stopped
 from charlm.training.request import ask
-
-if TYPE_CHECKING:
-    from charlm.training.events import Event, Started, Stopped
-
+from charlm.web.assembly import CELLS
 
 _SIGNALS: dict[int, int] = {signal.SIGINT: 130, signal.SIGTERM: 143}
 """Signals that end a run with a checkpoint, and the exit status each leaves."""
@@ -124,11 +125,6 @@ def train(
             max_steps=max_steps,
         )
     )
-    team.prepare(request.config.run.threads)  # before anything that imports NumPy
-    from charlm.cli.progress import Display
-    from charlm.training import session
-    from charlm.training.events import Started, Stopped
-
     received, started, stopped = list[int](), list[Started](), list[Stopped]()
     with (
         contextlib.ExitStack() as held,
@@ -240,8 +236,6 @@ def _finish(started: Started, stopped: Stopped) -> None:
 
 def _next(started: Started, stopped: Stopped) -> Iterator[tuple[tuple[str, ...], str]]:
     """The words of each command to go on with, and the rest of its line."""
-    from charlm.web.assembly import CELLS
-
     config, run = started.config, ("--checkpoint", str(started.path))
     text: tuple[str, ...] = ("--prime", started.first_word) if started.first_word else ()
     if started.lines is not None:
@@ -259,9 +253,6 @@ def _next(started: Started, stopped: Stopped) -> Iterator[tuple[tuple[str, ...],
 
 def _validations(run: Path) -> list[tuple[float, float]]:
     """The validations in the log of a run: epochs, and losses in nats per character."""
-    from charlm.runs.directory import RunDirectory
-    from charlm.runs.log import read_objects
-
     try:
         lines = [line for line, _ in read_objects(RunDirectory(run).metrics)]
     except CharlmError:  # no curve is no reason to fail after all is done

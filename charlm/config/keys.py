@@ -237,6 +237,10 @@ class CorpusConfig:
         named = {"validation": self.validation, "test": self.test}
         return {name: _listed(paths) for name, paths in named.items() if paths}
 
+    def paths_of(self, split: str | None) -> tuple[str, ...]:
+        """The paths of a split; with None those of the text itself."""
+        return self.separate_paths.get(split or "", self.paths)
+
 
 def _listed(paths: str | tuple[str, ...]) -> tuple[str, ...]:
     """Paths as a tuple; an empty text is none."""

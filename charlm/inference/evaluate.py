@@ -44,6 +44,8 @@ class Evaluation:
     """Characters and bytes of UTF-8 of the files that were scored."""
     split: str | None
     """The part that was scored; None for the whole text."""
+    paths: tuple[str, ...]
+    """The files that it comes from."""
     window: int | None
     """Characters of a window that begins from a zero state; None if the state was carried."""
     lines: int | None
@@ -206,6 +208,7 @@ def evaluate(
             score=result,
             raw=raw,
             split=split,
+            paths=config.paths_of(split),
             window=window,
             lines=text.lines,
             unknown=unknown,

@@ -76,6 +76,10 @@ class GradientFlow:
     """Mean over the places, `[L, S, K+1]`."""
     places: int
     """P."""
+    split: str | None = None
+    """The part of the text that was read; None for the whole."""
+    paths: tuple[str, ...] = ()
+    """The files that it comes from."""
 
     def __repr__(self) -> str:
         """The sizes in a line."""
@@ -96,7 +100,7 @@ class GradientFlow:
         for layer, norms in enumerate(self.relative.tolist()):
             back, of_state = list(range(len(norms[0]))), dict(zip(self.states, norms, strict=True))
             layers.append({"steps_back": back, "gradient_norm": norms[0], "layer": layer, "states": of_state})
-        return {**layers[-1], "layers": layers, "places": self.places}
+        return {**layers[-1], "layers": layers, "places": self.places, "split": self.split}
 
 
 def gradient_flow(

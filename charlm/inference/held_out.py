@@ -20,16 +20,10 @@ class HeldOut:
     vocabulary: Vocabulary
     split: str | None
     """The part of the files that it is; None for the whole."""
+    paths: tuple[str, ...]
+    """The files that it comes from."""
     warnings: tuple[str, ...]
     """What the user should know of how the text was read."""
-
-
-def of_config(config: CorpusConfig, progress: Progress = nothing) -> HeldOut:
-    """The validation split of the text of a configuration, else its test split, else its training split.
-
-    Raises `CorpusError` if the text cannot be read, or is too short.
-    """
-    return _held_out(build_corpus(config, progress=progress)[0])
 
 
 def of_checkpoint(
@@ -38,23 +32,23 @@ def of_checkpoint(
     progress: Progress = nothing,
     argument: str = "corpus",
 ) -> HeldOut:
-    """The same of the text that a model was trained on, or the whole of another one.
+    """The whole of `another` text, or of the model's own the split that `of_corpus` takes.
 
-    Messages name the `argument` that names another one.
+    Messages name the `argument` that names another text.
 
     Raises `CorpusError` if the text cannot be read or, being its own, has changed; and
     `VocabularyError` if another one holds what the model does not know.
     """
-    vocabulary = checkpoint.vocabulary
+    config, vocabulary = checkpoint.config.corpus, checkpoint.vocabulary
     if another is not None:
         corpus, _ = build_corpus(another, vocabulary, progress=progress)
-        return HeldOut(corpus.whole, vocabulary, None, corpus.warnings)
-    digest = checkpoint.corpus["digest"]
-    return _held_out(build_own_corpus(checkpoint.config.corpus, vocabulary, digest, progress, argument)[0])
+        return HeldOut(corpus.whole, vocabulary, None, another.paths, corpus.warnings)
+    corpus, _ = build_own_corpus(config, vocabulary, checkpoint.corpus["digest"], progress, argument)
+    return of_corpus(corpus, config)
 
 
-def _held_out(corpus: Corpus) -> HeldOut:
-    usable = (name for name in ("validation", "test", "train") if corpus.usable(name))
-    split = next(usable, None)
+def of_corpus(corpus: Corpus, config: CorpusConfig) -> HeldOut:
+    """The validation split of the text of `config`, else its test split, else its training split."""
+    split = next((name for name in ("validation", "test", "train") if corpus.usable(name)), None)
     text = corpus.whole if split is None else corpus.part(split)
-    return HeldOut(text, corpus.vocabulary, split, corpus.warnings)
+    return HeldOut(text, corpus.vocabulary, split, config.paths_of(split), corpus.warnings)

@@ -72,11 +72,19 @@ def check_config(
     )
 
 
-def check_forms(given: Mapping[str, Any]) -> Iterator[tuple[str, list[Check]]]:
-    """The name of every small network of `_every_form`, and the checks of its gradients."""
+def check(
+    config: Config | None, given: Mapping[str, Any], team: Team = ALONE, progress: Progress = nothing
+) -> Iterator[tuple[str, list[Check]]]:
+    """The name of a network, and the checks of its gradients.
+
+    It is the network of `config`, or each small network of `_every_form` with the settings `given`.
+    """
+    if config is not None:
+        yield name(config), check_config(config, team, progress=progress)
+        return
     for form in _every_form(given):
-        config = resolve({**form, **given}, name="gradients", where="`set`")
-        yield name(config), check_config(config, vocab=SMALL_VOCAB)
+        small = resolve({**form, **given}, name="gradients", where="`set`")
+        yield name(small), check_config(small, vocab=SMALL_VOCAB)
 
 
 def _every_form(given: Mapping[str, Any]) -> list[dict[str, Any]]:
