@@ -26,6 +26,7 @@ from charlm.inference.score import score
 from charlm.system.memory import peak_bytes
 from charlm.system.team import ALONE, Team
 from charlm.system.workers import slices
+from charlm.training.job import Job
 from charlm.training.memory import check_memory, needed
 from charlm.training.sharded import default_shards
 from charlm.training.trainer import Trainer
@@ -96,11 +97,11 @@ def measure(config: Config, vocab: int, seconds: float, team: Team = ALONE) -> S
     tiny = replace(
         config, model=replace(config.model, hidden=1), train=replace(train, batch=1, seq_len=1, shards=1)
     )
-    with Trainer(tiny, corpus) as trainer:
+    with Trainer(Job(tiny, corpus)) as trainer:
         trainer.update()
     before = peak_bytes() / 1e6
     window = train.batch * train.seq_len
-    with Trainer(config, corpus, team) as trainer:
+    with Trainer(Job(config, corpus), team) as trainer:
         exchanging: list[float] = []
 
         def update() -> None:

@@ -75,18 +75,14 @@ from charlm.system import blas
 from charlm.system.files import expanded
 from charlm.system.team import Team
 from charlm.training import checking, session
-from charlm.training.beginning import Beginning
 from charlm.training.events import Event, Listener, Warned
 from charlm.training.memory import check_memory, needed
-from charlm.training.recipe import Plan
+from charlm.training.request import MINUTES, ask
 from charlm.web import assembly
 from charlm.web.text import legend, shaded
 
 Configuration = AnyPath | Config | Mapping[str, Mapping[str, Any]]
 """A configuration file, a run directory, a `Config`, or sections of keys as in the file."""
-
-MINUTES = 5.0
-"""Minutes of a run for which everything is chosen."""
 
 
 class LanguageModel:
@@ -576,30 +572,21 @@ def train(
     """
     begun = time.perf_counter()
     given = _given(settings, corpus)
-    complete = _configuration(config, given, out)
-    if resume and config is None and os.path.exists(Path(complete.run.dir) / "config.yaml"):
-        # the run that was begun with this text and no configuration
-        config, complete = complete.run.dir, _configuration(complete.run.dir, given, out)
-    if minutes is not None and "train.epochs" in given:
-        raise ConfigError("`minutes` fits train.epochs to the time: leave out one of the two")
-    plan = None
-    if minutes is not None or (config is None and not resume):
-        plan = _plan(minutes, begun, everything=config is None)
-    if max_steps is not None and max_steps < 1:
-        raise ConfigError(f"max_steps: {max_steps} is below 1")
-    if extend_vocabulary and init is None:
-        raise ConfigError("`extend_vocabulary`: name the weights that the run begins with, `init=RUN`")
-    beginning = None if init is None else Beginning.of(Path(init), extend_vocabulary)
-    directory = session.train(
-        complete,
+    if out is not None:
+        given["run.dir"] = str(out)
+    request = ask(
+        _source(config),
+        given,
+        "settings",
+        begun,
+        minutes,
         resume,
-        overwrite,
-        on_event or _warn_of,
+        overwrite=overwrite,
+        init=None if init is None else Path(init),
+        extend_vocabulary=extend_vocabulary,
         max_steps=max_steps,
-        plan=plan,
-        beginning=beginning,
     )
-    return Run(directory.path)
+    return Run(session.train(request, on_event or _warn_of).path)
 
 
 @typed
@@ -653,11 +640,8 @@ def recipe(
     Raises `CorpusError` if the text cannot be read, and `ConfigError` if an argument has a wrong
     type or value, or if not even one update fits into the time.
     """
-    begun = time.perf_counter()
     given = _given(settings, corpus)
-    config, messages = session.planned(
-        _configuration(None, given), _plan(minutes, begun, everything=True), progress
-    )
+    config, messages = session.planned(ask(None, given, "settings", time.perf_counter(), minutes), progress)
     _warn(*messages)
     return config
 
@@ -771,15 +755,15 @@ def _given(settings: Mapping[str, Any] | None, corpus: AnyPath | None = None) ->
     return given
 
 
-def _configuration(config: Configuration | None, given: dict[str, Any], out: AnyPath | None = None) -> Config:
+def _configuration(config: Configuration | None, given: Mapping[str, Any]) -> Config:
     """The whole configuration, with the values of `given` in its place."""
-    if out is not None:
-        given = {**given, "run.dir": str(out)}
-    if isinstance(config, Config):
-        return reading.from_mapping(config.nested(), given)
-    if config is None or isinstance(config, Mapping):
-        return reading.from_mapping(_plain(config or {}), given)
-    return reading.load(Path(config), given, "settings")
+    return reading.configuration(_source(config), given, "settings")
+
+
+def _source(config: Configuration | None) -> reading.Source:
+    if config is None or isinstance(config, Config):
+        return config
+    return _plain(config) if isinstance(config, Mapping) else Path(config)
 
 
 def _plain(value: Any) -> Any:
@@ -791,13 +775,6 @@ def _plain(value: Any) -> Any:
     if isinstance(value, os.PathLike):
         return os.fspath(value)
     return value.item() if isinstance(value, np.generic) else value
-
-
-def _plan(minutes: float | None, begun: float, everything: bool) -> Plan:
-    minutes = MINUTES if minutes is None else minutes
-    if not 0 < minutes < math.inf:
-        raise ConfigError(f"minutes: {minutes} is not a finite number above 0")
-    return Plan(60 * minutes, begun, everything)
 
 
 def _warn_of(event: Event) -> None:

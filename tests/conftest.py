@@ -37,6 +37,7 @@ from charlm.nn.workspace import Workspace
 from charlm.optim.clipping import clip_factor, clip_values
 from charlm.system import blas
 from charlm.system.team import ALONE, Team
+from charlm.training.job import Job
 from charlm.training.trainer import Trainer
 
 # a shell's & and nohup make a process ignore signals, which its children would go on to ignore
@@ -323,7 +324,7 @@ def make_trainer(
     settings |= {name.replace("__", "."): value for name, value in values.items()}
     config = resolve(settings, name="small")
     corpus = read_corpus([Source(str(text))], build_pipeline(config.corpus), config.corpus.split)
-    return Trainer(config, corpus, team.of(workers=threads), dtype)
+    return Trainer(Job(config, corpus), team.of(workers=threads), dtype)
 
 
 def _without_times(value: Any) -> Any:

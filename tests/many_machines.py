@@ -46,6 +46,7 @@ from charlm.data.units import Units
 from charlm.data.vocabulary import Vocabulary
 from charlm.system.mpi import connect
 from charlm.system.team import Team
+from charlm.training.job import Job
 from charlm.training.sharded import left_to_add
 from charlm.training.trainer import Trainer
 
@@ -156,7 +157,7 @@ def updates(hidden: int, workers: int, gbit: float, rounds: int) -> None:
     corpus = Corpus(ids, Vocabulary(range(VOCAB), Units()), (1.0, 0.0, 0.0), digest="")
     times: dict[bool, list[float]] = {False: [], True: []}
     waited = 0.0
-    with Trainer(config, corpus, together) as trainer:
+    with Trainer(Job(config, corpus), together) as trainer:
         for number in range(-2, 2 * rounds):
             delayed[0] = gbit > 0 and number % 2 == 1
             before, started = together.waited, time.perf_counter()

@@ -32,6 +32,8 @@ from charlm.optim.schedules import Schedule
 from charlm.runs.directory import EVENT_FILES, RunDirectory
 from charlm.training import session
 from charlm.training.events import Event, Logged, Previewed, Started, Stopped, Validated
+from charlm.training.job import Job
+from charlm.training.request import Request
 from charlm.training.trainer import Trainer
 
 LR = 0.5
@@ -79,12 +81,12 @@ class Lab:
     def trainer(self, values: dict[str, Any]) -> Trainer:
         """A trainer in float64."""
         config = self.config(values)
-        return Trainer(config, build_corpus(config.corpus)[0], dtype=np.float64)
+        return Trainer(Job(config, build_corpus(config.corpus)[0]), dtype=np.float64)
 
     def run(self, values: dict[str, Any]) -> list[Event]:
         """The events of a run, which replaces the one before."""
         events: list[Event] = []
-        session.train(self.config(values), overwrite=True, on_event=events.append)
+        session.train(Request(self.config(values), overwrite=True), events.append)
         return events
 
 

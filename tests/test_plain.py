@@ -16,6 +16,7 @@ from charlm.config.build import build_pipeline
 from charlm.config.reading import resolve
 from charlm.data.corpus import read_corpus
 from charlm.data.sources import Source
+from charlm.training.job import Job
 from charlm.training.trainer import Trainer
 
 CLIP_NORMS = dict(zip(FORMS, (0.425, 0.26, 0.303, 0.301), strict=True))
@@ -48,7 +49,7 @@ def test_it_is_the_trainer_update_by_update(form: str, tmp_path: Path) -> None:
     corpus = read_corpus(
         [Source(settings["corpus.path"])], build_pipeline(config.corpus), config.corpus.split
     )
-    with Trainer(config, corpus, dtype=np.float64) as trainer:
+    with Trainer(Job(config, corpus), dtype=np.float64) as trainer:
         names = {"Wy": "output.W", "by": "output.b"}
         cell, rng = trainer.model.cell, np.random.default_rng(np.random.SeedSequence(1, spawn_key=(0,)))
         params = plain.initial(cell, trainer.model.vocab, 9, rng, np.float64)

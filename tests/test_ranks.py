@@ -21,7 +21,7 @@ from conftest import ENVIRONMENT, TEXT, Run, contents, make_model, make_trainer
 
 from charlm.runs import checkpoint
 from charlm.system.team import ALONE, Team, machine
-from charlm.training import session
+from charlm.training import advice
 from charlm.training.memory import needed
 
 if sys.platform == "win32":
@@ -335,9 +335,9 @@ class _Told(Team):
 def test_ranks_that_differ_are_a_warning(tmp_path: Path) -> None:
     """Another arithmetic on one machine is one warning that says what it costs; so are idle ranks."""
     with make_trainer(tmp_path, train__shards=2) as trainer:
-        assert list(session._of_ranks(trainer)) == []
+        assert list(advice.of_team(trainer)) == []
         trainer.team = _Told(size=3)
-        idle, differs = session._of_ranks(trainer)
+        idle, differs = advice.of_team(trainer)
     assert idle.startswith("1 of 3 ranks has nothing to do")
     assert differs.startswith("elsewhere has another NumPy, and ")
     assert "same bits" in differs

@@ -17,15 +17,15 @@ import pytest
 import yaml
 from conftest import MEASURED, TEXT, Run
 
-from charlm.config.build import find_files
 from charlm.config.keys import Config
-from charlm.data.corpus import Corpus, nothing
+from charlm.data.corpus import Corpus
 from charlm.data.units import Units
 from charlm.data.vocabulary import Vocabulary
 from charlm.errors import ConfigError
-from charlm.system.team import Team
-from charlm.training import recipe, session
-from charlm.training.recipe import Pace, Plan, choose, enough, fit_to_time, held_out, looks_like_lines, rules
+from charlm.training import advice, recipe
+from charlm.training.job import Job, prepare
+from charlm.training.recipe import Pace, enough, held_out, looks_like_lines, rules
+from charlm.training.request import Request
 from charlm.training.trainer import Trainer, is_scored_whole
 
 
@@ -45,15 +45,24 @@ def _validated(config: Config, corpus: Corpus) -> int:
     return min(held, config.run.eval_length or held)
 
 
+def _fitted(
+    config: Config, corpus: Corpus, seconds: float = 60, everything: bool = True, begun: float | None = None
+) -> tuple[Config, Corpus]:
+    """The configuration that is chosen, or fitted to the time, and how the text is split."""
+    begun = time.perf_counter() if begun is None else begun
+    job = recipe.fit(Job(config, corpus), Request(config, seconds, begun, everything))
+    return job.config, job.corpus
+
+
 @pytest.fixture
 def paces(monkeypatch: pytest.MonkeyPatch) -> list[Config]:
     """A machine that trains on 30 billion numbers of a matrix a second; the configurations it measured."""
     measured: list[Config] = []
 
-    def pace(config: Config, corpus: Corpus, seconds: float, team: Team) -> Pace:
-        measured.append(config)
-        speed = _speed(config, corpus)
-        return Pace(speed, _validated(config, corpus) / (2.5 * speed))
+    def pace(job: Job, *_: Any) -> Pace:
+        measured.append(job.config)
+        speed = _speed(job.config, job.corpus)
+        return Pace(speed, _validated(job.config, job.corpus) / (2.5 * speed))
 
     monkeypatch.setattr(recipe, "pace", pace)
     return measured
@@ -63,7 +72,7 @@ def test_what_is_given_is_what_became_of_it(paces: list[Config]) -> None:
     """A given text keeps the path by which it is found again, not the one that was typed."""
     given = Config().give({"corpus.path": "a.txt", "run.dir": "here", "model.hidden": 256})
     config = given.replace({"corpus.path": "/texts/a.txt", "run.dir": "there"})
-    chosen, _ = Plan(60, time.perf_counter(), everything=True).carry_out(config, _corpus(60_000))
+    chosen, _ = _fitted(config, _corpus(60_000))
     assert (chosen.corpus.path, chosen.run.dir, chosen.model.hidden) == ("/texts/a.txt", "there", 256)
 
 
@@ -72,12 +81,12 @@ def test_more_time_makes_no_smaller_model(paces: list[Config]) -> None:
     corpus = _corpus(600_000)
     found = []
     for minutes in (0.1, 0.5, 1, 3, 10, 30, 300):
-        config, split = choose(Config(), corpus, 60 * minutes)
+        config, split = _fitted(Config(), corpus, 60 * minutes)
         trained = config.train.epochs * split.part("train").targets / _speed(config, split)
         assert 0.85 < trained / (60 * minutes) < 1
         assert 7.98 < config.train.epochs / config.run.eval_every <= 8, "the eighth is that of the end"
         assert paces[-1].model == config.model, "the pace is that of the network that is chosen"
-        updates = config.train.epochs * recipe._windows(config, split)
+        updates = config.train.epochs * recipe._windows(Job(config, split))
         assert 0 < config.train.warmup <= min(100, updates / 20), "most of the run is not warm-up"
         found.append((config.model.hidden, config.model.dropout, config.model.weight_drop))
     assert [hidden for hidden, _, _ in found] == sorted(hidden for hidden, _, _ in found)
@@ -97,7 +106,7 @@ def test_what_a_person_chose_is_kept(paces: list[Config]) -> None:
         "corpus.split": (0.8, 0.2, 0.0),
     }
     corpus = _corpus(100_000, split=(0.8, 0.2, 0.0))
-    config, split = choose(Config().give(given), corpus, 60)
+    config, split = _fitted(Config().give(given), corpus)
     assert {key: config.flat()[key] for key in given} == given
     assert split.split == (0.8, 0.2, 0.0)
     assert paces[-1].model.cell == "gru"
@@ -113,7 +122,7 @@ def test_rates_are_those_of_the_network_that_is_given(
 ) -> None:
     """The learning rates fit the given cell, and its given or chosen number of units."""
     given = {"model.cell": cell} | ({"model.hidden": hidden} if hidden else {})
-    config, _ = choose(Config().give(given), _corpus(3_000_000), 600)
+    config, _ = _fitted(Config().give(given), _corpus(3_000_000), 600)
     fitting = rules(1, 1, config.model.hidden, 1, cell=cell)
     assert (config.model.cell, config.model.hidden) == (cell, hidden or config.model.hidden)
     assert (config.train.lr, config.train.output_lr) == (fitting["train.lr"], fitting["train.output_lr"])
@@ -123,16 +132,16 @@ def test_the_time_of_measuring_is_not_left(monkeypatch: pytest.MonkeyPatch) -> N
     """What measuring has taken is not trained in, with a configuration and without."""
     clock = [0.0]
 
-    def pace(config: Config, corpus: Corpus, *_: Any) -> Pace:
+    def pace(job: Job, *_: Any) -> Pace:
         clock[0] += 6
-        return Pace(_speed(config, corpus), 0.0)
+        return Pace(_speed(job.config, job.corpus), 0.0)
 
     monkeypatch.setattr(recipe, "pace", pace)
     monkeypatch.setattr(recipe, "time", SimpleNamespace(perf_counter=lambda: clock[0]))
     corpus = _corpus(600_000)
     for everything, measured in ((False, 6), (True, 12)):
         begun = clock[0]
-        config, split = Plan(60, begun, everything).carry_out(Config(), corpus)
+        config, split = _fitted(Config(), corpus, 60, everything, begun)
         assert clock[0] == begun + measured
         trained = config.train.epochs * split.part("train").targets / _speed(config, split)
         assert trained == pytest.approx(0.97 * 60 - measured, rel=0.01)
@@ -150,25 +159,25 @@ def test_the_first_updates_are_not_measured(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(Trainer, "update", update)
     monkeypatch.setattr(recipe, "time", SimpleNamespace(perf_counter=lambda: clock[0]))
     config = Config().replace({"model.hidden": 8, "train.batch": 4})
-    assert recipe.pace(config, _corpus(4000), 1.0).characters == pytest.approx(1000)
+    assert recipe.pace(Job(config, _corpus(4000)), 1.0).characters == pytest.approx(1000)
 
 
 def test_validations_are_counted_with_their_time() -> None:
     """In a minute there are four epochs of 10 seconds with validations of 5."""
     corpus = _corpus(1001, split=(1.0, 0.0, 0.0))
-    config = Config().give({"run.eval_every": 1.0})
-    assert recipe._validations(config, corpus, Pace(100.0, 5.0), 60) == 4
-    assert recipe._validations(config, corpus, Pace(100.0, 0.0), 60) == 6
+    job = Job(Config().give({"run.eval_every": 1.0}), corpus)
+    assert recipe._validations(job, Pace(100.0, 5.0), 60) == 4
+    assert recipe._validations(job, Pace(100.0, 0.0), 60) == 6
 
 
 def test_slow_validations_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is chosen leaves the time for its validations, as they were measured."""
 
-    def pace(config: Config, corpus: Corpus, *_: Any) -> Pace:
-        return Pace(_speed(config, corpus), 3.0)
+    def pace(job: Job, *_: Any) -> Pace:
+        return Pace(_speed(job.config, job.corpus), 3.0)
 
     monkeypatch.setattr(recipe, "pace", pace)
-    config, split = choose(Config(), _corpus(600_000), 60)
+    config, split = _fitted(Config(), _corpus(600_000))
     trained = config.train.epochs * split.part("train").targets / _speed(config, split)
     assert trained + 8 * 3.0 == pytest.approx(0.97 * 60, rel=0.01)
 
@@ -185,10 +194,7 @@ def test_training_and_validations_fill_the_time(
     corpus = replace(corpus, separate={"validation": separate})
     config = Config() if eval_every is None else Config().give({"run.eval_every": eval_every})
     config = config.replace({"model.hidden": 128})
-    if everything:
-        config, corpus = choose(config, corpus, 60)
-    else:
-        config = fit_to_time(config, corpus, 60)
+    config, corpus = _fitted(config, corpus, 60, everything)
     speed, epochs, scored = _speed(config, corpus), config.train.epochs, _validated(config, corpus)
     training = epochs * corpus.part("train").targets / speed
     one = scored / (2.5 * speed)
@@ -208,8 +214,8 @@ def test_a_length_of_validations_that_was_asked_for_is_kept(paces: list[Config])
     """`run.eval_length` above zero is what a person wants, with a configuration and without."""
     corpus = _corpus(1_000_000, split=(0.5, 0.5, 0.0))
     config = Config().give({"run.eval_length": 321_000, "corpus.split": corpus.split})
-    assert choose(config, corpus, 60)[0].run.eval_length == 321_000
-    assert fit_to_time(config, corpus, 60).run.eval_length == 321_000
+    for everything in (False, True):
+        assert _fitted(config, corpus, 60, everything)[0].run.eval_length == 321_000
 
 
 @pytest.mark.parametrize(("text", "by_line"), [("ab", False), ("solo/", True), ("a" * 900 + "/b/", True)])
@@ -218,7 +224,7 @@ def test_the_shortest_texts_are_trained_on(paces: list[Config], text: str, by_li
     codes = np.array([ord(character) for character in ("/" if by_line else "") + text])
     vocabulary = Vocabulary(codes, Units())
     ids = vocabulary.encode(codes, "it")
-    _, split = choose(Config(), Corpus(ids, vocabulary, (0.9, 0.05, 0.05), digest="", by_line=by_line), 60)
+    _, split = _fitted(Config(), Corpus(ids, vocabulary, (0.9, 0.05, 0.05), digest="", by_line=by_line))
     assert split.part("train").targets == len(text) - (not by_line)
     assert paces[0].train.seq_len == 50
 
@@ -234,9 +240,9 @@ def test_the_shortest_texts_are_trained_on(paces: list[Config], text: str, by_li
 def test_a_small_part_for_validation_is_explained(given: dict[str, Any], test: bool, said: str) -> None:
     """Only where it was chosen, and with what is true of the test split."""
     corpus = _corpus(1000, split=(0.96, 0.02, 0.0 if test else 0.02))
-    warnings = list(Plan(60, 0.0, everything=True).warnings(Config().give(given), corpus))
+    warnings = list(recipe.warnings(Config().give(given), corpus))
     assert [warning[: len(said)] for warning in warnings] == [said][: bool(said)]
-    assert not list(Plan(60, 0.0).warnings(Config(), corpus))
+    assert not list(advice.of_text(Config(), corpus, Request(Config(), 60)))
 
 
 @pytest.mark.parametrize(("seconds", "measured"), [(0.1, True), (0.0, False)])
@@ -249,7 +255,7 @@ def test_a_validation_is_measured(monkeypatch: pytest.MonkeyPatch, seconds: floa
 
     monkeypatch.setattr(Trainer, "validate", slow)
     config = Config().replace({"model.hidden": 8, "train.batch": 4})
-    found = recipe.pace(config, _corpus(4000), seconds)
+    found = recipe.pace(Job(config, _corpus(4000)), seconds)
     assert found.characters > 0
     assert bool(validations) == measured
     if measured:
@@ -260,9 +266,9 @@ def test_a_validation_is_measured(monkeypatch: pytest.MonkeyPatch, seconds: floa
 
 def test_no_time_at_all_is_refused(paces: list[Config]) -> None:
     """Not even one update is a `ConfigError`, with and without a configuration."""
-    for plan in (Plan(60, time.perf_counter() - 61, True), Plan(60, time.perf_counter() - 61)):
+    for everything in (True, False):
         with pytest.raises(ConfigError, match="not even one update"):
-            plan.carry_out(Config(), _corpus(100_000))
+            _fitted(Config(), _corpus(100_000), 60, everything, time.perf_counter() - 61)
 
 
 @pytest.mark.parametrize(
@@ -436,7 +442,8 @@ def _read(path: Path, **given: Any) -> tuple[Config, Corpus]:
     """Read a text as where all is chosen except what is `given`, by keys of `corpus`."""
     values = {f"corpus.{name}": value for name, value in given.items()}
     config = Config().replace({"corpus.path": str(path)}).give(values)
-    return session._read(config, find_files(config.corpus), nothing, Plan(60, 0.0, everything=True))
+    job = prepare(Request(config, 60, everything=True))
+    return job.config, job.corpus
 
 
 @pytest.mark.parametrize(
@@ -506,6 +513,8 @@ def test_minutes_and_texts_that_cannot_be(charlm: Run, tmp_path: Path) -> None:
         (("--corpus", "my.txt", "--set", "corpus.unit=latin"), "corpus.unit"),
         (("--corpus", "my.txt", "--minutes", "1", "--set", "train.epochs=3"), "leave out one of the two"),
         (("--config", "my.yaml", "--minutes", "1", "--set", "train.epochs=3"), "leave out one of the two"),
+        (("--corpus", "my.txt", "--extend-vocabulary"), "--init RUN"),
+        (("--corpus", "my.txt", "--resume", "--overwrite"), "--resume and --overwrite exclude each other"),
     ):
         refused = charlm("train", *arguments, status=2).stderr
         assert refused.count("\n") == 1

@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 from conftest import make_trainer
 
+from charlm.config.build import find_files
 from charlm.config.reading import resolve
-from charlm.data.corpus import nothing
 from charlm.runs.log import read_objects
-from charlm.training import session
+from charlm.training import advice, job, session
+from charlm.training.request import Request
 
 
 @pytest.mark.parametrize(
@@ -31,19 +32,17 @@ from charlm.training import session
 )
 def test_warnings(tmp_path: Path, values: dict[str, Any], told: str | None) -> None:
     """A setting that does not fit to the text or to the run is a warning, and no other is."""
-    messages = [*session._warnings(make_trainer(tmp_path, **values), None)]
+    trainer = make_trainer(tmp_path, **values)
+    messages = [*advice.of_run(trainer, Request(trainer.config))]
     assert len(messages) == (told is not None)
     assert told is None or told in messages[0]
 
 
 @pytest.mark.parametrize(("small", "many", "told"), [(29, 59, True), (28, 59, False), (29, 60, False)])
-def test_many_small_updates_are_a_warning(
-    tmp_path: Path, small: int, many: int, told: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_many_small_updates_are_a_warning(tmp_path: Path, small: int, many: int, told: bool) -> None:
     """The run here has 60 updates of 4 x 7 characters: both limits must be passed."""
-    monkeypatch.setattr(session, "_SMALL_WINDOW", small)
-    monkeypatch.setattr(session, "_MANY_STEPS", many)
-    messages = [*session._warnings(make_trainer(tmp_path), None)]
+    trainer = make_trainer(tmp_path)
+    messages = [*advice.of_run(trainer, Request(trainer.config), small, many)]
     expected = "60 updates of 4 x 7 characters take long: a larger train.batch or train.seq_len makes fewer"
     assert messages == ([expected] if told else [])
 
@@ -55,7 +54,8 @@ def test_only_a_pipe_becomes_standard_input(tmp_path: Path) -> None:
     os.close(write)
     try:
         paths = (str(tmp_path / "a.txt"), f"/dev/fd/{read}")
-        config, files = session._found(resolve({"corpus.path": paths}, "run"), nothing)
+        config = resolve({"corpus.path": paths}, "run")
+        config, files = job._nameable(config, find_files(config.corpus))
     finally:
         os.close(read)
     assert config.corpus.path == (paths[0], "-")
@@ -78,7 +78,7 @@ def test_a_resumed_run_keeps_its_log_and_its_previews(tmp_path: Path) -> None:
     shown: list[int] = []
     for resume, step in ((False, 5), (True, 12)):
         config = config.replace({"run.threads": 1 if resume else 2})
-        run = session.train(config, resume=resume, max_steps=step)
+        run = session.train(Request(config, resume=resume, max_steps=step))
         assert [line["step"] for line, _ in read_objects(run.metrics)] == list(range(1, step + 1))
         previews = [line["step"] for line, _ in read_objects(run.previews)]
         assert previews[: len(shown)] == shown

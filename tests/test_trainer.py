@@ -27,7 +27,8 @@ from charlm.optim.optimizers import OPTIMIZERS
 from charlm.optim.schedules import Plateau
 from charlm.runs import checkpoint
 from charlm.system.team import ALONE
-from charlm.training.trainer import Means, Trainer, Update, with_shards_of
+from charlm.training.job import Job
+from charlm.training.trainer import Means, Trainer, Update
 
 REGULARISED: dict[str, dict[str, Any]] = {
     "window": {"model__dropout": 0.3, "model__dropout_mask": "window"},
@@ -408,7 +409,7 @@ def test_what_a_resume_may_change(tmp_path: Path, dotted: str) -> None:
     """A change that would make nonsense of a run is refused, and the message names the key; no other is."""
     trainer = make_trainer(tmp_path)
     changed = trainer.config.replace({dotted: _another(dotted, trainer.config.flat()[dotted])})
-    again = Trainer(changed, trainer.corpus)
+    again = Trainer(Job(changed, trainer.corpus))
     if not KEYS[dotted].fixed:
         again.restore(trainer.snapshot(), "run")
         return
@@ -416,22 +417,10 @@ def test_what_a_resume_may_change(tmp_path: Path, dotted: str) -> None:
         again.restore(trainer.snapshot(), "run")
 
 
-def test_resuming_on_another_text_is_refused(tmp_path: Path) -> None:
-    """A corpus whose contents changed is not gone on with."""
-    saved = make_trainer(tmp_path).snapshot()
-    (tmp_path / "text.txt").write_text((tmp_path / "text.txt").read_text().upper())
-    with pytest.raises(RunError, match="corpus is not the one"):
-        make_trainer(tmp_path).restore(saved, "run")
-
-
-def test_a_run_keeps_its_shards_unless_others_are_asked_for(tmp_path: Path) -> None:
-    """A run that is resumed on other threads is divided as it was."""
+def test_a_snapshot_tells_of_its_text(tmp_path: Path) -> None:
+    """The units of the text, and of its training split."""
     saved = make_trainer(tmp_path, 2).snapshot()
-    assert saved.config.train.shards == 2
     assert (saved.corpus["characters"], saved.corpus["train"]) == (len(TEXT), int(0.8 * len(TEXT)))
-    for asked, shards in ((0, 2), (3, 3)):
-        config = saved.config.replace({"train.shards": asked, "train.lr": 0.5})
-        assert with_shards_of(config, saved) == config.replace({"train.shards": shards})
 
 
 def test_more_epochs_are_accepted(tmp_path: Path) -> None:

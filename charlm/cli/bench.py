@@ -12,7 +12,6 @@ from charlm.cli.options import Command, Number, config_option, json_option, set_
 from charlm.cli.reading import warn
 from charlm.cli.show import counted, show, shown_paths
 from charlm.config import reading
-from charlm.config.keys import Config
 from charlm.nn.activations import sigmoid_form
 from charlm.system import blas
 from charlm.system.mpi import connect
@@ -54,12 +53,9 @@ def bench(
     the time that an update takes to compute and to communicate is shown.
     """
     team = connect(sys.argv[1:])
-
-    def described() -> Config:
-        given = reading.parse_overrides(overrides)
-        return reading.load(config_path, given) if config_path else reading.resolve(given, name="bench")
-
-    config = team.first(described)
+    config = team.first(
+        lambda: reading.configuration(config_path, reading.parse_overrides(overrides), "`set`")
+    )
     team = team.prepare(threads or config.run.threads)
     characters, units = team.first(lambda: text_size(config)) or (None, USUAL_VOCAB)
     vocab = vocab or units

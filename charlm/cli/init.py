@@ -7,12 +7,13 @@ import time
 
 import click
 
-from charlm.cli.options import Command, set_option
-from charlm.cli.planning import minutes_option, to_be_chosen
+from charlm.cli.options import Command, minutes_option, set_option, settings
 from charlm.cli.reading import ReadingBar, corpus_option, warn
+from charlm.training.request import ask
+from charlm.training.session import planned
 
 
-@click.command(cls=Command, short_help="Print a configuration for a text.")
+@click.command(cls=Command)
 @corpus_option
 @minutes_option()
 @set_option
@@ -21,10 +22,8 @@ def init(corpus: str | None, minutes: float | None, overrides: tuple[str, ...]) 
 
     It is chosen for the text, the minutes and this machine, whose speed is measured for some seconds.
     """
-    config, plan = to_be_chosen(overrides, corpus, minutes, time.perf_counter())
-    from charlm.training.session import planned
-
+    request = ask(None, settings(overrides, corpus), "`set`", time.perf_counter(), minutes)
     with contextlib.closing(ReadingBar()) as bar:
-        config, warnings = planned(config, plan, bar.advance)
+        config, warnings = planned(request, bar.advance)
     warn(warnings)
     click.echo(config.to_commented_yaml(), nl=False)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import takewhile
 from pathlib import Path
 from typing import Any, NoReturn
@@ -12,7 +12,10 @@ from typing import Any, NoReturn
 import click
 
 from charlm.cli.show import say, shell, shown_path
+from charlm.config.reading import parse_overrides
+from charlm.errors import ConfigError
 from charlm.system.files import expanded
+from charlm.training.request import MINUTES
 
 
 class FilePath(click.Path):
@@ -96,6 +99,29 @@ set_option = click.option(
     metavar="KEY=VALUE",
     help="Override a key of the configuration, such as model.hidden=256; may be repeated.",
 )
+
+
+def settings(overrides: Iterable[str], corpus: str | None = None, out: Path | None = None) -> dict[str, Any]:
+    """The checked values that `--set`, `--corpus` and `--out` give, by dotted key."""
+    given = parse_overrides(overrides)
+    if corpus is not None:
+        if not corpus:
+            raise ConfigError("`corpus`: the path is empty")
+        given["corpus.path"] = corpus
+    if out is not None:
+        given["run.dir"] = str(out)
+    return given
+
+
+def minutes_option(default: str = f"{MINUTES:g}") -> Callable[[Any], Any]:
+    """The option `--minutes`, with the default that its help states."""
+    return click.option(
+        "--minutes",
+        type=Number(min=0.01, max=100_000),
+        metavar="M",
+        help=f"How long the whole command takes.  [default: {default}]",
+    )
+
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")
 

@@ -44,7 +44,7 @@ _LAYOUTS = {
     46: "{percentage:3.0f}%|{bar:10}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}]",
     0: "{percentage:3.0f}% {n_fmt} <{remaining}",
 }
-"""What the bar shows in windows of at least that many columns."""
+"""The layout of the bar by the least columns of the window."""
 
 _PREVIEW = 76
 """Most columns of a line of a preview."""
@@ -116,7 +116,7 @@ class Display:
             self._line(f"resumed after update {run.step:,}")
         self._planned, self._first, self._begun = run.planned_steps, run.step, time.perf_counter()
         if self.is_terminal:
-            tqdm.monitor_interval = 0  # no thread of its own: workers are forked while the bar is shown
+            tqdm.monitor_interval = 0  # no thread: workers are forked while the bar is shown
             self.bar = tqdm(total=run.planned_steps, initial=run.step, **_layout())
 
     def _estimate(self, step: int) -> None:
@@ -191,7 +191,7 @@ class Display:
 
 
 def _layout() -> dict[str, Any]:
-    """How the bar fits the window, in attributes of tqdm: one line whatever its width."""
+    """The size and layout of the bar, one line of the window, as attributes of tqdm."""
     window = shutil.get_terminal_size()  # 80 x 24 where the terminal does not tell, or says 0
     layouts = (layout for least, layout in _LAYOUTS.items() if window.columns >= least)
     return {"ncols": window.columns - 1, "nrows": window.lines, "bar_format": next(layouts)}
@@ -215,6 +215,6 @@ def _wrapped(text: str, columns: int) -> list[str]:
 
 
 def _fitting(line: str, columns: int) -> int:
-    """How many characters of a line fit; those of East Asian scripts take two columns."""
+    """The number of characters of a line that fit; East Asian ones take two columns."""
     ends = accumulate(2 if unicodedata.east_asian_width(character) in "WF" else 1 for character in line)
     return sum(end <= columns for end in ends)

@@ -11,26 +11,26 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING
 
 import click
 
 from charlm.cli.curve import validation_curve
-from charlm.cli.options import Command, FilePath, set_option
-from charlm.cli.planning import from_file, minutes_option, to_be_chosen, to_be_resumed
+from charlm.cli.options import Command, FilePath, config_option, minutes_option, set_option, settings
+from charlm.cli.progress import Display
 from charlm.cli.reading import ReadingBar, corpus_option
 from charlm.cli.show import counted, duration, losses, shell, short
 from charlm.config import keys
 from charlm.config.keys import Config
 from charlm.errors import CharlmError
+from charlm.runs.directory import RunDirectory
+from charlm.runs.log import read_objects
 from charlm.system.files import STANDARD_INPUT
 from charlm.system.mpi import connect
 from charlm.system.team import Team
-
-if TYPE_CHECKING:
-    from charlm.training.events import Event, Started, Stopped
-    from charlm.training.recipe import Plan
-
+from charlm.training import session
+from charlm.training.events import Event, Started, Stopped
+from charlm.training.request import ask
+from charlm.web.assembly import CELLS
 
 _SIGNALS: dict[int, int] = {signal.SIGINT: 130, signal.SIGTERM: 143}
 """Signals that end a run with a checkpoint, and the exit status each leaves."""
@@ -56,12 +56,8 @@ class _WithKeys(Command):
 
 
 @click.command(cls=_WithKeys)
-@click.option(
-    "--config",
-    "config_path",
-    type=FilePath(),
-    metavar="FILE",
-    help="The YAML configuration, or the directory of a run.  [default: chosen for the text and the time]",
+@config_option(
+    "The YAML configuration, or the directory of a run.  [default: chosen for the text and the time]"
 )
 @set_option
 @corpus_option
@@ -109,36 +105,28 @@ def train(
     directory. Progress goes to stderr. Ctrl-C ends the update in progress, saves, and prints the
     command that continues; a second one stops at once.
     """
-    if extend_vocabulary and init_path is None:
-        raise click.UsageError("--extend-vocabulary: name the weights that the run begins with, --init RUN")
     begun = time.perf_counter()
     team = connect(sys.argv[1:])
-
-    def described() -> tuple[Config, Plan | None]:
-        if config_path is not None:
-            return from_file(config_path, overrides, corpus, minutes, begun, resume)
-        if resume:
-            return to_be_resumed(overrides, corpus, minutes, begun, out)
-        return to_be_chosen(overrides, corpus, minutes, begun)
-
-    config, plan = team.first(described)
-    if out is not None:
-        config = config.replace({"run.dir": str(out)})
-    team.prepare(config.run.threads)
-    from charlm.cli.progress import Display
-    from charlm.training import session
-    from charlm.training.beginning import Beginning
-    from charlm.training.events import Started, Stopped
-
-    beginning = None
-    if init_path is not None:
-        beginning = team.first(lambda: Beginning.of(init_path, extend_vocabulary))
-    display, started, stopped = Display(), [], []
-
-    received: list[int] = []
-    with contextlib.ExitStack() as held:
-        held.enter_context(contextlib.closing(display))
-        bar = held.enter_context(contextlib.closing(ReadingBar()))
+    request = team.first(
+        lambda: ask(
+            config_path,
+            settings(overrides, corpus, out),
+            "`set`",
+            begun,
+            minutes,
+            resume,
+            overwrite=overwrite,
+            init=init_path,
+            extend_vocabulary=extend_vocabulary,
+            max_steps=max_steps,
+        )
+    )
+    received, started, stopped = list[int](), list[Started](), list[Stopped]()
+    with (
+        contextlib.ExitStack() as held,
+        contextlib.closing(Display()) as display,
+        contextlib.closing(ReadingBar()) as bar,
+    ):
 
         def on_event(event: Event) -> None:
             if isinstance(event, Started):
@@ -151,18 +139,7 @@ def train(
             if team.is_first:
                 display.show(event)
 
-        session.train(
-            config,
-            resume,
-            overwrite,
-            on_event,
-            lambda: bool(received),
-            max_steps,
-            bar.advance,
-            plan,
-            beginning,
-            team,
-        )
+        session.train(request, on_event, lambda: bool(received), bar.advance, team)
     if team.is_first:
         _finish(started[0], stopped[0])
     # one rank may have been asked for all
@@ -254,9 +231,7 @@ def _finish(started: Started, stopped: Stopped) -> None:
 
 
 def _next(started: Started, stopped: Stopped) -> Iterator[tuple[tuple[str, ...], str]]:
-    """The words of each command to go on with, and what it needs after them."""
-    from charlm.web.assembly import CELLS
-
+    """The words of each command to go on with, and the rest of its line."""
     config, run = started.config, ("--checkpoint", str(started.path))
     text: tuple[str, ...] = ("--prime", started.first_word) if started.first_word else ()
     if started.lines is not None:
@@ -274,9 +249,6 @@ def _next(started: Started, stopped: Stopped) -> Iterator[tuple[tuple[str, ...],
 
 def _validations(run: Path) -> list[tuple[float, float]]:
     """The validations in the log of a run: epochs, and losses in nats per character."""
-    from charlm.runs.directory import RunDirectory
-    from charlm.runs.log import read_objects
-
     try:
         lines = [line for line, _ in read_objects(RunDirectory(run).metrics)]
     except CharlmError:  # no curve is no reason to fail after all is done
@@ -290,5 +262,5 @@ def _epochs(epochs: float) -> str:
 
 
 def _again(config: Config) -> str:
-    """What a command needs after it to read the text again, if that came from standard input."""
+    """The end of a command that must read the text from standard input again."""
     return " < TEXT" if STANDARD_INPUT in config.corpus.paths else ""

@@ -18,6 +18,19 @@ from charlm.config.keys import KEYS, PATH_KEYS, SECTIONS, Config, CorpusConfig, 
 from charlm.errors import ConfigError, shortened
 from charlm.system.files import STANDARD_INPUT, anchored, expanded, is_descriptor, reason
 
+Source = Path | Config | Mapping[str, Any] | None
+"""A configuration file, a run directory, a configuration, sections of plain values; None: only defaults."""
+
+
+def configuration(source: Source, given: Mapping[str, Any], giver: str) -> Config:
+    """The configuration `source`; `given` holds checked values that replace those in it.
+
+    Raises `ConfigError` as `load` and `from_mapping` do.
+    """
+    if isinstance(source, Path):
+        return load(source, given, giver)
+    return from_mapping(source.nested() if isinstance(source, Config) else source or {}, given, giver)
+
 
 def load(path: Path, given: Mapping[str, Any] | None = None, giver: str = "`set`") -> Config:
     """Read the configuration file `path`; `given` holds checked values that replace those in it.

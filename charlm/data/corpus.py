@@ -98,20 +98,25 @@ def text_of(ids: Ids, by_line: bool) -> Text:
 
 def on_all_ranks(corpus: Corpus | None, team: Team) -> Corpus:
     """The corpus that the first rank of `team` has read, on all of them; the others give None."""
+    return with_ids(team.first(lambda: without_ids(corpus)), corpus, team)
 
-    def described() -> Corpus:
-        if corpus is None:
-            raise ValueError("the first rank has the corpus")
-        separate = {name: replace(own, ids=own.ids[:0]) for name, own in corpus.separate.items()}
-        return replace(corpus, ids=corpus.ids[:0], separate=separate)
 
-    made = team.first(described)
+def without_ids(corpus: Corpus | None) -> Corpus:
+    """A corpus without its units, which is small enough to be sent."""
+    if corpus is None:
+        raise ValueError("the first rank has the corpus")
+    separate = {name: replace(own, ids=own.ids[:0]) for name, own in corpus.separate.items()}
+    return replace(corpus, ids=corpus.ids[:0], separate=separate)
+
+
+def with_ids(sent: Corpus, corpus: Corpus | None, team: Team) -> Corpus:
+    """A corpus that was sent `without_ids`, with the units of the first rank; the others give None."""
     ids = team.share(None if corpus is None else corpus.ids)
     separate = {
         name: replace(own, ids=team.share(None if corpus is None else corpus.separate[name].ids))
-        for name, own in made.separate.items()
+        for name, own in sent.separate.items()
     }
-    return replace(made, ids=ids, separate=separate)
+    return replace(sent, ids=ids, separate=separate)
 
 
 def nothing(what: str, size: int) -> None:

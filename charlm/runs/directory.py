@@ -23,7 +23,7 @@ EVENT_FILES = "events.out.tfevents.*.charlm"
 """Pattern of the files that TensorBoard reads."""
 
 _NEW = ".new"
-"""Directory, within that of a run, of the run that is to replace it."""
+"""Name of the directory, within a run's, of a run that will replace it."""
 
 
 @dataclass
@@ -31,9 +31,9 @@ class RunDirectory:
     """The files of one run.
 
     A run that replaces another is kept in a separate directory, below the other's, until its first
-    checkpoint is whole. Then its files are moved, `config.yaml` first: until that move the
-    directory holds the old run, and from then on the new one, which `lock` completes if the
-    process was killed in between.
+    checkpoint is whole. Then its files are moved, `config.yaml` first. Until that move the directory
+    holds the old run, from then on the new one. If the process is killed in between, `lock` moves
+    the rest.
     """
 
     path: Path
@@ -115,7 +115,7 @@ class RunDirectory:
             if self.holds_checkpoint():
                 self.replaces = True
                 self._files.mkdir()
-            else:  # before the configuration: a log makes it that of a run
+            else:  # the log comes first: beside it a configuration belongs to a run
                 self.metrics.write_bytes(b"")
                 self.previews.unlink(missing_ok=True)
                 self.remove_events()
@@ -211,7 +211,7 @@ class RunDirectory:
         return length
 
     def log_preview(self, step: int, epoch: float, text: str) -> None:
-        """Append a preview to those of the run; raises `RunError` if it cannot be written."""
+        """Append a preview to the run's; raises `RunError` if it cannot be written."""
         line = json.dumps({"step": step, "epoch": epoch, "text": text}) + "\n"
         with _writing(self.previews):
             append_whole(self.previews, line.encode("ascii"))

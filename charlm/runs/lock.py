@@ -79,8 +79,8 @@ if hasattr(os, "register_at_fork"):
 def _take(file: Path) -> None:
     """Make `file`, which names this process; raises `RunError` if another one has it.
 
-    The file of a killed process is removed by the process that has made a second file: without it,
-    one of two could remove the file that the other has made in the place of the first.
+    Only the process that has made a second file removes the file of a killed process. Otherwise one
+    of two could remove the other's new file instead.
     """
     if _is_stale(file):
         second = file.with_name(f"{file.name}.taken")

@@ -1,4 +1,4 @@
-"""What a run reports while it trains. Showing it is left to the listener."""
+"""Events of a run, for a listener to show."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Started:
     sizes: dict[str, int]
     """Units of each split; of lines, their number."""
     validated: tuple[int, int]
-    """Characters that a validation scores, and those of the whole validation split."""
+    """Characters that a validation scores, and characters of the whole validation split."""
     lines: int | None
     """Lines of the text; None if it is not one of lines."""
     vocabulary: int
@@ -51,7 +51,7 @@ class Updated:
     loss: float | None
     """Mean loss of its window in nats per character; None if the update was dropped."""
     chars_per_s: float
-    """Characters a second since the last validation."""
+    """Characters per second since the last validation."""
 
 
 class Logged(Line):

@@ -1,8 +1,8 @@
 """A configuration for a text, the minutes that there are, and this machine.
 
-Everything that is chosen follows from the characters of the text, N, the size of its vocabulary,
-V, and how many characters this machine can train on in the time, n, which is measured on the very
-network that is chosen. `n / N` are the epochs.
+Every choice follows from three numbers: the characters of the text, N, the size of its vocabulary,
+V, and the characters that this machine can train on in the time, n. The speed is measured with the
+chosen network. `n / N` are the epochs.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import replace
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -20,10 +20,12 @@ from charlm.data.corpus import Corpus
 from charlm.errors import ConfigError
 from charlm.nn.cells import make_cell
 from charlm.system.team import ALONE, Team
+from charlm.training.job import Job
+from charlm.training.request import Request
 from charlm.training.trainer import SCORING, Trainer, is_scored_whole
 
 _SIZES = (48, 64, 96, 128, 160, 192, 224, 256, 320, 384, 448, 512, 640, 768, 896, 1024)
-"""Hidden units of a layer that are considered."""
+"""Numbers of hidden units per layer to choose from."""
 
 _LAYERS = 2
 """Recurrent layers: two learn more in the same time than one of as many operations, and than three."""
@@ -32,7 +34,7 @@ _USUAL = 192
 """Hidden units of the network whose pace is measured first, if there is time for it."""
 
 _BRIEF = 10.0
-"""Seconds below which that network is the smallest."""
+"""Seconds below which the smallest network is measured instead."""
 
 _VALIDATIONS = 8
 """Validations of a run."""
@@ -53,159 +55,127 @@ _SHORT = 400
 """Characters of a text of which nothing is held out."""
 
 _SEAMS = 2.5
-"""How many times longer a validation takes than one of the new network, which forgets where streams begin."""
+"""Time of a validation over that with a new network, which soon forgets where streams begin."""
 
 _MEASURING = 0.02
 """Share of the time for each measurement of the pace, of which there are two."""
 
 _LONGEST = 20.0
-"""Most seconds of a measurement."""
+"""Most seconds per measurement."""
 
 _RESERVE = 0.03
 """Share of the time for previews, checkpoints and slower moments."""
 
 _UPDATES = 3000
-"""Updates of a run, as far as the batch allows."""
+"""Updates of a run, if the batch can be chosen so."""
 
 _OFTEN = 10
-"""Epochs after which a text has been seen often."""
+"""Treat a text as seen often after this many epochs."""
 
 _ROWS = 8
-"""The batch is a multiple of it: two workers then have multiples of 4 rows, which AVX2 multiplies best."""
+"""Divisor of the batch: two workers then have multiples of 4 rows, which AVX2 multiplies best."""
 
 _WINDOW = 50
 """Steps of a window."""
 
 
-@dataclass(frozen=True)
-class Rates:
-    """The learning rates of a cell.
-
-    Attributes
-    ----------
-    largest
-        The largest learning rate, in small networks.
-    times_hidden
-        What a network bears falls with its width: it is at most this over H.
-    output_times_hidden
-        That of the output layer is this over H. A logit is a sum of H values below 1: its weights
-        have to become the largest of all.
-    """
+class Rates(NamedTuple):
+    """The learning rates of a cell, which fall with the width of the network, H."""
 
     largest: float
+    """The learning rate of small networks."""
     times_hidden: float
+    """Limit of the learning rate, times H."""
     output_times_hidden: float
+    """Learning rate of the output layer, times H. A logit is a sum of H values below 1, so its weights
+    become the largest."""
 
 
 _RATES = {"lstm": Rates(0.02, 5.0, 22.0), "gru": Rates(0.014, 1.8, 5.4), "rnn": Rates(0.006, 1.0, 3.0)}
-"""Those of other cells are taken to be those of the GRU."""
+"""Learning rates by cell; other cells have the GRU's."""
 
 _FIRST = 5
 """Updates of a new network, which are slow and not measured."""
 
 
-@dataclass(frozen=True)
-class Plan:
-    """What a run has to make of its time.
+def fit(job: Job, request: Request, team: Team = ALONE) -> Job:
+    """The job that makes the most of its time: with another configuration, and perhaps another split.
 
-    Attributes
-    ----------
-    seconds
-        How long the command may take.
-    begun
-        When it began, by `time.perf_counter`.
-    everything
-        Whether every key that no person set is chosen. Otherwise there is a configuration, and the
-        epochs are fitted.
+    All ranks of `team` measure together; what follows from clocks is the first one's. Raises
+    `ConfigError` if not even one update fits into the time that is left.
     """
-
-    seconds: float
-    begun: float
-    everything: bool = False
-
-    def carry_out(self, config: Config, corpus: Corpus, team: Team = ALONE) -> tuple[Config, Corpus]:
-        """The configuration, and the text, which may be split in another way.
-
-        All ranks of `team` measure together; what follows from clocks is that of the first. Raises
-        `ConfigError` if not even one update fits into the time that is left.
-        """
-        left = team.first(lambda: self.seconds - (time.perf_counter() - self.begun))
-        if not self.everything:
-            return fit_to_time(config, corpus, left, team), corpus
-        return choose(config, corpus, left, team)
-
-    def warnings(self, config: Config, corpus: Corpus) -> Iterator[str]:
-        """What a person who let everything be chosen should know."""
-        if "corpus.split" not in config.given and self.everything and 0 < corpus.split[1] < _HELD_OUT:
-            test = ", and as much for test" if corpus.split[2] else ""
-            yield (
-                f"{100 * corpus.split[1]:.2g} % of the text is for validation{test}: "
-                "more would take too much of the time"
-            )
+    left = team.first(lambda: (request.seconds or 0.0) - (time.perf_counter() - request.begun))
+    return choose(job, left, team) if request.everything else fit_to_time(job, left, team)
 
 
-def fit_to_time(config: Config, corpus: Corpus, seconds: float, team: Team = ALONE) -> Config:
-    """The configuration with as many `train.epochs` as fit into `seconds`, validations included.
+def warnings(config: Config, corpus: Corpus) -> Iterator[str]:
+    """Warnings about a text that was split by `choose`."""
+    if "corpus.split" not in config.given and 0 < corpus.split[1] < _HELD_OUT:
+        test = ", and as much for test" if corpus.split[2] else ""
+        yield (
+            f"{100 * corpus.split[1]:.2g} % of the text is for validation{test}: "
+            "more would take too much of the time"
+        )
+
+
+def fit_to_time(job: Job, seconds: float, team: Team = ALONE) -> Job:
+    """The job with as many `train.epochs` as fit into `seconds`, validations included.
 
     A validation that would take too much of the time is cut to `run.eval_length`. Raises
     `ConfigError` if not even one update fits.
     """
     started = time.perf_counter()
-    measured = pace(config, corpus, _measuring(seconds), team)
-    most = _validations(config, corpus, replace(measured, validation=0.0), seconds)
-    in_part = _in_part(config, corpus, measured.characters, _VALIDATING / most * seconds)
-    if in_part is not config:
-        config, measured = in_part, pace(in_part, corpus, _measuring(seconds), team)
+    measured = pace(job, _measuring(seconds), team)
+    most = _validations(job, measured._replace(validation=0.0), seconds)
+    in_part = _in_part(job, measured.characters, _VALIDATING / most * seconds)
+    if in_part is not job:
+        job, measured = in_part, pace(in_part, _measuring(seconds), team)
     left = team.first(lambda: (1 - _RESERVE) * seconds - (time.perf_counter() - started))
-    count = _validations(config, corpus, measured, left)
-    return config.replace({"train.epochs": _epochs(config, corpus, measured, left, count)})
+    count = _validations(job, measured, left)
+    return _with(job, job.config.replace({"train.epochs": _epochs(job, measured, left, count)}))
 
 
-def choose(config: Config, corpus: Corpus, seconds: float, team: Team = ALONE) -> tuple[Config, Corpus]:
-    """The configuration that makes the best model of a text in `seconds`, and the text, split for it.
+def choose(job: Job, seconds: float, team: Team = ALONE) -> Job:
+    """The job with the configuration that makes the best model in `seconds`, its text split for it.
 
     Keys that a person set are kept. Raises `ConfigError` if not even one update fits.
     """
     started = time.perf_counter()
-    given = config.given
+    given = job.config.given
     if "corpus.split" not in given:  # what is held out depends on the pace
-        corpus = corpus.with_split((1.0, 0.0, 0.0))
+        job = _split(job, 0.0)
     measured = _USUAL if seconds > _BRIEF else _SIZES[0]
-    train = corpus.part("train")
+    train = job.corpus.part("train")
     steps = _WINDOW if train.lines is None else train.targets // max(1, train.lines)
-    reference = config.choose(rules(1, 1, measured, _UPDATES * _WINDOW * 20, steps))
-    speed = pace(reference, corpus, _measuring(seconds), team).characters
+    reference = _with(job, job.config.choose(rules(1, 1, measured, _UPDATES * _WINDOW * 20, steps)))
+    speed = pace(reference, _measuring(seconds), team).characters
     if "corpus.split" not in given:
-        share = held_out(len(corpus.ids), SCORING * speed * _VALIDATION_SHARE * seconds)
-        if share * len(train) < 1:  # of a few lines
-            share = 0.0
-        config = config.replace({"corpus.split": (1 - 2 * share, share, share)})
-        corpus = corpus.with_split(config.corpus.split)
-    N, V = corpus.part("train").targets, len(corpus.vocabulary)
+        share = held_out(len(job.corpus.ids), SCORING * speed * _VALIDATION_SHARE * seconds)
+        job = _split(job, share if share * len(train) >= 1 else 0.0)  # not less than a line
+    N, V = job.corpus.part("train").targets, len(job.corpus.vocabulary)
     usable = (1 - _RESERVE - 2 * _MEASURING - _VALIDATIONS * _VALIDATION_SHARE) * seconds
-    cell = config.model.cell if "model.cell" in given else "lstm"
+    cell = job.config.model.cell if "model.cell" in given else "lstm"
 
     def trained(H: int) -> float:
         """Characters that a network of H is trained on."""
         return usable * speed * _relative_pace(V, H, measured, cell)
 
-    hidden = config.model.hidden
+    hidden = job.config.model.hidden
     if "model.hidden" not in given:
         hidden = max((H for H in _SIZES if enough(N, V, H, trained(H))), default=_SIZES[0])
     n = trained(hidden)
-    config = config.choose(rules(N, V, hidden, n, steps, cell))
+    job = _with(job, job.config.choose(rules(N, V, hidden, n, steps, cell)))
     one, count = _VALIDATION_SHARE * seconds, _VALIDATIONS
     if "run.eval_every" in given:
-        most = _validations(config, corpus, Pace(n / usable, 0.0), seconds)
-        one = min(one, _VALIDATING / most * seconds)
-    config = _in_part(config, corpus, n / usable, one)
-    chosen = pace(config, corpus, _measuring(seconds), team)
+        one = min(one, _VALIDATING / _validations(job, Pace(n / usable, 0.0), seconds) * seconds)
+    job = _in_part(job, n / usable, one)
+    chosen = pace(job, _measuring(seconds), team)
     left = team.first(lambda: (1 - _RESERVE) * seconds - (time.perf_counter() - started))
     if "run.eval_every" in given:
-        count = _validations(config, corpus, chosen, left)
-    config = config.choose({"train.epochs": _epochs(config, corpus, chosen, left, count)})
-    epochs = config.train.epochs
-    updates = int(epochs * _windows(config, corpus))
+        count = _validations(job, chosen, left)
+    job = _with(job, job.config.choose({"train.epochs": _epochs(job, chosen, left, count)}))
+    epochs = job.config.train.epochs
+    updates = int(epochs * _windows(job))
     reports = {
         # rounded up, so that the last validation falls on the last update
         "run.eval_every": _digits(1.0005 * epochs / _VALIDATIONS),
@@ -213,40 +183,51 @@ def choose(config: Config, corpus: Corpus, seconds: float, team: Team = ALONE) -
         "run.log_every": min(100, max(1, updates // 40)),
         "train.warmup": min(100, updates // 20),
     }
-    return config.choose(reports), corpus
+    return _with(job, job.config.choose(reports))
 
 
-def _validations(config: Config, corpus: Corpus, measured: Pace, seconds: float) -> int:
+def _with(job: Job, config: Config) -> Job:
+    return replace(job, config=config)
+
+
+def _split(job: Job, share: float) -> Job:
+    """The job with that share of the text for validation, and as much for test."""
+    split = (1 - 2 * share, share, share)
+    config = job.config.replace({"corpus.split": split})
+    return replace(job, config=config, corpus=job.corpus.with_split(split))
+
+
+def _validations(job: Job, measured: Pace, seconds: float) -> int:
     """Validations of a run of `seconds`, if there is one every `run.eval_every` epochs and at the end."""
-    epoch = corpus.part("train").targets / measured.characters
-    every = config.run.eval_every
+    epoch = job.corpus.part("train").targets / measured.characters
+    every = job.config.run.eval_every
     return max(1, math.ceil(seconds / (epoch * every + measured.validation)))
 
 
-def _in_part(config: Config, corpus: Corpus, speed: float, seconds: float) -> Config:
-    """The configuration, with a `run.eval_length` if a validation takes longer than `seconds`.
+def _in_part(job: Job, speed: float, seconds: float) -> Job:
+    """The job, with a `run.eval_length` if a validation takes longer than `seconds`.
 
-    `speed` is in characters trained on per second. A length that there is stays.
+    `speed` is in characters trained on per second. A length that is set stays.
     """
     length = max(_LEAST, int(float(f"{SCORING * speed * max(0.0, seconds):.2g}")))
-    if config.run.eval_length or corpus.part("validation").targets <= length:
-        return config
-    return config.replace({"run.eval_length": length})
+    if job.config.run.eval_length or job.corpus.part("validation").targets <= length:
+        return job
+    return _with(job, job.config.replace({"run.eval_length": length}))
 
 
-def _epochs(config: Config, corpus: Corpus, measured: Pace, seconds: float, validations: int) -> float:
+def _epochs(job: Job, measured: Pace, seconds: float, validations: int) -> float:
     """Epochs that fit into `seconds` beside so many validations, and the scoring of the whole split.
 
     Raises `ConfigError` if not even one update fits.
     """
-    train, held = corpus.part("train").targets, corpus.part("validation").targets
+    train, held = job.corpus.part("train").targets, job.corpus.part("validation").targets
     seconds -= validations * measured.validation
-    if 0 < config.run.eval_length < held:
+    if 0 < job.config.run.eval_length < held:
         whole = held / (SCORING * measured.characters)
         if is_scored_whole(held, (seconds - whole) * measured.characters):
             seconds -= whole
     epochs = seconds * measured.characters / train
-    if epochs * _windows(config, corpus) < 1:
+    if epochs * _windows(job) < 1:
         raise ConfigError("`minutes`: not even one update of this network fits into the time")
     return _digits(min(epochs, 1e6))
 
@@ -255,8 +236,8 @@ def enough(N: int, V: int, H: int, n: float) -> bool:
     """Whether `n` characters to train on, of a text of `N` with a vocabulary of `V`, are enough for `H`.
 
     A larger network needs more of them, and a longer text; with a large vocabulary the text says
-    less of each character. Of a text that is seen often, a larger network makes more than a smaller
-    one that sees it still oftener.
+    less of each character. A text that is seen often is better used by a larger network than by a
+    smaller one that sees it even more often.
     """
     for_time = 2.2e6 * (H / 192) ** 1.5 if n >= _OFTEN * N else 3e6 * (H / 192) ** 2
     largest = max(128.0, 430 * (N / 1e6) ** 0.35 * (65 / max(65, V)) ** 0.08)
@@ -266,16 +247,16 @@ def enough(N: int, V: int, H: int, n: float) -> bool:
 def rules(N: int, V: int, H: int, n: float, steps: int = _WINDOW, cell: str = "lstm") -> dict[str, Any]:
     """The settings for a network of `H` that is trained on `n` characters of a text of `N`, of `V` different.
 
-    `steps` are those of a usual window: of lines, their mean length.
+    `steps` is the usual length of a window; for lines, their mean length.
 
-    The figures come from the runs in configs/README.md. What regularises slows learning, so there
-    is no dropout and no weight drop where the text is not seen often by a network that could keep
-    it, and little weight decay where there are few weights for the text. With a large vocabulary
-    each character is seen seldom, so that both pay sooner; of short lines there is less to keep.
+    The figures come from the runs in configs/README.md. Regularisation slows learning: dropout and
+    weight drop begin where the text is seen often by a network that could learn it by heart, and
+    weight decay is small where there are few weights for the text. With a large vocabulary each
+    character is rare, so that both pay sooner; in short lines there is less to learn by heart.
     """
     recurrent = 4 * (2 * _LAYERS - 1) * H * H  # weights of an LSTM, with those between its layers
     weights = recurrent + 5 * V * H  # with its input and its output
-    # doublings of how often the text is seen; half those of the weights for each character, and of the steps
+    # log2 of the epochs, plus half the log2 of the weights per character and of the steps
     capacity = recurrent / N * min(steps, _WINDOW) / _WINDOW
     overfitting = math.log2(max(1.0, n / N)) + 0.5 * math.log2(capacity)
     # small batches are slow, large ones make few updates; windows of short lines are short
@@ -310,23 +291,22 @@ def held_out(N: int, characters: float) -> float:
     return 0.0 if N < _SHORT else min(_HELD_OUT, _digits(characters / N))
 
 
-@dataclass(frozen=True)
-class Pace:
-    """How fast a configuration is on this machine."""
+class Pace(NamedTuple):
+    """The speed of a configuration on this machine."""
 
     characters: float
-    """Characters trained on a second."""
+    """Characters trained on per second."""
     validation: float
-    """Seconds of one validation."""
+    """Seconds per validation."""
 
 
-def pace(config: Config, corpus: Corpus, seconds: float, team: Team = ALONE) -> Pace:
-    """The pace of a configuration, for which training is measured for `seconds`.
+def pace(job: Job, seconds: float, team: Team = ALONE) -> Pace:
+    """The pace of a job, for which training is measured for `seconds`.
 
-    A validation is measured too, since a short text is scored in few streams, which is slow. Only
-    one that would take longer than `seconds` is not.
+    A validation is measured too, unless it would take longer than `seconds`: a short text is scored
+    in few streams, which is slow.
     """
-    with Trainer(config, corpus, team) as trainer:
+    with Trainer(job, team) as trainer:
         for _ in range(_FIRST):
             trainer.update()
         started, characters, taken, done = time.perf_counter(), 0, 0.0, False
@@ -350,7 +330,7 @@ def _measuring(seconds: float) -> float:
 
 
 def looks_like_lines(corpus: Corpus) -> bool:
-    """Whether a text seems to be a list of short lines, such as names, that do not belong together."""
+    """Whether a text seems to be a list of short unconnected lines, such as names."""
     if corpus.by_line or corpus.vocabulary.line_break is None:
         return False
     breaks = np.flatnonzero(np.asarray(corpus.ids[:100_000]) == corpus.vocabulary.line_break)
@@ -359,7 +339,7 @@ def looks_like_lines(corpus: Corpus) -> bool:
 
 
 def _relative_pace(V: int, H: int, measured: int, cell: str) -> float:
-    """The pace of a network, relative to that of one with `measured` hidden units."""
+    """The pace of a network over the pace of one with `measured` hidden units."""
 
     def cost(hidden: int) -> float:
         gates = len(make_cell(cell).gates)
@@ -370,10 +350,10 @@ def _relative_pace(V: int, H: int, measured: int, cell: str) -> float:
     return cost(measured) / cost(H)
 
 
-def _windows(config: Config, corpus: Corpus) -> int:
+def _windows(job: Job) -> int:
     """Updates of an epoch."""
-    train = config.train
-    return corpus.part("train").batches(train.batch, train.seq_len, train.seed)[0].windows
+    train = job.config.train
+    return job.corpus.part("train").batches(train.batch, train.seq_len, train.seed)[0].windows
 
 
 def _digits(number: float) -> float:

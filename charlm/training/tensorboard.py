@@ -1,7 +1,7 @@
 """Event files for TensorBoard, made from the log of a run and its previews.
 
-An event file is written anew from the first line when the run begins or is resumed, so that every
-update is in it once, and line by line from then on.
+An event file is rewritten from the first line when the run begins or is resumed, and grows line by
+line from then on: every update is in it once.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class EventFiles(Closing):
         """How many bytes of each file of the run are in the event file."""
 
     def __call__(self, event: Event) -> None:
-        """Write what is new; if that fails, warn, and write all anew with the next line."""
+        """Write new lines; if that fails, warn, and write all of them with the next one."""
         if isinstance(event, (Updated, Warned)) or self._directory.replaces:
             return
         try:

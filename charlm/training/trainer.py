@@ -8,17 +8,17 @@ from __future__ import annotations
 import copy
 import math
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from charlm.arrays import Array
-from charlm.config.build import build_model, fresh_parameters
-from charlm.config.keys import KEYS, Config, plain
-from charlm.data.corpus import Corpus
+from charlm.config.build import build_model
+from charlm.config.keys import KEYS, plain
 from charlm.data.texts import Text
-from charlm.errors import CheckpointError, DivergenceError, RunError
+from charlm.errors import CheckpointError, ConfigError, DivergenceError, RunError
 from charlm.inference.score import Score, score
 from charlm.nn.parameters import Parameters
 from charlm.optim.optimizers import OPTIMIZERS
@@ -27,6 +27,7 @@ from charlm.runs.checkpoint import Checkpoint
 from charlm.system.closing import Closing
 from charlm.system.team import ALONE, Team
 from charlm.system.workers import shared
+from charlm.training.job import Job
 from charlm.training.memory import check_memory, needed
 from charlm.training.sharded import ShardedUpdate, default_shards
 
@@ -176,11 +177,16 @@ class Trainer(Closing):
 
     def __init__(
         self,
-        config: Config,
-        corpus: Corpus,
+        job: Job,
         team: Team = ALONE,
         dtype: npt.DTypeLike = np.float32,
     ) -> None:
+        """The run of `job`, at its beginning or where it stopped.
+
+        Raises `RunError` if there is nothing to train on, `ConfigError` if it does not fit into memory or
+        ends before the update that it has reached, and what `restore` does.
+        """
+        config, corpus = job.config, job.corpus
         if not corpus.usable("train"):
             text = corpus.part("train")
             held = "one character" if len(text) else "no characters"
@@ -212,7 +218,7 @@ class Trainer(Closing):
         )
         check_memory(self.needed, config)
         # the same numbers on every rank, though their libraries may differ
-        params = team.first(lambda: fresh_parameters(self.model, config.model, config.train.seed, dtype))
+        params = team.first(lambda: job.parameters(self.model, dtype))
         self.team = team
         self.optimizer = OPTIMIZERS[config.train.optimizer](params.flat.size, dtype, config.train, shared)
         self.sharded = ShardedUpdate(self.model, params, self.streams, self.optimizer, config.train, team)
@@ -224,6 +230,8 @@ class Trainer(Closing):
         self.schedule = Schedule(config.train, self.steps_per_epoch)
         self.planned_steps = self.schedule.steps
         self.progress = Progress()
+        if job.saved is not None:
+            self._resume(job.saved, f"run {Path(config.run.dir)}")
 
     @property
     def epoch(self) -> float:
@@ -363,17 +371,21 @@ class Trainer(Closing):
         }
         return Checkpoint(self.config, self.corpus.vocabulary, self.mean, corpus, progress, arrays)
 
-    def restore(self, checkpoint: Checkpoint, where: str) -> None:
-        """Continue where `checkpoint` was made.
-
-        Raises `RunError` if that would make nonsense, naming what differs, and `CheckpointError`
-        if training state is missing.
-        """
-        if checkpoint.corpus.get("digest") != self.corpus.digest:
-            raise RunError(
-                f"{where}: the corpus is not the one that this run was trained on: `corpus` names that one, "
-                "and `init` instead of `resume` begins a new run with these weights on another"
+    def _resume(self, checkpoint: Checkpoint, where: str) -> None:
+        """`restore`; raises `ConfigError` if the run is to end before the update that it has reached."""
+        self.restore(checkpoint, where)
+        if self.progress.step > self.planned_steps:
+            raise ConfigError(
+                f"train.epochs: {self.config.train.epochs:g} epochs end before update "
+                f"{self.progress.step:,}, which {where} has reached: "
+                f"it must be {math.ceil(100 * self.epoch) / 100:g} at least"
             )
+
+    def restore(self, checkpoint: Checkpoint, where: str) -> None:
+        """Continue where `checkpoint` was made, on the same corpus.
+
+        Raises `RunError` if a key differs that cannot, and `CheckpointError` if training state is missing.
+        """
         now, then = self.config.flat(), checkpoint.config.flat()
         if not then["train.shards"]:  # of a format that did not know the key
             then["train.shards"] = now["train.shards"]
@@ -399,13 +411,6 @@ class Trainer(Closing):
             raise CheckpointError(f"{where} lacks the training state that it takes to resume") from error
         if self.config.train.average:
             self.mean.flat[...] = checkpoint.parameters.flat
-
-
-def with_shards_of(config: Config, checkpoint: Checkpoint) -> Config:
-    """The configuration with `train.shards` of the run in `checkpoint`, if it names none itself."""
-    if config.train.shards or not checkpoint.config.train.shards:
-        return config
-    return config.replace({"train.shards": checkpoint.config.train.shards})
 
 
 def _fill(array: Array, values: Array) -> None:
