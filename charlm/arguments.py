@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import inspect
 import os
@@ -115,11 +116,9 @@ def _path(value: Any, *_: Any) -> str:
     path = os.fspath(value)
     if not path:
         raise ValueError("the path is empty")
-    try:
+    with contextlib.suppress(UnicodeEncodeError):  # half of a character, which no file system takes
         if isinstance(path, str) and b"\0" not in os.fsencode(path):
             return path
-    except UnicodeEncodeError:  # half of a character, which no file system takes
-        pass
     raise ValueError(f"expected a path, got {_shown(path)}")
 
 

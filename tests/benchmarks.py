@@ -54,7 +54,7 @@ def bench(shape: str, threads: int, seconds: float) -> dict[str, float]:
 
 
 def encoding(text: str) -> dict[str, float]:
-    """Megabytes a second of reading, encoding and keeping a file, and of reading it again."""
+    """Megabytes per second of reading, encoding and keeping a file, and of reading it again."""
     from charlm.data.cache import Cache
     from charlm.data.corpus import read_corpus
     from charlm.data.reader import TextPipeline

@@ -58,7 +58,7 @@ WORKERS = 2
 """Of a machine."""
 
 RATE = 180e9
-"""Operations of matrix products a second that training reaches on a machine, with many streams."""
+"""Operations of matrix products per second that training reaches on a machine, with many streams."""
 
 HALF = 2.0
 """Streams of a shard with which it reaches half of that."""
@@ -70,7 +70,7 @@ MESSAGE = 5e-6
 """Seconds to send and receive a message, however short."""
 
 NETWORKS = {1: 50e-6, 10: 20e-6, 100: 2e-6}
-"""Latency in seconds by bandwidth in gigabits a second."""
+"""Latency in seconds by bandwidth in gigabits per second."""
 
 MACHINES = (2, 4, 8, 16, 32, 64)
 

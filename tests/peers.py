@@ -38,7 +38,7 @@ DRAWN = 100
 
 
 def rate(work: Callable[[], object], characters: int, seconds: float) -> float:
-    """Median characters a second, after a warm-up.
+    """Median characters per second, after a warm-up.
 
     As in `charlm.benchmark`, which the peers' Pythons cannot import.
     """

@@ -17,6 +17,7 @@ import pytest
 from conftest import ENVIRONMENT, TEXT, Run
 from exported import contrast
 from faults import Disk
+from matplotlib.font_manager import fontManager
 from test_history import log_line, write_run
 
 from charlm.arrays import Array
@@ -299,16 +300,15 @@ def test_a_korean_name_is_drawn_or_the_user_is_told(
     tmp_path: Path, hangul: Path, charlm: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is drawn where a font has the glyph; where none has it one line says so, but not of an SVG."""
-    manager = pytest.importorskip("matplotlib.font_manager").fontManager
     write_run(tmp_path / "한", LINES)
     monkeypatch.setattr(curves, "FONTS", ("DejaVu Sans", "No Such Font", "Charlm Test"))
-    monkeypatch.setattr(manager, "ttflist", list(manager.ttflist))
+    monkeypatch.setattr(fontManager, "ttflist", list(fontManager.ttflist))
     for suffix in (".png", ".svg"):
         done = charlm("plot", "한", "--out", f"none{suffix}")
         warning = "Warning: no font of this system draws 한: boxes stand in the place of these characters\n"
         assert done.stderr == ("" if suffix == ".svg" else warning) + f"none{suffix}: 1 run, 20 log lines\n"
     assert ">한; best" in (tmp_path / "none.svg").read_text()
-    manager.addfont(str(hangul))
+    fontManager.addfont(str(hangul))
     for suffix in (".png", ".pdf"):
         assert "Warning" not in charlm("plot", "한", "--out", f"drawn{suffix}").stderr
     assert (tmp_path / "none.png").read_bytes() != (tmp_path / "drawn.png").read_bytes()

@@ -69,7 +69,7 @@ def test_korean_tales_are_korean_and_composed() -> None:
 
 @pytest.mark.parametrize("name", TALES)
 def test_tales_are_clean(name: str) -> None:
-    """Lines end in a line feed alone, the last one too, nothing trails them, and none stands twice."""
+    """Each line ends with a single line feed and no other white space, and no line is repeated."""
     text = read(name)
     assert repeated([line.strip() for line in text.split("\n") if line.strip()]) == []
     assert not re.search(r"[^\S\n ]|[^\S\n]$", text, re.MULTILINE)

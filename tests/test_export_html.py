@@ -434,13 +434,13 @@ def test_float16_is_read_exactly(page: Page, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_page_of_the_usual_size_is_quick(page: Page, tmp_path: Path) -> None:
-    """With the network of configs/tales.yaml the form is there within 200 ms; 300 characters a second."""
+    """With the network of configs/tales.yaml the form is there within 200 ms; 300 characters per second."""
     file = export(tmp_path, usual(tmp_path), float32=False)
     page.open(file)
     paint = page.wait_for("performance.getEntriesByName('first-contentful-paint')[0]?.startTime")
     written(page, file, length=2_000, seed=1)
     seconds = float(re.findall(r"2,000 characters in ([0-9.]+) s", page.text("#status"))[0])
-    print(f"{paint:.0f} ms, {2000 / seconds:,.0f} characters a second")
+    print(f"{paint:.0f} ms, {2000 / seconds:,.0f} characters per second")
     assert paint < 200
     assert 2000 / seconds > 300
 

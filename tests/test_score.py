@@ -67,7 +67,7 @@ def test_workers_share_the_work(window: int | None) -> None:
 @pytest.mark.parametrize("memory", [0.0, 4.0])
 @pytest.mark.parametrize("form", FORMS)
 def test_parallel_streams_equal_one_stream(form: str, memory: float) -> None:
-    """A text scored in parallel streams has the nats a character of one stream, to 1e-5."""
+    """A text scored in parallel streams has the nats per character of one stream, to 1e-5."""
     model, parameters = _model(form, memory)
     ids = np.random.default_rng(1).integers(0, 6, 5003)
     single = evaluate._Scorer(model, parameters, ids).single()

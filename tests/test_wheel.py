@@ -18,7 +18,6 @@ BUILD = "import sys, setuptools.build_meta as backend; print(backend.build_wheel
 @pytest.mark.skipif(sys.platform == "win32", reason="programs have other places there")
 def test_a_wheel_installed_alone_trains_and_samples(tmp_path: Path) -> None:
     """Built from the source, in an environment without the source, every command finds its files."""
-    pytest.importorskip("setuptools", "77")
 
     def run(*command: str | Path, directory: Path = tmp_path) -> str:
         environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}

@@ -74,13 +74,10 @@ class Cache:
 
     def load(self, key: str) -> Encoded | None:
         """The entry of that key, its ids mapped into memory; None if it is missing or invalid."""
-        try:
-            with self._path(key).open("rb") as stream:
-                about = _description(stream)
-                if about["key"] == key and about["sha256"] == _digest(stream, about):
-                    return _mapped(stream, about)
-        except _BAD:
-            pass
+        with contextlib.suppress(*_BAD), self._path(key).open("rb") as stream:
+            about = _description(stream)
+            if about["key"] == key and about["sha256"] == _digest(stream, about):
+                return _mapped(stream, about)
         return None
 
     def may_hold(self, kind: str) -> bool:

@@ -44,7 +44,7 @@ SEAM_STEPS = 25
 """Steps between two comparisons at a seam: a wrong start is often forgotten soon."""
 
 SEAM_TOLERANCE = 1e-5
-"""Mean difference, in nats a character of one window, below which a wrong start counts as forgotten:
+"""Mean difference, in nats per character of one window, below which a wrong start counts as forgotten:
 a tenth of what the two ways of scoring may differ by."""
 
 SEAM_ROUNDS = 3
@@ -235,7 +235,7 @@ class _Scorer(Closing):
         All streams first start from zero, which is wrong for all but the first. Then each is
         begun again from the state in which its left neighbour ended, side by side with the wrong
         start, and its score is corrected by the difference, until no stream differs by more than
-        SEAM_TOLERANCE nats a character: the wrong start is forgotten. Streams that end before it
+        SEAM_TOLERANCE nats per character: the wrong start is forgotten. Streams that end before it
         is have better ends now, from which all are begun again in the same way. If SEAM_ROUNDS are
         not enough, the text is scored as one stream.
         """

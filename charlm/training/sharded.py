@@ -173,7 +173,7 @@ class ShardedUpdate(Closing):
     def backpropagate(self, step: int, rng: np.random.Generator) -> float:
         """Loss and gradients of the window of update `step` of the run; `state` advances.
 
-        `rng` draws the noise. Returns the mean loss of the window, in nats a character.
+        `rng` draws the noise. Returns the mean loss of the window, in nats per character.
         """
         T = self.batches.window_length(step)
         for name, noise in self.model.noise(T, self.batches.batch).items():

@@ -195,7 +195,7 @@ class Trainer(Closing):
                 f"the training split holds {size}; it takes {least} at least: "
                 "give corpus.split a larger first part, or a longer text"
             )
-        self.config, self.corpus = config, corpus
+        self.corpus = corpus
         self.streams, self.warning = corpus.part("train").batches(
             config.train.batch, config.train.seq_len, config.train.seed
         )
