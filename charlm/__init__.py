@@ -14,7 +14,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from charlm.errors import (
+from charlm.system.errors import (
     ChangedError,
     CharlmError,
     CheckpointError,
@@ -31,7 +31,6 @@ from charlm.errors import (
 from charlm.system.version import __version__
 
 if TYPE_CHECKING:
-    from charlm.benchmark import Speed
     from charlm.config.keys import Config
     from charlm.inference.evaluate import Evaluation
     from charlm.inference.gradient_flow import GradientFlow
@@ -51,6 +50,7 @@ if TYPE_CHECKING:
         untrained,
     )
     from charlm.nn.gradcheck import Check
+    from charlm.training.benchmark import Speed
 
 __all__ = [
     "ChangedError",

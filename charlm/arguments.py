@@ -14,8 +14,8 @@ from typing import Any, Literal, ParamSpec, TypeVar
 
 import numpy as np
 
-from charlm.errors import ConfigError, shortened
 from charlm.system import blas
+from charlm.system.errors import ConfigError, shortened
 
 AnyPath = str | os.PathLike[str]
 """A path as Python takes it: a text, a `pathlib.Path`, or a `charlm.Run`."""

@@ -44,17 +44,14 @@ from typing import Any, Literal
 
 import numpy as np
 
-from charlm import benchmark
 from charlm.arguments import AnyPath, at_least, typed
 from charlm.arrays import Array, Ids
-from charlm.benchmark import Speed
 from charlm.config import reading
 from charlm.config.build import build_corpus, build_ids, build_model, build_text, fresh_parameters
 from charlm.config.keys import Config
 from charlm.config.reading import checked
 from charlm.data.corpus import Progress, nothing
 from charlm.data.texts import Text
-from charlm.errors import ConfigError, RunError
 from charlm.export import write as write_model
 from charlm.inference import evaluate, held_out, novelty
 from charlm.inference.evaluate import Evaluation
@@ -72,9 +69,11 @@ from charlm.runs.checkpoint import NOT_TRAINED, Checkpoint
 from charlm.runs.directory import RunDirectory, find_checkpoint, find_run
 from charlm.runs.log import read_objects
 from charlm.system import blas
+from charlm.system.errors import ConfigError, RunError
 from charlm.system.files import expanded
 from charlm.system.team import Team
-from charlm.training import checking, session
+from charlm.training import benchmark, checking, session
+from charlm.training.benchmark import Speed
 from charlm.training.events import Event, Listener, Warned
 from charlm.training.memory import check_memory, needed
 from charlm.training.request import MINUTES, ask

@@ -38,7 +38,6 @@ from typing import Any
 
 import numpy as np
 
-from charlm.benchmark import training_flops
 from charlm.config.build import build_model
 from charlm.config.keys import Config
 from charlm.data.corpus import Corpus
@@ -46,6 +45,7 @@ from charlm.data.units import Units
 from charlm.data.vocabulary import Vocabulary
 from charlm.system.mpi import connect
 from charlm.system.team import Team
+from charlm.training.benchmark import training_flops
 from charlm.training.job import Job
 from charlm.training.sharded import left_to_add
 from charlm.training.trainer import Trainer

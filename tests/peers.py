@@ -40,7 +40,7 @@ DRAWN = 100
 def rate(work: Callable[[], object], characters: int, seconds: float) -> float:
     """Median characters per second, after a warm-up.
 
-    As in `charlm.benchmark`, which the peers' Pythons cannot import.
+    As in `charlm.training.benchmark`, which the peers' Pythons cannot import.
     """
     for _ in range(3):
         work()

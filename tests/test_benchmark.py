@@ -10,12 +10,12 @@ from click.testing import CliRunner
 from conftest import Run, make_trainer
 
 import charlm
-from charlm import benchmark
-from charlm.benchmark import Speed, training_flops
 from charlm.cli import charlm as command_line
 from charlm.config.keys import Config
-from charlm.errors import CharlmError
+from charlm.system.errors import CharlmError
 from charlm.system.team import ALONE, Team
+from charlm.training import benchmark
+from charlm.training.benchmark import Speed, training_flops
 
 KEYS = {
     *("cell", "hidden", "layers", "batch", "seq_len", "vocab", "parameters", "threads", "peak_rss_mb"),

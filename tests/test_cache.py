@@ -23,7 +23,7 @@ from charlm.data.corpus import Corpus, read_corpus
 from charlm.data.reader import TextPipeline
 from charlm.data.sources import Source
 from charlm.data.units import Units
-from charlm.errors import CorpusError
+from charlm.system.errors import CorpusError
 
 KEY = "0123abcd"
 NAMES, SETTINGS = ["text.txt"], {"encoding": "utf-8"}

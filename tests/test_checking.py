@@ -9,9 +9,9 @@ import pytest
 
 from charlm.config.keys import Config
 from charlm.config.reading import resolve
-from charlm.errors import ConfigError
 from charlm.nn.cells.gru import GRUBefore
 from charlm.nn.model import Model
+from charlm.system.errors import ConfigError
 from charlm.system.team import Team
 from charlm.training import checking
 from charlm.training.checking import USUAL_VOCAB, check, check_config, text_size

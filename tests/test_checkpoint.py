@@ -17,8 +17,8 @@ from conftest import ROOT, make_trainer
 from charlm.config.build import build_model
 from charlm.data.units import Units
 from charlm.data.vocabulary import Vocabulary
-from charlm.errors import CheckpointError
 from charlm.runs import checkpoint
+from charlm.system.errors import CheckpointError
 
 
 @pytest.fixture

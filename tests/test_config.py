@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from charlm.config.build import build_corpus, build_pipeline
 from charlm.config.keys import KEYS, PATH_KEYS, Config, CorpusConfig, Key, plain, reference
 from charlm.config.reading import another, from_mapping, from_nested, load, parse_overrides, with_path
-from charlm.errors import ConfigError
+from charlm.system.errors import ConfigError
 
 DEFAULTS = Config().flat()
 

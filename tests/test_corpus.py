@@ -21,7 +21,7 @@ from charlm.data.reader import TextPipeline
 from charlm.data.sources import Source
 from charlm.data.units import Units
 from charlm.data.vocabulary import Vocabulary
-from charlm.errors import ChangedError, CorpusError, VocabularyError
+from charlm.system.errors import ChangedError, CorpusError, VocabularyError
 
 WHOLE = (1.0, 0.0, 0.0)
 

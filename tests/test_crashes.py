@@ -19,9 +19,9 @@ import pytest
 from conftest import MEASURED, ROOT, make_trainer
 from faults import Disk, at_system_calls
 
-from charlm.errors import CharlmError, CheckpointError, RunError
 from charlm.runs import checkpoint
 from charlm.runs.directory import RunDirectory
+from charlm.system.errors import CharlmError, CheckpointError, RunError
 from charlm.training.loop import Warned, run
 from charlm.training.trainer import Trainer
 

@@ -22,9 +22,9 @@ from test_history import log_line, write_run
 
 from charlm.arrays import Array
 from charlm.data.walk import walked
-from charlm.errors import CharlmError
 from charlm.report import curves
 from charlm.report.history import History, read
+from charlm.system.errors import CharlmError
 
 LINES = [
     log_line(10 * n, validation_loss=2 + 30 / n + (n == 20) if n % 4 == 0 else None) for n in range(1, 21)

@@ -15,10 +15,10 @@ import pytest
 from conftest import ROOT
 from faults import at_system_calls
 
-from charlm.errors import CheckpointError, RunError
 from charlm.runs import lock as locks_of
 from charlm.runs.directory import EVENT_FILES, RunDirectory, find_checkpoint, find_run
 from charlm.runs.log import read_objects
+from charlm.system.errors import CheckpointError, RunError
 
 LOCKED = "another charlm train is running|is locked by process"
 

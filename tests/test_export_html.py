@@ -17,7 +17,6 @@ from conftest import FORMS, Run
 from exported import KINDS, TALES, make, nats, page_data
 
 from charlm.data.units import Units
-from charlm.errors import ConfigError
 from charlm.export import html
 from charlm.inference.generate import Sampling
 from charlm.inference.sampling import TextSampler, streams_of
@@ -25,6 +24,7 @@ from charlm.nn import cells
 from charlm.nn.parameters import Parameters
 from charlm.runs import checkpoint
 from charlm.runs.checkpoint import Checkpoint
+from charlm.system.errors import ConfigError
 from charlm.web import assembly
 
 

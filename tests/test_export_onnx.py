@@ -22,13 +22,13 @@ from onnx import numpy_helper
 
 from charlm.arrays import Array, Ids
 from charlm.config.build import build_text
-from charlm.errors import ConfigError
 from charlm.export import onnx as onnx_export
 from charlm.nn import cells
 from charlm.nn.parameters import Parameters
 from charlm.nn.workspace import Workspace
 from charlm.runs import checkpoint
 from charlm.runs.checkpoint import Checkpoint
+from charlm.system.errors import ConfigError
 
 
 def run_graph(made: Any, ids: Ids, state: Array) -> tuple[Array, Array]:

@@ -19,13 +19,13 @@ from safetensors import safe_open
 from safetensors.numpy import load_file
 
 from charlm.arrays import Array, Ids
-from charlm.errors import ConfigError
 from charlm.export import safetensors
 from charlm.nn import cells
 from charlm.nn.workspace import Workspace
 from charlm.runs import checkpoint
 from charlm.runs.checkpoint import Checkpoint
 from charlm.runs.description import describe, reading
+from charlm.system.errors import ConfigError
 
 HELD = [form for form in FORMS if form != "gru before"]
 """The recurrences that PyTorch has."""

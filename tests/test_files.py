@@ -11,7 +11,7 @@ from typing import Any, BinaryIO
 import pytest
 
 from charlm.data.sources import find
-from charlm.errors import CorpusError
+from charlm.system.errors import CorpusError
 from charlm.system.files import anchored, append_whole, move, reason, remove_leftovers, write_whole
 
 OLD, NEW = b"what was there, and longer", b"what comes"

@@ -13,10 +13,10 @@ from charlm.arrays import Array
 from charlm.config.keys import CorpusConfig
 from charlm.data.units import Units
 from charlm.data.vocabulary import Vocabulary
-from charlm.errors import ConfigError
 from charlm.inference.generate import Sampling, generate, generate_until
 from charlm.inference.sampling import TextSampler, streams_of
 from charlm.nn.workspace import Workspace
+from charlm.system.errors import ConfigError
 
 LOGITS = np.log(np.array([0.1, 0.4, 0.2, 0.05, 0.25], np.float32))
 

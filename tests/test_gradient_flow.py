@@ -16,13 +16,13 @@ from conftest import FORMS, TEXT, Run, make_model, make_window
 from charlm.arrays import Array, Ids
 from charlm.cli.gradient_flow import _table as drawn_table
 from charlm.data.texts import Lines, StreamText
-from charlm.errors import CorpusError, DivergenceError
 from charlm.inference import gradient_flow as flows
 from charlm.inference.gradient_flow import GradientFlow, find_places, gradient_flow, state_gradients
 from charlm.nn.gradcheck import Check, check
 from charlm.nn.model import Model
 from charlm.nn.parameters import Parameters, under
 from charlm.report import drawing
+from charlm.system.errors import CorpusError, DivergenceError
 from charlm.system.team import Team
 
 Moved = dict[tuple[int, int, str], Array]

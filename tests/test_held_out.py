@@ -11,9 +11,9 @@ from conftest import TEXT, make_trainer
 
 from charlm.config.build import build_corpus
 from charlm.config.keys import CorpusConfig
-from charlm.errors import CorpusError
 from charlm.inference.held_out import HeldOut, of_checkpoint, of_corpus
 from charlm.runs.checkpoint import Checkpoint
+from charlm.system.errors import CorpusError
 
 HALF = len(TEXT) // 2
 

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from charlm.config.reading import resolve
-from charlm.errors import RunError
 from charlm.report.history import names, read
 from charlm.runs.log import COLUMNS
+from charlm.system.errors import RunError
 
 
 def write_run(path: Path, lines: list[dict[str, Any]], **keys: Any) -> Path:

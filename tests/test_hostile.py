@@ -17,8 +17,8 @@ from conftest import make_trainer
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from charlm.errors import CheckpointError
 from charlm.runs import checkpoint
+from charlm.system.errors import CheckpointError
 
 Members = dict[str, Any]
 

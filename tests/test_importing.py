@@ -19,12 +19,12 @@ from hypothesis import strategies as st
 from safetensors.numpy import save_file
 from test_export_safetensors import HELD, Tensors, pytorch_logits
 
-from charlm.errors import CharlmError, CheckpointError
 from charlm.export import safetensors
 from charlm.nn.parameters import Parameters
 from charlm.nn.workspace import Workspace
 from charlm.runs import checkpoint, importing
 from charlm.runs.tensors import Tensors as Stored
+from charlm.system.errors import CharlmError, CheckpointError
 
 
 @pytest.mark.parametrize(("form", "kind"), list(product(HELD, KINDS)))

@@ -12,9 +12,9 @@ from conftest import FORMS, ROOT, Run
 
 import charlm as api
 from charlm.config.keys import Config
-from charlm.errors import ConfigError
 from charlm.nn.parameters import Parameters
 from charlm.runs import checkpoint
+from charlm.system.errors import ConfigError
 from charlm.training.job import copy_rows
 
 TALES = (ROOT / "data/tales.txt").read_text()

@@ -23,13 +23,13 @@ from charlm.config.build import build_corpus
 from charlm.config.keys import KEYS, Config, TrainConfig
 from charlm.config.reading import from_mapping, parse_overrides
 from charlm.data.corpus import Corpus
-from charlm.errors import DivergenceError
 from charlm.nn.cells.gru import GRUAfter, GRUBefore
 from charlm.nn.cells.lstm import LSTM
 from charlm.nn.cells.rnn import RNN
 from charlm.nn.model import Model
 from charlm.optim.schedules import Schedule
 from charlm.runs.directory import EVENT_FILES, RunDirectory
+from charlm.system.errors import DivergenceError
 from charlm.training import session
 from charlm.training.events import Event, Logged, Previewed, Started, Stopped, Validated
 from charlm.training.job import Job

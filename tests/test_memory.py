@@ -10,7 +10,7 @@ import pytest
 from conftest import make_model, make_trainer
 
 from charlm.config.keys import Config
-from charlm.errors import ConfigError
+from charlm.system.errors import ConfigError
 from charlm.system.memory import machine_bytes, peak_bytes
 from charlm.training import memory
 from charlm.training.memory import Need, check_memory, needed, size

@@ -14,7 +14,7 @@ from charlm.data import sources
 from charlm.data.reader import TextPipeline, remarks
 from charlm.data.sources import Source
 from charlm.data.units import Units
-from charlm.errors import CorpusError
+from charlm.system.errors import CorpusError
 
 ALL_UNITS = [
     *(

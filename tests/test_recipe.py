@@ -21,7 +21,7 @@ from charlm.config.keys import Config
 from charlm.data.corpus import Corpus
 from charlm.data.units import Units
 from charlm.data.vocabulary import Vocabulary
-from charlm.errors import ConfigError
+from charlm.system.errors import ConfigError
 from charlm.training import advice, recipe
 from charlm.training.job import Job, prepare
 from charlm.training.recipe import Pace, enough, held_out, looks_like_lines, rules

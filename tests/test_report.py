@@ -17,7 +17,6 @@ from test_history import log_line
 
 from charlm.config.build import build_text
 from charlm.data.units import Units
-from charlm.errors import CorpusError, DivergenceError
 from charlm.inference.held_out import HeldOut
 from charlm.inference.score import unit_losses
 from charlm.inference.trace import Trace, trace
@@ -32,6 +31,7 @@ from charlm.report.stretch import PROPERTIES, Stretch
 from charlm.report.surprise import by_position, hardest_words, surprise
 from charlm.runs import checkpoint
 from charlm.runs.checkpoint import Checkpoint
+from charlm.system.errors import CorpusError, DivergenceError
 
 FORMS = {"char": "lstm", "jamo": "gru", "byte": "rnn", "lines": "lstm", "mixed": "gru before"}
 """For each way of reading a text, the cell that is looked at."""

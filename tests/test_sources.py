@@ -20,7 +20,7 @@ from charlm.data import sources
 from charlm.data.reader import TextPipeline
 from charlm.data.sources import Source, digest, find
 from charlm.data.units import Units
-from charlm.errors import CorpusError
+from charlm.system.errors import CorpusError
 
 PACKERS: dict[str, Callable[[bytes], bytes]] = {".gz": gzip.compress, ".xz": lzma.compress}
 DAMAGED = "is damaged, or not compressed as its name says: "

@@ -19,7 +19,7 @@ from charlm.cli.lazy import LazyCommand
 from charlm.config.keys import KEYS
 
 LAYERS = [
-    ["errors", "arrays", "system.version", "system.cgroups"],
+    ["system.errors", "arrays", "system.version", "system.cgroups"],
     [
         "system.files",
         "system.blas",
@@ -78,7 +78,7 @@ LAYERS = [
         "training.checking",
         "training.recipe",
         "training.tensorboard",
-        "benchmark",
+        "training.benchmark",
     ],
     ["training.advice", "web.assembly"],
     ["training.session"],

@@ -18,8 +18,8 @@ import pytest
 from conftest import TEXT, Run
 
 from charlm.config.reading import from_mapping
-from charlm.errors import ExtraError
 from charlm.runs.directory import EVENT_FILES, RunDirectory
+from charlm.system.errors import ExtraError
 from charlm.training import session
 from charlm.training.events import Event, Listener, Previewed, Updated, Warned
 from charlm.training.request import Request

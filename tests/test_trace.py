@@ -13,13 +13,13 @@ from test_interface import KINDS, every_kind
 
 import charlm
 from charlm.arrays import Ids
-from charlm.errors import ConfigError
 from charlm.inference import trace as traces
 from charlm.inference.trace import Trace, trace
 from charlm.nn import cells
 from charlm.nn.model import Model
 from charlm.nn.parameters import Parameters
 from charlm.nn.workspace import Workspace
+from charlm.system.errors import ConfigError
 
 runs, models = test_interface.runs, test_interface.models
 

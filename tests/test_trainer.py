@@ -16,7 +16,6 @@ from charlm.arrays import Ids
 from charlm.config import build
 from charlm.config.keys import KEYS
 from charlm.data.batches import Window
-from charlm.errors import DivergenceError, RunError
 from charlm.inference.score import Score, score
 from charlm.nn.activations import sigmoid_by_exp_into, sigmoid_by_tanh_into
 from charlm.nn.model import Model
@@ -26,6 +25,7 @@ from charlm.nn.workspace import Workspace
 from charlm.optim.optimizers import OPTIMIZERS
 from charlm.optim.schedules import Plateau
 from charlm.runs import checkpoint
+from charlm.system.errors import DivergenceError, RunError
 from charlm.system.team import ALONE
 from charlm.training.job import Job
 from charlm.training.trainer import Means, Trainer, Update

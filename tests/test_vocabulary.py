@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from charlm.data.units import Units
 from charlm.data.vocabulary import Numbering, Vocabulary
-from charlm.errors import VocabularyError
+from charlm.system.errors import VocabularyError
 
 CHARACTERS = Units()
 BYTES = Units("byte")

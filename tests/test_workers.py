@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from conftest import ROOT
 
-from charlm.errors import WorkerError
 from charlm.system import workers as team
+from charlm.system.errors import WorkerError
 from charlm.system.workers import WorkerPool, shared, slices
 
 

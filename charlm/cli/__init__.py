@@ -17,7 +17,7 @@ import click
 from charlm.cli.lazy import LazyGroup
 from charlm.cli.show import one_line, say, with_options
 from charlm.cli.streams import prepare_streams
-from charlm.errors import CharlmError, shortened
+from charlm.system.errors import CharlmError, shortened
 from charlm.system.files import reason
 from charlm.system.mpi import connected
 from charlm.system.mpi.launcher import place

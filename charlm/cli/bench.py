@@ -7,7 +7,6 @@ from pathlib import Path
 
 import click
 
-from charlm import benchmark
 from charlm.cli.options import Command, Number, config_option, json_option, set_option
 from charlm.cli.reading import warn
 from charlm.cli.show import counted, show, shown_paths
@@ -15,6 +14,7 @@ from charlm.config import reading
 from charlm.nn.activations import sigmoid_form
 from charlm.system import blas
 from charlm.system.mpi import connect
+from charlm.training import benchmark
 from charlm.training.checking import USUAL_VOCAB, text_size
 
 

@@ -21,10 +21,10 @@ from charlm.cli.options import (
 from charlm.cli.reading import ReadingBar, corpus_option, shown_warnings, warn
 from charlm.cli.show import bar, counted, show, shown_path, shown_text
 from charlm.config import reading
-from charlm.errors import ConfigError
 from charlm.inference.gradient_flow import DECADES, MOST_STEPS, STEPS, GradientFlow
 from charlm.interface import load, untrained
 from charlm.runs.directory import find_checkpoint
+from charlm.system.errors import ConfigError
 from charlm.system.files import STANDARD_INPUT
 from charlm.training.checking import name
 

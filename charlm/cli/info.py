@@ -17,12 +17,12 @@ from charlm.cli.show import counted, losses, show, shown_path, shown_paths, visi
 from charlm.config.keys import plain
 from charlm.data.cache import Entry, user_cache
 from charlm.data.reader import TextPipeline
-from charlm.errors import CorpusError
 from charlm.interface import LanguageModel
 from charlm.runs import checkpoint
 from charlm.runs.checkpoint import Checkpoint
 from charlm.runs.directory import RunDirectory, find_checkpoint, find_run
 from charlm.runs.log import COLUMNS, read_objects
+from charlm.system.errors import CorpusError
 from charlm.system.files import reason
 from charlm.system.team import ALONE
 

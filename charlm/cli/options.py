@@ -13,7 +13,7 @@ import click
 
 from charlm.cli.show import say, shell, shown_path
 from charlm.config.reading import parse_overrides
-from charlm.errors import ConfigError
+from charlm.system.errors import ConfigError
 from charlm.system.files import expanded
 from charlm.training.request import MINUTES
 

@@ -20,13 +20,13 @@ from charlm.cli.show import counted, say, shown_path, visible
 from charlm.config.reading import with_encoding
 from charlm.data.corpus import Progress, nothing
 from charlm.data.vocabulary import Vocabulary
-from charlm.errors import CharlmError
 from charlm.inference.generate import Sampling
 from charlm.inference.novelty import STRETCH, compare
 from charlm.inference.sampling import TextSampler, streams_of
 from charlm.runs import checkpoint
 from charlm.runs.checkpoint import Checkpoint
 from charlm.runs.directory import find_checkpoint
+from charlm.system.errors import CharlmError
 from charlm.system.files import write_file
 
 _LINES = 10

@@ -21,9 +21,9 @@ from charlm.cli.reading import ReadingBar, corpus_option
 from charlm.cli.show import counted, duration, losses, shell, short
 from charlm.config import keys
 from charlm.config.keys import Config
-from charlm.errors import CharlmError
 from charlm.runs.directory import RunDirectory
 from charlm.runs.log import read_objects
+from charlm.system.errors import CharlmError
 from charlm.system.files import STANDARD_INPUT
 from charlm.system.mpi import connect
 from charlm.system.team import Team

@@ -19,10 +19,10 @@ from charlm.data.sources import Source, find
 from charlm.data.texts import Text
 from charlm.data.units import Units
 from charlm.data.vocabulary import Vocabulary
-from charlm.errors import ChangedError, CorpusError
 from charlm.nn.cells import make_cell
 from charlm.nn.model import Model
 from charlm.nn.parameters import Parameters
+from charlm.system.errors import ChangedError, CorpusError
 from charlm.system.files import STANDARD_INPUT
 
 

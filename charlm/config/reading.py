@@ -15,7 +15,7 @@ from typing import Any
 import yaml
 
 from charlm.config.keys import KEYS, PATH_KEYS, SECTIONS, Config, CorpusConfig, Key, nearest, spoken
-from charlm.errors import ConfigError, shortened
+from charlm.system.errors import ConfigError, shortened
 from charlm.system.files import STANDARD_INPUT, anchored, expanded, is_descriptor, reason
 
 Source = Path | Config | Mapping[str, Any] | None

@@ -21,7 +21,7 @@ from charlm.data.sources import Source, digest
 from charlm.data.texts import Lines, StreamText, Text, boundaries
 from charlm.data.units import LINE_BREAK
 from charlm.data.vocabulary import Numbering, Vocabulary, translated
-from charlm.errors import ChangedError, CorpusError
+from charlm.system.errors import ChangedError, CorpusError
 from charlm.system.files import reason
 from charlm.system.team import Team
 

@@ -15,7 +15,7 @@ from charlm.arrays import Ids
 from charlm.data.encodings import START, format_of, is_damaged_utf8, marked, readings
 from charlm.data.sources import BytesRead, Source
 from charlm.data.units import LINE_BREAK, Units
-from charlm.errors import EncodingError
+from charlm.system.errors import EncodingError
 
 _BOM = "\ufeff"
 

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import IO, Any, TextIO
 
 from charlm.data.walk import walked
-from charlm.errors import CorpusError
+from charlm.system.errors import CorpusError
 from charlm.system.files import STANDARD_INPUT, reason
 
 BLOCK = 1 << 20

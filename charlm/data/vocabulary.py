@@ -11,7 +11,7 @@ import numpy as np
 
 from charlm.arrays import Ids
 from charlm.data.units import LINE_BREAK, Units
-from charlm.errors import VocabularyError
+from charlm.system.errors import VocabularyError
 
 _SHOWN = 10
 """Most unknown codes that an error lists."""

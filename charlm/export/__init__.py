@@ -10,7 +10,7 @@ import importlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from charlm.errors import ConfigError
+from charlm.system.errors import ConfigError
 
 if TYPE_CHECKING:
     from charlm.runs.checkpoint import Checkpoint

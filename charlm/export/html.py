@@ -12,12 +12,12 @@ from pathlib import Path
 import numpy as np
 
 from charlm.arrays import Ids
-from charlm.errors import ConfigError
 from charlm.inference.generate import Sampling, generate
 from charlm.inference.sampling import TextSampler
 from charlm.nn.parameters import Parameters
 from charlm.runs.checkpoint import Checkpoint
 from charlm.runs.description import describe
+from charlm.system.errors import ConfigError
 from charlm.web import assembly
 
 CHECKED = 500

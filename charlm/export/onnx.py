@@ -18,10 +18,10 @@ from typing import Any
 
 import numpy as np
 
-from charlm.errors import ConfigError
 from charlm.runs.checkpoint import Checkpoint
 from charlm.runs.description import KEY, described, reading
 from charlm.runs.pytorch import transposed
+from charlm.system.errors import ConfigError
 from charlm.system.extras import extra
 from charlm.system.files import write_file
 from charlm.system.version import __version__

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from charlm.errors import ConfigError
 from charlm.runs.checkpoint import Checkpoint
 from charlm.runs.description import KEY, described, reading
 from charlm.runs.pytorch import CLASSES, to_pytorch
+from charlm.system.errors import ConfigError
 from charlm.system.extras import extra
 from charlm.system.files import write_file
 

@@ -16,10 +16,10 @@ from charlm.data.corpus import SPLITS, Corpus, Progress, nothing, on_all_ranks
 from charlm.data.raw_size import RawSize, scored_raw_size
 from charlm.data.sources import Source
 from charlm.data.texts import Text
-from charlm.errors import ConfigError, CorpusError
 from charlm.inference import dynamic
 from charlm.inference.score import Score, score
 from charlm.runs.checkpoint import Checkpoint
+from charlm.system.errors import ConfigError, CorpusError
 from charlm.system.team import ALONE, Team
 
 

@@ -11,10 +11,10 @@ from itertools import islice
 import numpy as np
 
 from charlm.arrays import Array, Ids
-from charlm.errors import ConfigError
 from charlm.nn.model import Model
 from charlm.nn.parameters import Parameters
 from charlm.nn.workspace import Workspace
+from charlm.system.errors import ConfigError
 
 _PRIME_STEPS = 100
 """Steps of one forward pass over a prime."""

@@ -33,11 +33,11 @@ import numpy as np
 
 from charlm.arrays import Array, Ids
 from charlm.data.texts import Text
-from charlm.errors import CorpusError, DivergenceError
 from charlm.nn.loss import softmax_cross_entropy
 from charlm.nn.model import Model
 from charlm.nn.parameters import Parameters
 from charlm.nn.workspace import Workspace
+from charlm.system.errors import CorpusError, DivergenceError
 from charlm.system.team import ALONE, Team
 from charlm.system.workers import shared
 

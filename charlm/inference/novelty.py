@@ -12,8 +12,8 @@ from charlm.config.build import build_corpus
 from charlm.data.corpus import Progress, nothing
 from charlm.data.texts import Text
 from charlm.data.vocabulary import Vocabulary
-from charlm.errors import CorpusError
 from charlm.runs.checkpoint import Checkpoint
+from charlm.system.errors import CorpusError
 from charlm.system.files import STANDARD_INPUT
 
 STRETCH = 20

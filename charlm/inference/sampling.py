@@ -19,10 +19,10 @@ from charlm.config.keys import CorpusConfig
 from charlm.data.sources import Source
 from charlm.data.units import LINE_BREAK
 from charlm.data.vocabulary import Vocabulary
-from charlm.errors import ConfigError
 from charlm.inference.generate import Sampling, generate, generate_until
 from charlm.nn.model import Model
 from charlm.nn.parameters import Parameters
+from charlm.system.errors import ConfigError
 
 
 def streams_of(seed: int | None, count: int) -> Iterator[np.random.Generator]:

@@ -16,11 +16,11 @@ import numpy as np
 import numpy.typing as npt
 
 from charlm.arrays import Array, Ids
-from charlm.errors import ConfigError
 from charlm.nn.loss import cross_entropy
 from charlm.nn.model import Model
 from charlm.nn.parameters import Parameters, under
 from charlm.nn.workspace import Workspace
+from charlm.system.errors import ConfigError
 from charlm.system.memory import machine_bytes
 
 STEPS = 100

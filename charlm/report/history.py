@@ -17,9 +17,9 @@ import numpy as np
 from charlm.arrays import Array
 from charlm.config import reading
 from charlm.config.keys import Config, plain
-from charlm.errors import ConfigError, RunError, shortened
 from charlm.runs.directory import RunDirectory
 from charlm.runs.log import COLUMNS, read_objects
+from charlm.system.errors import ConfigError, RunError, shortened
 
 AXES = ("updates", "epochs", "minutes")
 """The axes of curves; minutes of training leave out validation and saving."""

@@ -14,9 +14,9 @@ import numpy as np
 import numpy.typing as npt
 
 from charlm.arrays import Array
-from charlm.errors import DivergenceError
 from charlm.inference.trace import Trace
 from charlm.report.stretch import PROPERTIES, Stretch
+from charlm.system.errors import DivergenceError
 
 LOW, HIGH = 0.1, 0.9
 """A gate below or above is saturated."""

@@ -15,7 +15,6 @@ import numpy as np
 
 from charlm.arrays import Array
 from charlm.data.corpus import Progress, nothing
-from charlm.errors import CorpusError, DivergenceError, ExtraError, RunError
 from charlm.inference.gradient_flow import gradient_flow
 from charlm.inference.held_out import HeldOut
 from charlm.inference.trace import trace
@@ -27,6 +26,7 @@ from charlm.report.surprise import Surprise, by_position, hardest_words, surpris
 from charlm.runs.checkpoint import Checkpoint
 from charlm.runs.directory import RunDirectory
 from charlm.runs.log import read_objects
+from charlm.system.errors import CorpusError, DivergenceError, ExtraError, RunError
 from charlm.system.team import ALONE, Team
 from charlm.web import assembly
 from charlm.web.signs import without_effect

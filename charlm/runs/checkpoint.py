@@ -29,10 +29,10 @@ from charlm.config.reading import from_nested
 from charlm.data.corpus import own_shares
 from charlm.data.texts import boundaries
 from charlm.data.vocabulary import Vocabulary
-from charlm.errors import CharlmError, CheckpointError, shortened
 from charlm.nn.model import Model
 from charlm.nn.parameters import Parameters
 from charlm.runs.npz import Archive
+from charlm.system.errors import CharlmError, CheckpointError, shortened
 from charlm.system.files import reason, write_whole
 from charlm.system.version import __version__
 

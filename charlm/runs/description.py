@@ -16,8 +16,8 @@ from charlm.config.keys import PATH_KEYS, Config
 from charlm.config.reading import from_nested
 from charlm.data.units import LINE_BREAK
 from charlm.data.vocabulary import Vocabulary
-from charlm.errors import CharlmError, CheckpointError, shortened
 from charlm.runs.checkpoint import NOT_TRAINED, Checkpoint, complete, listed, unlisted
+from charlm.system.errors import CharlmError, CheckpointError, shortened
 from charlm.system.version import __version__
 
 FORMAT = 1

@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from charlm.errors import CheckpointError, RunError
 from charlm.runs.lock import lock
 from charlm.runs.log import read_objects
+from charlm.system.errors import CheckpointError, RunError
 from charlm.system.files import append_whole, expanded, flush, move, reason, remove_leftovers, write_whole
 
 RUNS = Path("runs")

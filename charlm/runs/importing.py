@@ -19,13 +19,13 @@ from charlm.config.build import build_model, build_pipeline
 from charlm.config.keys import Config
 from charlm.config.reading import from_nested
 from charlm.data.vocabulary import Vocabulary
-from charlm.errors import CheckpointError, ConfigError, RunError, shortened
 from charlm.nn.parameters import Parameters
 from charlm.runs import checkpoint, description
 from charlm.runs.checkpoint import NOT_TRAINED, Checkpoint
 from charlm.runs.directory import RunDirectory
 from charlm.runs.pytorch import CLASSES, GATES, from_pytorch
 from charlm.runs.tensors import Tensors
+from charlm.system.errors import CheckpointError, ConfigError, RunError, shortened
 from charlm.system.files import reason
 
 _PICKLED = (b"PK\x03\x04", b"\x80\x02\x8a\x0a", b"\x80\x04\x95", b"\x80\x05\x95")

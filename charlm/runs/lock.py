@@ -8,7 +8,7 @@ import re
 import shlex
 from pathlib import Path
 
-from charlm.errors import RunError, shortened
+from charlm.system.errors import RunError, shortened
 from charlm.system.files import lives
 from charlm.system.team import machine
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from charlm.errors import RunError, shortened
+from charlm.system.errors import RunError, shortened
 from charlm.system.files import reason
 
 

@@ -18,7 +18,7 @@ from typing import Any, BinaryIO
 import numpy as np
 import numpy.typing as npt
 
-from charlm.errors import CheckpointError
+from charlm.system.errors import CheckpointError
 
 _DTYPES = ("<f4", "<f8", "|u1")
 """Types of the numbers in a checkpoint."""

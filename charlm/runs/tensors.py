@@ -18,7 +18,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from charlm.arrays import Array, Shape
-from charlm.errors import CheckpointError, shortened
+from charlm.system.errors import CheckpointError, shortened
 
 _HEADER_BYTES = 1_500_000
 """Longest header: parsed, hostile JSON takes up to 30 times the space; ours has a million at most."""

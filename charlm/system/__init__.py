@@ -1,1 +1,1 @@
-"""The machine: files, threads and BLAS, worker processes."""
+"""The machine: files, threads and BLAS, worker processes, errors that a user can cause."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 from types import ModuleType
 
-from charlm.errors import ExtraError
+from charlm.system.errors import ExtraError
 
 
 def extra(module: str, name: str) -> ModuleType:

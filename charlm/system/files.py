@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
-from charlm.errors import CharlmError
+from charlm.system.errors import CharlmError
 
 STANDARD_INPUT = "-"
 """The path that means standard input."""

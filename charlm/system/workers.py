@@ -32,8 +32,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from charlm.errors import WorkerError
 from charlm.system.closing import Closing
+from charlm.system.errors import WorkerError
 
 _SPIN = 0.0005
 """Seconds that a wait keeps its CPU busy: waking up takes some 50 µs, and most waits are shorter."""

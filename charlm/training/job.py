@@ -16,12 +16,12 @@ from charlm.config.build import Files, build_corpus, find_files, fresh_parameter
 from charlm.config.keys import Config, plain
 from charlm.data.corpus import Corpus, Progress, nothing
 from charlm.data.vocabulary import Vocabulary
-from charlm.errors import ChangedError, ConfigError, CorpusError, RunError, VocabularyError
 from charlm.nn.model import Model
 from charlm.nn.parameters import Parameters
 from charlm.runs import checkpoint
 from charlm.runs.checkpoint import Checkpoint
 from charlm.runs.directory import RunDirectory, find_checkpoint
+from charlm.system.errors import ChangedError, ConfigError, CorpusError, RunError, VocabularyError
 from charlm.system.files import STANDARD_INPUT, is_descriptor
 from charlm.training.request import Request
 

@@ -13,10 +13,10 @@ from dataclasses import asdict
 
 import numpy as np
 
-from charlm.errors import CheckpointError, RunError
 from charlm.inference.sampling import TextSampler
 from charlm.runs import checkpoint
 from charlm.runs.directory import RunDirectory
+from charlm.system.errors import CheckpointError, RunError
 from charlm.training.events import Event, Logged, Previewed, Stopped, Updated, Validated, Warned
 from charlm.training.trainer import Means, Trainer, Update
 

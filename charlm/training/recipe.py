@@ -17,8 +17,8 @@ import numpy as np
 
 from charlm.config.keys import Config
 from charlm.data.corpus import Corpus
-from charlm.errors import ConfigError
 from charlm.nn.cells import make_cell
+from charlm.system.errors import ConfigError
 from charlm.system.team import ALONE, Team
 from charlm.training.job import Job
 from charlm.training.request import Request

@@ -13,7 +13,7 @@ from typing import Any
 from charlm.config import reading
 from charlm.config.keys import Config
 from charlm.config.reading import Source
-from charlm.errors import ConfigError
+from charlm.system.errors import ConfigError
 
 MINUTES = 5.0
 """Minutes of a run for which everything is chosen."""

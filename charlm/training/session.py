@@ -10,8 +10,8 @@ from pathlib import Path
 
 from charlm.config.keys import Config
 from charlm.data.corpus import SPLITS, Corpus, Progress, nothing, with_ids, without_ids
-from charlm.errors import RunError
 from charlm.runs.directory import RunDirectory
+from charlm.system.errors import RunError
 from charlm.system.memory import peak_bytes
 from charlm.system.team import ALONE, Team
 from charlm.training import advice, loop, recipe, tensorboard

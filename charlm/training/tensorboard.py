@@ -14,10 +14,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from charlm.errors import RunError
 from charlm.runs.directory import EVENT_FILES, RunDirectory
 from charlm.runs.log import COLUMNS, read_objects
 from charlm.system.closing import Closing
+from charlm.system.errors import RunError
 from charlm.system.extras import extra
 from charlm.system.files import reason
 from charlm.training.events import Event, Listener, Updated, Warned

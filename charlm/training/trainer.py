@@ -18,13 +18,13 @@ from charlm.arrays import Array
 from charlm.config.build import build_model
 from charlm.config.keys import KEYS, plain
 from charlm.data.texts import Text
-from charlm.errors import CheckpointError, ConfigError, DivergenceError, RunError
 from charlm.inference.score import Score, score
 from charlm.nn.parameters import Parameters
 from charlm.optim.optimizers import OPTIMIZERS
 from charlm.optim.schedules import Plateau, Schedule
 from charlm.runs.checkpoint import Checkpoint
 from charlm.system.closing import Closing
+from charlm.system.errors import CheckpointError, ConfigError, DivergenceError, RunError
 from charlm.system.team import ALONE, Team
 from charlm.system.workers import shared
 from charlm.training.job import Job

@@ -9,7 +9,7 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
-from charlm.errors import ExtraError, RankError
+from charlm.system.errors import ExtraError, RankError
 from charlm.system.extras import extra
 from charlm.system.mpi.launcher import Place, place
 from charlm.system.mpi.team import MpiTeam

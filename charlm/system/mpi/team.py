@@ -15,7 +15,7 @@ from array import array
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from charlm.errors import RankError
+from charlm.system.errors import RankError
 from charlm.system.mpi import heartbeat
 from charlm.system.mpi.mapping import describe, mapped
 from charlm.system.team import Result, Team, machine
