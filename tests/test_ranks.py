@@ -69,7 +69,7 @@ heartbeat.BEAT, heartbeat.SILENCE, team._PATIENCE = 0.1, 1.5, 3.0 if action == "
 update = Trainer.update
 
 def failing(trainer):
-    if place().rank == rank and trainer.progress.step == step:
+    if place().rank == rank and trainer.tally.step == step:
         if action == "raise":
             raise ValueError("planted")
         if action == "end":

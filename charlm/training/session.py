@@ -12,7 +12,7 @@ from charlm.config.keys import Config
 from charlm.data.corpus import SPLITS, Corpus, Progress, nothing, with_ids, without_ids
 from charlm.runs.directory import RunDirectory
 from charlm.system.errors import RunError
-from charlm.system.memory import peak_bytes
+from charlm.system.machine import peak_bytes
 from charlm.system.team import ALONE, Team
 from charlm.training import advice, loop, recipe, tensorboard
 from charlm.training.events import Event, Listener, Started, Warned
@@ -79,7 +79,7 @@ def train(
         def write() -> None:
             text = trainer.config.to_commented_yaml()
             if job.saved is not None:
-                directory.continue_from(text, trainer.progress.log_bytes, trainer.progress.step)
+                directory.continue_from(text, trainer.tally.log_bytes, trainer.tally.step)
                 return
             if not exists:
                 held.enter_context(directory.lock())
@@ -89,7 +89,8 @@ def train(
         team.first(write)  # the first files, now that all is checked
         listeners = [on_event]
         if request.config.run.tensorboard and team.is_first:
-            listeners.append(held.enter_context(tensorboard.EventFiles(directory, on_event)))
+            files = contextlib.closing(tensorboard.EventFiles(directory, on_event))
+            listeners.append(held.enter_context(files))
 
         def tell(event: Event) -> None:
             for listener in listeners:
@@ -144,7 +145,7 @@ def _started(trainer: Trainer, directory: RunDirectory) -> Started:
         seq_len=trainer.streams.seq_len,
         needed_bytes=peak_bytes() + trainer.needed.total,
         planned_steps=trainer.planned_steps,
-        step=trainer.progress.step,
+        step=trainer.tally.step,
         first_word=_first_word(corpus),
     )
 
