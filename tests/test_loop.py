@@ -319,9 +319,7 @@ def test_stopping_and_resuming_leaves_no_trace(tmp_path: Path, stop: int) -> Non
             left.write('{"step": 99}\n{"st')
     second = make_trainer(tmp_path, **values)
     second.restore(checkpoint.load(directory.last), "run")
-    directory.continue_from(
-        second.config.to_commented_yaml(), second.tally.log_bytes, second.tally.step
-    )
+    directory.continue_from(second.config.to_commented_yaml(), second.tally.log_bytes, second.tally.step)
     list(run(second, directory))
 
     assert _log(directory) == _log(whole_directory)

@@ -5,11 +5,10 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 from charlm.config.keys import Config
-from charlm.data.corpus import SPLITS, Corpus, Progress, nothing, with_ids, without_ids
+from charlm.data.corpus import SPLITS, Corpus, Progress, nothing
 from charlm.runs.directory import RunDirectory
 from charlm.system.errors import RunError
 from charlm.system.machine import peak_bytes
@@ -59,18 +58,14 @@ def train(
         team.first(tensorboard.check)
     exists = team.first(lambda: os.path.isdir(directory.path))
     with contextlib.ExitStack() as held:
-        corpora: list[Corpus] = []  # of the first rank alone
 
         def check() -> Job:
             if exists:
                 held.enter_context(directory.lock())
             _refuse_to_overwrite(directory, request)
-            job = prepare(request, directory, progress)
-            corpora.append(job.corpus)
-            return replace(job, corpus=without_ids(job.corpus))
+            return prepare(request, directory, progress)
 
         job = team.first(check)
-        job = replace(job, corpus=with_ids(job.corpus, corpora[0] if corpora else None, team))
         if request.seconds is not None:
             team.first(lambda: progress(_MEASURING, 0))
             job = recipe.fit(job, request, team)
