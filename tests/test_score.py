@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 
 import numpy as np
@@ -238,7 +239,7 @@ def test_ranks_count_the_likelier_units(form: str) -> None:
     """A rank is one more than the units with a larger probability, in streams side by side and in lines."""
     model, parameters = _model(form)
     for text in (StreamText(np.random.default_rng(1).integers(0, 6, 2307)), _lines(MANY[:90])):
-        with evaluate.Scorer(model, parameters, text.ids, ranks=True) as scorer:
+        with contextlib.closing(evaluate.Scorer(model, parameters, text.ids, ranks=True)) as scorer:
             losses, ranks = np.concatenate(list(scorer.text(text)), axis=1)
         np.testing.assert_array_equal(losses, unit_losses(model, parameters, text))
         expected = []
@@ -267,7 +268,7 @@ def test_a_shared_text_may_change_between_calls() -> None:
     """Workers score what the memory of the units holds when they are called, not when they were forked."""
     model, parameters = _model("gru after")
     ids = shared((4001,), np.uint8)
-    with evaluate.Scorer(model, parameters, ids, Team(2)) as scorer:
+    with contextlib.closing(evaluate.Scorer(model, parameters, ids, Team(2))) as scorer:
         for seed in (1, 2):
             ids[:] = np.random.default_rng(seed).integers(0, 6, 4001)
             values, _ = scorer.carried(0, 4000, scorer.zero_state())

@@ -9,6 +9,7 @@ Letters: `T` time steps, `B` streams side by side, `H` hidden units, `K` values 
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -21,7 +22,6 @@ from charlm.nn.loss import cross_entropy
 from charlm.nn.model import Model
 from charlm.nn.parameters import Parameters
 from charlm.nn.workspace import Workspace
-from charlm.system.closing import Closing
 from charlm.system.team import ALONE, Team
 from charlm.system.workers import FEWEST, WorkerPool, shared, slices
 
@@ -49,9 +49,6 @@ LINE_STEPS = STREAMS * STEPS // LINES[0]
 LONG = STREAMS * STREAM_LENGTH
 """Units from which on a line is scored as a text is, in parallel streams."""
 
-_WIDEST = max(*LINES, 2 * STREAMS)
-"""Most streams of one forward pass."""
-
 SEAM_STEPS = 25
 """Steps between two comparisons at a seam: a wrong start is often forgotten soon."""
 
@@ -61,6 +58,9 @@ a tenth of what the two ways of scoring may differ by."""
 
 SEAM_ROUNDS = 3
 """How often all streams are begun again before the text is scored as one stream, which is slow."""
+
+_WIDEST, _LONGEST = max(*LINES, 2 * STREAMS), max(STEPS, LINE_STEPS, SEAM_STEPS)
+"""Most streams and steps of one forward pass."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -140,7 +140,7 @@ def score(
         raise ValueError("it takes two characters to score one")
     if text.lines is not None and window is not None:
         raise ValueError("lines are scored one by one, not in windows")
-    with Scorer(model, params, text.ids, team, progress) as scorer:
+    with contextlib.closing(Scorer(model, params, text.ids, team, progress)) as scorer:
         nll = sum(float(values[0].sum()) for values in scorer.text(text, window))
     return Score(nll, text.targets)
 
@@ -153,7 +153,7 @@ def unit_losses(
     Of a text `[N]` all but the first: `[N-1]`, with the state carried through, or in windows. Of
     lines all, each line from a zero state.
     """
-    with Scorer(model, params, text.ids, team) as scorer:
+    with contextlib.closing(Scorer(model, params, text.ids, team)) as scorer:
         return np.concatenate([np.zeros(0), *(values[0] for values in scorer.text(text, window))])
 
 
@@ -168,7 +168,7 @@ class _Lanes:
         self.model, self.params, self.ids, self.team = model, params, ids, team
         self.K = 1 + ranks
         self._starts = shared((_WIDEST,), np.int64)
-        self._values = shared((self.K * STEPS * _WIDEST,), np.float64)
+        self._values = shared((self.K * _LONGEST * _WIDEST,), np.float64)
         self._state = shared((model.zero_state(_WIDEST).size,), params.flat.dtype)
         self._workspaces: dict[tuple[int, int], Workspace] = {}
         self._shares: dict[int, Callable[[], None]] = {}
@@ -210,9 +210,9 @@ class _Lanes:
         return values, np.concatenate([self._state_of(shard) for shard in shards], axis=2)
 
     def _values_of(self, shard: slice) -> Array:
-        """The values `[K, STEPS, b]` of the streams of a shard."""
-        each, width = self.K * STEPS, shard.stop - shard.start
-        return self._values[each * shard.start : each * shard.stop].reshape(self.K, STEPS, width)
+        """The values `[K, _LONGEST, b]` of the streams of a shard."""
+        each, width = self.K * _LONGEST, shard.stop - shard.start
+        return self._values[each * shard.start : each * shard.stop].reshape(self.K, _LONGEST, width)
 
     def _state_of(self, shard: slice) -> Array:
         """The state `[L, S, b, H]` of the streams of a shard."""
@@ -238,7 +238,7 @@ class _Lanes:
         state[...] = window.state
 
 
-class Scorer(Closing):
+class Scorer:
     """The rows that every score sums: `K` values of each predicted unit, in the order of the text.
 
     The first is the loss in nats. With `ranks` the second is the rank: 1 for the likeliest unit, one
