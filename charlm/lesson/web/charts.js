@@ -18,7 +18,7 @@ function reachChart(model) {
   const memory = model.network.cell.states.at(-1);
   const reached = model.network.reach(read.pass, state.of, layer);
   const most = reached[state.of][memory].norm || 1;
-  const wide = reached.length > 40 ? 9 : reached.length > 12 ? 14 : between(18, Math.floor(200 / reached.length), 40);
+  const wide = between(12, Math.floor(230 / reached.length), 40);
   const [left, top, high] = [34, 8, DECADE * (DECADES[0] - DECADES[1])];
   const bottom = top + high;
   const all = [];
@@ -80,6 +80,7 @@ function showReach() {
     const title = made("h3", [titleOf(model), " ", made("small", formulaLine(`d${name}`))]);
     return made("figure", [title, reachChart(model)]);
   });
+  element("reach").classList.toggle("long", state.of > 22);
   element("reach").replaceChildren(...figures);
   for (const box of element("reach").querySelectorAll(".scroll")) box.scrollLeft = box.scrollWidth;
   const legend = ["direct", "z", "r", "n", "f", "above"].map((path) => made("span", [made("i", "", { class: `swatch path-${path}` }), say(`path.${path}`)]));
@@ -127,11 +128,11 @@ function extreme(model, gate) {
   return sayFirst(keys, { unit, character: quoted(model.signs[id]), here: shown(here), elsewhere: shown(elsewhere) });
 }
 
-const [CELL, LINE] = [18, 14]; // of a map: a character's width, a unit's height
+const LINE = 14; // the height of a unit in a map
 
 function gateMap(model, gate) {
   const { ids, pass } = passOf(model);
-  const wide = ids.length <= 12 ? 32 : CELL;
+  const wide = between(18, Math.floor(240 / ids.length), 32);
   const values = rows.flatMap((unit) => pass.steps.map(({ layers }) => layers[state.layer][gate][unit]));
   const scale = Math.max(1, largest(values));
   const [left, top] = [30, 20];
@@ -150,6 +151,7 @@ function showGates() {
   const model = chosen();
   rows = unitsThatMatter(model);
   const names = [...new Set([...model.network.cell.gates, ...model.network.cell.states])];
+  element("gates").classList.toggle("long", passOf(model).ids.length > 13);
   element("gates").replaceChildren(...names.map((name) => gateMap(model, name)));
 }
 
