@@ -19,14 +19,14 @@ function reachChart(model) {
   const reached = model.network.reach(read.pass, state.of, layer);
   const most = reached[state.of][memory].norm || 1;
   const wide = between(12, Math.floor(230 / reached.length), 40);
-  const [left, top, high] = [34, 8, DECADE * (DECADES[0] - DECADES[1])];
-  const bottom = top + high;
+  const [left, top, high] = [4, 8, DECADE * (DECADES[0] - DECADES[1])];
+  const [right, bottom] = [left + wide * reached.length, top + high];
   const all = [];
   for (let decade = DECADES[1]; decade <= DECADES[0]; decade++) {
     const y = bottom - DECADE * (decade - DECADES[1]);
-    all.push(drawn("path", { class: decade ? "grid" : "grid one", d: `M${left} ${y}h${wide * reached.length}` }));
+    all.push(drawn("path", { class: decade ? "grid" : "grid one", d: `M${left} ${y}H${right}` }));
     const power = String(decade).replace("-", "−");
-    const text = drawn("text", { class: "axis", x: left - 5, y: y + 4 }, "10", drawn("tspan", { dy: -4, "font-size": 8 }, power));
+    const text = drawn("text", { class: "decade", x: right + 5, y: y + 4 }, "10", drawn("tspan", { dy: -4 }, power));
     if (decade % 2 === 0) all.push(text);
   }
   const straight = [];
@@ -51,12 +51,21 @@ function reachChart(model) {
   if (straight.length > 1) all.push(drawn("path", { class: "straight", d: `M${straight.join("L")}` }));
   const first = reached.findIndex(({ cut }) => !cut);
   if (first > 0) all.push(drawn("text", { class: "cut-word", x: left + 4, y: top + 12 }, say("reach.cut")));
-  const words = state.of - first
-    ? say("reach.reading", { steps: state.of - first, character: quoted(model.signs[read.ids[first]]), share: percentOf(reached[first][memory].norm / most) })
-    : say("reach.short");
-  const width = left + wide * reached.length + 6;
+  const words = reading(model, reached, first, most, memory);
+  const width = right + 34;
   const svg = drawn("svg", { viewBox: `0 0 ${width} ${bottom + 24}`, width, height: bottom + 24, role: "img", "aria-label": words }, ...all);
   return made("div", [made("div", svg, { class: "scroll", tabindex: 0, "data-arrows": "" }), made("p", words)]);
+}
+
+/** The sentence of a chart: what arrives at the first step, and how much of it only ever went straight. */
+function reading(model, reached, first, most, memory) {
+  const steps = reached.length - 1 - first;
+  if (!steps) return say("reach.short");
+  const { straight, [memory]: state } = reached[first];
+  const character = quoted(model.signs[passOf(model).ids[first]]);
+  const words = say("reach.reading", { steps, character, share: percentOf(state.norm / most) });
+  const rest = straight === null ? say("reach.winding") : say("reach.straight", { share: percentOf(straight / most) });
+  return `${words} ${rest}`;
 }
 
 /** A share in per cent, or what is less than can be read in it. */

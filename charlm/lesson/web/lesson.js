@@ -164,7 +164,9 @@ function set(changes) {
     element("message").textContent = wanted ? say("lacking", { characters: listed(lacking) }) : say("empty");
     return false;
   }
-  for (const [name, value] of Object.entries(others)) if (name in state && value !== undefined) state[name] = value;
+  for (const [name, value] of Object.entries(others)) {
+    if (Object.hasOwn(state, name) && value !== undefined) state[name] = value;
+  }
   const whole = (value) => Math.round(Number(value)) || 0;
   Object.assign(state, { model, text: wanted, window: Math.max(0, whole(state.window)) });
   const { layers, hidden } = chosen();
@@ -176,7 +178,7 @@ function set(changes) {
   if (text !== undefined && others.of === undefined) state.of = last - 1;
   state.of = between(0, whole(state.of), Math.max(0, last - 1));
   state.direction = state.direction === "backward" ? "backward" : "forward";
-  state.language = state.language in data.strings ? state.language : "en";
+  if (!Object.hasOwn(data.strings, state.language)) state.language = "en";
   const { order } = graphNow();
   if (!order.includes(state.node)) state.node = order.at(-1);
   if (quiz) quiz.answered = false;
@@ -453,7 +455,11 @@ function showFormula() {
     made("p", asked ? say("quiz.about") : meaning(name)),
   );
   const { ids } = passOf(model);
-  element("place").textContent = say(model.layers > 1 ? "place.layer" : "place", { k: order.indexOf(name) + 1, n: order.length, t: state.t, character: quoted(model.signs[ids[state.t]]), layer: state.layer + 1 });
+  const character = quoted(model.signs[ids[state.t]]);
+  const place = { k: order.indexOf(name) + 1, n: order.length, t: state.t, character, layer: state.layer + 1 };
+  const aloud = `${full}, ${nodeName(name)}: ${asked ? "?" : shown(result)}`;
+  const words = say(model.layers > 1 ? "place.layer" : "place", place);
+  element("place").replaceChildren(words, made("span", `; ${aloud}`, { class: "unseen" }));
   element("answer").hidden = !asked;
 }
 
@@ -525,29 +531,33 @@ function translate() {
   element("next").replaceChildren(`${say("next")} `, made("span", "→", { "aria-hidden": true }));
 }
 
-/** Put options into a select, and choose one. */
-function options(id, entries, value) {
-  element(id).replaceChildren(...entries.map(([key, words]) => made("option", words, { value: key })));
-  element(id).value = value;
+/** Put options into a select. */
+function options(id, entries) {
+  element(id).replaceChildren(...entries.map(([value, words]) => made("option", words, { value })));
 }
 
 const titleOf = ({ cell, name }) => say(`cell.${cell}`) + (models.filter((one) => one.cell === cell).length > 1 ? `: ${name}` : "");
 
-/** Bring the controls in line with what is chosen. */
-function showControls() {
+/** Offer what there is to choose from. */
+function showChoices() {
   const model = chosen();
   const { ids, pass } = passOf(model);
-  options("cell", models.map((one) => [one.key, titleOf(one)]), model.key);
-  options("layer", Array.from({ length: model.layers }, (_, l) => [l, l + 1]), state.layer);
-  options("of", ids.slice(0, -1).map((id, t) => [t, `${t}: ${model.signs[id]} → ${model.signs[pass.steps[t].target]}`]), state.of);
+  const step = (id, t) => [t, `${t}: ${model.signs[id]} → ${model.signs[pass.steps[t].target]}`];
+  options("cell", models.map((one) => [one.key, titleOf(one)]));
+  options("layer", Array.from({ length: model.layers }, (_, l) => [l, l + 1]));
+  options("of", ids.slice(0, -1).map(step));
   element("layer").parentElement.hidden = model.layers === 1;
   element("unit").max = model.hidden - 1;
-  element("unit").value = state.unit;
   element("window").max = ids.length;
-  element("window").value = state.window || ids.length;
-  element("language").value = state.language;
-  if (document.activeElement !== element("text")) element("text").value = state.text;
-  for (const input of element("direction").querySelectorAll("input")) input.checked = input.value === state.direction;
+}
+
+/** Bring the controls in line with what is chosen. */
+function showChosen() {
+  const { layer, unit, of, language, direction, window, text } = state;
+  const values = { cell: chosen().key, layer, unit, of, language, window: window || element("window").max };
+  for (const [id, value] of Object.entries(values)) element(id).value = value;
+  if (document.activeElement !== element("text")) element("text").value = text;
+  for (const input of element("direction").querySelectorAll("input")) input.checked = input.value === direction;
   element("quiz").setAttribute("aria-pressed", Boolean(quiz));
 }
 
@@ -566,7 +576,8 @@ function render() {
   scopeShown = null;
   const { model, text, t, layer, unit, window, of, language } = state;
   refresh("words", [language], translate);
-  refresh("controls", [model, text, layer, unit, window, of, language, state.direction, Boolean(quiz), text !== element("text").value], showControls);
+  refresh("choices", [model, text, language], showChoices);
+  showChosen();
   refresh("strip", [model, text, window, language], showStrip);
   refresh("step", [model, text, window, language, t], markStep);
   element("message").textContent = changeInWords();
