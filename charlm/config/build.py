@@ -12,11 +12,11 @@ import numpy.typing as npt
 from charlm.arrays import Ids
 from charlm.config.keys import CorpusConfig, ModelConfig
 from charlm.data.cache import user_cache
-from charlm.data.corpus import Corpus, nothing, read_corpus, text_of
+from charlm.data.corpus import Corpus, nothing, read_corpus
 from charlm.data.corpus import Progress as ReadingProgress
 from charlm.data.reader import TextPipeline
 from charlm.data.sources import Source, find
-from charlm.data.texts import Text
+from charlm.data.texts import Text, text_of
 from charlm.data.units import Units
 from charlm.data.vocabulary import Vocabulary
 from charlm.nn.cells import make_cell

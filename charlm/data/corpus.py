@@ -18,7 +18,7 @@ from charlm.arrays import Ids
 from charlm.data.cache import Cache, Encoded
 from charlm.data.reader import TextPipeline, remarks
 from charlm.data.sources import Source, digest
-from charlm.data.texts import Lines, StreamText, Text, boundaries
+from charlm.data.texts import Lines, Text, boundaries, text_of
 from charlm.data.units import LINE_BREAK
 from charlm.data.vocabulary import Numbering, Vocabulary, translated
 from charlm.system.errors import ChangedError, CorpusError
@@ -89,11 +89,6 @@ class Corpus:
     @functools.cached_property
     def _parts(self) -> list[Text]:
         return self.whole.split(self.split)
-
-
-def text_of(ids: Ids, by_line: bool) -> Text:
-    """The units `[N]` of a text as one stream, or as lines; lines must begin with a line break."""
-    return Lines.of(ids, int(ids[0])) if by_line else StreamText(ids)
 
 
 def on_all_ranks(corpus: Corpus | None, team: Team) -> Corpus:
