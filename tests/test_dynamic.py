@@ -257,7 +257,7 @@ def test_workers_and_the_checkpoint(trained: Any, tmp_path: Path, monkeypatch: p
     before = loaded.parameters.flat.tobytes()
     found: list[Dynamic] = []
     for threads in (1, 2):
-        evaluation = evaluate(loaded, loaded.config.corpus, own=True, team=Team(threads), dynamically=True)
+        evaluation = evaluate(loaded, team=Team(threads), dynamically=True)
         assert evaluation.dynamic is not None
         found.append(replace(evaluation.dynamic, seconds=0.0))
     assert found[0] == found[1]

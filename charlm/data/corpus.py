@@ -55,12 +55,14 @@ class Corpus:
         """The whole text."""
         return text_of(self.ids, self.by_line)
 
-    def part(self, name: str) -> Text:
-        """The split `train`, `validation` or `test`.
+    def part(self, name: str | None) -> Text:
+        """The split `train`, `validation` or `test`, or the whole text if `name` is None.
 
         The splits of a stream are contiguous, in this order, and complete. Each line is in exactly
         one split. A split with a separate text is the whole of that text.
         """
+        if name is None:
+            return self.whole
         if name in self.separate:
             return self.separate[name].whole
         return self._parts[SPLITS.index(name)]
