@@ -10,11 +10,12 @@ from typing import Any
 
 from charlm.config.build import build_corpus, build_pipeline
 from charlm.config.keys import CorpusConfig
-from charlm.data.corpus import SPLITS, Corpus, Progress, nothing, on_all_ranks
+from charlm.data.corpus import SPLITS, Corpus, Progress, nothing
 from charlm.data.raw_size import RawSize, scored_raw_size
+from charlm.data.sources import Source
 from charlm.data.texts import Text
 from charlm.inference import dynamic
-from charlm.inference.reading import ReadText, read_text
+from charlm.inference.reading import read_text
 from charlm.inference.score import Score, score
 from charlm.runs.checkpoint import Checkpoint
 from charlm.system.errors import ConfigError, CorpusError
@@ -146,17 +147,17 @@ def evaluate(
         raise ConfigError("`window` is for texts: a model of lines begins each line from a zero state")
     if window is not None and dynamically:
         raise ConfigError("`dynamic` carries the state through: it cannot be combined with `window`")
-    read: ReadText | None = None
+    sources: Sequence[Source] = ()
     learned_from: Corpus | None = None
 
-    def prepare() -> str | None:
-        nonlocal read, learned_from
+    def prepare() -> tuple[Corpus, str | None]:
+        nonlocal sources, learned_from
         read = read_text(checkpoint, another, split, ("test", "validation", "train"), progress)
         learned_from = _learned_from(checkpoint, read.corpus, progress) if dynamically else None
-        return read.split
+        sources = read.sources
+        return read.corpus, read.split
 
-    part = team.first(prepare)
-    corpus = on_all_ranks(read.corpus if read else None, team)
+    corpus, part = team.first(prepare)
     text = corpus.part(part)
     shown = progress if team.is_first else nothing
     shown("total", text.targets)
@@ -183,7 +184,7 @@ def evaluate(
         if vocabulary.has_unknown:
             unknown = sum(int((block == vocabulary.unknown).sum()) for block in text.target_blocks())
         config = another or checkpoint.config.corpus
-        raw = scored_raw_size(corpus, read.sources if read else (), build_pipeline(config), part)
+        raw = scored_raw_size(corpus, sources, build_pipeline(config), part)
         return Evaluation(
             score=result,
             raw=raw,
