@@ -10,7 +10,7 @@ import pytest
 from conftest import FORMS, make_model
 
 from charlm.arrays import Array, Ids
-from charlm.data.texts import Lines, StreamText
+from charlm.data.texts import Lines, Text
 from charlm.inference import score as evaluate
 from charlm.inference.score import Score, score, unit_losses
 from charlm.nn.model import Model
@@ -50,7 +50,7 @@ def test_equals_one_character_at_a_time(window: int | None) -> None:
     model, parameters = _model("gru after")
     ids = np.random.default_rng(1).integers(0, 6, 1500)
     told: list[int] = []
-    result = score(model, parameters, StreamText(ids), window, progress=told.append)
+    result = score(model, parameters, Text(ids), window, progress=told.append)
     assert result.characters == 1499 == sum(told)
     assert result.nll == pytest.approx(_one_by_one(model, parameters, ids, window), rel=1e-9)
 
@@ -61,9 +61,9 @@ def test_workers_share_the_work(window: int | None) -> None:
     model, parameters = _model("lstm")
     ids = np.random.default_rng(1).integers(0, 6, 13_007)
     teams = (Team(workers).of(parts=4) for workers in (1, 2, 4))
-    one, two, four = (score(model, parameters, StreamText(ids), window, team) for team in teams)
+    one, two, four = (score(model, parameters, Text(ids), window, team) for team in teams)
     assert one == two == four
-    assert score(model, parameters, StreamText(ids), window).nll == pytest.approx(one.nll, rel=1e-12)
+    assert score(model, parameters, Text(ids), window).nll == pytest.approx(one.nll, rel=1e-12)
 
 
 @pytest.mark.parametrize("memory", [0.0, 4.0])
@@ -74,7 +74,7 @@ def test_parallel_streams_equal_one_stream(form: str, memory: float) -> None:
     ids = np.random.default_rng(1).integers(0, 6, 5003)
     scorer = evaluate.Scorer(model, parameters, ids)
     single = scorer.single(0, len(ids) - 1, scorer.zero_state())[0].sum()
-    assert score(model, parameters, StreamText(ids)).nll == pytest.approx(single, abs=1e-5 * len(ids))
+    assert score(model, parameters, Text(ids)).nll == pytest.approx(single, abs=1e-5 * len(ids))
 
 
 def _latch(output: float) -> tuple[Model, Parameters]:
@@ -133,14 +133,14 @@ def test_units() -> None:
 def test_too_short_a_text_is_refused() -> None:
     """One character cannot be scored: nothing stands before it."""
     with pytest.raises(ValueError, match="two characters"):
-        score(*_model("rnn"), StreamText(np.array([1])))
+        score(*_model("rnn"), Text(np.array([1])))
 
 
 def _lines(lengths: list[int], share: float = 1.0) -> Lines:
     """A share of lines of these lengths over the ids 1 to 5, the line break being 0."""
     text = np.random.default_rng(2).integers(1, 6, 1 + sum(lengths))
     text[np.cumsum([0, *lengths])] = 0
-    return Lines.of(text.astype(np.uint8), 0).split((share, 1 - share, 0.0))[0]
+    return Lines.of(text.astype(np.uint8)).split((share, 1 - share, 0.0))[0]
 
 
 def _line_by_line(model: Model, parameters: Parameters, lines: Lines) -> float:
@@ -220,7 +220,7 @@ def test_no_lines_are_refused() -> None:
 def test_losses_of_units_sum_to_the_score(form: str) -> None:
     """The losses of every predicted unit, of a text, its windows or lines, are those that the score sums."""
     model, parameters = _model(form)
-    texts = (StreamText(np.random.default_rng(1).integers(0, 6, 1307)), _lines(MANY[:90], 0.5))
+    texts = (Text(np.random.default_rng(1).integers(0, 6, 1307)), _lines(MANY[:90], 0.5))
     for text in texts:
         losses = unit_losses(model, parameters, text)
         assert losses.shape == (text.targets,)
@@ -238,7 +238,7 @@ def test_losses_of_units_sum_to_the_score(form: str) -> None:
 def test_ranks_count_the_likelier_units(form: str) -> None:
     """A rank is one more than the units with a larger probability, in streams side by side and in lines."""
     model, parameters = _model(form)
-    for text in (StreamText(np.random.default_rng(1).integers(0, 6, 2307)), _lines(MANY[:90])):
+    for text in (Text(np.random.default_rng(1).integers(0, 6, 2307)), _lines(MANY[:90])):
         with contextlib.closing(evaluate.Scorer(model, parameters, text.ids, ranks=True)) as scorer:
             losses, ranks = np.concatenate(list(scorer.text(text)), axis=1)
         np.testing.assert_array_equal(losses, unit_losses(model, parameters, text))
@@ -254,7 +254,7 @@ def test_ranks_count_the_likelier_units(form: str) -> None:
 def test_blocks_carry_the_state(monkeypatch: pytest.MonkeyPatch) -> None:
     """A text longer than a block has the losses of one that is scored at once, as do long lines."""
     model, parameters = _model("lstm")
-    stream, lines = StreamText(np.random.default_rng(1).integers(0, 6, 7003)), _lines([3, 5000, 4, 2100, 9])
+    stream, lines = Text(np.random.default_rng(1).integers(0, 6, 7003)), _lines([3, 5000, 4, 2100, 9])
     whole = [unit_losses(model, parameters, text) for text in (stream, lines)]
     monkeypatch.setattr(evaluate, "BLOCK", 2500)
     monkeypatch.setattr(evaluate, "LONG", 2100)
@@ -273,7 +273,7 @@ def test_a_shared_text_may_change_between_calls() -> None:
             ids[:] = np.random.default_rng(seed).integers(0, 6, 4001)
             values, _ = scorer.carried(0, 4000, scorer.zero_state())
             np.testing.assert_allclose(
-                values[0], unit_losses(model, parameters, StreamText(ids.copy())), rtol=1e-9
+                values[0], unit_losses(model, parameters, Text(ids.copy())), rtol=1e-9
             )
 
 
