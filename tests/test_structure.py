@@ -19,12 +19,10 @@ from charlm.cli.lazy import LazyCommand
 from charlm.config.keys import KEYS
 
 LAYERS = [
-    ["system.errors", "arrays", "system.version", "system.cgroups"],
+    ["system.errors", "arrays", "system.version", "system.machine"],
     [
         "system.files",
         "system.blas",
-        "system.closing",
-        "system.memory",
         "system.extras",
         "system.mpi.launcher",
         "system.mpi.heartbeat",
@@ -70,8 +68,8 @@ LAYERS = [
     ["training.sharded"],
     ["runs.checkpoint", "training.memory", "runs.pytorch"],
     ["runs.lock", "runs.log"],
-    ["runs.directory", "runs.description", "inference.evaluate", "inference.held_out", "inference.novelty"],
-    ["training.job", "training.events", "runs.importing"],
+    ["runs.directory", "runs.description", "inference.reading", "inference.novelty"],
+    ["training.job", "training.events", "runs.importing", "inference.evaluate"],
     ["training.trainer"],
     [
         "training.loop",
