@@ -18,7 +18,7 @@ import numpy as np
 
 from charlm.arrays import Array, Ids
 from charlm.data.texts import Text
-from charlm.nn.loss import cross_entropy
+from charlm.nn.loss import cross_entropy, ranks_of
 from charlm.nn.model import Model
 from charlm.nn.parameters import Parameters
 from charlm.nn.workspace import Workspace
@@ -28,8 +28,8 @@ from charlm.system.workers import FEWEST, WorkerPool, shared, slices
 SHOWN = 5000
 """Most predicted units of a text that is shown with its score."""
 
-BLOCK = 1 << 20
-"""Most units of a text that are scored before the next ones are needed."""
+BLOCK = 1_000_000
+"""Most units of a text that are scored before the next are needed: whole segments of `dynamic`."""
 
 STREAMS = 64
 """Most streams in which a text is scored side by side."""
@@ -232,8 +232,7 @@ class _Lanes:
         window = self.model.forward(self.params, self.ids[index], state, workspace)
         logits, targets = window.output.reshape(index.size, -1), self.ids[index + 1].reshape(-1)
         if self.K > 1:
-            own = np.take_along_axis(logits, targets.astype(np.int64)[:, None], axis=1)
-            values[1, :steps] = 1 + np.count_nonzero(logits > own, axis=1).reshape(index.shape)
+            values[1, :steps] = ranks_of(logits, targets).reshape(index.shape)
         values[0, :steps] = cross_entropy(logits, targets).reshape(index.shape)  # overwrites the logits
         state[...] = window.state
 
@@ -257,7 +256,7 @@ class Scorer:
     ) -> None:
         """`progress` is called with the number of characters just scored."""
         self.model, self.params, self.ids = model, params, ids
-        self.progress = progress
+        self.progress, self.K = progress, 1 + ranks
         self.lanes = _Lanes(model, params, ids, team, ranks)
 
     def close(self) -> None:
@@ -288,7 +287,7 @@ class Scorer:
 
     def run(self, starts: Ids, steps: int, state: Array) -> tuple[Array, Array]:
         """Score `steps` characters after each of `starts [B]`: values `[K, B, steps]`, and the state."""
-        values = np.empty((self.lanes.K, len(starts), steps))
+        values = np.empty((self.K, len(starts), steps))
         for first in range(0, steps, STEPS):
             rows, state = self.window(starts + first, min(STEPS, steps - first), state)
             values[:, :, first : first + STEPS] = rows.swapaxes(1, 2)
@@ -365,7 +364,7 @@ class Scorer:
         """
         ends = np.cumsum(all_lengths, dtype=np.int64)
         places = ends - all_lengths  # of the values of each line
-        values = np.empty((self.lanes.K, int(ends[-1]) if len(ends) else 0))
+        values = np.empty((self.K, int(ends[-1]) if len(ends) else 0))
         order = np.argsort(all_lengths, kind="stable")[::-1]  # the longest first
         alone = int(np.count_nonzero(all_lengths >= LONG))
         for line in order[:alone].tolist():
