@@ -1,13 +1,25 @@
 // Pictures of the whole text: how far a gradient reaches, and what the gates do at each character.
 
 /** The paths of a gradient to the step before, by the class of their colour. */
-const PATHS = { direct: "direct", z: "z", i: "z", r: "r", o: "r", n: "n", g: "n", h: "n", f: "f", above: "above" };
+const PATHS = {
+  direct: "direct",
+  z: "z",
+  i: "z",
+  r: "r",
+  o: "r",
+  n: "n",
+  g: "n",
+  h: "n",
+  f: "f",
+  above: "above",
+};
 
 const DECADES = [1, -6]; // of the axis
 const DECADE = 20; // pixels
 
 /** The height of a share of the gradient on the axis, above its lowest decade. */
-const heightOf = (share) => DECADE * between(0, Math.log10(share || 1e-99) - DECADES[1], DECADES[0] - DECADES[1]);
+const heightOf = (share) =>
+  DECADE * between(0, Math.log10(share || 1e-99) - DECADES[1], DECADES[0] - DECADES[1]);
 
 /** A chart of how much of the gradient of prediction `of` arrives at each step, or a sentence instead. */
 function reachChart(model) {
@@ -26,7 +38,12 @@ function reachChart(model) {
     const y = bottom - DECADE * (decade - DECADES[1]);
     all.push(drawn("path", { class: decade ? "grid" : "grid one", d: `M${left} ${y}H${right}` }));
     const power = String(decade).replace("-", "−");
-    const text = drawn("text", { class: "decade", x: right + 5, y: y + 4 }, "10", drawn("tspan", { dy: -4 }, power));
+    const text = drawn(
+      "text",
+      { class: "axis decade", x: right + 5, y: y + 4 },
+      "10",
+      drawn("tspan", { dy: -4 }, power),
+    );
     if (decade % 2 === 0) all.push(text);
   }
   const straight = [];
@@ -43,18 +60,30 @@ function reachChart(model) {
       y -= height;
       bar.append(drawn("rect", { class: `path-${PATHS[path]}`, x: x + 1, y, width: wide - 2, height }));
     }
-    const character = drawn("text", { class: t === state.of ? "character here" : "character", x: x + wide / 2, y: bottom + 16 }, model.signs[read.ids[t]]);
+    const character = drawn(
+      "text",
+      { class: t === state.of ? "character here" : "character", x: x + wide / 2, y: bottom + 16 },
+      model.signs[read.ids[t]],
+    );
     bar.append(drawn("rect", { class: "catch", x, y: top, width: wide, height: high + 20 }), character);
     all.push(bar);
-    if (at.straight !== null && !at.cut) straight.push(`${x + wide / 2} ${bottom - heightOf(at.straight / most)}`);
+    if (at.straight !== null && !at.cut)
+      straight.push(`${x + wide / 2} ${bottom - heightOf(at.straight / most)}`);
   });
   if (straight.length > 1) all.push(drawn("path", { class: "straight", d: `M${straight.join("L")}` }));
   const first = reached.findIndex(({ cut }) => !cut);
-  if (first > 0) all.push(drawn("text", { class: "cut-word", x: left + 4, y: top + 12 }, say("reach.cut")));
+  if (first > 0) all.push(drawn("text", { class: "axis", x: left + 4, y: top + 12 }, say("reach.cut")));
   const words = reading(model, reached, first, most, memory);
   const width = right + 34;
-  const svg = drawn("svg", { viewBox: `0 0 ${width} ${bottom + 24}`, width, height: bottom + 24, role: "img", "aria-label": words }, ...all);
-  return made("div", [made("div", svg, { class: "scroll", tabindex: 0, "data-arrows": "" }), made("p", words)]);
+  const svg = drawn(
+    "svg",
+    { viewBox: `0 0 ${width} ${bottom + 24}`, width, height: bottom + 24, role: "img", "aria-label": words },
+    ...all,
+  );
+  return made("div", [
+    made("div", svg, { class: "scroll", tabindex: 0, "data-arrows": "" }),
+    made("p", words),
+  ]);
 }
 
 /** The sentence of a chart: what arrives at the first step, and how much of it only ever went straight. */
@@ -64,7 +93,8 @@ function reading(model, reached, first, most, memory) {
   const { straight, [memory]: state } = reached[first];
   const character = quoted(model.signs[passOf(model).ids[first]]);
   const words = say("reach.reading", { steps, character, share: percentOf(state.norm / most) });
-  const rest = straight === null ? say("reach.winding") : say("reach.straight", { share: percentOf(straight / most) });
+  const rest =
+    straight === null ? say("reach.winding") : say("reach.straight", { share: percentOf(straight / most) });
   return `${words} ${rest}`;
 }
 
@@ -79,7 +109,10 @@ function lengths(at, memory, { o, tanh_c }) {
   // what came to h by a path reaches the memory through h = o tanh(c)
   const { whole, norm } = at.c;
   const through = (part) => part.reduce((sum, d, k) => sum + d * o[k] * (1 - tanh_c[k] ** 2) * whole[k], 0);
-  const byH = Object.entries(at.h.parts).map(([path, { whole: part }]) => [path, Math.abs(through(part)) / (norm || 1)]);
+  const byH = Object.entries(at.h.parts).map(([path, { whole: part }]) => [
+    path,
+    Math.abs(through(part)) / (norm || 1),
+  ]);
   return [...found, ...byH];
 }
 
@@ -92,8 +125,13 @@ function showReach() {
   element("reach").classList.toggle("long", state.of > 22);
   element("reach").replaceChildren(...figures);
   for (const box of element("reach").querySelectorAll(".scroll")) box.scrollLeft = box.scrollWidth;
-  const legend = ["direct", "z", "r", "n", "f", "above"].map((path) => made("span", [made("i", "", { class: `swatch path-${path}` }), say(`path.${path}`)]));
-  element("paths").replaceChildren(...legend, made("span", [made("i", "", { class: "swatch line" }), say("path.straight")]));
+  const legend = ["direct", "z", "r", "n", "f", "above"].map((path) =>
+    made("span", [made("i", "", { class: `swatch path-${path}` }), say(`path.${path}`)]),
+  );
+  element("paths").replaceChildren(
+    ...legend,
+    made("span", [made("i", "", { class: "swatch line" }), say("path.straight")]),
+  );
 }
 
 // gates
@@ -134,7 +172,12 @@ function extreme(model, gate) {
   if (!best) return "";
   const { unit, id, here, elsewhere } = best;
   const keys = [`gates.${gate}.${here > elsewhere ? "up" : "down"}`, "gates.any"];
-  return sayFirst(keys, { unit, character: quoted(model.signs[id]), here: shown(here), elsewhere: shown(elsewhere) });
+  return sayFirst(keys, {
+    unit,
+    character: quoted(model.signs[id]),
+    here: shown(here),
+    elsewhere: shown(elsewhere),
+  });
 }
 
 const LINE = 14; // the height of a unit in a map
@@ -145,15 +188,43 @@ function gateMap(model, gate) {
   const values = rows.flatMap((unit) => pass.steps.map(({ layers }) => layers[state.layer][gate][unit]));
   const scale = Math.max(1, largest(values));
   const [left, top] = [30, 20];
-  const names = rows.map((unit, k) => drawn("text", { class: "axis", x: left - 6, y: top + LINE * k + 11 }, unit));
-  const characters = ids.map((id, t) => drawn("text", { class: "character", x: left + wide * (t + 0.5), y: top - 6 }, model.signs[id]));
+  const names = rows.map((unit, k) =>
+    drawn("text", { class: "axis rows", x: left - 6, y: top + LINE * k + 11 }, unit),
+  );
+  const characters = ids.map((id, t) =>
+    drawn("text", { class: "character", x: left + wide * (t + 0.5), y: top - 6 }, model.signs[id]),
+  );
   const [width, height] = [left + wide * ids.length + 4, top + LINE * rows.length + 4];
-  const cells = shades(values.map((value) => value / scale), ids.length, left, top, wide, LINE);
+  const cells = shades(
+    values.map((value) => value / scale),
+    ids.length,
+    left,
+    top,
+    wide,
+    LINE,
+  );
   const mark = drawn("rect", { class: "mark", width: wide, height: LINE });
   const words = extreme(model, gate);
-  const svg = drawn("svg", { viewBox: `0 0 ${width} ${height}`, width, height, "data-wide": wide, "aria-hidden": true }, ...names, ...characters, ...cells, mark);
-  const box = made("div", svg, { class: "scroll map", tabindex: 0, role: "application", "data-gate": gate, "data-arrows": "" });
-  return made("figure", [made("h3", [...formulaLine(gate), made("small", say(`name.${gate === "h" ? "h" : gate}`))]), box, made("p", words)]);
+  const svg = drawn(
+    "svg",
+    { viewBox: `0 0 ${width} ${height}`, width, height, "data-wide": wide, "aria-hidden": true },
+    ...names,
+    ...characters,
+    ...cells,
+    mark,
+  );
+  const box = made("div", svg, {
+    class: "scroll map",
+    tabindex: 0,
+    role: "application",
+    "data-gate": gate,
+    "data-arrows": "",
+  });
+  return made("figure", [
+    made("h3", [...formulaLine(gate), made("small", say(`name.${gate === "h" ? "h" : gate}`))]),
+    box,
+    made("p", words),
+  ]);
 }
 
 function showGates() {
@@ -161,6 +232,8 @@ function showGates() {
   rows = unitsThatMatter(model);
   const names = [...new Set([...model.network.cell.gates, ...model.network.cell.states])];
   element("gates").classList.toggle("long", passOf(model).ids.length > 13);
+  const most = rows.length < model.hidden ? say("gates.most", { shown: rows.length, all: model.hidden }) : "";
+  element("gates-about").textContent = `${say("gates.about")} ${most}`;
   element("gates").replaceChildren(...names.map((name) => gateMap(model, name)));
 }
 
@@ -176,10 +249,17 @@ function markGates() {
     mark.setAttribute("y", 20 + LINE * Math.max(0, row));
     mark.setAttribute("height", row < 0 ? LINE * rows.length : LINE);
     const value = passOf(model).pass.steps[state.t].layers[state.layer][box.dataset.gate][state.unit];
-    const words = { gate: box.dataset.gate, unit: state.unit, t: state.t, value: shown(value), character: quoted(model.signs[passOf(model).ids[state.t]]) };
+    const words = {
+      gate: box.dataset.gate,
+      unit: state.unit,
+      t: state.t,
+      value: shown(value),
+      character: quoted(model.signs[passOf(model).ids[state.t]]),
+    };
     box.setAttribute("aria-label", say("gates.cell", words));
     const x = 30 + wide * state.t;
-    if (x < box.scrollLeft || x + wide > box.scrollLeft + box.clientWidth) box.scrollLeft = x - box.clientWidth / 2;
+    if (x < box.scrollLeft || x + wide > box.scrollLeft + box.clientWidth)
+      box.scrollLeft = x - box.clientWidth / 2;
   }
 }
 
@@ -196,7 +276,8 @@ element("gates").addEventListener("click", (event) => {
   if (box) set(placeIn(box, event));
 });
 element("gates").addEventListener("keydown", (event) => {
-  const [right, down] = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[event.key] ?? [];
+  const [right, down] =
+    { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[event.key] ?? [];
   if (right === undefined || !event.target.closest(".map")) return;
   event.preventDefault();
   const row = between(0, Math.max(0, rows.indexOf(state.unit)) + down, rows.length - 1);
