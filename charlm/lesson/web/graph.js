@@ -109,12 +109,11 @@ function arrowsOf(nodes) {
   const arrows = [];
   for (const [to, [, , forward]] of Object.entries(nodes)) {
     const { f, terms } = parsed(forward === "softmax(logits)" ? "logits" : forward);
-    for (const from of new Set(
-      terms
-        .flat()
-        .flatMap(namesIn)
-        .filter((name) => name in nodes),
-    )) {
+    const sources = terms
+      .flat()
+      .flatMap(namesIn)
+      .filter((name) => name in nodes);
+    for (const from of new Set(sources)) {
       const { f: ofSource } = parsed(nodes[from][2]);
       const term = terms.find((one) => one.includes(from)) ?? [];
       const factor = ofSource === "σ" ? "×" : besides(term, from);
@@ -142,16 +141,15 @@ function drawn(kind, attributes, ...contents) {
 
 /** The parts of a formula: names, indices that stand below (Wh_r, h_prev, da_z), and the rest. */
 function lettered(text, part) {
-  return text
-    .split(/(?<![\w.])([A-Za-z]\w*)/)
-    .filter(Boolean)
-    .flatMap((piece) => {
-      if (!/^[A-Za-z]/.test(piece) || /^(tanh|softmax|ln)$/.test(piece)) return [part(piece, "sign")];
-      const cut = piece.search(/_[a-z]+$/);
-      if (piece.startsWith("tanh_") || piece.startsWith("dtanh_") || cut < 0)
-        return [part(piece.replace("_", " "), "name")];
-      return [part(piece.slice(0, cut), "name"), part(piece.slice(cut + 1), "below")];
-    });
+  const pieces = text
+    .replace("tanh_c²", "tanh² c")
+    .replaceAll("tanh_c", "tanh c")
+    .split(/(?<![\w.])([A-Za-z]\w*)/);
+  return pieces.filter(Boolean).flatMap((piece) => {
+    if (!/^[A-Za-z]/.test(piece) || /^(tanh|softmax|exp|ln)$/.test(piece)) return [part(piece, "sign")];
+    const [name, index] = piece.split("_");
+    return index ? [part(name, "name"), part(index, "below")] : [part(name, "name")];
+  });
 }
 
 /** A text of an SVG, with indices below the line. */
