@@ -20,7 +20,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar, cast
 
-from charlm.system.cgroups import cpu_limit
+from charlm.system.machine import usable_cpus
 from charlm.system.version import __version__
 
 Item = TypeVar("Item")
@@ -186,12 +186,6 @@ def _threads_in_environment() -> int:
         if value.isdigit() and int(value) > 0:
             return int(value)
     return 0
-
-
-def usable_cpus() -> int:
-    """CPUs that this process may run on, no more than the quota of its container pays for."""
-    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(cpus, cpu_limit() or cpus)
 
 
 def blas() -> str:

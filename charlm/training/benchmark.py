@@ -23,7 +23,7 @@ from charlm.data.units import Units
 from charlm.data.vocabulary import Vocabulary
 from charlm.inference.generate import Sampling, generate
 from charlm.inference.score import score
-from charlm.system.memory import peak_bytes
+from charlm.system.machine import peak_bytes
 from charlm.system.team import ALONE, Team
 from charlm.system.workers import slices
 from charlm.training.job import Job
