@@ -36,6 +36,8 @@ MOST_PARAMETERS = 4_000_000
 SCRIPTS = (
     "web/network.js",
     "web/text.js",
+    "lessons/web/graph.js",
+    "lessons/web/charts.js",
     "lessons/web/lesson.js",
 )
 """The scripts of the page, in the order in which they run."""

@@ -61,7 +61,7 @@ const models = data.models.map(opened);
 
 /** The ids of a text as a model reads it; null if it holds what the model does not know. */
 function idsOf({ vocabulary }, text) {
-  const ids = vocabulary.idsOf(vocabulary.codesOf(vocabulary.prepared(text)));
+  const ids = vocabulary.read(text);
   return ids.length && ids.every((id) => id !== null && id !== undefined) ? ids : null;
 }
 
