@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from charlm.arrays import Ids
 from charlm.data import texts as lines_module
-from charlm.data.texts import Lines, StreamText
+from charlm.data.texts import Lines, Text
 from charlm.data.units import Units
 from charlm.data.vocabulary import Vocabulary
 from charlm.inference import novelty
@@ -77,7 +77,7 @@ def shown(text: Ids | Lines, vocabulary: Vocabulary, block: int) -> list[str]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(lines_module, "_BLOCK", block)
         patch.setattr(lines_module, "_GROUP", block)
-        return list(shown_pieces(StreamText(text) if isinstance(text, np.ndarray) else text, vocabulary))
+        return list(shown_pieces(Text(text) if isinstance(text, np.ndarray) else text, vocabulary))
 
 
 @pytest.mark.parametrize("units", [Units(), Units("char", "nfd"), Units("byte")], ids=["char", "nfd", "byte"])
@@ -103,7 +103,7 @@ def test_lines_are_shown_whole(units: Units, block: int) -> None:
     ids = vocabulary.encode(codes, "text")
     newline = vocabulary.line_break
     assert newline is not None
-    every = Lines.of(ids, newline)
+    every = Lines.of(ids)
     part = Lines(ids, every.starts[[0, 3]], every.lengths[[0, 3]])
     assert "".join(shown(every, vocabulary, block)) == "가나\né\nabc\n각각각\n"
     assert "".join(shown(part, vocabulary, block)) == "가나\n각각각\n"

@@ -17,7 +17,6 @@ from test_history import log_line
 
 from charlm.config.build import build_text
 from charlm.data.units import Units
-from charlm.inference.held_out import HeldOut
 from charlm.inference.score import unit_losses
 from charlm.inference.trace import Trace, trace
 from charlm.nn import cells
@@ -55,7 +54,7 @@ def traced(made: Checkpoint, stretch: Stretch) -> Trace:
 
 def written(made: Checkpoint, directory: Path, text: str, run: Path | None = None, length: int = 300) -> Path:
     """The page about a text."""
-    read = HeldOut(build_text(made.config.corpus, made.vocabulary, text), made.vocabulary, None, (), ())
+    read = build_text(made.config.corpus, made.vocabulary, text)
     file = directory / f"report-{len(list(directory.iterdir()))}.html"
     file.write_text(pages.report(made, run, read, "a text", length)[0])
     return file
@@ -414,7 +413,7 @@ def test_a_text_with_nothing_to_predict_is_refused(tmp_path: Path) -> None:
     made = make(tmp_path)
     text = build_text(made.config.corpus, made.vocabulary, "ab").between(0, 1)
     with pytest.raises(CorpusError, match="nothing to predict"):
-        pages.report(made, None, HeldOut(text, made.vocabulary, None, (), ()), "a text")
+        pages.report(made, None, text, "a text")
     assert "not predicted" not in written(make(tmp_path), tmp_path, "ab").read_text().split("<script")[0]
 
 
