@@ -18,15 +18,15 @@ function reachChart(model) {
   const memory = model.network.cell.states.at(-1);
   const reached = model.network.reach(read.pass, state.of, layer);
   const most = reached[state.of][memory].norm || 1;
-  const wide = reached.length > 40 ? 9 : reached.length > 12 ? 14 : between(18, Math.floor(200 / reached.length), 40);
-  const [left, top, high] = [34, 8, DECADE * (DECADES[0] - DECADES[1])];
-  const bottom = top + high;
+  const wide = between(12, Math.floor(230 / reached.length), 40);
+  const [left, top, high] = [4, 8, DECADE * (DECADES[0] - DECADES[1])];
+  const [right, bottom] = [left + wide * reached.length, top + high];
   const all = [];
   for (let decade = DECADES[1]; decade <= DECADES[0]; decade++) {
     const y = bottom - DECADE * (decade - DECADES[1]);
-    all.push(drawn("path", { class: decade ? "grid" : "grid one", d: `M${left} ${y}h${wide * reached.length}` }));
+    all.push(drawn("path", { class: decade ? "grid" : "grid one", d: `M${left} ${y}H${right}` }));
     const power = String(decade).replace("-", "−");
-    const text = drawn("text", { class: "axis", x: left - 5, y: y + 4 }, "10", drawn("tspan", { dy: -4, "font-size": 8 }, power));
+    const text = drawn("text", { class: "decade", x: right + 5, y: y + 4 }, "10", drawn("tspan", { dy: -4 }, power));
     if (decade % 2 === 0) all.push(text);
   }
   const straight = [];
@@ -51,12 +51,21 @@ function reachChart(model) {
   if (straight.length > 1) all.push(drawn("path", { class: "straight", d: `M${straight.join("L")}` }));
   const first = reached.findIndex(({ cut }) => !cut);
   if (first > 0) all.push(drawn("text", { class: "cut-word", x: left + 4, y: top + 12 }, say("reach.cut")));
-  const words = state.of - first
-    ? say("reach.reading", { steps: state.of - first, character: quoted(model.signs[read.ids[first]]), share: percentOf(reached[first][memory].norm / most) })
-    : say("reach.short");
-  const width = left + wide * reached.length + 6;
+  const words = reading(model, reached, first, most, memory);
+  const width = right + 34;
   const svg = drawn("svg", { viewBox: `0 0 ${width} ${bottom + 24}`, width, height: bottom + 24, role: "img", "aria-label": words }, ...all);
   return made("div", [made("div", svg, { class: "scroll", tabindex: 0, "data-arrows": "" }), made("p", words)]);
+}
+
+/** The sentence of a chart: what arrives at the first step, and how much of it only ever went straight. */
+function reading(model, reached, first, most, memory) {
+  const steps = reached.length - 1 - first;
+  if (!steps) return say("reach.short");
+  const { straight, [memory]: state } = reached[first];
+  const character = quoted(model.signs[passOf(model).ids[first]]);
+  const words = say("reach.reading", { steps, character, share: percentOf(state.norm / most) });
+  const rest = straight === null ? say("reach.winding") : say("reach.straight", { share: percentOf(straight / most) });
+  return `${words} ${rest}`;
 }
 
 /** A share in per cent, or what is less than can be read in it. */
@@ -80,6 +89,7 @@ function showReach() {
     const title = made("h3", [titleOf(model), " ", made("small", formulaLine(`d${name}`))]);
     return made("figure", [title, reachChart(model)]);
   });
+  element("reach").classList.toggle("long", state.of > 22);
   element("reach").replaceChildren(...figures);
   for (const box of element("reach").querySelectorAll(".scroll")) box.scrollLeft = box.scrollWidth;
   const legend = ["direct", "z", "r", "n", "f", "above"].map((path) => made("span", [made("i", "", { class: `swatch path-${path}` }), say(`path.${path}`)]));
@@ -127,11 +137,11 @@ function extreme(model, gate) {
   return sayFirst(keys, { unit, character: quoted(model.signs[id]), here: shown(here), elsewhere: shown(elsewhere) });
 }
 
-const [CELL, LINE] = [18, 14]; // of a map: a character's width, a unit's height
+const LINE = 14; // the height of a unit in a map
 
 function gateMap(model, gate) {
   const { ids, pass } = passOf(model);
-  const wide = ids.length <= 12 ? 32 : CELL;
+  const wide = between(18, Math.floor(240 / ids.length), 32);
   const values = rows.flatMap((unit) => pass.steps.map(({ layers }) => layers[state.layer][gate][unit]));
   const scale = Math.max(1, largest(values));
   const [left, top] = [30, 20];
@@ -150,6 +160,7 @@ function showGates() {
   const model = chosen();
   rows = unitsThatMatter(model);
   const names = [...new Set([...model.network.cell.gates, ...model.network.cell.states])];
+  element("gates").classList.toggle("long", passOf(model).ids.length > 13);
   element("gates").replaceChildren(...names.map((name) => gateMap(model, name)));
 }
 

@@ -54,12 +54,12 @@ const GRAPHS = {
 };
 
 /** The equations above h in the last layer; those of p and loss are written out by the page. */
-const PREDICTION = { logits: ["h W + b", ""], p: ["softmax(logits)", ""], loss: ["− ln p", ""] };
+const PREDICTION = { logits: ["h Wy + by", ""], p: ["softmax(logits)", ""], loss: ["− ln p", ""] };
 
 /** The graph of a layer: its nodes by name, as [x, y, equation forward, equation backward]. */
 function graphOf(cell, isLast, scored) {
   const [x, y, equation] = GRAPHS[cell].h;
-  const above = isLast ? (scored ? "dlogits Wᵀ + dh_next" : "dh_next") : "dh_above + dh_next";
+  const above = isLast ? (scored ? "dlogits Wyᵀ + dh_next" : "dh_next") : "dh_above + dh_next";
   const nodes = { ...GRAPHS[cell], h: [x, y, equation, above] };
   if (!isLast) return nodes;
   const names = Object.keys(PREDICTION).filter((name) => scored || name !== "loss");

@@ -81,8 +81,10 @@ function passOf(model, text = state.text) {
 /** The gradients of the mean loss of a pass, computed once. */
 const gradientsOf = (read) => (read.gradients ??= read.network.backward(read.pass));
 
-/** Everything at a step, by name: values, gradients, and the parameters that formulas name. */
-function scopeOf(model, t, layer, backward) {
+/** Everything at the chosen step, by name: values, gradients, and the parameters that formulas name. */
+function scopeOf(withGradients) {
+  const { t, layer } = state;
+  const model = chosen();
   const read = passOf(model);
   const step = read.pass.steps[t];
   const own = model.network.layers[layer];
@@ -92,16 +94,17 @@ function scopeOf(model, t, layer, backward) {
   const scope = {
     ...Object.fromEntries(isOne ? [["b", b.h]] : ofGates("b", b)),
     bn,
+    by: model.network.output.b,
     ...step.layers[layer],
     logits: step.logits,
     p: step.p,
     loss: [step.loss],
   };
-  if (backward) {
+  if (withGradients) {
     const { layers, dloss, dp, dlogits } = gradientsOf(read).steps[t];
     Object.assign(scope, layers[layer], { dloss: [dloss], dp, dlogits });
   }
-  const matrices = { W: model.network.output.W };
+  const matrices = { Wy: model.network.output.W };
   for (const name of ["Wx", "Wh"]) {
     Object.assign(matrices, isOne ? { [name]: own[name].h } : Object.fromEntries(ofGates(name, own[name])));
   }
@@ -123,11 +126,18 @@ const state = {
   language: data.language,
 };
 
+/** What was shown last, by the part of the page; a part is drawn again if this has changed. */
+const drawnLast = {};
+
 let quiz = null; // while it runs: { answered }
 
 const chosen = () => models[state.model];
 
 const backward = () => state.direction === "backward";
+
+let scopeShown = null; // computed once for everything that is shown of a step
+
+const scopeNow = () => (scopeShown ??= scopeOf(backward()));
 
 /** The graph that is shown: its nodes, and their names in the order in which they are computed. */
 function graphNow() {
@@ -144,7 +154,7 @@ function graphNow() {
  */
 function set(changes) {
   const { cell, text, ...others } = changes;
-  const before = passOf(chosen());
+  const before = drawnLast.strip && text !== undefined && passOf(chosen());
   const byKey = models.findIndex(({ key }) => key === cell);
   const byName = models.findIndex(({ name }) => name === cell);
   const model = byKey >= 0 ? byKey : byName >= 0 ? byName : state.model;
@@ -154,24 +164,25 @@ function set(changes) {
     element("message").textContent = wanted ? say("lacking", { characters: listed(lacking) }) : say("empty");
     return false;
   }
-  for (const [name, value] of Object.entries(others)) if (name in state && value !== undefined) state[name] = value;
-  Object.assign(state, { model, text: wanted });
+  for (const [name, value] of Object.entries(others)) {
+    if (Object.hasOwn(state, name) && value !== undefined) state[name] = value;
+  }
+  const whole = (value) => Math.round(Number(value)) || 0;
+  Object.assign(state, { model, text: wanted, window: Math.max(0, whole(state.window)) });
   const { layers, hidden } = chosen();
   const read = passOf(chosen());
   const last = read.ids.length - 1;
-  const whole = (value) => (Number.isFinite(Number(value)) ? Math.round(Number(value)) : 0);
   state.t = between(0, whole(state.t), last);
   state.layer = between(0, whole(state.layer), layers - 1);
   state.unit = between(0, whole(state.unit), hidden - 1);
-  state.window = between(0, whole(state.window), last + 1);
   if (text !== undefined && others.of === undefined) state.of = last - 1;
   state.of = between(0, whole(state.of), Math.max(0, last - 1));
   state.direction = state.direction === "backward" ? "backward" : "forward";
-  state.language = state.language in data.strings ? state.language : "en";
+  if (!Object.hasOwn(data.strings, state.language)) state.language = "en";
   const { order } = graphNow();
   if (!order.includes(state.node)) state.node = order.at(-1);
   if (quiz) quiz.answered = false;
-  if (text !== undefined && before) compare(before, read);
+  if (before) compare(before, read);
   render();
   return true;
 }
@@ -235,11 +246,9 @@ function showStrip() {
   const { ids, pass } = passOf(model);
   const steps = pass.steps.map(({ p, target, begins }, t) => {
     const rows = likeliest(p, 3).map(([id, share]) => {
-      const bar = made("i");
-      bar.style.width = `${(100 * share).toFixed(1)}%`;
-      return made("span", [made("b", model.signs[id]), bar, made("small", share.toFixed(2))], {
-        class: id === target ? "expected true" : "expected",
-      });
+      const row = made("span", [model.signs[id], made("small", share.toFixed(2))], { class: id === target ? "expected true" : "expected" });
+      row.style.setProperty("--share", share.toFixed(3));
+      return row;
     });
     const words = likeliest(p, 3).map(([id, share]) => `${model.signs[id]} ${percent(share)}`).join(", ");
     const one = made("div", [made("span", model.signs[ids[t]], { class: "character", lang: "" }), ...rows], {
@@ -286,7 +295,7 @@ const rooted = (value, most) => Math.sign(value) * Math.sqrt(Math.abs(value) / (
 function showGraph() {
   const model = chosen();
   const { nodes, order } = graphNow();
-  const { scope, matrices, step } = scopeOf(model, state.t, state.layer, backward());
+  const { scope, matrices, step } = scopeNow();
   const d = backward() ? "d" : "";
   const at = order.indexOf(state.node);
   const arrows = arrowsOf(nodes);
@@ -326,7 +335,7 @@ function showGraph() {
   if (state.layer < model.layers - 1) {
     const [x, y] = nodes.h;
     const number = d ? [shown(scope.dh_above[state.unit], 2)] : [];
-    exits.push({ from: [x, y - HIGH / 2], to: [x, y - 110], state: stateOf("h"), words: [say("above", { layer: state.layer + 1 }), ...number] });
+    exits.push({ from: [x, y - HIGH / 2], to: [x, y - 110], state: stateOf("h"), words: [say("above", { layer: state.layer + 2 }), ...number] });
   }
   const focused = element("graph").contains(document.activeElement);
   element("graph").classList.toggle("backward", backward());
@@ -363,7 +372,7 @@ function specialEquation(name, { p, logits, target }, k, N) {
 /** The equation of a node: `lines`, in letters and with the numbers of the unit put in, `result`, and `terms`. */
 function equationOf(name) {
   const { nodes } = graphNow();
-  const { scope, matrices, step, N } = scopeOf(chosen(), state.t, state.layer, backward());
+  const { scope, matrices, step, N } = scopeNow();
   const full = (backward() ? "d" : "") + name;
   const k = indexOf(name, step);
   const result = scope[full][k];
@@ -401,7 +410,7 @@ const kindOf = (name) => name.replace(/(a)_[rzifo]$/, "$1_q").replace(/(a)_[ng]$
 /** What a node is called in words. */
 function nodeName(name) {
   const model = chosen();
-  const { step } = scopeOf(model, state.t, state.layer, false);
+  const { step } = scopeNow();
   const target = quoted(model.signs[indexOf("p", step)]);
   return sayFirst([`name.${name}`, `name.${kindOf(name)}`, "name.a"], { target });
 }
@@ -409,7 +418,7 @@ function nodeName(name) {
 /** What a node means here, in a sentence. */
 function meaning(name) {
   const model = chosen();
-  const { scope, step } = scopeOf(model, state.t, state.layer, backward());
+  const { scope, step } = scopeNow();
   const full = (backward() ? "d" : "") + name;
   const k = indexOf(name, step);
   const value = scope[full][k];
@@ -446,7 +455,11 @@ function showFormula() {
     made("p", asked ? say("quiz.about") : meaning(name)),
   );
   const { ids } = passOf(model);
-  element("place").textContent = say(model.layers > 1 ? "place.layer" : "place", { k: order.indexOf(name) + 1, n: order.length, t: state.t, character: quoted(model.signs[ids[state.t]]), layer: state.layer + 1 });
+  const character = quoted(model.signs[ids[state.t]]);
+  const place = { k: order.indexOf(name) + 1, n: order.length, t: state.t, character, layer: state.layer + 1 };
+  const aloud = `${full}, ${nodeName(name)}: ${asked ? "?" : shown(result)}`;
+  const words = say(model.layers > 1 ? "place.layer" : "place", place);
+  element("place").replaceChildren(words, made("span", `; ${aloud}`, { class: "unseen" }));
   element("answer").hidden = !asked;
 }
 
@@ -454,7 +467,7 @@ function showFormula() {
 function checkGradient() {
   const model = chosen();
   const read = passOf(model);
-  const { step } = scopeOf(model, state.t, state.layer, true);
+  const { step } = scopeNow();
   const name = state.node;
   const result = element("check-result");
   if (name === "loss" || !read.pass.predictions) return void result.replaceChildren(made("p", say("check.none")));
@@ -518,34 +531,35 @@ function translate() {
   element("next").replaceChildren(`${say("next")} `, made("span", "→", { "aria-hidden": true }));
 }
 
-/** Put options into a select, and choose one. */
-function options(id, entries, value) {
-  element(id).replaceChildren(...entries.map(([key, words]) => made("option", words, { value: key })));
-  element(id).value = value;
+/** Put options into a select. */
+function options(id, entries) {
+  element(id).replaceChildren(...entries.map(([value, words]) => made("option", words, { value })));
 }
 
 const titleOf = ({ cell, name }) => say(`cell.${cell}`) + (models.filter((one) => one.cell === cell).length > 1 ? `: ${name}` : "");
 
-/** Bring the controls in line with what is chosen. */
-function showControls() {
+/** Offer what there is to choose from. */
+function showChoices() {
   const model = chosen();
   const { ids, pass } = passOf(model);
-  options("cell", models.map((one) => [one.key, titleOf(one)]), model.key);
-  options("layer", Array.from({ length: model.layers }, (_, l) => [l, l + 1]), state.layer);
-  options("of", ids.slice(0, -1).map((id, t) => [t, `${t}: ${model.signs[id]} → ${model.signs[pass.steps[t].target]}`]), state.of);
+  const step = (id, t) => [t, `${t}: ${model.signs[id]} → ${model.signs[pass.steps[t].target]}`];
+  options("cell", models.map((one) => [one.key, titleOf(one)]));
+  options("layer", Array.from({ length: model.layers }, (_, l) => [l, l + 1]));
+  options("of", ids.slice(0, -1).map(step));
   element("layer").parentElement.hidden = model.layers === 1;
   element("unit").max = model.hidden - 1;
-  element("unit").value = state.unit;
   element("window").max = ids.length;
-  element("window").value = state.window || ids.length;
-  element("language").value = state.language;
-  if (document.activeElement !== element("text")) element("text").value = state.text;
-  for (const input of element("direction").querySelectorAll("input")) input.checked = input.value === state.direction;
-  element("quiz").setAttribute("aria-pressed", Boolean(quiz));
 }
 
-/** What was shown last, by the part of the page; a part is drawn again if this has changed. */
-const drawnLast = {};
+/** Bring the controls in line with what is chosen. */
+function showChosen() {
+  const { layer, unit, of, language, direction, window, text } = state;
+  const values = { cell: chosen().key, layer, unit, of, language, window: window || element("window").max };
+  for (const [id, value] of Object.entries(values)) element(id).value = value;
+  if (document.activeElement !== element("text")) element("text").value = text;
+  for (const input of element("direction").querySelectorAll("input")) input.checked = input.value === direction;
+  element("quiz").setAttribute("aria-pressed", Boolean(quiz));
+}
 
 /** Draw a part of the page if what it depends on has changed. */
 function refresh(part, depends, draw) {
@@ -559,9 +573,11 @@ let later = 0; // timers
 let addressed = 0;
 
 function render() {
+  scopeShown = null;
   const { model, text, t, layer, unit, window, of, language } = state;
   refresh("words", [language], translate);
-  refresh("controls", [model, text, layer, unit, window, of, language, state.direction, Boolean(quiz), text !== element("text").value], showControls);
+  refresh("choices", [model, text, language], showChoices);
+  showChosen();
   refresh("strip", [model, text, window, language], showStrip);
   refresh("step", [model, text, window, language, t], markStep);
   element("message").textContent = changeInWords();
@@ -574,7 +590,7 @@ function render() {
     refresh("reach", [text, layer, window, of, language], showReach);
     refresh("gates", [model, text, layer, window, language], showGates);
     markGates();
-  }, 0);
+  }, 60);
   clearTimeout(addressed);
   addressed = setTimeout(() => history.replaceState(null, "", `#${fragment()}`), 300);
 }
