@@ -20,8 +20,8 @@ from charlm.config.build import build_ids, fresh_parameters
 from charlm.config.reading import resolve
 from charlm.data.units import Units
 from charlm.data.vocabulary import Vocabulary
-from charlm.inference import held_out
 from charlm.inference.generate import Sampling
+from charlm.inference.reading import read_text
 from charlm.inference.sampling import TextSampler
 from charlm.lessons import hello
 from charlm.lessons import page as lessons
@@ -394,7 +394,7 @@ def test_a_run_is_shown_on_its_own_text(page: Page, charlm: Run, tmp_path: Path,
     file = tmp_path / "lesson.html"
     text = page_data(file)["text"]
     assert 1 < len(text) <= 40
-    assert text in made.vocabulary.text(held_out.of_checkpoint(made).text.ids)
+    assert text in made.vocabulary.text(read_text(made).text.ids)
     page.open(file)
     model = package.load(tmp_path / "made.npz")
     for one in (text, KINDS[kind][2], f"{text}\n\n{text}"):

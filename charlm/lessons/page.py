@@ -15,8 +15,8 @@ import numpy as np
 from charlm.arrays import Array
 from charlm.config.build import build_ids
 from charlm.data.corpus import Progress, nothing
-from charlm.inference import held_out
 from charlm.inference.generate import Sampling
+from charlm.inference.reading import read_text
 from charlm.inference.sampling import TextSampler
 from charlm.runs.checkpoint import Checkpoint
 from charlm.runs.description import describe
@@ -112,7 +112,7 @@ def _usual_text(network: Checkpoint, progress: Progress) -> str:
     Where this cannot be read, a text that the network writes.
     """
     try:
-        read = held_out.of_checkpoint(network, progress=progress)
+        read = read_text(network, progress=progress)
     except CharlmError:
         return _written(network)
     # a split of bytes may begin within a character
