@@ -53,12 +53,12 @@ from charlm.config.reading import checked
 from charlm.data.corpus import Progress, nothing
 from charlm.data.texts import Text
 from charlm.export import write as write_model
-from charlm.inference import evaluate, held_out, novelty
+from charlm.inference import evaluate, novelty
 from charlm.inference.evaluate import Evaluation
 from charlm.inference.generate import Sampling
 from charlm.inference.gradient_flow import MOST_STEPS, STEPS, GradientFlow, gradient_flow
-from charlm.inference.held_out import HeldOut
 from charlm.inference.novelty import Novelty
+from charlm.inference.reading import ReadText, held_out, read_text
 from charlm.inference.sampling import TextSampler, streams_of
 from charlm.inference.score import SHOWN, Score, score, unit_losses
 from charlm.inference.trace import Trace, trace
@@ -109,7 +109,7 @@ class LanguageModel:
             {name: _read_only(array) for name, array in loaded.parameters.items()}
         )
         self._loaded, self._model, self._team, self._path = loaded, loaded.model, team, path
-        self._read: HeldOut | None = None  # its own text, if `untrained` has read that
+        self._read: ReadText | None = None  # its own text, if `untrained` has read that
         self._sampler = TextSampler.of(
             loaded.config.corpus, self._model, loaded.parameters, loaded.vocabulary
         )
@@ -325,10 +325,8 @@ class LanguageModel:
             If the text holds what the model does not know, and it has no `<unk>`.
         """
         at_least(1, window=window)
-        own, other = self.config.corpus, reading.another(self.config.corpus, corpus, encoding)
-        result = evaluate.evaluate(
-            self._loaded, other or own, other is None, split, window, progress, dynamic, self._team
-        )
+        other = reading.another(self.config.corpus, corpus, encoding)
+        result = evaluate.evaluate(self._loaded, other, split, window, progress, dynamic, self._team)
         _warn(*result.warnings)
         return result
 
@@ -425,7 +423,7 @@ class LanguageModel:
         read = self._held_out("text", text, encoding, progress)
         split = "training split, which it has learned" if read.split == "train" else f"{read.split} split"
         source = f"the {split}" if read.split else "the text" if text in (None, "-") else str(text)
-        html, remarks = page.report(self._loaded, run, read, source, length, self._team, progress)
+        html, remarks = page.report(self._loaded, run, read.text, source, length, self._team, progress)
         assembly.write(out, html)
         _warn(*remarks)
         return out
@@ -467,13 +465,13 @@ class LanguageModel:
 
     def _held_out(
         self, argument: str, path: AnyPath | None, encoding: str | None, progress: Progress
-    ) -> HeldOut:
+    ) -> ReadText:
         """The text to look at: the file that the `argument` names, or a split of the model's own text."""
         other = reading.another(self.config.corpus, path, encoding)
         if other is None and self._read is not None:
             return self._read
-        read = held_out.of_checkpoint(self._loaded, other, progress, argument)
-        _warn(*read.warnings)
+        read = read_text(self._loaded, other, progress=progress, argument=argument)
+        _warn(*read.corpus.warnings)
         return read
 
     def _text(self, text: str) -> Text:
@@ -619,7 +617,7 @@ def untrained(
     about = {"digest": text.digest, "characters": len(text.ids), "train": 0}
     beginning = Checkpoint(complete, text.vocabulary, parameters, about, NOT_TRAINED)
     untrained_model = LanguageModel(beginning, Team(blas.workers()))
-    untrained_model._read = replace(held_out.of_corpus(text, settled), warnings=())
+    untrained_model._read = held_out(text, settled)
     return untrained_model
 
 

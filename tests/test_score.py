@@ -9,7 +9,7 @@ import pytest
 from conftest import FORMS, make_model
 
 from charlm.arrays import Array, Ids
-from charlm.data.texts import Lines, StreamText
+from charlm.data.texts import Lines, Text
 from charlm.inference import score as evaluate
 from charlm.inference.score import Score, score, unit_losses
 from charlm.nn.model import Model
@@ -48,7 +48,7 @@ def test_equals_one_character_at_a_time(window: int | None) -> None:
     model, parameters = _model("gru after")
     ids = np.random.default_rng(1).integers(0, 6, 1500)
     told: list[int] = []
-    result = score(model, parameters, StreamText(ids), window, progress=told.append)
+    result = score(model, parameters, Text(ids), window, progress=told.append)
     assert result.characters == 1499 == sum(told)
     assert result.nll == pytest.approx(_one_by_one(model, parameters, ids, window), rel=1e-9)
 
@@ -59,9 +59,9 @@ def test_workers_share_the_work(window: int | None) -> None:
     model, parameters = _model("lstm")
     ids = np.random.default_rng(1).integers(0, 6, 13_007)
     teams = (Team(workers).of(parts=4) for workers in (1, 2, 4))
-    one, two, four = (score(model, parameters, StreamText(ids), window, team) for team in teams)
+    one, two, four = (score(model, parameters, Text(ids), window, team) for team in teams)
     assert one == two == four
-    assert score(model, parameters, StreamText(ids), window).nll == pytest.approx(one.nll, rel=1e-12)
+    assert score(model, parameters, Text(ids), window).nll == pytest.approx(one.nll, rel=1e-12)
 
 
 @pytest.mark.parametrize("memory", [0.0, 4.0])
@@ -71,7 +71,7 @@ def test_parallel_streams_equal_one_stream(form: str, memory: float) -> None:
     model, parameters = _model(form, memory)
     ids = np.random.default_rng(1).integers(0, 6, 5003)
     single = evaluate._Scorer(model, parameters, ids).single()
-    assert score(model, parameters, StreamText(ids)).nll == pytest.approx(single, abs=1e-5 * len(ids))
+    assert score(model, parameters, Text(ids)).nll == pytest.approx(single, abs=1e-5 * len(ids))
 
 
 def _latch(output: float) -> tuple[Model, Parameters]:
@@ -126,14 +126,14 @@ def test_units() -> None:
 def test_too_short_a_text_is_refused() -> None:
     """One character cannot be scored: nothing stands before it."""
     with pytest.raises(ValueError, match="two characters"):
-        score(*_model("rnn"), StreamText(np.array([1])))
+        score(*_model("rnn"), Text(np.array([1])))
 
 
 def _lines(lengths: list[int], share: float = 1.0) -> Lines:
     """A share of lines of these lengths over the ids 1 to 5, the line break being 0."""
     text = np.random.default_rng(2).integers(1, 6, 1 + sum(lengths))
     text[np.cumsum([0, *lengths])] = 0
-    return Lines.of(text.astype(np.uint8), 0).split((share, 1 - share, 0.0))[0]
+    return Lines.of(text.astype(np.uint8)).split((share, 1 - share, 0.0))[0]
 
 
 def _line_by_line(model: Model, parameters: Parameters, lines: Lines) -> float:
@@ -213,7 +213,7 @@ def test_no_lines_are_refused() -> None:
 def test_losses_of_units_sum_to_the_score(form: str) -> None:
     """The losses of every predicted unit, of a text, its windows or lines, are those that the score sums."""
     model, parameters = _model(form)
-    texts = (StreamText(np.random.default_rng(1).integers(0, 6, 1307)), _lines(MANY[:90], 0.5))
+    texts = (Text(np.random.default_rng(1).integers(0, 6, 1307)), _lines(MANY[:90], 0.5))
     for text in texts:
         losses = unit_losses(model, parameters, text)
         assert losses.shape == (text.targets,)

@@ -68,8 +68,8 @@ LAYERS = [
     ["training.sharded"],
     ["runs.checkpoint", "training.memory", "runs.pytorch"],
     ["runs.lock", "runs.log"],
-    ["runs.directory", "runs.description", "inference.evaluate", "inference.held_out", "inference.novelty"],
-    ["training.job", "training.events", "runs.importing"],
+    ["runs.directory", "runs.description", "inference.reading", "inference.novelty"],
+    ["training.job", "training.events", "runs.importing", "inference.evaluate"],
     ["training.trainer"],
     [
         "training.loop",
