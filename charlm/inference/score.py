@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
+import numpy.typing as npt
 
 from charlm.arrays import Array, Ids
 from charlm.data.texts import Text
@@ -35,10 +36,7 @@ STEPS = 100
 """Steps of one forward pass."""
 
 LINES = (256, 64, 16, 4, 1)
-"""Lines that are scored side by side: at first, and as lines end."""
-
-LINE_STEPS = STREAMS * STEPS // LINES[0]
-"""Steps of one forward pass of lines: it takes no more memory than one of a text."""
+"""Lines, or windows, that are scored side by side: at first, and as lines end."""
 
 SEAM_STEPS = 25
 """Steps between two comparisons at a seam: a wrong start is often forgotten soon."""
@@ -127,13 +125,36 @@ def score(
     if not text.targets:
         raise ValueError("it takes two characters to score one")
     with contextlib.closing(_Scorer(model, params, text.ids, team, progress)) as scorer:
-        if text.lines is not None:
-            if window is not None:
-                raise ValueError("lines are scored one by one, not in windows")
-            nll = scorer.lines(text)
+        if window is None and text.lines is None:
+            nll = scorer.carried()
         else:
-            nll = scorer.carried() if window is None else scorer.windows(window)
+            passes = scorer.examples(*_examples(text, window))
+            nll = sum(float(losses.sum(where=scored)) for losses, _, scored in passes)
     return Score(nll, text.targets)
+
+
+def unit_losses(model: Model, params: Parameters, text: Text, window: int | None = None) -> Array:
+    """The loss in nats of every unit of a text that is predicted, in their order.
+
+    Of a text `[N]` all but the first: `[N-1]`, with the state carried through, or in windows as
+    `score` has them; a state that is carried has one stream, so that it is slower than `score`. Of
+    lines all, each line from a zero state.
+    """
+    result = np.zeros(text.targets)
+    with contextlib.closing(_Scorer(model, params, text.ids)) as scorer:
+        for losses, places, scored in scorer.examples(*_examples(text, window)):
+            result[places[scored]] = losses[scored]
+    return result
+
+
+def _examples(text: Text, window: int | None) -> tuple[Ids, Ids]:
+    """Index of the first input of everything that begins from a zero state, and its number of targets."""
+    if window is None:
+        return text.examples()
+    if text.lines is not None:
+        raise ValueError("lines are scored one by one, not in windows")
+    starts = np.arange(0, text.targets, window)
+    return starts, np.minimum(window, text.targets - starts)
 
 
 class _Lanes:
@@ -276,57 +297,27 @@ class _Scorer:
             worse, better = better, np.concatenate([first_end, state[:, :, : B - 1]], axis=2)
         return None
 
-    def windows(self, window: int) -> float:
-        """The text in windows, each from a zero state, up to STREAMS of them side by side."""
-        targets = len(self.ids) - 1
-        whole = targets // window
-        nll = 0.0
-        for first in range(0, whole, STREAMS):
-            starts = np.arange(first, min(first + STREAMS, whole)) * window
-            nll += float(self.run(starts, window, self.zero_state(len(starts)))[0].sum())
-        rest = targets - whole * window
-        if rest:
-            nll += float(self.run(np.array([whole * window]), rest, self.zero_state(1))[0][0])
-        return nll
+    def examples(self, first_inputs: Ids, lengths: Ids) -> Iterator[tuple[Array, Ids, npt.NDArray[np.bool]]]:
+        """Examples `[K]`, each from a zero state, side by side with others of similar lengths.
 
-    def lines(self, lines: Text) -> float:
-        """Lines, each from a zero state, side by side with others of similar lengths."""
-        first_inputs, all_lengths = lines.examples()
-        order = np.argsort(all_lengths, kind="stable")[::-1]  # the longest first
-        nll = 0.0
-        for start in range(0, len(order), LINES[0]):
-            group = order[start : start + LINES[0]]
-            starts, lengths = first_inputs[group], all_lengths[group]
+        Yields `[T, B]` of each forward pass: the losses, the place of each in their order, and whether
+        it counts. It does not where an example has ended beside a longer one.
+        """
+        places = np.cumsum(lengths, dtype=np.int64) - lengths
+        order = np.argsort(lengths, kind="stable")[::-1]  # the longest first
+        most = LINES[0] if len(order) > 1 else 1
+        most_steps = min(STEPS, STREAMS * STEPS // most)  # no more memory than streams side by side take
+        for start in range(0, len(order), most):
+            group = order[start : start + most]
             state = self.zero_state(len(group))
-            for first in range(0, int(lengths[0]), LINE_STEPS):
+            for first in range(0, int(lengths[group[0]]), most_steps):
                 # those that have not ended come first
-                alive = np.count_nonzero(lengths > first)
+                alive = np.count_nonzero(lengths[group] > first)
                 width = min(width for width in LINES if width >= alive)
-                starts, lengths, state = starts[:width], lengths[:width], state[:, :, :width]
-                steps = min(LINE_STEPS, int(lengths[0]) - first)
-                rows, state = self.window(starts + first, steps, state)
-                mask = np.arange(first, first + steps)[:, None] < lengths  # [T, B]
-                nll += float(rows.sum(where=mask))
-                self.progress(int(mask.sum()))
-        return nll
-
-
-def unit_losses(model: Model, params: Parameters, text: Text, window: int | None = None) -> Array:
-    """The loss in nats of every unit of a text that is predicted, in their order.
-
-    Of a text `[N]` all but the first: `[N-1]`, with the state carried through, or in windows as
-    `score` has them. Of lines all, each line from a zero state. One stream at a time, so that it is
-    slower than `score`.
-    """
-    starts, lengths = text.examples()
-    if window is not None:
-        starts = np.arange(0, text.targets, window)
-        lengths = np.minimum(window, text.targets - starts)
-    losses: list[Array] = [np.zeros(0)]
-    with contextlib.closing(_Scorer(model, params, text.ids)) as scorer:
-        for start, length in zip(starts.tolist(), lengths.tolist(), strict=True):
-            state = scorer.zero_state(1)
-            for first in range(0, length, STEPS):
-                rows, state = scorer.window(np.array([start + first]), min(STEPS, length - first), state)
-                losses.append(rows[:, 0])
-    return np.concatenate(losses)
+                group, state = group[:width], state[:, :, :width]
+                steps = min(most_steps, int(lengths[group[0]]) - first)
+                losses, state = self.window(first_inputs[group] + first, steps, state)
+                index = np.arange(first, first + steps)[:, None]
+                scored = index < lengths[group]  # [T, B]
+                yield losses, places[group] + index, scored
+                self.progress(int(scored.sum()))
