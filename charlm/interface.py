@@ -221,13 +221,14 @@ class LanguageModel:
         if window is not None and self._sampler.writes_lines:
             raise ConfigError("`window` is for texts: a model of lines begins each line from a zero state")
         read, params, vocabulary = self._text(text), self._loaded.parameters, self._loaded.vocabulary
-        result = score(self._model, params, read, window, self._team.of(parts=self.config.train.shards))
+        team = self._team.of(parts=self.config.train.shards)
+        result = score(self._model, params, read, window, team)
         if read.targets > SHOWN:
             return result
 
         @blas.borrowed()
         def html() -> str:
-            bits = unit_losses(self._model, params, read, window) / math.log(2)
+            bits = unit_losses(self._model, params, read, window, team) / math.log(2)
             if read.lines is None:  # the first unit is not predicted; of lines it is an added line break
                 return shaded(vocabulary, read.ids, np.concatenate([[np.nan], bits])) + legend()
             return shaded(vocabulary, read.ids[1:], bits) + legend()
@@ -241,7 +242,8 @@ class LanguageModel:
         Of a model of lines one for each unit of each line, its line break included. Raises what
         `score` does.
         """
-        return unit_losses(self._model, self._loaded.parameters, self._text(text))
+        team = self._team.of(parts=self.config.train.shards)
+        return unit_losses(self._model, self._loaded.parameters, self._text(text), team=team)
 
     @typed
     def trace(self, text: str) -> Trace:
