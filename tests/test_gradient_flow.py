@@ -379,6 +379,9 @@ def test_other_texts_and_steps(charlm: Run, small: Path) -> None:
     assert _table(charlm(*COMMAND, "--corpus", "-", input="th").stdout)["layer 1 c"] == {0: (1.0, "█" * 40)}
     done = charlm(*COMMAND, "--config", "small.yaml", "--corpus", "-", "--steps", "3", input="ab" * 40)
     assert "standard input: validation split" in done.stdout
+    (small / "other.txt").write_bytes(("the quick brown fox. " * 40).encode("utf-16"))
+    again = ("--config", "small.yaml", "--corpus", "other.txt", "--encoding", "utf-16", "--steps", "7")
+    assert list(_table(charlm(*COMMAND, *again).stdout)["layer 0 h"]) == [1, 2, 5, 7]
 
 
 @pytest.mark.parametrize(

@@ -48,6 +48,7 @@ def test_all_of_another_text_is_taken(tmp_path: Path) -> None:
     (tmp_path / "other.txt").write_text("a lazy fox")
     read = read_text(made, CorpusConfig(path=str(tmp_path / "other.txt")))
     assert (read.split, _text(read), read.corpus.vocabulary) == (None, "a lazy fox", made.vocabulary)
+    assert read.paths == (str(tmp_path / "other.txt"),)
 
 
 def test_a_text_that_changed_is_named_with_the_option_for_another(tmp_path: Path) -> None:

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import make_trainer
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -13,7 +15,14 @@ from charlm.data.texts import Lines, Text
 from charlm.data.units import Units
 from charlm.data.vocabulary import Vocabulary
 from charlm.inference import novelty
-from charlm.inference.novelty import known_lines, known_stretches, shown_pieces, stretches_of
+from charlm.inference.novelty import (
+    Novelty,
+    compare,
+    known_lines,
+    known_stretches,
+    shown_pieces,
+    stretches_of,
+)
 
 few = st.text("ab\n가\0😀", max_size=40)
 unhurried = settings(deadline=None)  # other work may share the processor
@@ -118,3 +127,11 @@ def test_unknown_units_stand_for_no_character() -> None:
     pieces = shown(vocabulary.encode(units.of_text("abxab"), "text"), vocabulary, 2)
     assert "".join(pieces) == "ab\ufffdab"
     assert known_stretches(pieces, {"abx", "bxa", "ab\ufffd"}, 3) == {"ab\ufffd"}
+
+
+def test_only_the_training_split_is_searched(tmp_path: Path) -> None:
+    """What stands in the validation or the test split, or across the edge of training, is new."""
+    text = "".join(map(chr, range(0x4E00, 0x4E00 + 200)))
+    (tmp_path / "text.txt").write_text(text, encoding="utf-8")
+    made = make_trainer(tmp_path, corpus__split=(0.5, 0.25, 0.25)).snapshot()
+    assert compare(made, [text[60:140], text[150:170]]) == Novelty(count=61 + 1, known=21)

@@ -61,8 +61,8 @@ const models = data.models.map(opened);
 
 /** The ids of a text as a model reads it; null if it holds what the model does not know. */
 function idsOf({ vocabulary }, text) {
-  const ids = vocabulary.idsOf(vocabulary.codesOf(vocabulary.prepared(text)));
-  return ids.every((id) => id !== null) ? ids : null;
+  const ids = vocabulary.read(text);
+  return ids.length && ids.every((id) => id !== null) ? ids : null;
 }
 
 /** The pass of a model over the text, computed once; null for a text that it cannot read. */
