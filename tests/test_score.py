@@ -272,9 +272,7 @@ def test_a_shared_text_may_change_between_calls() -> None:
         for seed in (1, 2):
             ids[:] = np.random.default_rng(seed).integers(0, 6, 4001)
             values, _ = scorer.carried(0, 4000, scorer.zero_state())
-            np.testing.assert_allclose(
-                values[0], unit_losses(model, parameters, Text(ids.copy())), rtol=1e-9
-            )
+            np.testing.assert_allclose(values[0], unit_losses(model, parameters, Text(ids.copy())), rtol=1e-9)
 
 
 @pytest.mark.parametrize(
