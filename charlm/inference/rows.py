@@ -60,6 +60,7 @@ class Scored:
 class Row:
     """A row of the table."""
 
+    by: By
     name: str
     line: int
     column: int
@@ -105,7 +106,7 @@ class Rows:
             yield from whole
             self._after_space, self._after_break = bool(piece.is_space[-1]), bool(piece.is_break[-1])
         elif self.by == "text" and self._open is None:
-            self._open = Row(piece.name, 1, 1, 0, 0, "", [None] * len(piece.bits), [], [], 0, 0)
+            self._open = Row(self.by, piece.name, 1, 1, 0, 0, "", [None] * len(piece.bits), [], [], 0, 0)
         is_whole = self.by == "unit" or (self._after_break and (self.by == "line" or piece.by_line))
         if piece.ends or (A and is_whole and self.by != "text"):
             yield from self._closed()
@@ -155,6 +156,7 @@ class Rows:
         is_text = self.by == "text"
         rows = [
             Row(
+                self.by,
                 piece.name,
                 lines[k],
                 columns[k],

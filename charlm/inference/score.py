@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -155,6 +155,29 @@ def unit_losses(
     """
     with contextlib.closing(Scorer(model, params, text.ids, team)) as scorer:
         return np.concatenate([np.zeros(0), *(values[0] for values in scorer.text(text, window))])
+
+
+def scores(model: Model, params: Parameters, texts: Sequence[Text], team: Team = ALONE) -> list[Score]:
+    """The score of each of several texts, which are scored side by side, each from a zero state.
+
+    Raises `ValueError` if there is nothing to score in one.
+    """
+    if not all(text.targets for text in texts):
+        raise ValueError("it takes two characters to score one")
+    ids = np.concatenate([np.zeros(0, np.uint8), *(text.ids for text in texts)])
+    offsets = np.cumsum([0, *(len(text.ids) for text in texts)])
+    examples = [text.examples() for text in texts]
+    starts = np.concatenate(
+        [np.zeros(0, int), *(k + one[0] for k, one in zip(offsets[:-1], examples, strict=True))]
+    )
+    lengths = np.concatenate([np.zeros(0, int), *(one[1] for one in examples)])
+    nll: list[Array] = [np.zeros(0)]
+    with contextlib.closing(Scorer(model, params, ids, team)) as scorer:
+        for some in blocks_of_lines(lengths):
+            values = scorer.lines(starts[some], lengths[some])[0]
+            nll.append(np.add.reduceat(values, np.cumsum(lengths[some]) - lengths[some]))
+    each = np.split(np.concatenate(nll), np.cumsum([len(one[1]) for one in examples])[:-1]) if texts else []
+    return [Score(float(some.sum()), text.targets) for some, text in zip(each, texts, strict=True)]
 
 
 class _Lanes:

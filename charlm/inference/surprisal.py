@@ -9,9 +9,11 @@ Letters: `M` models, `N` units of a piece of text, `A` characters of it, `K` val
 from __future__ import annotations
 
 import contextlib
+import html
 import math
+import os
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -19,17 +21,24 @@ import numpy as np
 import numpy.typing as npt
 
 from charlm.arrays import Array, Ids
+from charlm.config.keys import CorpusConfig
 from charlm.data.alignment import aligned, in_common
 from charlm.data.characters import Flags, code_points, is_space, limits
+from charlm.data.reader import text_of_file
+from charlm.data.sources import LiveInput, Source, find
 from charlm.data.units import LINE_BREAK
 from charlm.data.vocabulary import translated
 from charlm.inference.dynamic import Constants, Learner
-from charlm.inference.rows import Scored
+from charlm.inference.evaluate import adaptation
+from charlm.inference.rows import By, Row, Rows, Scored
 from charlm.inference.score import BLOCK, Scorer, blocks_of_lines
 from charlm.runs.checkpoint import Checkpoint
 from charlm.system.errors import ConfigError, VocabularyError
+from charlm.system.files import STANDARD_INPUT
 from charlm.system.team import ALONE, Team
 from charlm.system.workers import shared
+from charlm.web.signs import without_effect
+from charlm.web.text import shade
 
 Reset = Literal["none", "line", "text"]
 """Where the state begins from zero: once in the files of a path, with each line, or with each file."""
@@ -437,3 +446,134 @@ def surprisal(
         for judge in judges:
             stack.callback(judge.close)
         yield Surprisal(judges, by_line, count_unknown)
+
+
+def judges_of(
+    models: Sequence[Checkpoint],
+    team: Team = ALONE,
+    ranks: bool = False,
+    dynamic_on: Sequence[str] | None = None,
+) -> list[Judge]:
+    """A judge for each model; with `dynamic_on`, the paths of the texts, they go on learning.
+
+    Raises `CorpusError` if a model is to learn and the text that it was trained on cannot be read.
+    """
+    if dynamic_on is None:
+        return [Judge(model, team, ranks) for model in models]
+    texts = sorted(os.path.abspath(path) for path in dynamic_on)
+    own = [texts == sorted(os.path.abspath(path) for path in model.config.corpus.paths) for model in models]
+    learned = [adaptation(model, same, team) for model, same in zip(models, own, strict=True)]
+    return [Judge(model, team, ranks, one) for model, one in zip(models, learned, strict=True)]
+
+
+def usual_reset(models: Sequence[Checkpoint]) -> Reset:
+    """Where the state began when the models were trained; raises `ConfigError` if they differ."""
+    modes = {model.config.corpus.mode for model in models}
+    if len(modes) > 1:
+        raise ConfigError(
+            "some models are of lines and some are not: say where the state begins with `reset`"
+        )
+    return "line" if modes == {"lines"} else "none"
+
+
+def pieces_of(
+    reading: Surprisal,
+    paths: Sequence[str],
+    reset: Reset,
+    corpus: CorpusConfig,
+    announce: Callable[[str], object] = lambda what: None,
+    remark: Callable[[str], object] = lambda what: None,
+) -> Iterator[Scored]:
+    """The scored pieces of the texts at `paths`, as they are read; `-` is standard input, as it comes.
+
+    `corpus` says their encoding, and what stands between the files of one path. For `announce` and
+    `remark` see `sources.find`. Raises what that does, `EncodingError` for a text that cannot be
+    decoded, and what `Surprisal.scored` does.
+    """
+    encoding = None if all(judge.units.is_byte for judge in reading.judges) else corpus.encoding
+    for path in paths:
+        live = path == STANDARD_INPUT
+        sources: list[Source] = [LiveInput(announce)] if live else find([path], announce, remark)
+        for group in [sources] if reset == "none" else [[source] for source in sources]:
+            texts = (
+                (
+                    path if live else source.name,
+                    text_of_file(source, encoding),
+                    "" if source is group[-1] else corpus.separator,
+                )
+                for source in group
+            )
+            yield from reading.scored(texts, live and reset == "line")
+
+
+@dataclass(frozen=True, slots=True)
+class Surprise:
+    """How surprising a part of a text is: a row of `charlm score`."""
+
+    start: int
+    """Where it begins in the text."""
+    stop: int
+    """Where it ends; for a word, before the white space behind it."""
+    text: str
+    """The unit or word, or the line without its line break."""
+    bits: float | None
+    """`-log2 p`, of all its units; None if none of them is predicted."""
+    rank: int | None
+    """1 if it was the likeliest; only for units."""
+    bits_after: float | None
+    """Bits of the white space behind a word."""
+    line: int
+    """The number of its line, from 1."""
+    column: int
+    """Its place in the line, from 1."""
+
+    @classmethod
+    def of(cls, row: Row) -> Surprise:
+        """A row of one model."""
+        rank, after = row.ranks[0] or None, row.bits_after[0] if row.bits_after else None
+        rank = rank if row.by == "unit" else None
+        return cls(row.start, row.stop, row.text, row.bits[0], rank, after, row.line, row.column)
+
+
+class Surprises(list[Surprise]):
+    """Rows of a text, which a notebook shows as a table."""
+
+    def _repr_html_(self) -> str:
+        """The first rows; the surprise of each is shaded."""
+        columns = ("line", "column", "text", "bits", "bits_after", "rank")
+        used = [name for name in columns if any(getattr(row, name) is not None for row in self)]
+        head = "".join(f"<th>{name}</th>" for name in used)
+        body = "".join(
+            f"<tr>{''.join(_cell(name, getattr(row, name)) for name in used)}</tr>" for row in self[:_SHOWN]
+        )
+        more = f"<div>and {len(self) - _SHOWN:,} more</div>" if len(self) > _SHOWN else ""
+        return f"<table><tr>{head}</tr>{body}</table>{more}"
+
+
+_SHOWN = 200
+"""Most rows that a notebook shows."""
+
+
+def _cell(name: str, value: str | float | None) -> str:
+    if isinstance(value, str):
+        shown = "".join(map(without_effect, value))
+        return f'<td style="text-align:left;white-space:pre-wrap">{html.escape(shown)}</td>'
+    if isinstance(value, float):
+        return f'<td style="{shade(value) if name == "bits" else ""}">{value:.2f}</td>'
+    return f"<td>{'' if value is None else value}</td>"
+
+
+def surprises(
+    loaded: Checkpoint,
+    text: str,
+    by: By,
+    reset: Reset | None = None,
+    count_unknown: bool = False,
+    team: Team = ALONE,
+) -> Surprises:
+    """The rows of a text in memory; see `Surprisal` for the arguments."""
+    by_line = (reset or usual_reset([loaded])) == "line"
+    rows = Rows(by)
+    with surprisal(judges_of([loaded], team, by == "unit"), by_line, count_unknown) as reading:
+        pieces = reading.scored([("the text", [text], "")])
+        return Surprises(Surprise.of(row) for piece in pieces for row in rows.add(piece))
