@@ -200,7 +200,13 @@ class _Table:
         values = (
             None if isinstance(one, float) and not math.isfinite(one) else one for one in self._values(row)
         )
-        return json.dumps(dict(zip(self.columns, values, strict=True)), ensure_ascii=False) + "\n"
+        named = dict(zip(self.columns, values, strict=True))
+        line = json.dumps(named, ensure_ascii=False)
+        try:
+            line.encode()
+        except UnicodeEncodeError:  # a byte that is not UTF-8, as a lone surrogate
+            line = json.dumps(named)
+        return f"{line}\n"
 
 
 _COLUMNS = {

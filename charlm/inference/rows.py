@@ -102,8 +102,8 @@ class Rows:
         if A:
             rows = self._rows(piece, self._begins(piece))
             yield from self._closed()
-            *whole, self._open = rows
-            yield from whole
+            *complete, self._open = rows
+            yield from map(_whole, complete)
             self._after_space, self._after_break = bool(piece.is_space[-1]), bool(piece.is_break[-1])
         elif self.by == "text" and self._open is None:
             self._open = Row(self.by, piece.name, 1, 1, 0, 0, "", [None] * len(piece.bits), [], [], 0, 0)
@@ -116,8 +116,7 @@ class Rows:
         """The open row, whole, if there is one."""
         row, self._open = self._open, None
         if row is not None:
-            row.text, row.parts = "".join([*row.parts, row.text]), []
-            yield row
+            yield _whole(row)
 
     def _begins(self, piece: Scored) -> Flags:
         """Which characters `[A]` begin a row."""
@@ -187,6 +186,13 @@ def _sums(bits: Array, first: Ids) -> list[list[float | None]]:
         [one if count else None for one, count in zip(some, counts, strict=True)]
         for some, counts in zip(sums.T.tolist(), predicted.T.tolist(), strict=True)
     ]
+
+
+def _whole(row: Row) -> Row:
+    """A row that does not go on."""
+    if row.parts:
+        row.text, row.parts = "".join([*row.parts, row.text]), []
+    return row
 
 
 def _joined(before: Row, after: Row) -> Row:

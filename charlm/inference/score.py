@@ -190,7 +190,7 @@ class _Lanes:
     def __init__(self, model: Model, params: Parameters, ids: Ids, team: Team, ranks: bool) -> None:
         self.model, self.params, self.ids, self.team = model, params, ids, team
         self.K = 1 + ranks
-        self._starts = shared((_WIDEST,), np.int64)
+        self._starts, self._stops = shared((2, _WIDEST), np.int64)
         self._values = shared((self.K * _LONGEST * _WIDEST,), np.float64)
         self._state = shared((model.zero_state(_WIDEST).size,), params.flat.dtype)
         self._workspaces: dict[tuple[int, int], Workspace] = {}
@@ -202,13 +202,17 @@ class _Lanes:
         if self._pool is not None:
             self._pool.close()
 
-    def advance(self, starts: Ids, steps: int, state: Array) -> tuple[Array, Array]:
-        """Score `steps` characters of every stream: values of each `[K, T, B]`, and the state after."""
+    def advance(self, starts: Ids, steps: int, state: Array, stops: Ids) -> tuple[Array, Array]:
+        """Score `steps` characters of every stream: values of each `[K, T, B]`, and the state after.
+
+        No input is read from `stops [B]` on: a line that has ended beside a longer one repeats its last
+        input, so that nothing depends on what follows it. Its values there are not used.
+        """
         B = len(starts)
         shards = slices(B, self.team.parts, FEWEST)
         by_rank = self.team.divide(len(shards))
         own = by_rank[self.team.rank]
-        self._starts[:B] = starts
+        self._starts[:B], self._stops[:B] = starts, stops
         for number in own:
             self._state_of(shards[number])[...] = state[:, :, shards[number]]
         if len(own) > 1:
@@ -248,9 +252,7 @@ class _Lanes:
         shard = slices(B, self.team.parts, FEWEST)[number]
         workspace = self._workspaces.setdefault((B, number), Workspace())
         index = self._starts[None, shard] + np.arange(steps)[:, None]  # [T, b]
-        # a line that has ended beside a longer one is read on, as far as there is a text; its
-        # losses there are not used
-        index = np.minimum(index, len(self.ids) - 2)
+        index = np.minimum(index, self._stops[shard] - 1)
         state, values = self._state_of(shard), self._values_of(shard)
         window = self.model.forward(self.params, self.ids[index], state, workspace)
         logits, targets = window.output.reshape(index.size, -1), self.ids[index + 1].reshape(-1)
@@ -304,9 +306,12 @@ class Scorer:
                 values, state = self.carried(start, min(BLOCK, text.targets - start), state)
                 yield values
 
-    def window(self, starts: Ids, steps: int, state: Array) -> tuple[Array, Array]:
-        """One forward pass of up to STEPS steps: values `[K, T, B]` of every character, and the state."""
-        return self.lanes.advance(starts, steps, state)
+    def window(self, starts: Ids, steps: int, state: Array, stops: Ids | None = None) -> tuple[Array, Array]:
+        """One forward pass of up to STEPS steps: values `[K, T, B]` of every character, and the state.
+
+        With `stops [B]`, lines that end before the last step end at these places.
+        """
+        return self.lanes.advance(starts, steps, state, starts + steps if stops is None else stops)
 
     def run(self, starts: Ids, steps: int, state: Array) -> tuple[Array, Array]:
         """Score `steps` characters after each of `starts [B]`: values `[K, B, steps]`, and the state."""
@@ -406,7 +411,8 @@ class Scorer:
                 width = min(width for width in LINES if width >= alive)
                 starts, lengths, outs = starts[:width], lengths[:width], outs[:width]
                 steps = np.arange(first, min(first + LINE_STEPS, int(lengths[0])))[:, None]
-                rows, state = self.window(starts + first, len(steps), state[:, :, :width])
+                stops = starts + lengths
+                rows, state = self.window(starts + first, len(steps), state[:, :, :width], stops)
                 mask = steps < lengths  # [T, B]
                 values[:, (outs + steps)[mask]] = rows[:, mask]
                 self.progress(int(mask.sum()))

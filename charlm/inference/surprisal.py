@@ -191,9 +191,9 @@ class Judge:
         """Score lines in blocks; with `keep`, leave those of the last block, which may not be full."""
         ids, lengths = self._waited(), np.concatenate(self._lengths)
         self._lengths.clear()
-        *blocks, last = blocks_of_lines(lengths, BLOCK)
-        start = 0
-        for lines in [*blocks, *([] if keep else [last])]:
+        blocks, start = list(blocks_of_lines(lengths, BLOCK)), 0
+        kept = blocks.pop() if keep else slice(0, 0)
+        for lines in blocks:
             size = int(lengths[lines].sum())
             self._fill(ids[start : start + size])
             self._ids[0] = self._table[LINE_BREAK]
@@ -202,7 +202,7 @@ class Judge:
             start += size
         if keep:
             self._waiting.append(ids[start:])
-            self._lengths.append(lengths[last])
+            self._lengths.append(lengths[kept])
         self._size = len(ids) - start
 
 
@@ -494,12 +494,12 @@ def pieces_of(
     for path in paths:
         live = path == STANDARD_INPUT
         sources: list[Source] = [LiveInput(announce)] if live else find([path], announce, remark)
-        for group in [sources] if reset == "none" else [[source] for source in sources]:
+        for group in [[source] for source in sources] if reset == "text" else [sources]:
             texts = (
                 (
                     path if live else source.name,
                     text_of_file(source, encoding),
-                    "" if source is group[-1] else corpus.separator,
+                    "" if reset == "line" or source is group[-1] else corpus.separator,
                 )
                 for source in group
             )
