@@ -14,6 +14,7 @@ Import it as `charlm`. Each command has its function:
 `charlm import`             `import_weights(path, out, vocabulary)`, a `Run`
 `charlm plot`               `plot(runs, path, x)`
 `charlm report`             `model.report(path, text, length)`
+`charlm lesson`             `lesson(runs, path, text, language)`
 `charlm bench`              `bench(config, settings, vocab, threads, seconds)`
 `charlm info`               `model.info()`, `Run(path).metrics`
 ==========================  ================================================================
@@ -62,6 +63,8 @@ from charlm.inference.reading import ReadText, held_out, read_text
 from charlm.inference.sampling import TextSampler, streams_of
 from charlm.inference.score import SHOWN, Score, score, unit_losses
 from charlm.inference.trace import Trace, trace
+from charlm.lessons import hello
+from charlm.lessons import page as lessons
 from charlm.nn.gradcheck import Check
 from charlm.report import curves, history, page
 from charlm.runs import checkpoint, importing
@@ -221,13 +224,14 @@ class LanguageModel:
         if window is not None and self._sampler.writes_lines:
             raise ConfigError("`window` is for texts: a model of lines begins each line from a zero state")
         read, params, vocabulary = self._text(text), self._loaded.parameters, self._loaded.vocabulary
-        result = score(self._model, params, read, window, self._team.of(parts=self.config.train.shards))
+        team = self._team.of(parts=self.config.train.shards)
+        result = score(self._model, params, read, window, team)
         if read.targets > SHOWN:
             return result
 
         @blas.borrowed()
         def html() -> str:
-            bits = unit_losses(self._model, params, read, window) / math.log(2)
+            bits = unit_losses(self._model, params, read, window, team) / math.log(2)
             if read.lines is None:  # the first unit is not predicted; of lines it is an added line break
                 return shaded(vocabulary, read.ids, np.concatenate([[np.nan], bits])) + legend()
             return shaded(vocabulary, read.ids[1:], bits) + legend()
@@ -241,7 +245,8 @@ class LanguageModel:
         Of a model of lines one for each unit of each line, its line break included. Raises what
         `score` does.
         """
-        return unit_losses(self._model, self._loaded.parameters, self._text(text))
+        team = self._team.of(parts=self.config.train.shards)
+        return unit_losses(self._model, self._loaded.parameters, self._text(text), team=team)
 
     @typed
     def trace(self, text: str) -> Trace:
@@ -681,6 +686,45 @@ def plot(
     if not paths:
         raise ConfigError("runs: name a run")
     _warn(*curves.write(out, [history.read(find_run(Path(run))) for run in paths], x))
+    return out
+
+
+@typed
+def lesson(
+    runs: AnyPath | LanguageModel | Sequence[AnyPath | LanguageModel] = (),
+    path: AnyPath = "lesson.html",
+    text: str | None = None,
+    language: lessons.Language = "en",
+    progress: Progress = nothing,
+) -> Path:
+    """Write a web page that steps through networks, forward and backward, as `charlm lesson` does.
+
+    Parameters
+    ----------
+    runs
+        Runs, checkpoints or models; none trains small networks of every cell on `hello`.
+    path
+        The page, an `.html` file.
+    text
+        The text that they read; None is the beginning of the held-out text of the first.
+    language
+        The language of the page, which can be switched in it.
+    progress
+        As in `LanguageModel.perplexity`.
+
+    Returns the path of the page. Raises `ConfigError` if a network is too large for a page or its
+    cell is not one of charlm's, `VocabularyError` if the text holds what a network does not know, and
+    `CharlmError` if the page cannot be written.
+    """
+    out = Path(path)
+    if out.suffix.lower() not in (".html", ".htm"):
+        raise ConfigError(f"{out}: the suffix must be .html")
+    named = [runs] if isinstance(runs, (str, os.PathLike, LanguageModel)) else runs
+    models = [one if isinstance(one, LanguageModel) else load(one) for one in named]
+    if not models and text is None:
+        text = hello.TEXT
+    networks = [model._loaded for model in models] or hello.networks()
+    assembly.write(out, lessons.lesson(networks, text, language, progress))
     return out
 
 

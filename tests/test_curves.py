@@ -259,7 +259,8 @@ def test_equal_logs_give_equal_bytes(tmp_path: Path, history: History) -> None:
         assert (tmp_path / f"one{suffix}").read_bytes() == (tmp_path / f"two{suffix}").read_bytes(), suffix
     svg = (tmp_path / "one.svg").read_text()
     assert ">loss (nats/char)</text>" in svg
-    assert set(re.findall(r"font(?:-family: |: [\d.]+px )([^;]*);", svg)) == {"'DejaVu Sans', sans-serif"}
+    families = [f"'{font}'" for font in curves.FONTS if font in fontManager.get_font_names()] + ["sans-serif"]
+    assert set(re.findall(r"font(?:-family: |: [\d.]+px )([^;]*);", svg)) == {", ".join(families)}
 
 
 def test_a_long_log_is_a_small_picture(tmp_path: Path) -> None:

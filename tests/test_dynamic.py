@@ -173,6 +173,8 @@ def test_no_loss_depends_on_what_comes_after(form: str, place: int) -> None:
 def test_rate_0_is_the_static_score(form: str, text: Text, monkeypatch: pytest.MonkeyPatch) -> None:
     """With η = 0 nothing is learned: the losses are bit for bit those of the static score."""
     monkeypatch.setattr(score, "STEPS", dynamic.SEGMENT)
+    monkeypatch.setattr(score, "LINE_STEPS", dynamic.SEGMENT)
+    monkeypatch.setattr(score, "LINES", (1,))
     model, params = _model(form, 2, np.float32)
     rms = rms_gradients(model, params, Text(_ids(200, seed=5)))
     losses = dynamic_losses(model, params, rms, text, Constants(0.0, 0.01))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 
 import numpy as np
@@ -16,6 +17,7 @@ from charlm.nn.model import Model
 from charlm.nn.parameters import Parameters
 from charlm.nn.workspace import Workspace
 from charlm.system.team import Team
+from charlm.system.workers import shared
 
 
 def _model(form: str, memory: float = 0.0) -> tuple[Model, Parameters]:
@@ -70,7 +72,8 @@ def test_parallel_streams_equal_one_stream(form: str, memory: float) -> None:
     """A text scored in parallel streams has the nats per character of one stream, to 1e-5."""
     model, parameters = _model(form, memory)
     ids = np.random.default_rng(1).integers(0, 6, 5003)
-    single = evaluate._Scorer(model, parameters, ids).single()
+    scorer = evaluate.Scorer(model, parameters, ids)
+    single = scorer.single(0, len(ids) - 1, scorer.zero_state())[0].sum()
     assert score(model, parameters, Text(ids)).nll == pytest.approx(single, abs=1e-5 * len(ids))
 
 
@@ -90,8 +93,9 @@ def test_one_stream_that_does_not_forget_is_enough() -> None:
     ids = np.random.default_rng(1).integers(0, 2, 1001 * 20 + 2)
     ids[:2] = ids[1::1001] = 0
     ids[1 + 19 * 1001 :] = 1  # only the last stream latches to what the others do not, and shows it all along
-    scorer = evaluate._Scorer(model, parameters, ids)
-    assert scorer.carried() == pytest.approx(scorer.single(), abs=1e-3)
+    scorer = evaluate.Scorer(model, parameters, ids)
+    whole = 0, len(ids) - 1, scorer.zero_state()
+    assert scorer.carried(*whole)[0].sum() == pytest.approx(scorer.single(*whole)[0].sum(), abs=1e-3)
 
 
 @pytest.mark.parametrize(("streams", "alone"), [(3, False), (8, True)])
@@ -101,17 +105,20 @@ def test_streams_that_never_forget_are_exact(streams: int, alone: bool) -> None:
     ids = np.random.default_rng(1).integers(0, 2, 1001 * streams + 2)
     ids[1::1001] = 1  # where streams begin: all of them latch to what the first one does not
     ids[:2] = 0
-    scorer = evaluate._Scorer(model, parameters, ids)
+    scorer = evaluate.Scorer(model, parameters, ids)
     calls: list[int] = []
-    single = scorer.single
+    whole, single = (0, len(ids) - 1, scorer.zero_state()), scorer.single
 
-    def counted() -> float:
-        calls.append(len(ids))
-        return single()
+    def counted(start: int, targets: int, state: Array) -> tuple[Array, Array]:
+        calls.append(targets)
+        return single(start, targets, state)
 
     scorer.single = counted  # type: ignore[method-assign]
-    assert scorer.carried() == pytest.approx(single(), rel=1e-12)
-    assert calls == ([len(ids)] if alone else [])
+    values, end = scorer.carried(*whole)
+    expected, exact_end = single(*whole)
+    np.testing.assert_allclose(values, expected, rtol=1e-9)
+    np.testing.assert_allclose(end, exact_end, rtol=1e-9)
+    assert calls[1:] == ([len(ids) - 1] if alone else [])
 
 
 def test_units() -> None:
@@ -186,13 +193,13 @@ def test_lines_that_have_ended_give_up_their_place(monkeypatch: pytest.MonkeyPat
     model, parameters = _model("rnn")
     lines = _lines([*MANY[:255], 2000])
     seen: list[int] = []
-    window = evaluate._Scorer.window
+    window = evaluate.Scorer.window
 
-    def counted(self: evaluate._Scorer, starts: Ids, steps: int, state: Array) -> tuple[Array, Array]:
+    def counted(self: evaluate.Scorer, starts: Ids, steps: int, state: Array) -> tuple[Array, Array]:
         seen.append(len(starts) * steps)
         return window(self, starts, steps, state)
 
-    monkeypatch.setattr(evaluate._Scorer, "window", counted)
+    monkeypatch.setattr(evaluate.Scorer, "window", counted)
     score(model, parameters, lines)
     assert lines.targets <= sum(seen) < 2 * lines.targets
 
@@ -225,3 +232,55 @@ def test_losses_of_units_sum_to_the_score(form: str) -> None:
     ids = texts[0].ids
     single = [_one_by_one(model, parameters, ids[: n + 2]) for n in range(3)]
     np.testing.assert_allclose(np.cumsum(whole[:3]), single, rtol=1e-9)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_ranks_count_the_likelier_units(form: str) -> None:
+    """A rank is one more than the units with a larger probability, in streams side by side and in lines."""
+    model, parameters = _model(form)
+    for text in (Text(np.random.default_rng(1).integers(0, 6, 2307)), _lines(MANY[:90])):
+        with contextlib.closing(evaluate.Scorer(model, parameters, text.ids, ranks=True)) as scorer:
+            losses, ranks = np.concatenate(list(scorer.text(text)), axis=1)
+        np.testing.assert_array_equal(losses, unit_losses(model, parameters, text))
+        expected = []
+        for start, length in zip(*(part.tolist() for part in text.examples()), strict=True):
+            step = model.decoder(parameters, model.zero_state(1, np.float64))
+            for k in range(start, start + length):
+                logits = step(int(text.ids[k]))
+                expected.append(1 + sum(logit > logits[text.ids[k + 1]] for logit in logits))
+        np.testing.assert_array_equal(ranks, expected)
+
+
+def test_blocks_carry_the_state(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A text longer than a block has the losses of one that is scored at once, as do long lines."""
+    model, parameters = _model("lstm")
+    stream, lines = Text(np.random.default_rng(1).integers(0, 6, 7003)), _lines([3, 5000, 4, 2100, 9])
+    whole = [unit_losses(model, parameters, text) for text in (stream, lines)]
+    monkeypatch.setattr(evaluate, "BLOCK", 2500)
+    monkeypatch.setattr(evaluate, "LONG", 2100)
+    in_blocks = [unit_losses(model, parameters, text) for text in (stream, lines)]
+    for losses, expected in zip(in_blocks, whole, strict=True):
+        np.testing.assert_allclose(losses, expected, atol=1e-3)
+        assert abs(losses.mean() - expected.mean()) < 1e-5
+
+
+def test_a_shared_text_may_change_between_calls() -> None:
+    """Workers score what the memory of the units holds when they are called, not when they were forked."""
+    model, parameters = _model("gru after")
+    ids = shared((4001,), np.uint8)
+    with contextlib.closing(evaluate.Scorer(model, parameters, ids, Team(2))) as scorer:
+        for seed in (1, 2):
+            ids[:] = np.random.default_rng(seed).integers(0, 6, 4001)
+            values, _ = scorer.carried(0, 4000, scorer.zero_state())
+            np.testing.assert_allclose(values[0], unit_losses(model, parameters, Text(ids.copy())), rtol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("lengths", "blocks"),
+    [([], []), ([9], [1]), ([2, 3, 4], [2, 1]), ([2, 3, 1, 5, 6, 1], [3, 1, 1, 1]), ([7, 1, 1], [1, 2])],
+)
+def test_blocks_hold_as_many_lines_as_fit(lengths: list[int], blocks: list[int]) -> None:
+    """Every line is in one block, in order; a line longer than a block has its own."""
+    slices = list(evaluate.blocks_of_lines(np.array(lengths, int), most=6))
+    assert [one.stop - one.start for one in slices] == blocks
+    assert [k for one in slices for k in range(one.start, one.stop)] == list(range(len(lengths)))

@@ -111,16 +111,9 @@ def _metrics(path: Path | None, as_csv: bool, as_json: bool) -> None:
 def _table(lines: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     """The log as a table."""
     yield "losses in nats per character"
-    yield "".join(f"{heading:>{width}}" for heading, width, *_ in COLUMNS.values())
+    yield "".join(f"{column.heading:>{column.width}}" for column in COLUMNS.values())
     for line in lines:
-        cells = (_cell(line.get(key), width, form) for key, (_, width, form, *_) in COLUMNS.items())
-        yield "".join(cells)
-
-
-def _cell(value: Any, width: int, form: str) -> str:
-    """A number in its column; any other value is left out."""
-    is_number = isinstance(value, int if form == "d" else (int, float))
-    return f"{format(value, form) if is_number else '':>{width}}"
+        yield "".join(column.cell(line.get(key)) for key, column in COLUMNS.items())
 
 
 def _cache(clear: bool, as_json: bool) -> None:

@@ -88,7 +88,7 @@ def report(
     progress("making the page", 1)
     bits = stretch.sums(surprises.bits)  # [C]
     html = assembly.page(
-        loaded,
+        assembly.about(loaded),
         "report/web/report",
         ("report/web/report.js",),
         data=_data(loaded, stretch, surprises, units),
