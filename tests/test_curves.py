@@ -163,6 +163,14 @@ def test_without_clipping_there_is_no_line(tmp_path: Path) -> None:
     assert len(_panels(svg)["gradient norm"].lines) == 1
 
 
+def test_runs_of_different_units_are_in_units(tmp_path: Path) -> None:
+    """A loss of a byte and of a character on one axis are not called either."""
+    runs = [read(write_run(tmp_path / unit, LINES, corpus__unit=unit)) for unit in ("byte", "char")]
+    for histories, unit in ((runs, "unit"), (runs[:1], "byte"), (runs[1:], "char")):
+        labels = {f"loss (nats/{unit})", f"bits/{unit}", f"{unit}s/s", "gradient norm", "learning rate"}
+        assert _panels(curves.inline_svg(histories)).keys() == labels
+
+
 def test_several_runs_are_in_one_picture(tmp_path: Path) -> None:
     """Each is there with its own lines, named by what differs, with its best and its clipping."""
     runs = [
