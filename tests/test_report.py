@@ -643,6 +643,9 @@ def test_the_command(charlm: Run, tmp_path: Path) -> None:
     assert done_without.returncode == 0
     assert "pip install 'charlm[plot]'" in done_without.stderr
     assert "pip install &#x27;charlm[plot]&#x27;" in (tmp_path / "plain.html").read_text()
+    for files in (["other.txt", "text.txt"], ["other.txt", "small.yaml", "text.txt"]):
+        told = charlm("report", "--text", *files, status=2).stderr
+        assert f"--text takes one path, and {len(files)} follow it: if the shell made them" in told
     told = charlm("report", "--out", "x.pdf", status=2).stderr
     assert "x.pdf: the suffix must be .html" in told
     (tmp_path / "wide.txt").write_bytes("The old man\n".encode("utf-16-le"))
