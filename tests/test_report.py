@@ -33,7 +33,7 @@ from charlm.report.stretch import PROPERTIES, Stretch
 from charlm.report.surprise import by_position, hardest_words, surprise
 from charlm.runs import checkpoint
 from charlm.runs.checkpoint import Checkpoint
-from charlm.system.errors import CorpusError, DivergenceError
+from charlm.system.errors import DivergenceError
 
 FORMS = {"char": "lstm", "jamo": "gru", "byte": "rnn", "lines": "lstm", "mixed": "gru before"}
 """For each way of reading a text, the cell that is looked at."""
@@ -409,15 +409,6 @@ def test_equal_input_gives_equal_bytes(tmp_path: Path) -> None:
     files = [written(made, tmp_path, one) for one in (text, text, text[1:])]
     first, second, third = (file.read_bytes() for file in files)
     assert first == second != third
-
-
-def test_a_text_with_nothing_to_predict_is_refused(tmp_path: Path) -> None:
-    """A text of one character is one line."""
-    made = make(tmp_path)
-    text = build_text(made.config.corpus, made.vocabulary, "ab").between(0, 1)
-    with pytest.raises(CorpusError, match="nothing to predict"):
-        pages.report(made, None, text, "a text")
-    assert "not predicted" not in written(make(tmp_path), tmp_path, "ab").read_text().split("<script")[0]
 
 
 SECTIONS = ("curves", "gradient-flow", "losses", "neurons", "characters")
