@@ -146,6 +146,11 @@ def test_runs_that_keys_do_not_tell_apart_have_their_directories(tmp_path: Path)
     assert _names(tmp_path, *some) == ["c (seed=1)", "d (seed=1)", "seed=2"]
     many = {"model__hidden": 5, "model__layers": 1, "train__lr": 0.1, "train__batch": 2}
     assert _names(tmp_path, ("f", {}), ("g", many)) == ["f", "g"]
+    del many["train__batch"]
+    assert _names(tmp_path, ("h", many), ("i", {})) == [
+        "hidden=5, layers=1, lr=0.1",
+        "hidden=256, layers=2, lr=0.002",
+    ]
     assert _names(tmp_path, ("only", {"model__hidden": 5})) == ["only"]
 
 
