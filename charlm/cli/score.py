@@ -14,7 +14,7 @@ import click
 
 from charlm.cli.options import FilePath, encoding_option, say_which
 from charlm.cli.reading import warn
-from charlm.cli.show import say
+from charlm.cli.show import say, visible
 from charlm.config.reading import with_encoding
 from charlm.inference.rows import By, Row, Rows
 from charlm.inference.surprisal import Reset, judges_of, pieces_of, surprisal, usual_reset
@@ -180,7 +180,8 @@ class _Table:
             self._put(lines)
 
     def _put(self, text: str) -> None:
-        sys.stdout.write(text)
+        # what could steer a terminal is shown by a sign there
+        sys.stdout.write(visible(text, keep="\t\n") if sys.stdout.isatty() else text)
         sys.stdout.flush()
 
     def _values(self, row: Row) -> list[Any]:
