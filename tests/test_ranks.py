@@ -19,6 +19,7 @@ import numpy as np
 import pytest
 from conftest import ENVIRONMENT, TEXT, Run, contents, make_model, make_trainer
 
+from charlm.config.keys import TrainConfig
 from charlm.runs import checkpoint
 from charlm.system.team import ALONE, Team, machine
 from charlm.training import advice
@@ -356,13 +357,13 @@ def test_every_worker_of_every_rank_has_a_shard(tmp_path: Path) -> None:
 def test_each_rank_needs_its_share_of_the_memory() -> None:
     """On several ranks each needs its part of the window, and the gradients of its own shards and spans."""
     model = make_model("lstm", hidden=20)
-    alone, half = (needed(model, "adam", 8, 50, shards=4, ranks=ranks) for ranks in (1, 2))
+    alone, half = (needed(model, TrainConfig(optimizer="adam"), 8, 50, 4, ranks=ranks) for ranks in (1, 2))
     assert 2 * half.window == alone.window
     size = 4 * sum(math.prod(shape) for shape in model.shapes().values())
     assert alone.parameters == (1 + 4 + 2) * size
     assert half.parameters == (1 + 1 + 2 + 1 + 2) * size
     # all 8 shards of the other rank come as one
-    half = needed(model, "adam", 16, 50, shards=16, ranks=2)
+    half = needed(model, TrainConfig(optimizer="adam"), 16, 50, 16, ranks=2)
     assert half.parameters == (1 + 1 + 8 + 1 + 2) * size
 
 

@@ -88,6 +88,14 @@ class Model:
         """The state of `B` streams that begin, `[L, S, B, H]`."""
         return np.zeros((self.layers, len(self.cell.states), B, self.hidden), dtype)
 
+    def named(self, state: Array, prefix: str) -> dict[str, Array]:
+        """Views of a state `[L, S, B, H]`, one `[B, H]` for each layer and name, by `PREFIX + LAYER.NAME`."""
+        return {
+            f"{prefix}{layer}.{name}": array
+            for layer, states in enumerate(state)
+            for name, array in zip(self.cell.states, states, strict=True)
+        }
+
     def noise(self, T: int, B: int) -> dict[str, Noise]:
         """The masks of a window in training, by `LAYER.NAME`."""
         return {

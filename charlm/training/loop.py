@@ -150,7 +150,7 @@ def _preview(trainer: Trainer, directory: RunDirectory, should_stop: Callable[[]
 
 def _save(trainer: Trainer, directory: RunDirectory, best: bool = False) -> Iterator[Event]:
     """Save a checkpoint; if that fails, warn and try once more before the run is given up."""
-    trainer.gather()
+    trainer.sharded.complete_state()
     if not trainer.team.is_first:
         return
     try:
