@@ -89,12 +89,17 @@ main()
 Ranks wait for each other for seconds only.
 """
 
-APART = """
+SHARING = """
 from charlm.cli import main
 from charlm.system.mpi import team
 from charlm.system.mpi.launcher import place
 
+team._TEXT = 100
 connect, mapped = team.MpiTeam.__init__, team.mapped
+"""
+"""The command, which shares short texts too."""
+
+APART = f"""{SHARING}
 
 def apart(self, *given):
     connect(self, *given)
@@ -162,9 +167,9 @@ def test_ranks_and_workers_end_in_equal_bytes(start: Started, charlm: Run, tmp_p
     """2 to 4 ranks, with 1 or 2 workers, write and score what one process does, whatever each can read."""
     jobs = {
         # of three shards the first rank has two, and adds them before it sends them
-        "2x2": start(2, *train("2x2", run__threads=2)),
+        "2x2": start(2, *train("2x2", run__threads=2), code=f"{SHARING}main()"),
         # no cache can be made, so that no file holds the ids: they are sent
-        "3x1": start(3, *train("3x1"), XDG_CACHE_HOME="/dev/null"),
+        "3x1": start(3, *train("3x1"), code=f"{SHARING}main()", XDG_CACHE_HOME="/dev/null"),
         # one rank has no shard
         "apart": start(4, *train("apart"), code=APART),
     }
