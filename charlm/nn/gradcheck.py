@@ -4,8 +4,6 @@ The check knows no cell and no layer: it takes a function of parameters and of a
 and compares the claimed gradients with measured ones.
 """
 
-from __future__ import annotations
-
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence

@@ -8,8 +8,6 @@ Parameters are called `layers.L.NAME` and `output.NAME`. Letters: `T` time steps
 (batch), `V` vocabulary, `H` hidden units, `L` recurrent layers, `S` states of a cell.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property

@@ -1,7 +1,5 @@
 """The directory of a run: its files, and how a run or a checkpoint is found."""
 
-from __future__ import annotations
-
 import contextlib
 import json
 import os

@@ -4,8 +4,6 @@ Training, generating and evaluating are timed as `train`, `sample` and `eval per
 them. The machine's own float32 matrix product is timed in the same process.
 """
 
-from __future__ import annotations
-
 import statistics
 import time
 from collections.abc import Callable

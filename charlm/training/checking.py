@@ -1,7 +1,5 @@
 """The gradients of a configuration's network, checked through the code that trains it."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from typing import Any
 

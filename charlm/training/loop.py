@@ -3,8 +3,6 @@
 It yields what happens as events.
 """
 
-from __future__ import annotations
-
 import math
 import os
 import time

@@ -1,7 +1,5 @@
 """The memory that training needs, known before any of it is allocated."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 

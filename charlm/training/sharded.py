@@ -12,8 +12,6 @@ The order of the sums is a tree, so that a rank adds neighbouring shards of its 
 exchange, and sends their sum in their place: one buffer, if ranks have a power of two of shards.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
