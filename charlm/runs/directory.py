@@ -264,7 +264,7 @@ def find_run(path: Path | None) -> Path:
 def _newest_run(runs: Path) -> Path | None:
     """The directory below `runs` with the most recent checkpoint."""
     times: dict[Path, float] = {}
-    for file in runs.rglob("last.npz"):
+    for file in runs.rglob("last.npz") if os.path.isdir(runs) else ():
         if file.parent.name != _NEW:
             with contextlib.suppress(OSError):
                 times[file.parent] = file.stat().st_mtime
