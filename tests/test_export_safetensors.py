@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import struct
 import subprocess
 import sys
@@ -158,3 +159,13 @@ def test_a_vocabulary_of_ranges_is_read(tmp_path: Path, monkeypatch: pytest.Monk
     exec("\n".join(reading(loaded)), names)  # noqa: S102 (lines that are made to be pasted)
     assert names["ids"] == loaded.vocabulary.encode(np.array(names["codes"], np.uint32), "").tolist()
     assert list(names["known"]) == loaded.vocabulary.codes.tolist()
+
+
+def test_the_lines_read_another_text_as_the_model_does(tmp_path: Path) -> None:
+    """Whoever puts a text of their own into the lines gets the ids that the model would."""
+    loaded = make(tmp_path, kind="mixed")
+    text = "ÜBER ﬁnally"
+    lines = re.sub(r"'[a-z]+'", repr(text), "\n".join(reading(loaded)))
+    names: dict[str, Any] = {"about": describe(loaded)}
+    exec(lines, names)  # noqa: S102 (likewise)
+    assert names["ids"] == loaded.vocabulary.encode(loaded.vocabulary.units.codes(text), "").tolist()

@@ -120,7 +120,8 @@ def _names(directory: Path, *runs: tuple[str, dict[str, Any]]) -> list[str]:
     return names([read(write_run(directory / name, [log_line(1)], **keys)) for name, keys in runs])
 
 
-MANY = {"model__hidden": 5, "model__layers": 1, "train__lr": 0.1, "train__batch": 2}
+THREE: dict[str, Any] = {"model__hidden": 5, "model__layers": 1, "train__lr": 0.1}
+MANY = THREE | {"train__batch": 2}
 
 
 @pytest.mark.parametrize(
@@ -144,6 +145,10 @@ MANY = {"model__hidden": 5, "model__layers": 1, "train__lr": 0.1, "train__batch"
             ["c (seed=1)", "d (seed=1)", "seed=2"],
         ),
         ({"f": {}, "g": MANY}, ["f", "g"]),
+        (
+            {"h": THREE, "i": {}},
+            ["hidden=5, layers=1, lr=0.1", "hidden=256, layers=2, lr=0.002"],
+        ),
         ({"only": {"model__hidden": 5}}, ["only"]),
     ],
 )
