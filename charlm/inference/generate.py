@@ -85,13 +85,15 @@ def generate(
 ) -> Iterator[int]:
     """Yield ids without end, each drawn from what the model expects after `prime` and all before it.
 
-    `prime [N]` is not yielded; if it is empty, the first id is drawn evenly from the vocabulary.
+    `prime [N]` is not yielded; if it is empty, all units are as likely: the first id is drawn evenly
+    from the vocabulary, and a greedy choice takes the first of equals, 0.
     `unknown` is the id of `<unk>`, the last of the vocabulary, which is never drawn, and
     `not_first` one that is not drawn first.
     """
     state = model.zero_state(1, parameters.flat.dtype)
     if not len(prime):
-        prime = np.array([rng.integers(model.vocab if unknown is None else unknown)])
+        first = rng.integers(model.vocab if unknown is None else unknown)
+        prime = np.array([0 if choice.greedy else first])
         yield int(prime[0])
     before, drawn, workspace = prime[:-1, None], int(prime[-1]), Workspace()
     for start in range(0, len(before), _PRIME_STEPS):
