@@ -14,6 +14,7 @@ Import it as `charlm`. Each command has its function:
 `charlm import`             `import_weights(path, out, vocabulary)`, a `Run`
 `charlm plot`               `plot(runs, path, x)`
 `charlm report`             `model.report(path, text, length)`
+`charlm lesson`             `lesson(runs, path, text, language)`
 `charlm bench`              `bench(config, settings, vocab, threads, seconds)`
 `charlm info`               `model.info()`, `Run(path).metrics`
 ==========================  ================================================================
@@ -55,13 +56,14 @@ from charlm.data.texts import Text
 from charlm.export import write as write_model
 from charlm.inference import evaluate, novelty
 from charlm.inference.evaluate import Evaluation
-from charlm.inference.generate import Sampling
+from charlm.inference.generate import Sampling, TextSampler, streams_of
 from charlm.inference.gradient_flow import MOST_STEPS, STEPS, GradientFlow, gradient_flow
 from charlm.inference.novelty import Novelty
 from charlm.inference.reading import ReadText, held_out, read_text
-from charlm.inference.sampling import TextSampler, streams_of
 from charlm.inference.score import SHOWN, Score, score, unit_losses
 from charlm.inference.trace import Trace, trace
+from charlm.lessons import hello
+from charlm.lessons import page as lessons
 from charlm.nn.gradcheck import Check
 from charlm.report import curves, history, page
 from charlm.runs import checkpoint, importing
@@ -423,7 +425,8 @@ class LanguageModel:
         if not 2 <= length <= page.LONGEST:
             raise ConfigError(f"length: {length} is not from 2 to {page.LONGEST:,}")
         read = self._held_out("text", text, encoding, progress)
-        split = "training split, which it has learned" if read.split == "train" else f"{read.split} split"
+        learned = ", which it has learned" if read.split == "train" and self._path else ""
+        split = f"{'training' if read.split == 'train' else read.split} split{learned}"
         source = f"the {split}" if read.split else "the text" if text in (None, "-") else str(text)
         html, remarks = page.report(self._loaded, run, read.text, source, length, self._team, progress)
         assembly.write(out, html)
@@ -682,6 +685,45 @@ def plot(
     if not paths:
         raise ConfigError("runs: name a run")
     _warn(*curves.write(out, [history.read(find_run(Path(run))) for run in paths], x))
+    return out
+
+
+@typed
+def lesson(
+    runs: AnyPath | LanguageModel | Sequence[AnyPath | LanguageModel] = (),
+    path: AnyPath = "lesson.html",
+    text: str | None = None,
+    language: lessons.Language = "en",
+    progress: Progress = nothing,
+) -> Path:
+    """Write a web page that steps through networks, forward and backward, as `charlm lesson` does.
+
+    Parameters
+    ----------
+    runs
+        Runs, checkpoints or models; none trains small networks of every cell on `hello`.
+    path
+        The page, an `.html` file.
+    text
+        The text that they read; None is the beginning of the held-out text of the first.
+    language
+        The language of the page, which can be switched in it.
+    progress
+        As in `LanguageModel.perplexity`.
+
+    Returns the path of the page. Raises `ConfigError` if a network is too large for a page or its
+    cell is not one of charlm's, `VocabularyError` if the text holds what a network does not know, and
+    `CharlmError` if the page cannot be written.
+    """
+    out = Path(path)
+    if out.suffix.lower() not in (".html", ".htm"):
+        raise ConfigError(f"{out}: the suffix must be .html")
+    named = [runs] if isinstance(runs, (str, os.PathLike, LanguageModel)) else runs
+    models = [one if isinstance(one, LanguageModel) else load(one) for one in named]
+    if not models and text is None:
+        text = hello.TEXT
+    networks = [model._loaded for model in models] or hello.networks()
+    assembly.write(out, lessons.lesson(networks, text, language, progress))
     return out
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from charlm.cli.options import FilePath, encoding_option, say_which
+from charlm.cli.options import Command, FilePath, encoding_option, say_which
 from charlm.cli.reading import ReadingBar, shown_warnings
 from charlm.cli.show import say, shown_path
 from charlm.interface import load
@@ -30,7 +30,7 @@ charlm report runs/tales --text letter.txt --out letter.html
 """
 
 
-@click.command(help=_HELP)
+@click.command(cls=Command, help=_HELP)
 @click.argument("run", required=False, type=FilePath())
 @click.option(
     "--text",

@@ -23,7 +23,7 @@ function say(key, values = {}) {
 /** The first of several sentences that there is. */
 const sayFirst = (keys, values) => keys.map((key) => say(key, values)).find(Boolean) ?? "";
 
-const percent = (share) => `${Number((100 * share).toPrecision(2))} %`;
+const percent = (share) => `${Number((100 * share).toPrecision(2))}\u00a0%`;
 
 /** A unit of the text in a sentence. */
 const quoted = (character) => `“${character}”`;
@@ -61,8 +61,8 @@ const models = data.models.map(opened);
 
 /** The ids of a text as a model reads it; null if it holds what the model does not know. */
 function idsOf({ vocabulary }, text) {
-  const ids = vocabulary.idsOf(vocabulary.codesOf(vocabulary.prepared(text)));
-  return ids.length && ids.every((id) => id !== null && id !== undefined) ? ids : null;
+  const ids = vocabulary.read(text);
+  return ids.length && ids.every((id) => id !== null) ? ids : null;
 }
 
 /** The pass of a model over the text, computed once; null for a text that it cannot read. */
@@ -73,7 +73,8 @@ function passOf(model, text = state.text) {
     const { vocabulary, network } = model;
     const reset = vocabulary.ofLines ? vocabulary.lineBreak : null;
     if (model.passes.size > 3) model.passes.clear();
-    model.passes.set(key, ids && { network, ids, ...{ pass: network.forward(ids, state.window || Infinity, reset) } });
+    const pass = ids && network.forward(ids, state.window || Infinity, reset);
+    model.passes.set(key, ids && { network, ids, pass });
   }
   return model.passes.get(key);
 }
@@ -155,6 +156,7 @@ function graphNow() {
 function set(changes) {
   const { cell, text, ...others } = changes;
   const before = drawnLast.strip && text !== undefined && passOf(chosen());
+  const was = state.model;
   const byKey = models.findIndex(({ key }) => key === cell);
   const byName = models.findIndex(({ name }) => name === cell);
   const model = byKey >= 0 ? byKey : byName >= 0 ? byName : state.model;
@@ -162,6 +164,7 @@ function set(changes) {
   const lacking = models[model].vocabulary.lacking(wanted);
   if (!wanted || (lacking.length && models[model].vocabulary.unknown === null)) {
     element("message").textContent = wanted ? say("lacking", { characters: listed(lacking) }) : say("empty");
+    element("cell").value = chosen().key;
     return false;
   }
   for (const [name, value] of Object.entries(others)) {
@@ -182,29 +185,37 @@ function set(changes) {
   const { order } = graphNow();
   if (!order.includes(state.node)) state.node = order.at(-1);
   if (quiz) quiz.answered = false;
-  if (before) compare(before, read);
+  if (model !== was) changed = null;
+  else if (before) compare(before, read);
   render();
   return true;
 }
 
-/** To the node before or after, and from the last to the next layer or step. */
-function move(by) {
+/** What to choose for the node before or after, in the same step, the next layer or step; null at the end. */
+function beside(by) {
   const { order } = graphNow();
-  const at = order.indexOf(state.node) + by;
-  if (order[at]) return set({ node: order[at] });
+  const node = order[order.indexOf(state.node) + by];
+  if (node) return { node };
   const top = chosen().layers - 1;
   const way = backward() ? -by : by; // in time, and upwards in a step
   const layer = state.layer + way;
   const inside = layer >= 0 && layer <= top;
   const t = inside ? state.t : state.t + way;
-  if (t < 0 || t >= passOf(chosen()).ids.length) return undefined;
-  Object.assign(state, { t, layer: inside ? layer : way > 0 ? 0 : top });
-  return set({ node: graphNow().order.at(by > 0 ? 0 : -1) });
+  if (t < 0 || t >= passOf(chosen()).ids.length) return null;
+  return { t, layer: inside ? layer : way > 0 ? 0 : top, end: by };
+}
+
+/** Go to the node before or after. */
+function move(by) {
+  const { end, ...there } = beside(by) ?? {};
+  if (!end) return set(there);
+  Object.assign(state, there);
+  return set({ node: graphNow().order.at(end > 0 ? 0 : -1) });
 }
 
 // what a change of the text has changed
 
-let changed = null; // { marks, by, words } by step, after an edit
+let changed = null; // after an edit, by step: isNew, and by how much the prediction moved
 
 /** Compare two passes step by step: the characters that are new, and how far each prediction moved. */
 function compare(before, after) {
@@ -218,39 +229,51 @@ function compare(before, after) {
     const [p, q] = [after.pass.steps[t].p, before.pass.steps[twin(t)].p];
     return p.length === q.length ? p.reduce((sum, one, k) => sum + Math.abs(one - q[k]), 0) / 2 : 0;
   };
-  const by = now.map((_, t) => (twin(t) === null ? 0 : distance(t)));
-  if (now.join() === old.join()) return void (changed = null);
-  const most = by.indexOf(largest(by));
-  changed = { isNew: now.map((_, t) => twin(t) === null), by, most, was: before.pass.steps[twin(most)]?.p };
+  const moved = now.map((_, t) => (twin(t) === null ? 0 : distance(t)));
+  const most = moved.indexOf(largest(moved));
+  const isNew = now.map((_, t) => twin(t) === null);
+  changed = { isNew, moved, most, was: before.pass.steps[twin(most)]?.p };
 }
 
 /** The sentence about the prediction that changed most. */
 function changeInWords() {
-  if (!changed?.was || !changed.by[changed.most]) return "";
+  if (!changed?.was || !changed.moved[changed.most]) return "";
   const { most, was } = changed;
   const model = chosen();
   const { p } = passOf(model).pass.steps[most];
   const k = p.reduce((best, _, v) => (Math.abs(p[v] - was[v]) > Math.abs(p[best] - was[best]) ? v : best), 0);
   const of = model.signs[passOf(model).ids[most]];
-  return say("changed", { after: quoted(of), t: most, what: quoted(model.signs[k]), was: percent(was[k]), now: percent(p[k]) });
+  return say("changed", {
+    after: quoted(of),
+    t: most,
+    what: quoted(model.signs[k]),
+    was: percent(was[k]),
+    now: percent(p[k]),
+  });
 }
 
 // the text as a line of steps
 
 /** The likeliest units after a step: [id, p]. */
-const likeliest = (p, count) => [...p.keys()].sort((a, b) => p[b] - p[a]).slice(0, count).map((id) => [id, p[id]]);
+function likeliest(p, count) {
+  const ids = [...p.keys()].sort((a, b) => p[b] - p[a]);
+  return ids.slice(0, count).map((id) => [id, p[id]]);
+}
 
 /** Build the line of characters, each with what is expected after it. */
 function showStrip() {
   const model = chosen();
   const { ids, pass } = passOf(model);
   const steps = pass.steps.map(({ p, target, begins }, t) => {
-    const rows = likeliest(p, 3).map(([id, share]) => {
-      const row = made("span", [model.signs[id], made("small", share.toFixed(2))], { class: id === target ? "expected true" : "expected" });
+    const next = likeliest(p, 3);
+    const rows = next.map(([id, share]) => {
+      const row = made("span", [model.signs[id], made("small", share.toFixed(2))], {
+        class: id === target ? "expected true" : "expected",
+      });
       row.style.setProperty("--share", share.toFixed(3));
       return row;
     });
-    const words = likeliest(p, 3).map(([id, share]) => `${model.signs[id]} ${percent(share)}`).join(", ");
+    const words = next.map(([id, share]) => `${model.signs[id]} ${percent(share)}`).join(", ");
     const one = made("div", [made("span", model.signs[ids[t]], { class: "character", lang: "" }), ...rows], {
       role: "option",
       "data-t": t,
@@ -258,7 +281,7 @@ function showStrip() {
     });
     if (begins && t) one.classList.add("begins");
     if (changed?.isNew[t]) one.classList.add("new");
-    one.style.setProperty("--moved", (changed?.by[t] ?? 0).toFixed(3));
+    one.style.setProperty("--moved", (changed?.moved[t] ?? 0).toFixed(3));
     return one;
   });
   element("strip").replaceChildren(...steps);
@@ -281,10 +304,13 @@ function markStep() {
 
 /** The number of a node that is shown: of the chosen unit, or of the character that comes next. */
 function indexOf(name, step) {
-  if (name === "loss") return 0;
-  if (name === "logits" || name === "p") return step.target ?? likeliest(step.p, 1)[0][0];
-  return name === "x" && state.layer === 0 ? step.id : state.unit;
+  if (isByUnit(name)) return state.unit;
+  if (name === "x") return step.id;
+  return name === "loss" ? 0 : (step.target ?? likeliest(step.p, 1)[0][0]);
 }
+
+/** Whether a node has a number for each hidden unit. */
+const isByUnit = (name) => !["logits", "p", "loss"].includes(name) && (name !== "x" || state.layer > 0);
 
 /** Whether a node is given, not computed in this step. */
 const isGiven = (name) => !backward() && ["x", "h_prev", "c_prev"].includes(name);
@@ -299,7 +325,7 @@ function showGraph() {
   const d = backward() ? "d" : "";
   const at = order.indexOf(state.node);
   const arrows = arrowsOf(nodes);
-  const most = d && Math.max(...order.map((name) => (name === "p" || name === "loss" ? 0 : largest(scope[d + name]))));
+  const most = Math.max(...order.map((name) => (/^p$|loss/.test(name) ? 0 : largest(scope[d + name]))));
   const stateOf = (name) => ["done", "now", "later"][1 + Math.sign(order.indexOf(name) - at)];
   const hidden = quiz && !quiz.answered && !isGiven(state.node) ? state.node : null;
   const node = (name) => {
@@ -326,19 +352,20 @@ function showGraph() {
     const brought = back ? termValue(back, scope, matrices, k) : scope[`d${from}`][k];
     return [slope, shown(brought, 2)];
   };
+  const exit = (name, from, to, words, gradient) => {
+    const number = d ? [shown(gradient[state.unit], 2)] : [];
+    return { from, to, state: stateOf(name), words: [words, ...number] };
+  };
   const exits = model.network.cell.states.map((name) => {
     const [x, y] = nodes[name];
-    const number = d && scope[`d${name}_next`] ? [shown(scope[`d${name}_next`][state.unit], 2)] : [];
-    const [from, to] = [[x + WIDE / 2, y], [934, y]];
-    return { from, to, state: stateOf(name), words: [`t + 1`, ...(stateOf(name) === "later" ? [] : number)] };
+    return exit(name, [x + WIDE / 2, y], [934, y], "t + 1", scope[`d${name}_next`]);
   });
-  if (state.layer < model.layers - 1) {
-    const [x, y] = nodes.h;
-    const number = d ? [shown(scope.dh_above[state.unit], 2)] : [];
-    exits.push({ from: [x, y - HIGH / 2], to: [x, y - 110], state: stateOf("h"), words: [say("above", { layer: state.layer + 2 }), ...number] });
+  const [x, y] = nodes.h;
+  if (!nodes.logits) {
+    const words = say("above", { layer: state.layer + 2 });
+    exits.push(exit("h", [x, y - HIGH / 2], [x, y - 110], words, scope.dh_above));
   }
   const focused = element("graph").contains(document.activeElement);
-  element("graph").classList.toggle("backward", backward());
   drawGraph(element("graph"), nodes, arrows, { backward: backward(), node, words, exits });
   const now = element("graph").querySelector(".node.now");
   if (focused) now.focus({ preventScroll: true });
@@ -381,19 +408,27 @@ function equationOf(name) {
   if (special || !formula) return { full, lines: special ?? [full], result, terms: [] };
   const put = (term) => {
     if (term.some(isMatrix)) return shown(termValue(term, scope, matrices, k));
-    return term.map((factor) => shown(factorValue(factor, scope, k))).map((text, n) => (n ? inProduct(text) : text)).join(" · ");
+    return term
+      .map((factor) => shown(factorValue(factor, scope, k)))
+      .map((text, n) => (n ? inProduct(text) : text))
+      .join(" · ");
   };
   const values = (terms) => terms.map((term) => termValue(term, scope, matrices, k));
   const { f, terms } = parsed(formula);
   if (f) {
     const inner = terms[0][0];
     const inside = parsed(nodes[inner][2]).terms;
-    const lines = [`${full} = ${formula} = ${f}(${nodes[inner][2]})`, `${f}(${summed(inside.map(put))})`, `${f}(${shown(scope[inner][k])})`];
+    const lines = [
+      `${full} = ${formula} = ${f}(${nodes[inner][2]})`,
+      `${f}(${summed(inside.map(put))})`,
+      `${f}(${shown(scope[inner][k])})`,
+    ];
     return { full, lines, result, terms: values(inside) };
   }
   const lines = [`${full} = ${formula}`, summed(terms.map(put))];
   if (lines[1] === shown(result)) lines.pop();
-  if (terms.length > 1 && terms.some((term) => term.length > 1 && !term.some(isMatrix))) lines.push(summed(values(terms).map((value) => shown(value))));
+  if (terms.length > 1 && terms.some((term) => term.length > 1 && !term.some(isMatrix)))
+    lines.push(summed(values(terms).map((value) => shown(value))));
   return { full, lines, result, terms: terms.length > 1 ? values(terms) : [] };
 }
 
@@ -423,21 +458,21 @@ function meaning(name) {
   const k = indexOf(name, step);
   const value = scope[full][k];
   const at = (other) => shown(scope[other]?.[k] ?? 0);
-  const kept = name in scope && !backward() ? percent(Math.max(0, value)) : "";
   const keys = [`${full}.${model.cell}`, `${full}.${model.cell.split("-")[0]}`, full, kindOf(full)];
   if (name === "x" && state.layer) keys.unshift(`${full}.upper`);
   if (step.target === null) keys.unshift(`${full}.end`);
-  return sayFirst(keys.map((key) => `say.${key}`), {
+  const isCut = step.begins && state.t > 0 && full.startsWith("d") && full.endsWith("_prev");
+  if (isCut) keys.unshift("cut");
+  const words = {
     q: name.slice(2),
     character: quoted(model.signs[step.id]),
     target: quoted(model.signs[k] ?? ""),
-    value: shown(value),
-    share: kept,
+    share: percent(between(0, value, 1)),
     rest: percent(between(0, 1 - value, 1)),
     before: at("h_prev"),
-    after: at("h"),
     memory: at("c_prev"),
-  });
+  };
+  return keys.map((key) => say(`say.${key}`, words)).find(Boolean) ?? "";
 }
 
 function showFormula() {
@@ -447,7 +482,9 @@ function showFormula() {
   const asked = quiz && !quiz.answered && !isGiven(name);
   const { full, lines, result } = equationOf(name);
   const isSign = name === "x" && !backward() && state.layer === 0;
-  const shownLines = lines.map((line, k) => made("div", formulaLine(k ? `= ${line}` : line), { class: k ? "put" : "letters" }));
+  const shownLines = lines.map((line, k) =>
+    made("div", formulaLine(k ? `= ${line}` : line), { class: k ? "put" : "letters" }),
+  );
   if (!isSign) shownLines.push(made("div", `= ${asked ? "?" : shown(result)}`, { class: "put result" }));
   element("formula").replaceChildren(
     made("h2", [...formulaLine(full), made("small", nodeName(name))]),
@@ -456,36 +493,41 @@ function showFormula() {
   );
   const { ids } = passOf(model);
   const character = quoted(model.signs[ids[state.t]]);
-  const place = { k: order.indexOf(name) + 1, n: order.length, t: state.t, character, layer: state.layer + 1 };
+  const [k, n] = [order.indexOf(name) + 1, order.length];
+  const place = { k, n, t: state.t, character, layer: state.layer + 1 };
   const aloud = `${full}, ${nodeName(name)}: ${asked ? "?" : shown(result)}`;
   const words = say(model.layers > 1 ? "place.layer" : "place", place);
   element("place").replaceChildren(words, made("span", `; ${aloud}`, { class: "unseen" }));
   element("answer").hidden = !asked;
 }
 
+/** A sentence that says right or wrong. */
+const verdict = (isRight, words) => made("p", words, { class: isRight ? "right" : "wrong" });
+
 /** Compare the gradient of the chosen number with a difference of two losses. */
 function checkGradient() {
   const model = chosen();
   const read = passOf(model);
-  const { step } = scopeNow();
-  const name = state.node;
+  const { node: name, t, layer } = state;
   const result = element("check-result");
-  if (name === "loss" || !read.pass.predictions) return void result.replaceChildren(made("p", say("check.none")));
-  const unit = indexOf(name, step);
-  const { analytic, numeric, error, by } = model.network.check(gradientsOf(read), { name, t: state.t, layer: state.layer, unit });
+  if (name === "loss" || !read.pass.predictions) {
+    result.replaceChildren(made("p", say("check.none")));
+    return;
+  }
+  const place = { name, t, layer, unit: indexOf(name, scopeNow().step) };
+  const { analytic, numeric, error, by } = model.network.check(gradientsOf(read), place);
   const isRight = error < 1e-4 || Math.abs(analytic - numeric) < 1e-9;
   const row = (key, value) => made("tr", [made("th", say(key), { scope: "row" }), made("td", value)]);
-  const long = (number) => (number < 0 ? "−" : "") + Math.abs(number).toExponential(6).replace("-", "−");
+  const digits = (number, count) => number.toExponential(count).replaceAll("-", "−");
   result.replaceChildren(
     made("table", [
       made("caption", formulaLine(`d${name}`)),
-      row("check.analytic", long(analytic)),
-      row("check.numeric", long(numeric)),
-      row("check.error", error.toExponential(1).replace("-", "−")),
+      row("check.analytic", digits(analytic, 6)),
+      row("check.numeric", digits(numeric, 6)),
+      row("check.error", digits(error, 1)),
     ]),
-    made("p", say(isRight ? "check.right" : "check.wrong", { by: by.toExponential(0).replace("-", "−") }), { class: isRight ? "right" : "wrong" }),
+    verdict(isRight, say(isRight ? "check.right" : "check.wrong", { by: digits(by, 0) })),
   );
-  return undefined;
 }
 
 // the quiz
@@ -503,17 +545,21 @@ function ask() {
 function judge() {
   const text = element("number").value.trim().replace("−", "-").replace(",", ".");
   const answer = Number(text);
-  if (!text || !Number.isFinite(answer)) return void (element("check-result").textContent = say("quiz.number"));
+  if (!text || !Number.isFinite(answer)) {
+    element("check-result").textContent = say("quiz.number");
+    return;
+  }
   const { result, terms } = equationOf(state.node);
-  const near = (value) => Math.abs(answer - value) <= Math.max(0.02 * Math.abs(value), Math.abs(value) < 0.001 ? 1e-5 : 6e-4);
+  const near = (value) =>
+    Math.abs(answer - value) <= Math.max(0.02 * Math.abs(value), Math.abs(value) < 0.001 ? 1e-5 : 6e-4);
   const term = terms.find((value) => value && near(value));
   const key = near(result) ? "right" : near(-result) ? "sign" : term ? "term" : "wrong";
   quiz.answered = true;
   render();
-  element("check-result").replaceChildren(made("p", say(`quiz.${key}`, { answer: shown(answer), result: shown(result) }), { class: key === "right" ? "right" : "wrong" }));
+  const words = say(`quiz.${key}`, { answer: shown(answer), result: shown(result) });
+  element("check-result").replaceChildren(verdict(key === "right", words));
   element("number").value = "";
   element("next").focus();
-  return undefined;
 }
 
 // the page
@@ -522,7 +568,8 @@ function judge() {
 function translate() {
   document.documentElement.lang = state.language;
   for (const one of document.querySelectorAll("[data-say]")) one.textContent = say(one.dataset.say);
-  for (const one of document.querySelectorAll("[data-label]")) one.setAttribute("aria-label", say(`label.${one.dataset.label}`));
+  for (const one of document.querySelectorAll("[data-label]"))
+    one.setAttribute("aria-label", say(`label.${one.dataset.label}`));
   document.title = say("title");
   document.querySelector("header h1").textContent = say("title");
   document.querySelector("header p").textContent = say("about");
@@ -536,15 +583,18 @@ function options(id, entries) {
   element(id).replaceChildren(...entries.map(([value, words]) => made("option", words, { value })));
 }
 
-const titleOf = ({ cell, name }) => say(`cell.${cell}`) + (models.filter((one) => one.cell === cell).length > 1 ? `: ${name}` : "");
+const titleOf = ({ cell, name }) =>
+  say(`cell.${cell}`) + (models.filter((one) => one.cell === cell).length > 1 ? `: ${name}` : "");
 
 /** Offer what there is to choose from. */
 function showChoices() {
   const model = chosen();
   const { ids, pass } = passOf(model);
   const step = (id, t) => [t, `${t}: ${model.signs[id]} → ${model.signs[pass.steps[t].target]}`];
-  options("cell", models.map((one) => [one.key, titleOf(one)]));
-  options("layer", Array.from({ length: model.layers }, (_, l) => [l, l + 1]));
+  const networks = models.map((one) => [one.key, titleOf(one)]);
+  const layers = model.network.layers.map((_, l) => [l, l + 1]);
+  options("cell", networks);
+  options("layer", layers);
   options("of", ids.slice(0, -1).map(step));
   element("layer").parentElement.hidden = model.layers === 1;
   element("unit").max = model.hidden - 1;
@@ -557,7 +607,8 @@ function showChosen() {
   const values = { cell: chosen().key, layer, unit, of, language, window: window || element("window").max };
   for (const [id, value] of Object.entries(values)) element(id).value = value;
   if (document.activeElement !== element("text")) element("text").value = text;
-  for (const input of element("direction").querySelectorAll("input")) input.checked = input.value === direction;
+  for (const input of element("direction").querySelectorAll("input"))
+    input.checked = input.value === direction;
   element("quiz").setAttribute("aria-pressed", Boolean(quiz));
 }
 
@@ -581,6 +632,11 @@ function render() {
   refresh("strip", [model, text, window, language], showStrip);
   refresh("step", [model, text, window, language, t], markStep);
   element("message").textContent = changeInWords();
+  for (const [id, by] of [
+    ["previous", -1],
+    ["next", 1],
+  ])
+    element(id).setAttribute("aria-disabled", !beside(by));
   element("check-result").replaceChildren();
   showGraph();
   showFormula();
@@ -612,7 +668,8 @@ function openAddress() {
 }
 
 /** Call `act` with the value of a field when it changes. */
-const onChange = (id, act, kind = "change") => element(id).addEventListener(kind, ({ target }) => act(target.value));
+const onChange = (id, act, kind = "change") =>
+  element(id).addEventListener(kind, ({ target }) => act(target.value));
 
 for (const id of ["cell", "layer", "unit", "of", "language"]) onChange(id, (value) => set({ [id]: value }));
 onChange("window", (value) => set({ window: Number(value) >= passOf(chosen()).ids.length ? 0 : value }));
@@ -632,9 +689,14 @@ element("answer").addEventListener("submit", (event) => {
   event.preventDefault();
   judge();
 });
-element("graph").addEventListener("click", ({ target }) => {
-  const node = target.closest("[data-node]")?.dataset.node;
-  if (node) set({ node });
+element("graph").addEventListener("click", ({ target, clientX }) => {
+  const node = target.closest("[data-node]");
+  if (!node) return;
+  const { left, width } = node.querySelector(".box").getBoundingClientRect();
+  const share = ((clientX - left) / width) * WIDE; // in the strip of all units, the unit
+  const unit = Math.floor(((share - 7) / (WIDE - 14)) * chosen().hidden);
+  const isUnit = target.matches(".shade") && isByUnit(node.dataset.node);
+  set({ node: node.dataset.node, unit: isUnit ? unit : state.unit });
 });
 element("strip").addEventListener("click", ({ target }) => {
   const step = target.closest("[data-t]");

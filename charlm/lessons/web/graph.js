@@ -28,7 +28,7 @@ const GRAPHS = {
     h: [806, 414, "o tanh_c", ""],
   },
   "gru-after": {
-    h_prev: [64, 252, "", "dh z + da_r Wh_rᵀ + da_z Wh_zᵀ + du Wh_nᵀ"],
+    h_prev: [64, 258, "", "dh z + da_r Wh_rᵀ + da_z Wh_zᵀ + du Wh_nᵀ"],
     x: [64, 470, "", "da_r Wx_rᵀ + da_z Wx_zᵀ + da_n Wx_nᵀ"],
     a_r: [266, 404, "x Wx_r + h_prev Wh_r + b_r", "dr r (1 − r)"],
     r: [438, 404, "σ(a_r)", "da_n u"],
@@ -37,10 +37,10 @@ const GRAPHS = {
     u: [266, 318, "h_prev Wh_n + bn", "da_n r"],
     a_n: [622, 404, "x Wx_n + b_n + r u", "dn (1 − n²)"],
     n: [622, 318, "tanh(a_n)", "dh (1 − z)"],
-    h: [806, 252, "(1 − z) n + z h_prev", ""],
+    h: [806, 258, "(1 − z) n + z h_prev", ""],
   },
   "gru-before": {
-    h_prev: [64, 252, "", "dh z + ds r + da_r Wh_rᵀ + da_z Wh_zᵀ"],
+    h_prev: [64, 258, "", "dh z + ds r + da_r Wh_rᵀ + da_z Wh_zᵀ"],
     x: [64, 470, "", "da_r Wx_rᵀ + da_z Wx_zᵀ + da_n Wx_nᵀ"],
     a_r: [266, 404, "x Wx_r + h_prev Wh_r + b_r", "dr r (1 − r)"],
     r: [438, 404, "σ(a_r)", "ds h_prev"],
@@ -49,7 +49,7 @@ const GRAPHS = {
     s: [438, 318, "r h_prev", "da_n Wh_nᵀ"],
     a_n: [622, 404, "x Wx_n + s Wh_n + b_n", "dn (1 − n²)"],
     n: [622, 318, "tanh(a_n)", "dh (1 − z)"],
-    h: [806, 252, "(1 − z) n + z h_prev", ""],
+    h: [806, 258, "(1 − z) n + z h_prev", ""],
   },
 };
 
@@ -109,7 +109,11 @@ function arrowsOf(nodes) {
   const arrows = [];
   for (const [to, [, , forward]] of Object.entries(nodes)) {
     const { f, terms } = parsed(forward === "softmax(logits)" ? "logits" : forward);
-    for (const from of new Set(terms.flat().flatMap(namesIn).filter((name) => name in nodes))) {
+    const sources = terms
+      .flat()
+      .flatMap(namesIn)
+      .filter((name) => name in nodes);
+    for (const from of new Set(sources)) {
       const { f: ofSource } = parsed(nodes[from][2]);
       const term = terms.find((one) => one.includes(from)) ?? [];
       const factor = ofSource === "σ" ? "×" : besides(term, from);
@@ -137,11 +141,14 @@ function drawn(kind, attributes, ...contents) {
 
 /** The parts of a formula: names, indices that stand below (Wh_r, h_prev, da_z), and the rest. */
 function lettered(text, part) {
-  return text.split(/(?<![\w.])([A-Za-z]\w*)/).filter(Boolean).flatMap((piece) => {
-    if (!/^[A-Za-z]/.test(piece) || /^(tanh|softmax|ln)$/.test(piece)) return [part(piece, "sign")];
-    const cut = piece.search(/_[a-z]+$/);
-    if (piece.startsWith("tanh_") || piece.startsWith("dtanh_") || cut < 0) return [part(piece.replace("_", " "), "name")];
-    return [part(piece.slice(0, cut), "name"), part(piece.slice(cut + 1), "below")];
+  const pieces = text
+    .replace("tanh_c²", "tanh² c")
+    .replaceAll("tanh_c", "tanh c")
+    .split(/(?<![\w.])([A-Za-z]\w*)/);
+  return pieces.filter(Boolean).flatMap((piece) => {
+    if (!/^[A-Za-z]/.test(piece) || /^(tanh|softmax|exp|ln)$/.test(piece)) return [part(piece, "sign")];
+    const [name, index] = piece.split("_");
+    return index ? [part(name, "name"), part(index, "below")] : [part(name, "name")];
   });
 }
 
@@ -176,7 +183,11 @@ function shades(values, columns, x, y, width, height) {
     const path = `M${left} ${y + Math.floor(k / columns) * height}h${width}v${height}h${-width}z`;
     paths.set(level, (paths.get(level) ?? "") + path);
   });
-  return [...paths].map(([level, d]) => drawn("path", { class: `shade shade${level}`, d }));
+  return [...paths].map(([level, d]) => {
+    const path = drawn("path", { class: level < 0 ? "shade below-zero" : "shade", d });
+    path.style.setProperty("--level", Math.abs(level) / LEVELS);
+    return path;
+  });
 }
 
 /** The four points of an arrow's curve. Arrows that meet at a side are spread over it. */
@@ -186,7 +197,12 @@ function curveOf(arrow, nodes, arrows) {
   const aside = ({ from, to }) => Math.abs(nodes[from][0] - nodes[to][0]) >= 40;
   if (!aside(arrow)) {
     const half = (Math.sign(y3 - y0) * HIGH) / 2;
-    return [[x0, y0 + half], [x0, y0 + 1.3 * half], [x3, y3 - 1.3 * half], [x3, y3 - half]];
+    return [
+      [x0, y0 + half],
+      [x0, y0 + 1.3 * half],
+      [x3, y3 - 1.3 * half],
+      [x3, y3 - half],
+    ];
   }
   const spread = (own, other) => {
     const steepness = (one) => {
@@ -225,7 +241,9 @@ function arrowDrawn(points, kind, words, at) {
   const [x, y] = along(points, at);
   const upright = points[0][0] === tip[0];
   const line = (text, k) => {
-    const place = upright ? { x: x + 8, y: y + (words.length > 1 ? 13 * k - 2 : 4) } : { x, y: y + (k ? 13 : -5) };
+    const place = upright
+      ? { x: x + 8, y: y + (words.length > 1 ? 13 * k - 2 : 4) }
+      : { x, y: y + (k ? 13 : -5) };
     return label(text, { ...place, class: `${k ? "number" : "does"}${upright ? " beside" : ""}` });
   };
   return drawn(
@@ -233,7 +251,7 @@ function arrowDrawn(points, kind, words, at) {
     { class: `arrow ${kind}`, "aria-hidden": true },
     drawn("path", { class: "way", pathLength: 1, d: `M${a}C${b} ${c} ${d}` }),
     drawn("path", { class: "tip", d: "M0 0L-8 -4V4z", transform: turned }),
-    ...words.map(line),
+    ...(kind.startsWith("later") ? [] : words.map(line)),
   );
 }
 
@@ -259,7 +277,9 @@ function nodeDrawn(name, [x, y], { title, number, values, mark, state, sum }) {
   );
   if (state !== "later" && values.length > 1) {
     one.append(...shades(values, values.length, left, 6, Number(width.toFixed(3)), 10));
-    one.append(drawn("rect", { class: "mark", x: left + mark * width, y: 5, width: Math.max(width, 2), height: 12 }));
+    one.append(
+      drawn("rect", { class: "mark", x: left + mark * width, y: 5, width: Math.max(width, 2), height: 12 }),
+    );
   }
   if (sum) {
     one.append(drawn("circle", { class: "sum", cx: WIDE / 2, r: 7 }));
@@ -279,9 +299,13 @@ function drawGraph(svg, nodes, arrows, { backward, node, words, exits }) {
     const { state } = views[backward ? arrow.from : arrow.to];
     const crowded = arrow.byMatrix || arrow.to === "c";
     const at = points[3][1] === points[0][1] ? 0.5 : arrow.byMatrix ? 0.64 : crowded ? 0.42 : 0.5;
-    const lines = state === "later" ? [] : words(arrow);
     const kind = arrow.byMatrix ? `${state} by-matrix` : state;
-    return arrowDrawn(backward ? points.slice().reverse() : points, kind, lines, backward ? 1 - at : at);
+    return arrowDrawn(
+      backward ? points.slice().reverse() : points,
+      kind,
+      words(arrow),
+      backward ? 1 - at : at,
+    );
   });
   for (const { from, to, state, words: lines } of exits) {
     const points = [from, from, to, to];
@@ -289,5 +313,8 @@ function drawGraph(svg, nodes, arrows, { backward, node, words, exits }) {
   }
   const isNow = (way) => way.classList.contains("now");
   ways.sort((one, other) => isNow(one) - isNow(other)); // above the others
-  svg.replaceChildren(...ways, ...Object.entries(nodes).map(([name, place]) => nodeDrawn(name, place, views[name])));
+  svg.replaceChildren(
+    ...ways,
+    ...Object.entries(nodes).map(([name, place]) => nodeDrawn(name, place, views[name])),
+  );
 }
