@@ -20,9 +20,8 @@ from charlm.config.build import build_ids, fresh_parameters
 from charlm.config.reading import resolve
 from charlm.data.units import Units
 from charlm.data.vocabulary import Vocabulary
-from charlm.inference.generate import Sampling
+from charlm.inference.generate import Sampling, TextSampler
 from charlm.inference.reading import read_text
-from charlm.inference.sampling import TextSampler
 from charlm.lessons import hello
 from charlm.lessons import page as lessons
 from charlm.nn import cells
@@ -484,8 +483,31 @@ def test_names_and_texts_cannot_become_markup(page: Page, tmp_path: Path) -> Non
     assert page.evaluate("document.images.length") == 0
 
 
+def usual(directory: Path) -> Checkpoint:
+    """An LSTM of 128 units for 100 characters."""
+    return make(directory, hidden=128, text="".join(map(chr, range(33, 133))) * 2)
+
+
 def test_a_page_of_the_usual_size_is_small(tmp_path: Path) -> None:
     """An LSTM of 128 units for 100 characters makes a page of at most 1 MB."""
-    made = make(tmp_path, hidden=128, text="".join(map(chr, range(33, 133))) * 2)
+    made = usual(tmp_path)
     assert made.parameters["output.W"].shape == (128, 100)
     assert len(lessons.lesson([made], "a").encode()) < 1_000_000
+
+
+@pytest.mark.slow
+def test_a_page_of_the_usual_size_is_quick(page: Page, tmp_path: Path) -> None:
+    """It is painted within 300 ms, and a step takes at most 50 ms."""
+    assembly.write(
+        tmp_path / "page.html", lessons.lesson([usual(tmp_path)], "abcdefghijklmnopqrstuvwxyz" * 2)
+    )
+    page.open(tmp_path / "page.html")
+    paint = page.wait_for("performance.getEntriesByName('first-contentful-paint')[0]?.startTime")
+    milliseconds = page.evaluate(
+        "Array.from({ length: 20 }, (_, t) => { const begun = performance.now();"
+        " lesson.set({ t, direction: t % 2 ? 'forward' : 'backward' }); document.body.offsetHeight;"
+        " return performance.now() - begun; }).slice(2).sort((one, other) => one - other)"
+    )
+    print(f"{paint:.0f} ms, then {milliseconds[9]:.0f} ms for a step, at most {milliseconds[-1]:.0f} ms")
+    assert paint < 300
+    assert milliseconds[9] < 50
