@@ -56,11 +56,10 @@ from charlm.data.texts import Text
 from charlm.export import write as write_model
 from charlm.inference import evaluate, novelty
 from charlm.inference.evaluate import Evaluation
-from charlm.inference.generate import Sampling
+from charlm.inference.generate import Sampling, TextSampler, streams_of
 from charlm.inference.gradient_flow import MOST_STEPS, STEPS, GradientFlow, gradient_flow
 from charlm.inference.novelty import Novelty
 from charlm.inference.reading import ReadText, held_out, read_text
-from charlm.inference.sampling import TextSampler, streams_of
 from charlm.inference.score import SHOWN, Score, score, unit_losses
 from charlm.inference.trace import Trace, trace
 from charlm.lessons import hello

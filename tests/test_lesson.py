@@ -20,9 +20,8 @@ from charlm.config.build import build_ids, fresh_parameters
 from charlm.config.reading import resolve
 from charlm.data.units import Units
 from charlm.data.vocabulary import Vocabulary
-from charlm.inference.generate import Sampling
+from charlm.inference.generate import Sampling, TextSampler
 from charlm.inference.reading import read_text
-from charlm.inference.sampling import TextSampler
 from charlm.lessons import hello
 from charlm.lessons import page as lessons
 from charlm.nn import cells

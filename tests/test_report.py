@@ -25,12 +25,21 @@ from charlm.nn import cells
 from charlm.nn.parameters import Parameters
 from charlm.report import drawing
 from charlm.report import page as pages
+from charlm.report.activity import (
+    HIGH,
+    LOW,
+    by_position,
+    correlation,
+    hardest_words,
+    neurons,
+    ranked,
+    saturation,
+    surprise,
+)
 from charlm.report.characters import directions, kept, kind, layout, nearest
 from charlm.report.drawing import apart
 from charlm.report.drawing import number as rounded
-from charlm.report.neurons import HIGH, LOW, correlation, neurons, ranked, saturation
 from charlm.report.stretch import PROPERTIES, Stretch
-from charlm.report.surprise import by_position, hardest_words, surprise
 from charlm.runs import checkpoint
 from charlm.runs.checkpoint import Checkpoint
 from charlm.system.errors import DivergenceError
