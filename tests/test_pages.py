@@ -76,7 +76,7 @@ def test_it_can_be_read_everywhere(page: Page, tmp_path: Path, kind: str, width:
         ".filter((e) => !['checkbox', 'radio'].includes(e.type) && e.checkVisibility())"
         ".map((e) => e.offsetHeight)"
     )
-    assert min(heights) >= (40 if width < 500 else 36)
+    assert min(heights) >= 40
     colours = page.evaluate(
         "[...document.querySelectorAll('body *')]"
         ".filter((e) => !e.closest('svg, script, noscript, :disabled, .shade, .book span'))"

@@ -453,14 +453,6 @@ def test_a_text_cannot_become_markup(page: Page, tmp_path: Path) -> None:
     assert "<script>alert(2)" in page.evaluate("document.title")
 
 
-def test_equal_input_gives_equal_bytes(tmp_path: Path) -> None:
-    """The same model and text give the same page; another text another one."""
-    made, text = make(tmp_path, "gru"), KINDS["char"][0]
-    files = [written(made, tmp_path, one) for one in (text, text, text[1:])]
-    first, second, third = (file.read_bytes() for file in files)
-    assert first == second != third
-
-
 SECTIONS = ("curves", "gradient-flow", "losses", "neurons", "characters")
 
 
