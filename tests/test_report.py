@@ -376,7 +376,7 @@ def test_a_text_that_is_learned_by_heart(page: Page, tmp_path: Path) -> None:
 
 
 def test_bars_are_as_tall_as_their_means() -> None:
-    """Each stands on one line, as tall as its mean beside the largest, and says of how many characters it is."""
+    """Each is as tall as its mean beside the largest, on one line, and says of how many characters it is."""
     rows = [("1", 4.0, 1200), ("2–3", 1.0, 7), ("4+", 0.5, 30)]
     bars = re.findall(
         '<title>([^<]*)</title><rect x="[^"]*" y="([^"]*)" width="28" height="([^"]*)"',
