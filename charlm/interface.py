@@ -57,11 +57,10 @@ from charlm.data.texts import Text
 from charlm.export import write as write_model
 from charlm.inference import evaluate, novelty
 from charlm.inference.evaluate import Evaluation
-from charlm.inference.generate import Sampling
+from charlm.inference.generate import Sampling, TextSampler, streams_of
 from charlm.inference.gradient_flow import MOST_STEPS, STEPS, GradientFlow, gradient_flow
 from charlm.inference.novelty import Novelty
 from charlm.inference.reading import ReadText, held_out, read_text
-from charlm.inference.sampling import TextSampler, streams_of
 from charlm.inference.score import SHOWN, Score, score, scores, unit_losses
 from charlm.inference.surprisal import Surprises, surprises
 from charlm.inference.trace import Trace, trace
@@ -659,7 +658,7 @@ def untrained(
     text, _ = build_corpus(settled, progress=progress)
     _warn(*text.warnings)
     model = build_model(complete.model, len(text.vocabulary), complete.run.kernel)
-    check_memory(needed(model, complete.train.optimizer, B=1, T=1), complete)
+    check_memory(needed(model, complete.train, B=1, T=1), complete)
     parameters = fresh_parameters(model, complete.model, complete.train.seed)
     about = {"digest": text.digest, "characters": len(text.ids), "train": 0}
     beginning = Checkpoint(complete, text.vocabulary, parameters, about, NOT_TRAINED)

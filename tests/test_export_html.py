@@ -17,8 +17,7 @@ from exported import KINDS, TALES, make, nats, page_data
 
 from charlm.data.units import Units
 from charlm.export import html
-from charlm.inference.generate import Sampling
-from charlm.inference.sampling import TextSampler, streams_of
+from charlm.inference.generate import Sampling, TextSampler, streams_of
 from charlm.nn import cells
 from charlm.nn.parameters import Parameters
 from charlm.runs import checkpoint

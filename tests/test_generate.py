@@ -13,8 +13,7 @@ from charlm.arrays import Array
 from charlm.config.keys import CorpusConfig
 from charlm.data.units import Units
 from charlm.data.vocabulary import Vocabulary
-from charlm.inference.generate import Sampling, generate, generate_until
-from charlm.inference.sampling import TextSampler, streams_of
+from charlm.inference.generate import Sampling, TextSampler, generate, generate_until, streams_of
 from charlm.nn.workspace import Workspace
 from charlm.system.errors import ConfigError
 

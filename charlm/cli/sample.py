@@ -20,9 +20,8 @@ from charlm.cli.show import counted, say, shown_path, visible
 from charlm.config.reading import with_encoding
 from charlm.data.corpus import Progress, nothing
 from charlm.data.vocabulary import Vocabulary
-from charlm.inference.generate import Sampling
+from charlm.inference.generate import Sampling, TextSampler, streams_of
 from charlm.inference.novelty import STRETCH, compare
-from charlm.inference.sampling import TextSampler, streams_of
 from charlm.runs import checkpoint
 from charlm.runs.checkpoint import Checkpoint
 from charlm.runs.directory import find_checkpoint

@@ -19,10 +19,21 @@ from charlm.data.texts import Text
 from charlm.inference.gradient_flow import gradient_flow
 from charlm.inference.trace import trace
 from charlm.report import curves, drawing, history
+from charlm.report.activity import (
+    HIGH,
+    LOW,
+    Neurons,
+    Saturation,
+    Surprise,
+    by_position,
+    hardest_words,
+    neurons,
+    ranked,
+    saturation,
+    surprise,
+)
 from charlm.report.characters import directions, kept, kind, layout, nearest
-from charlm.report.neurons import HIGH, LOW, Neurons, Saturation, neurons, ranked, saturation
 from charlm.report.stretch import Stretch
-from charlm.report.surprise import Surprise, by_position, hardest_words, surprise
 from charlm.runs.checkpoint import Checkpoint
 from charlm.runs.directory import RunDirectory
 from charlm.runs.log import read_objects

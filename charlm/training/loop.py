@@ -3,8 +3,6 @@
 It yields what happens as events.
 """
 
-from __future__ import annotations
-
 import math
 import os
 import time
@@ -14,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from charlm.inference.sampling import TextSampler
+from charlm.inference.generate import TextSampler
 from charlm.runs import checkpoint
 from charlm.runs.directory import RunDirectory
 from charlm.runs.log import Line
@@ -150,7 +148,7 @@ def _preview(trainer: Trainer, directory: RunDirectory, should_stop: Callable[[]
 
 def _save(trainer: Trainer, directory: RunDirectory, best: bool = False) -> Iterator[Event]:
     """Save a checkpoint; if that fails, warn and try once more before the run is given up."""
-    trainer.gather()
+    trainer.sharded.complete_state()
     if not trainer.team.is_first:
         return
     try:
