@@ -121,7 +121,7 @@ def test_an_installation_holds_the_parts_of_the_pages() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     patterns = project["tool"]["setuptools"]["package-data"]["charlm"]
     files = [file.relative_to(ROOT / "charlm") for file in (ROOT / "charlm").rglob("*.*")]
-    parts = {file.as_posix() for file in files if file.suffix in (".html", ".css", ".js", ".typed")}
+    parts = {file.as_posix() for file in files if file.suffix in (".html", ".css", ".js", ".json", ".typed")}
     assert parts >= {"web/frame.html", "web/base.css", "web/base.js", "report/web/report.js"}
     assert parts >= {*html.SCRIPTS, *lessons.SCRIPTS}
     assert all(any(fnmatch(part, pattern) for pattern in patterns) for part in parts)
