@@ -617,7 +617,7 @@ def untrained(
     text, _ = build_corpus(settled, progress=progress)
     _warn(*text.warnings)
     model = build_model(complete.model, len(text.vocabulary), complete.run.kernel)
-    check_memory(needed(model, complete.train.optimizer, B=1, T=1), complete)
+    check_memory(needed(model, complete.train, B=1, T=1), complete)
     parameters = fresh_parameters(model, complete.model, complete.train.seed)
     about = {"digest": text.digest, "characters": len(text.ids), "train": 0}
     beginning = Checkpoint(complete, text.vocabulary, parameters, about, NOT_TRAINED)
