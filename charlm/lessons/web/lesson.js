@@ -554,7 +554,8 @@ function meaning(name) {
     before: at("h_prev"),
     memory: at("c_prev"),
   };
-  const sentence = keys.map((key) => say(`say.${key}`, words)).find(Boolean) ?? "";
+  const ways = keys.map((key) => `say.${key}`);
+  const sentence = sayFirst(ways, words);
   return [sentence, say(`say.${whyZero(name)}`)].filter(Boolean).join(" ");
 }
 
@@ -570,6 +571,7 @@ function whyZero(name) {
   if (!backward() || steps[state.t].target === null) return "none";
   const isState = chosen().network.cell.states.includes(name);
   if (isState && steps[state.t + 1].begins) return isFresh(state.t + 1) ? "zero.line" : "zero.cut";
+  if (isState && steps[state.t + 1].target === null) return "zero.last";
   const isOfOldState = { lstm: ["f", "a_f"], "gru-before": ["r", "a_r"] }[chosen().cell]?.includes(name);
   return isOfOldState && isFresh(state.t) ? "zero.first" : "none";
 }
@@ -594,10 +596,11 @@ function showFormula() {
   const character = quoted(model.signs[ids[state.t]]);
   const [k, n] = [order.indexOf(name) + 1, order.length];
   const place = { k, n, t: state.t, character, layer: state.layer + 1 };
-  const aloud = `${full}, ${nodeName(name)}: ${asked ? "?" : shown(result)}`;
+  const number = isSign ? character : asked ? "?" : shown(result);
+  const aloud = `; ${full}, ${nodeName(name)}: ${number}`;
   const end = beside(1) ? "" : ` · ${say("place.last")}`;
   const words = say(model.layers > 1 ? "place.layer" : "place", place) + end;
-  element("place").replaceChildren(...prose(words), made("span", `; ${aloud}`, { class: "unseen" }));
+  element("place").replaceChildren(...prose(words), made("span", aloud, { class: "unseen" }));
   element("answer").hidden = !asked;
 }
 
