@@ -718,7 +718,6 @@ def test_pictures_are_those_of_the_commands(
         "write",
         lambda file, histories, axis: drawn.append((file, axis, *[h.path for h in histories])) or [],
     )
-    monkeypatch.setattr(Path, "stat", lambda path: (tmp_path / "a.html").lstat())
     out = tmp_path / "a.svg"
     out.touch()
     _command("plot", str(run.path), str(runs["lines"].path), "--out", str(out), "--x", "epochs")

@@ -12,7 +12,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from charlm.cli.reading import shown_warnings
+from charlm.cli.bar import ReadingBar
+from charlm.cli.options import shown_warnings
 from charlm.cli.show import (
     counted,
     decimal,
@@ -108,7 +109,7 @@ def test_only_warnings_of_the_package_are_shown(capsys: pytest.CaptureFixture[st
     """A user sees what the package warns of, not what Python tells its programmers."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        with shown_warnings():
+        with shown_warnings(ReadingBar()):
             warnings.warn("the text is short", stacklevel=1)
             warnings.warn("unclosed file", ResourceWarning, stacklevel=1)
     assert capsys.readouterr().err == "Warning: the text is short\n"
