@@ -13,7 +13,7 @@ import charlm
 from charlm.cli import charlm as command_line
 from charlm.config.keys import Config
 from charlm.system.errors import CharlmError
-from charlm.system.team import ALONE, Team
+from charlm.system.team import Team
 from charlm.training import benchmark
 from charlm.training.benchmark import Speed, training_flops
 
@@ -83,7 +83,7 @@ def test_what_is_measured_is_what_was_asked_for(
     """From Python and as a command: the configuration, vocabulary, threads and seconds."""
     measured = []
 
-    def measure(config: Config, vocab: int, seconds: float, team: Team = ALONE) -> Speed:
+    def measure(config: Config, vocab: int, seconds: float, team: Team, characters: int | None) -> Speed:
         measured.append((config.model.hidden, vocab, team.workers, seconds))
         raise CharlmError("nothing is measured here")
 

@@ -178,7 +178,7 @@ def test_a_disk_that_stays_broken_ends_a_run_that_can_go_on(
         if directory.last.exists():
             resumed.restore(checkpoint.load(directory.last), "the run")
         directory = RunDirectory(directory.path)
-        directory.continue_from("", resumed.progress.log_bytes, resumed.progress.step)
+        directory.continue_from("", resumed.tally.log_bytes, resumed.tally.step)
         list(run(resumed, directory))
         assert (_log(directory), resumed.parameters.flat.tobytes()) == unharmed
 

@@ -147,16 +147,16 @@ def test_units_are_put_together_as_in_the_command(page: Page, tmp_path: Path, un
 
 
 PLANTED = {
-    "a swapped gate": ("lstm", "f[k] * before.c[k] + i[k] * g[k]", "i[k] * before.c[k] + f[k] * g[k]"),
-    "another gate's matrix": ("lstm", "times(before.h, Wh.o)", "times(before.h, Wh.f)"),
-    "no bias in a layer": ("rnn", "plus(product(Wx[gate]), b[gate])", "product(Wx[gate])"),
-    "no bias of the output": ("rnn", "plus(times(signal, W), b)", "times(signal, W)"),
+    "a swapped gate": ("lstm", "c_prev + i * g, v.f, v.c_prev, v.i", "c_prev + i * g, v.i, v.c_prev, v.f"),
+    "another gate's matrix": ("lstm", "times(v.h_prev, Wh.o)", "times(v.h_prev, Wh.f)"),
+    "no bias in a layer": ("rnn", "times(v.h_prev, Wh.h), b.h", "times(v.h_prev, Wh.h)"),
+    "no bias of the output": ("rnn", "plus(times(signal, W), b), states", "times(signal, W), states"),
     "a transposed matrix": ("rnn", "x_i * W[row + o]", "x_i * W[o * x.length + i]"),
-    "no reset after the product": ("gru after", "r[k] * inner[k]", "inner[k]"),
-    "no bias in the reset": ("gru after", "plus(times(before.h, Wh.n), bn)", "times(before.h, Wh.n)"),
-    "no reset before the product": ("gru before", "r[k] * before.h[k]", "before.h[k]"),
-    "z for its complement": ("gru before", "(1 - z[k]) * n[k] + z[k] * b", "z[k] * n[k] + (1 - z[k]) * b"),
-    "the first layer's state for all": ("rnn", "states[l])", "states[0])"),
+    "no reset after the product": ("gru after", "product(v.r, v.u)", "v.u"),
+    "no bias in the reset": ("gru after", "plus(times(v.h_prev, Wh.n), bn)", "times(v.h_prev, Wh.n)"),
+    "no reset before the product": ("gru before", "product(v.r, v.h_prev)", "v.h_prev"),
+    "z for its complement": ("gru before", "h_prev, v.z, v.n, v.h_prev", "h_prev, v.z, v.h_prev, v.n"),
+    "the first layer's state for all": ("rnn", "signal, states[l], after", "signal, states[0], after"),
 }
 """Errors in `network.js`: the cell, the right text, the wrong one."""
 
@@ -168,7 +168,7 @@ def test_an_error_in_the_network_would_be_found(
     """Each of them changes the greedy text and the loss."""
     form, right, wrong = PLANTED[about]
     made = make(tmp_path, form, layers=2)
-    network = assembly.part("export/web/network.js")
+    network = assembly.part("web/network.js")
     assert right in network
 
     def part(path: str, true: Callable[[str], str] = assembly.part) -> str:

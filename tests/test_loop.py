@@ -88,7 +88,7 @@ def test_events_hold_the_numbers_of_their_updates(tmp_path: Path, monkeypatch: p
     assert saved.count("last.npz") == 3
     stopped = events[-1]
     assert isinstance(stopped, Stopped)
-    assert stopped.seconds == trainer.progress.total.seconds > 0
+    assert stopped.seconds == trainer.tally.total.seconds > 0
 
 
 def test_a_dropped_update_is_told_and_not_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -207,7 +207,7 @@ def test_a_best_model_is_kept_before_training_goes_on_from_it(
     losses = {12: 3.0, 24: 1.0, 36: 2.0}
 
     def validate(trainer: Trainer) -> Score:
-        return Score(nll=losses[trainer.progress.step], characters=1)
+        return Score(nll=losses[trainer.tally.step], characters=1)
 
     def save(path: Path, saved: Checkpoint) -> None:
         if path.name == "best.npz" and saved.progress["best"] == 1.0:
@@ -277,7 +277,7 @@ def test_a_line_has_every_key(tmp_path: Path) -> None:
     assert {tuple(line) for line in lines} == {tuple(COLUMNS)}
     seconds = [line["seconds"] for line in lines]
     assert seconds == sorted(seconds)
-    assert seconds[-1] == pytest.approx(trainer.progress.total.seconds, abs=0.001)
+    assert seconds[-1] == pytest.approx(trainer.tally.total.seconds, abs=0.001)
 
 
 def test_the_share_of_clipped_updates_is_logged(tmp_path: Path) -> None:
@@ -319,9 +319,7 @@ def test_stopping_and_resuming_leaves_no_trace(tmp_path: Path, stop: int) -> Non
             left.write('{"step": 99}\n{"st')
     second = make_trainer(tmp_path, **values)
     second.restore(checkpoint.load(directory.last), "run")
-    directory.continue_from(
-        second.config.to_commented_yaml(), second.progress.log_bytes, second.progress.step
-    )
+    directory.continue_from(second.config.to_commented_yaml(), second.tally.log_bytes, second.tally.step)
     list(run(second, directory))
 
     assert _log(directory) == _log(whole_directory)
@@ -365,7 +363,7 @@ def test_a_request_to_stop_is_heeded_after_the_update(tmp_path: Path) -> None:
     assert checkpoint.load(directory.last).progress["step"] == 3
     for _ in range(2):
         list(run(trainer, directory, max_steps=5))
-        assert checkpoint.load(directory.last).progress["step"] == trainer.progress.step == 5
+        assert checkpoint.load(directory.last).progress["step"] == trainer.tally.step == 5
 
 
 def test_previews_are_kept(tmp_path: Path) -> None:
@@ -436,7 +434,7 @@ def test_a_preview_has_random_numbers_of_the_seed(tmp_path: Path) -> None:
     """The same parameters write another text with another seed, or after another update."""
     trainer = make_trainer(tmp_path)
     texts = [preview(trainer)]
-    trainer.progress.step += 1
+    trainer.tally.step += 1
     texts.append(preview(trainer))
     trainer.config = trainer.config.replace({"train.seed": 2})
     texts.append(preview(trainer))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,23 +11,8 @@ from conftest import make_model, make_trainer
 from charlm.config.keys import Config
 from charlm.system.errors import ConfigError
 from charlm.system.files import byte_size
-from charlm.system.memory import machine_bytes, peak_bytes
 from charlm.training import memory
 from charlm.training.memory import Need, check_memory, needed
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows is not asked")
-def test_the_machine_has_more_than_this_process_used() -> None:
-    """Both are numbers of bytes that can be compared."""
-    machine = machine_bytes()
-    assert machine is not None
-    assert 10_000_000 < peak_bytes() < machine
-
-
-def test_a_limit_is_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A container has the memory that it is left, not all of the machine's."""
-    monkeypatch.setattr("charlm.system.memory.memory_limit", lambda: 1000)
-    assert machine_bytes() == 1000
 
 
 @pytest.mark.parametrize("shards", [1, 3])

@@ -69,7 +69,7 @@ heartbeat.BEAT, heartbeat.SILENCE, team._PATIENCE = 0.1, 1.5, 3.0 if action == "
 update = Trainer.update
 
 def failing(trainer):
-    if place().rank == rank and trainer.progress.step == step:
+    if place().rank == rank and trainer.tally.step == step:
         if action == "raise":
             raise ValueError("planted")
         if action == "end":
@@ -290,7 +290,10 @@ def test_errors_are_shown_once(start: Started) -> None:
 @needs_mpi
 def test_bench_measures_communication(start: Started) -> None:
     """Under mpirun, the benchmark says how much of an update ranks wait for each other."""
-    code = "from charlm import cli, benchmark\nbenchmark._EVALUATED, benchmark._PRODUCT = 100, 50\ncli.main()"
+    code = (
+        "from charlm import cli\nfrom charlm.training import benchmark\n"
+        "benchmark._EVALUATED, benchmark._PRODUCT = 100, 50\ncli.main()"
+    )
     small = ["--set=model.hidden=8", "--set=train.batch=8", "--set=train.seq_len=4", "--seconds", "0.05"]
     found = json.loads(finish(start(2, "bench", *small, "--json", code=code))[0])
     assert found["ranks"] == 2
@@ -376,10 +379,8 @@ def test_items_are_divided(items: int, size: int) -> None:
 
 def test_one_process_waits_for_nobody() -> None:
     """The process that works alone does at once what ranks agree on."""
-    values = np.arange(3)
     assert ALONE.first(lambda: 5) == 5
     assert ALONE.gather(6) == [6]
-    assert ALONE.share(values) is values
     assert [ALONE.agree(stop) for stop in (True, False)] == [True, False]
     assert ALONE.together()
 

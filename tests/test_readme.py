@@ -38,8 +38,14 @@ GUIDES = {
 }
 """The documents for users, by file."""
 
-OTHERS = ("configs/README.md", "tests/README.md", ".github/CONTRIBUTING.md")
-"""The documents for developers."""
+OTHERS = (
+    "charlm/nn/README.md",
+    "charlm/nn/README.ko.md",
+    "configs/README.md",
+    "tests/README.md",
+    ".github/CONTRIBUTING.md",
+)
+"""The documents for developers and students."""
 
 
 def test_ci_installs_with_the_readmes_own_test_command() -> None:

@@ -19,12 +19,10 @@ from charlm.cli.lazy import LazyCommand
 from charlm.config.keys import KEYS
 
 LAYERS = [
-    ["system.errors", "arrays", "system.version", "system.cgroups", "config.limits"],
+    ["system.errors", "arrays", "system.version", "system.machine", "config.limits"],
     [
         "system.files",
         "system.blas",
-        "system.closing",
-        "system.memory",
         "system.extras",
         "system.mpi.launcher",
         "system.mpi.heartbeat",

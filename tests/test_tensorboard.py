@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import math
@@ -179,7 +180,7 @@ def test_times_are_those_of_training(tmp_path: Path) -> None:
     for line in lines:
         line["seconds"] = 100.0 * line["step"]
     (run / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    with EventFiles(RunDirectory(run), warn=pytest.fail) as files:
+    with contextlib.closing(EventFiles(RunDirectory(run), warn=pytest.fail)) as files:
         files(Previewed("whatever comes first"))
     found = events(run)["loss/train"]
     assert [when - found[0][1] for _, when, _ in found] == pytest.approx(

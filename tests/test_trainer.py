@@ -68,7 +68,7 @@ def _advance(trainer: Trainer, updates: int) -> list[float]:
     for _ in range(updates):
         report = trainer.update()
         reports += [report.loss, report.norm, report.lr]
-        if trainer.progress.step % 7 == 0:
+        if trainer.tally.step % 7 == 0:
             trainer.record_validation(report.loss)
     return reports
 
@@ -138,7 +138,7 @@ def test_the_resume_test_would_notice(tmp_path: Path, forgotten: str) -> None:
     elif forgotten == "trained":
         broken.parameters.flat[...] = broken.mean.flat
     else:
-        broken.progress.plateau = dataclasses.replace(broken.progress.plateau, factor=1.0)
+        broken.tally.plateau = dataclasses.replace(broken.tally.plateau, factor=1.0)
     assert (_advance(broken, 7)[-3:], broken.mean.flat.tobytes()) != expected
 
 
@@ -331,7 +331,7 @@ def _spoil(trainer: Trainer, patch: pytest.MonkeyPatch, updates: range) -> None:
 
     def broken(number: int, rng: np.random.Generator) -> float:
         loss = backpropagate(number, rng)
-        if trainer.progress.step + 1 in updates:
+        if trainer.tally.step + 1 in updates:
             for name in ("output.W", "output.b"):
                 trainer.sharded.grads[name].flat[1] = np.nan
             trainer.state[0, 0, 1, 0] = np.inf
@@ -350,12 +350,12 @@ def test_updates_that_are_not_finite_can_be_skipped(tmp_path: Path, monkeypatch:
     assert [trainer.update().dropped for _ in range(2)] == ["gradient of output.W"] * 2
     np.testing.assert_array_equal(trainer.parameters.flat, before)
     np.testing.assert_array_equal(trainer.optimizer.slots["m"], moments)
-    assert (trainer.progress.step, trainer.progress.applied) == (4, 2)
-    assert (trainer.progress.skipped, trainer.progress.skipped_in_a_row) == (2, 2)
+    assert (trainer.tally.step, trainer.tally.applied) == (4, 2)
+    assert (trainer.tally.skipped, trainer.tally.skipped_in_a_row) == (2, 2)
     assert trainer.state[0, 0, 1].tolist() == [0.0] * 6
     assert np.delete(trainer.state[0, 0], 1, axis=0).all()
     assert np.isfinite([trainer.update().loss for _ in range(3)]).all()
-    assert (trainer.progress.skipped, trainer.progress.skipped_in_a_row) == (2, 0)
+    assert (trainer.tally.skipped, trainer.tally.skipped_in_a_row) == (2, 0)
 
 
 def test_ten_skipped_updates_in_a_row_end_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -363,7 +363,7 @@ def test_ten_skipped_updates_in_a_row_end_the_run(tmp_path: Path, monkeypatch: p
     trainer = make_trainer(tmp_path, train__on_nonfinite="skip", train__epochs=9.0)
     _spoil(trainer, monkeypatch, range(2, 11))
     _advance(trainer, 12)
-    assert trainer.progress.skipped == 9
+    assert trainer.tally.skipped == 9
     _spoil(trainer, monkeypatch, range(13, 99))
     for _ in range(5):
         trainer.update()
@@ -371,7 +371,7 @@ def test_ten_skipped_updates_in_a_row_end_the_run(tmp_path: Path, monkeypatch: p
     checkpoint.save(tmp_path / "five.npz", saved)
     again = make_trainer(tmp_path, train__on_nonfinite="skip", train__epochs=9.0)
     again.restore(checkpoint.load(tmp_path / "five.npz"), "five")
-    assert again.progress.applied == trainer.progress.applied < again.progress.step
+    assert again.tally.applied == trainer.tally.applied < again.tally.step
     _spoil(again, monkeypatch, range(13, 99))
     for _ in range(4):
         again.update()
@@ -389,7 +389,7 @@ def test_patience(tmp_path: Path) -> None:
         trainer.record_validation(loss)
         ended.append(trainer.finished)
     assert ended == [False, False, False, False, False, True]
-    assert trainer.progress.best == 1.9
+    assert trainer.tally.best == 1.9
 
 
 def _another(dotted: str, value: Any) -> Any:
@@ -431,7 +431,7 @@ def test_more_epochs_are_accepted(tmp_path: Path) -> None:
     longer = make_trainer(tmp_path, train__epochs=2.0)
     longer.restore(trainer.snapshot(), "run")
     assert not longer.finished
-    assert longer.progress.step == trainer.progress.step
+    assert longer.tally.step == trainer.tally.step
 
 
 def test_a_small_text_shrinks_the_batch(tmp_path: Path) -> None:
@@ -603,7 +603,7 @@ def test_every_line_begins_from_zero(tmp_path: Path) -> None:
 
     def spy(model: Any, parameters: Any, x: Any, state: Any, *rest: Any) -> Any:
         nonlocal begun
-        if trainer.streams.resets_state(trainer.progress.step):
+        if trainer.streams.resets_state(trainer.tally.step):
             begun += 1
             assert not state.any()
         else:
@@ -707,8 +707,8 @@ def test_the_best_step_is_that_of_the_validated_parameters(tmp_path: Path) -> No
     for loss, best in ((3.0, True), (3.0, False), (2.0, True), (2.5, False)):
         trainer.update()
         assert trainer.record_validation(loss) is best
-        assert trainer.progress.validation == loss
-    assert (trainer.progress.best, trainer.progress.best_step) == (2.0, 3)
+        assert trainer.tally.validation == loss
+    assert (trainer.tally.best, trainer.tally.best_step) == (2.0, 3)
 
 
 def test_a_mean_loss_is_that_of_characters() -> None:

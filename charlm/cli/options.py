@@ -85,8 +85,8 @@ class Command(click.Command):
             raise click.UsageError(words, ctx) from error
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command, whose arguments are right: NumPy is needed only now."""
-        blas.prepare()
+        """Run the command, whose process is charlm's own."""
+        blas.claim()
         with contextlib.closing(ReadingBar()) as ctx.obj, shown_warnings(ctx.obj):
             return super().invoke(ctx)
 

@@ -122,7 +122,9 @@ def sample(
         codes = sampler.codes_of_file(prime_file, with_encoding(model.config.corpus, encoding), say)
     choice = charlm.interface.Sampling(temperature, top_k, top_p, greedy)
     count = 1 if greedy else num or (_LINES if lines else 1)
-    samples = model.draw(codes, length, choice, stop or "", seed, stop_after_lines or 0, count)
+    samples = charlm.interface.draw(
+        model, codes, length, choice, stop or "", seed, stop_after_lines or 0, count
+    )
     texts = []
 
     def write(stream: IO[str], progress: Callable[[str, int], object] = lambda what, size: None) -> None:

@@ -8,7 +8,7 @@ import json
 import tempfile
 import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,6 @@ from charlm.data.units import LINE_BREAK
 from charlm.data.vocabulary import Numbering, Vocabulary, translated
 from charlm.system.errors import ChangedError, CorpusError
 from charlm.system.files import reason
-from charlm.system.team import Team
 
 SPLITS = ("train", "validation", "test")
 """The splits of a corpus, in text order."""
@@ -86,6 +85,10 @@ class Corpus:
         counts = {name: int(np.isin(hashes[name], hashes["train"]).sum()) for name in hashes}
         return {name: count for name, count in counts.items() if count and name != "train"}
 
+    def __reduce__(self) -> tuple[type[Corpus], tuple[Any, ...]]:
+        """A copy, pickled or not, has the text once: its splits are made again."""
+        return Corpus, tuple(vars(self)[part.name] for part in fields(self))
+
     @functools.cached_property
     def _parts(self) -> list[Text]:
         return self.whole.split(self.split)
@@ -94,29 +97,6 @@ class Corpus:
 def text_of(ids: Ids, by_line: bool) -> Text:
     """The units `[N]` of a text as one stream, or as lines; lines must begin with a line break."""
     return Lines.of(ids, int(ids[0])) if by_line else StreamText(ids)
-
-
-def on_all_ranks(corpus: Corpus | None, team: Team) -> Corpus:
-    """The corpus that the first rank of `team` has read, on all of them; the others give None."""
-    return with_ids(team.first(lambda: without_ids(corpus)), corpus, team)
-
-
-def without_ids(corpus: Corpus | None) -> Corpus:
-    """A corpus without its units, which is small enough to be sent."""
-    if corpus is None:
-        raise ValueError("the first rank has the corpus")
-    separate = {name: replace(own, ids=own.ids[:0]) for name, own in corpus.separate.items()}
-    return replace(corpus, ids=corpus.ids[:0], separate=separate)
-
-
-def with_ids(sent: Corpus, corpus: Corpus | None, team: Team) -> Corpus:
-    """A corpus that was sent `without_ids`, with the units of the first rank; the others give None."""
-    ids = team.share(None if corpus is None else corpus.ids)
-    separate = {
-        name: replace(own, ids=team.share(None if corpus is None else corpus.separate[name].ids))
-        for name, own in sent.separate.items()
-    }
-    return replace(sent, ids=ids, separate=separate)
 
 
 def nothing(what: str, size: int) -> None:

@@ -1,7 +1,8 @@
 """A web page that generates text with a trained model.
 
-The files in `charlm/export/web` are the form (`page.html`, `page.css`, `page.js`), the network
-(`network.js`), and the way from a text to the network and back (`text.js`, `sampling.js`, `random.js`).
+The files in `charlm/export/web` are the form (`page.html`, `page.css`, `page.js`) and what draws a text
+(`sampling.js`, `random.js`). The network (`network.js`) and the way from a text to its ids and back
+(`text.js`) are in `charlm/web`.
 """
 
 from __future__ import annotations
@@ -23,7 +24,10 @@ from charlm.web import assembly
 CHECKED = 500
 """Units of the greedy text that must not change when the parameters are rounded to float16."""
 
-SCRIPTS = tuple(f"export/web/{name}.js" for name in ("network", "text", "random", "sampling", "page"))
+SCRIPTS = (
+    *("web/network.js", "web/text.js"),
+    *("export/web/random.js", "export/web/sampling.js", "export/web/page.js"),
+)
 """The scripts of the page, in the order in which they run."""
 
 
@@ -49,8 +53,6 @@ def write(path: Path, loaded: Checkpoint, float32: bool = False) -> list[str]:
         data={
             **describe(loaded),
             "cell": cell,
-            "gates": loaded.model.cell.gates,
-            "states": loaded.model.cell.states,
             "unit": unit,
             "parameters": {
                 "type": dtype,

@@ -12,7 +12,7 @@ import numpy as np
 
 from charlm.config.build import build_corpus, build_own_corpus, build_pipeline
 from charlm.config.keys import CorpusConfig
-from charlm.data.corpus import SPLITS, Corpus, Progress, nothing, on_all_ranks
+from charlm.data.corpus import SPLITS, Corpus, Progress, nothing
 from charlm.data.raw_size import RawSize, scored_raw_size
 from charlm.data.sources import Source
 from charlm.data.texts import Text
@@ -151,12 +151,11 @@ def evaluate(
     if window is not None and dynamically:
         raise ConfigError("`dynamic` carries the state through: it cannot be combined with `window`")
     vocabulary = checkpoint.vocabulary
-    corpus: Corpus | None = None
     sources: Sequence[Source] = ()
     learned_from: Corpus | None = None
 
-    def read() -> str | None:
-        nonlocal corpus, sources, learned_from
+    def read() -> tuple[Corpus, str | None]:
+        nonlocal sources, learned_from
         part = split
         if own:
             corpus, files = build_own_corpus(
@@ -173,10 +172,9 @@ def evaluate(
             )
         sources = files.of(part)
         learned_from = _learned_from(checkpoint, corpus, progress) if dynamically else None
-        return part
+        return corpus, part
 
-    split = team.first(read)
-    whole = on_all_ranks(corpus, team)
+    whole, split = team.first(read)
     text = whole.whole if split is None else whole.part(split)
     shown = progress if team.is_first else nothing
     shown("total", text.targets)

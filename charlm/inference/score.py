@@ -6,6 +6,7 @@ Letters: `T` time steps, `B` streams side by side, `H` hidden units.
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -18,7 +19,6 @@ from charlm.nn.loss import cross_entropy
 from charlm.nn.model import Model
 from charlm.nn.parameters import Parameters
 from charlm.nn.workspace import Workspace
-from charlm.system.closing import Closing
 from charlm.system.team import ALONE, Team
 from charlm.system.workers import FEWEST, shared, slices
 
@@ -126,7 +126,7 @@ def score(
     """
     if not text.targets:
         raise ValueError("it takes two characters to score one")
-    with _Scorer(model, params, text.ids, team, progress) as scorer:
+    with contextlib.closing(_Scorer(model, params, text.ids, team, progress)) as scorer:
         if text.lines is not None:
             if window is not None:
                 raise ValueError("lines are scored one by one, not in windows")
@@ -185,7 +185,7 @@ class _Lanes:
         self.state[number][...] = window.state
 
 
-class _Scorer(Closing):
+class _Scorer:
     """Forward passes over streams of a text, or lines of it."""
 
     def __init__(
@@ -323,7 +323,7 @@ def unit_losses(model: Model, params: Parameters, text: Text, window: int | None
         starts = np.arange(0, text.targets, window)
         lengths = np.minimum(window, text.targets - starts)
     losses: list[Array] = [np.zeros(0)]
-    with _Scorer(model, params, text.ids) as scorer:
+    with contextlib.closing(_Scorer(model, params, text.ids)) as scorer:
         for start, length in zip(starts.tolist(), lengths.tolist(), strict=True):
             state = scorer.zero_state(1)
             for first in range(0, length, STEPS):

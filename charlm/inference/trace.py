@@ -21,7 +21,7 @@ from charlm.nn.model import Model
 from charlm.nn.parameters import Parameters, under
 from charlm.nn.workspace import Workspace
 from charlm.system.errors import ConfigError
-from charlm.system.memory import machine_bytes
+from charlm.system.machine import machine_bytes
 
 STEPS = 100
 """Steps of a window."""

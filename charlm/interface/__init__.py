@@ -38,7 +38,7 @@ from charlm.inference.novelty import STRETCH, Novelty
 from charlm.inference.score import Score
 from charlm.inference.trace import Trace
 from charlm.interface.measure import bench, check_gradients
-from charlm.interface.model import LanguageModel, load, untrained
+from charlm.interface.model import LanguageModel, draw, load, untrained
 from charlm.interface.run import Run, import_weights, plot, recipe, train
 from charlm.nn.gradcheck import TOLERANCE, Check
 from charlm.runs.log import COLUMNS
@@ -67,6 +67,7 @@ __all__ = [
     "bench",
     "check_gradients",
     "checking",
+    "draw",
     "import_weights",
     "load",
     "plot",

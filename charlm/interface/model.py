@@ -164,31 +164,8 @@ class LanguageModel:
         """
         codes = self.sampler.codes(prime)
         choice = Sampling(temperature, top_k, top_p, greedy)
-        drawn = next(self.draw(codes, length, choice, stop, seed, stop_after_lines))
+        drawn = next(draw(self, codes, length, choice, stop, seed, stop_after_lines))
         return (character for text in blas.each(self.sampler.written(drawn, codes)) for character in text)
-
-    def draw(
-        self,
-        prime: Ids,
-        length: int,
-        choice: Sampling,
-        stop: str = "",
-        seed: int | None = None,
-        stop_after_lines: int = 0,
-        count: int = 1,
-    ) -> Iterator[Iterator[int]]:
-        """`count` samples after a prime with these codes `[N]`: the codes of each, as they are drawn.
-
-        `sample` explains the other arguments and errors.
-        """
-        within(0, length=length, stop_after_lines=stop_after_lines)
-        if stop_after_lines and self.sampler.writes_lines:
-            raise ConfigError("stop_after_lines: a model of lines writes one line")
-        self._warn_of_unknown(prime)
-        return (
-            self.sampler.draw(prime, length, choice, rng, stop, stop_after_lines)
-            for rng in streams_of(seed, count)
-        )
 
     @typed
     def score(self, text: str, window: int | None = None) -> Score:
@@ -254,7 +231,7 @@ class LanguageModel:
         """
         within(1, top=top)
         codes = self.sampler.codes(prime)
-        self._warn_of_unknown(codes)
+        _warn_of_unknown(self, codes)
         context = self.sampler.context(codes)
         V = len(self.vocabulary)
         probabilities: Array = np.full(V, 1 / V)
@@ -439,11 +416,6 @@ class LanguageModel:
             "best_step": progress["best_step"],
         }
 
-    def _warn_of_unknown(self, prime: Ids) -> None:
-        """Warn if a prime with these codes `[N]` holds what is unknown to the model."""
-        if unknown := self.sampler.unknown_in(prime):
-            warn(f"the prime holds what is unknown to the model, read as <unk>: {unknown}")
-
     def _held_out(
         self, argument: str, path: AnyPath | None, encoding: str | None, progress: Progress
     ) -> HeldOut:
@@ -457,6 +429,36 @@ class LanguageModel:
 
     def _text(self, text: str) -> Text:
         return build_text(self.config.corpus, self._loaded.vocabulary, text)
+
+
+def draw(
+    model: LanguageModel,
+    prime: Ids,
+    length: int,
+    choice: Sampling,
+    stop: str = "",
+    seed: int | None = None,
+    stop_after_lines: int = 0,
+    count: int = 1,
+) -> Iterator[Iterator[int]]:
+    """`count` samples after a prime with these codes `[N]`: the codes of each, as they are drawn.
+
+    `LanguageModel.sample` explains the other arguments and errors.
+    """
+    within(0, length=length, stop_after_lines=stop_after_lines)
+    if stop_after_lines and model.sampler.writes_lines:
+        raise ConfigError("stop_after_lines: a model of lines writes one line")
+    _warn_of_unknown(model, prime)
+    return (
+        model.sampler.draw(prime, length, choice, rng, stop, stop_after_lines)
+        for rng in streams_of(seed, count)
+    )
+
+
+def _warn_of_unknown(model: LanguageModel, prime: Ids) -> None:
+    """Warn if a prime with these codes `[N]` holds what is unknown to the model."""
+    if unknown := model.sampler.unknown_in(prime):
+        warn(f"the prime holds what is unknown to the model, read as <unk>: {unknown}")
 
 
 @typed

@@ -88,22 +88,14 @@ class Team:
     def first(self, work: Callable[[], Result]) -> Result:
         """What `work` returns on the first rank, on all ranks; the others do not call it.
 
-        If it raises on the first rank, the others raise `RankError`.
+        A text in it, which nobody may change, is in the memory of a machine once. If `work` raises
+        on the first rank, the others raise `RankError`.
         """
         return work()
 
     def gather(self, value: Any) -> list[Any]:
         """The values of all ranks, in their order, on all ranks; for small values."""
         return [value]
-
-    def share(self, values: Buffer | None) -> Buffer:
-        """The array of the first rank, on all ranks; the others give None.
-
-        For a large array that nobody changes: a machine holds one copy of it.
-        """
-        if values is None:
-            raise ValueError("the first rank has the array")
-        return values
 
     def exchange(
         self, outgoing: Sequence[Sequence[Buffer]], incoming: Sequence[Sequence[Buffer]]

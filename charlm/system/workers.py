@@ -32,7 +32,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from charlm.system.closing import Closing
 from charlm.system.errors import WorkerError
 
 _SPIN = 0.0005
@@ -69,7 +68,7 @@ def slices(size: int, count: int, fewest: int = 1) -> list[slice]:
     return [slice(start, stop) for start, stop in pairwise(edges)]
 
 
-class WorkerPool(Closing):
+class WorkerPool(contextlib.AbstractContextManager["WorkerPool"]):
     """Processes that do items of the same task at the same time.
 
     A context manager. The first worker is this process. The tasks are named when the pool is
@@ -123,6 +122,9 @@ class WorkerPool(Closing):
             worker.dismiss()
         if self._threads is not None:
             self._threads.shutdown()
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
 
 
 def _each(task: Task, items: Sequence[int], arguments: Sequence[Any]) -> list[Any]:

@@ -34,7 +34,7 @@ def of_run(
 ) -> Iterator[str]:
     """Warnings about the text, the machine, and settings that do not fit to them."""
     yield from trainer.corpus.warnings
-    if not trainer.progress.step:
+    if not trainer.tally.step:
         yield from of_text(trainer.config, trainer.corpus, request)
     blas_warning = blas.warning()
     if blas_warning:

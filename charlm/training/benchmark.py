@@ -26,7 +26,7 @@ from charlm.inference.generate import Sampling, generate
 from charlm.inference.score import score
 from charlm.nn.activations import sigmoid_form
 from charlm.system import blas
-from charlm.system.memory import peak_bytes
+from charlm.system.machine import peak_bytes
 from charlm.system.team import ALONE, Team
 from charlm.system.workers import slices
 from charlm.training.job import Job

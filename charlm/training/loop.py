@@ -33,47 +33,47 @@ def run(
     In both cases the run can be resumed as if it had never stopped. All ranks of the trainer train;
     only the first touches the directory.
     """
-    progress, settings = trainer.progress, trainer.config.run
-    begun = progress.step
-    saved = progress.step if trainer.team.first(lambda: os.path.exists(directory.last)) else -1
+    tally, settings = trainer.tally, trainer.config.run
+    begun = tally.step
+    saved = tally.step if trainer.team.first(lambda: os.path.exists(directory.last)) else -1
     while not trainer.finished:
-        if trainer.team.agree(should_stop()) or (max_steps is not None and progress.step >= max_steps):
+        if trainer.team.agree(should_stop()) or (max_steps is not None and tally.step >= max_steps):
             break
         started = time.perf_counter()
         update = trainer.update()
         seconds = time.perf_counter() - started
         if update.dropped:
-            yield Warned(f"update {progress.step} was dropped: the {update.dropped} is not a finite number")
+            yield Warned(f"update {tally.step} was dropped: the {update.dropped} is not a finite number")
         else:
-            for means in (progress.since_log, progress.since_validation, progress.total):
+            for means in (tally.since_log, tally.since_validation, tally.total):
                 means.add(update, seconds)
         loss = None if update.dropped else update.loss
-        yield Updated(progress.step, loss, progress.since_validation.chars_per_s)
+        yield Updated(tally.step, loss, tally.since_validation.chars_per_s)
 
-        is_last = progress.step >= trainer.planned_steps
+        is_last = tally.step >= trainer.planned_steps
         if is_last or _falls_due(trainer, settings.eval_every):
             yield from _validate(trainer, directory, update)
-            saved = progress.step
-        elif settings.log_every and progress.step % settings.log_every == 0:
+            saved = tally.step
+        elif settings.log_every and tally.step % settings.log_every == 0:
             yield from _log(trainer, directory, update, None)
         if settings.sample_every and (is_last or _falls_due(trainer, settings.sample_every)):
             yield from _preview(trainer, directory, should_stop)
-    if saved != progress.step:
+    if saved != tally.step:
         yield from _save(trainer, directory)
     whole = None
-    if trainer.finished and trainer.scores_whole and progress.step > begun and progress.best is not None:
+    if trainer.finished and trainer.scores_whole and tally.step > begun and tally.best is not None:
         best = trainer.team.first(lambda: checkpoint.load(directory.best).parameters)
         whole = trainer.score(best, trainer.corpus.part("validation")).nats_per_char
     yield Stopped(
         finished=trainer.finished,
         out_of_patience=trainer.out_of_patience,
-        step=progress.step,
+        step=tally.step,
         epoch=trainer.epoch,
-        seconds=progress.total.seconds,
-        chars_per_s=progress.total.chars_per_s,
-        skipped=progress.skipped,
-        best=progress.best,
-        best_step=progress.best_step,
+        seconds=tally.total.seconds,
+        chars_per_s=tally.total.chars_per_s,
+        skipped=tally.skipped,
+        best=tally.best,
+        best_step=tally.best_step,
         best_of=trainer.best_of,
         whole=whole,
     )
@@ -84,7 +84,7 @@ def _falls_due(trainer: Trainer, every: float) -> bool:
     updates = every * trainer.steps_per_epoch
     if updates <= 1:
         return True
-    step = trainer.progress.step
+    step = trainer.tally.step
     # rounding keeps 0.1 epochs of 12 updates, 1.2000000000000002, from falling due late
     return math.floor(round(step / updates, 9)) > math.floor(round((step - 1) / updates, 9))
 
@@ -96,27 +96,27 @@ def _validate(trainer: Trainer, directory: RunDirectory, update: Update) -> Iter
     for event in _log(trainer, directory, update, validation_loss):
         if isinstance(event, Warned):
             yield event
-    progress = trainer.progress
-    means, progress.since_validation = progress.since_validation, Means()
+    tally = trainer.tally
+    means, tally.since_validation = tally.since_validation, Means()
     # a run without a validation split goes by its training loss
     loss = validation_loss if validation_loss is not None else means.loss
     is_best = loss is not None and trainer.record_validation(loss)
     if is_best:
         yield from _save(trainer, directory, best=True)
     yield from _save(trainer, directory)
-    yield Validated(progress.step, trainer.epoch, means.loss, validation_loss, means.chars_per_s, is_best)
+    yield Validated(tally.step, trainer.epoch, means.loss, validation_loss, means.chars_per_s, is_best)
 
 
 def _log(
     trainer: Trainer, directory: RunDirectory, update: Update, validation_loss: float | None
 ) -> Iterator[Event]:
     """Add a line to the log, with the means since the line before."""
-    progress = trainer.progress
-    means, progress.since_log = progress.since_log, Means()
+    tally = trainer.tally
+    means, tally.since_log = tally.since_log, Means()
     if not trainer.team.is_first:
         return
     line = Logged(
-        step=progress.step,
+        step=tally.step,
         epoch=trainer.epoch,
         train_loss=means.loss,
         validation_loss=validation_loss,
@@ -124,10 +124,10 @@ def _log(
         grad_norm=means.norm,
         clipped=means.clipped_share,
         chars_per_s=round(means.chars_per_s, 1),
-        seconds=round(progress.total.seconds, 3),
+        seconds=round(tally.total.seconds, 3),
     )
     try:
-        progress.log_bytes = directory.log(asdict(line))
+        tally.log_bytes = directory.log(asdict(line))
     except RunError as error:
         yield Warned(f"{error}; training continues, and the line is written with the next one")
     yield line
@@ -139,7 +139,7 @@ def _preview(trainer: Trainer, directory: RunDirectory, should_stop: Callable[[]
         return
     text = preview(trainer, should_stop)
     try:
-        directory.log_preview(trainer.progress.step, trainer.epoch, text)
+        directory.log_preview(trainer.tally.step, trainer.epoch, text)
     except RunError as error:
         yield Warned(f"{error}; training continues without this preview")
     yield Previewed(text)
@@ -151,7 +151,7 @@ def _save(trainer: Trainer, directory: RunDirectory, best: bool = False) -> Iter
     if not trainer.team.is_first:
         return
     try:
-        trainer.progress.log_bytes = directory.log(lasting=True)
+        trainer.tally.log_bytes = directory.log(lasting=True)
     except RunError as error:
         yield Warned(str(error))
     try:
@@ -172,7 +172,7 @@ def preview(trainer: Trainer, should_stop: Callable[[], bool] = lambda: False) -
 
     It ends as soon as `should_stop` says so.
     """
-    rng = np.random.default_rng([trainer.config.train.seed, trainer.progress.step])
+    rng = np.random.default_rng([trainer.config.train.seed, trainer.tally.step])
     corpus, config = trainer.corpus, trainer.config
     sampler = TextSampler.of(config.corpus, trainer.model, trainer.mean, corpus.vocabulary)
     return sampler.preview(corpus.ids, config.run.sample_length, rng, should_stop)

@@ -10,7 +10,7 @@ from charlm.nn.model import Model
 from charlm.optim.optimizers import OPTIMIZERS
 from charlm.system.errors import ConfigError
 from charlm.system.files import byte_size
-from charlm.system.memory import machine_bytes
+from charlm.system.machine import machine_bytes
 from charlm.system.team import Team
 from charlm.training.sharded import left_to_add
 

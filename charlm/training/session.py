@@ -5,14 +5,13 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 from charlm.config.keys import Config
-from charlm.data.corpus import SPLITS, Corpus, Progress, nothing, with_ids, without_ids
+from charlm.data.corpus import SPLITS, Corpus, Progress, nothing
 from charlm.runs.directory import RunDirectory
 from charlm.system.errors import RunError
-from charlm.system.memory import peak_bytes
+from charlm.system.machine import peak_bytes
 from charlm.system.team import ALONE, Team
 from charlm.training import advice, loop, recipe, tensorboard
 from charlm.training.events import Event, Listener, Started, Warned
@@ -59,18 +58,14 @@ def train(
         team.first(tensorboard.check)
     exists = team.first(lambda: os.path.isdir(directory.path))
     with contextlib.ExitStack() as held:
-        corpora: list[Corpus] = []  # of the first rank alone
 
         def check() -> Job:
             if exists:
                 held.enter_context(directory.lock())
             _refuse_to_overwrite(directory, request)
-            job = prepare(request, directory, progress)
-            corpora.append(job.corpus)
-            return replace(job, corpus=without_ids(job.corpus))
+            return prepare(request, directory, progress)
 
         job = team.first(check)
-        job = replace(job, corpus=with_ids(job.corpus, corpora[0] if corpora else None, team))
         if request.seconds is not None:
             team.first(lambda: progress(_MEASURING, 0))
             job = recipe.fit(job, request, team)
@@ -79,7 +74,7 @@ def train(
         def write() -> None:
             text = trainer.config.to_commented_yaml()
             if job.saved is not None:
-                directory.continue_from(text, trainer.progress.log_bytes, trainer.progress.step)
+                directory.continue_from(text, trainer.tally.log_bytes, trainer.tally.step)
                 return
             if not exists:
                 held.enter_context(directory.lock())
@@ -89,7 +84,8 @@ def train(
         team.first(write)  # the first files, now that all is checked
         listeners = [on_event]
         if request.config.run.tensorboard and team.is_first:
-            listeners.append(held.enter_context(tensorboard.EventFiles(directory, on_event)))
+            files = contextlib.closing(tensorboard.EventFiles(directory, on_event))
+            listeners.append(held.enter_context(files))
 
         def tell(event: Event) -> None:
             for listener in listeners:
@@ -144,7 +140,7 @@ def _started(trainer: Trainer, directory: RunDirectory) -> Started:
         seq_len=trainer.streams.seq_len,
         needed_bytes=peak_bytes() + trainer.needed.total,
         planned_steps=trainer.planned_steps,
-        step=trainer.progress.step,
+        step=trainer.tally.step,
         first_word=_first_word(corpus),
     )
 

@@ -30,7 +30,6 @@ from charlm.nn.workspace import Workspace
 from charlm.optim.averaging import update_mean
 from charlm.optim.clipping import clip_factor, clip_values
 from charlm.optim.optimizers import Optimizer
-from charlm.system.closing import Closing
 from charlm.system.team import Team
 from charlm.system.workers import FEWEST, shared, slices
 
@@ -87,10 +86,8 @@ class Clipped(NamedTuple):
     """Whether a value was clipped."""
 
 
-class ShardedUpdate(Closing):
+class ShardedUpdate:
     """Windows of a training text, one at a time: `backpropagate`, `clip`, `update`.
-
-    A context manager, which ends its workers.
 
     Attributes
     ----------

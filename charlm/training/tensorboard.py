@@ -16,7 +16,6 @@ from typing import Any
 
 from charlm.runs.directory import EVENT_FILES, RunDirectory
 from charlm.runs.log import COLUMNS, read_objects
-from charlm.system.closing import Closing
 from charlm.system.errors import RunError
 from charlm.system.extras import extra
 from charlm.system.files import reason
@@ -28,7 +27,7 @@ def check() -> None:
     extra("tensorboardX", "tensorboard")
 
 
-class EventFiles(Closing):
+class EventFiles:
     """Listens to a run, and writes each new line of its log and previews to an event file beside them.
 
     Nothing is written as long as the directory still holds an earlier run.

@@ -5,6 +5,7 @@ Nothing here reads or writes files; `loop` does, around it.
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import math
 from dataclasses import asdict, dataclass, field
@@ -23,7 +24,6 @@ from charlm.nn.parameters import Parameters
 from charlm.optim.optimizers import OPTIMIZERS
 from charlm.optim.schedules import Plateau, Schedule
 from charlm.runs.checkpoint import Checkpoint
-from charlm.system.closing import Closing
 from charlm.system.errors import CheckpointError, ConfigError, DivergenceError, RunError
 from charlm.system.team import ALONE, Team
 from charlm.system.workers import shared
@@ -74,8 +74,8 @@ class Means:
 
 
 @dataclass
-class Progress:
-    """The progress of a run: all of its state that is not an array."""
+class Tally:
+    """The counts, sums and scores of a run: all of its state that is not an array."""
 
     step: int = 0
     """Updates done."""
@@ -110,7 +110,7 @@ class Progress:
         return values
 
     @classmethod
-    def from_json(cls, values: dict[str, Any]) -> Progress:
+    def from_json(cls, values: dict[str, Any]) -> Tally:
         """The reverse of `to_json`; raises `KeyError`, `TypeError` or `ValueError` if it is not one."""
         plateau = dict(values["plateau"])
         plateau["best"] = math.inf if plateau["best"] is None else plateau["best"]
@@ -152,10 +152,10 @@ def is_scored_whole(held: float, trained: float) -> bool:
     return held <= SCORING * _AT_THE_END * trained
 
 
-class Trainer(Closing):
-    """A network being trained on a corpus.
+class Trainer(contextlib.AbstractContextManager["Trainer"]):
+    """A network being trained on a corpus; a context manager, which ends its workers.
 
-    All of its state is in `parameters`, `mean`, `optimizer`, `state`, `rng` and `progress`;
+    All of its state is in `parameters`, `mean`, `optimizer`, `state`, `rng` and `tally`;
     `snapshot` and `restore` move exactly these.
 
     Attributes
@@ -229,29 +229,29 @@ class Trainer(Closing):
         self.steps_per_epoch = self.streams.windows
         self.schedule = Schedule(config.train, self.steps_per_epoch)
         self.planned_steps = self.schedule.steps
-        self.progress = Progress()
+        self.tally = Tally()
         if job.saved is not None:
             self._resume(job.saved, f"run {Path(config.run.dir)}")
 
     @property
     def epoch(self) -> float:
         """Epochs done; a fraction within one."""
-        return self.progress.step / self.steps_per_epoch
+        return self.tally.step / self.steps_per_epoch
 
     @property
     def finished(self) -> bool:
         """Whether every planned update is done, or patience has run out."""
-        return self.progress.step >= self.planned_steps or self.out_of_patience
+        return self.tally.step >= self.planned_steps or self.out_of_patience
 
     @property
     def best_of(self) -> str:
-        """The split of `Progress.best`: `validation`, or `training` if that cannot be scored."""
+        """The split of `Tally.best`: `validation`, or `training` if that cannot be scored."""
         return "validation" if self.corpus.usable("validation") else "training"
 
     @property
     def out_of_patience(self) -> bool:
         """Whether the last validations, as many as `train.patience` says, did not improve."""
-        return 0 < self.config.train.patience <= self.progress.waited
+        return 0 < self.config.train.patience <= self.tally.waited
 
     def update(self) -> Update:
         """Train on the next window: forward, backward, clip, optimise; the state is carried over.
@@ -260,7 +260,7 @@ class Trainer(Closing):
         says whether it is a `DivergenceError`, or the update is dropped (ten in a row are an
         error in any case).
         """
-        step = self.progress.step
+        step = self.tally.step
         if self.streams.resets_state(step):
             self.state[...] = 0.0
         elif self.config.train.reset_state:
@@ -268,16 +268,16 @@ class Trainer(Closing):
             self.state[:, :, resets] = 0.0
         loss = self.sharded.backpropagate(step, self.rng)
         clipped = self.sharded.clip()
-        lr = self.config.train.lr * self.schedule.factor(step, self.progress.plateau)
+        lr = self.config.train.lr * self.schedule.factor(step, self.tally.plateau)
         dropped = None
         is_finite = loss < _LARGEST_LOSS
         if is_finite and math.isfinite(clipped.norm):
-            self.sharded.update(lr, clipped.factor, self.progress.applied + 1)
-            self.progress.skipped_in_a_row = 0
+            self.sharded.update(lr, clipped.factor, self.tally.applied + 1)
+            self.tally.skipped_in_a_row = 0
         else:
             dropped = f"gradient of {self.sharded.first_not_finite()}" if is_finite else "loss"
             self._drop(step + 1, dropped)
-        self.progress.step += 1
+        self.tally.step += 1
         is_clipped = clipped.values or clipped.factor < 1
         return Update(loss, clipped.norm, lr, self.streams.characters(step), is_clipped, dropped)
 
@@ -285,9 +285,9 @@ class Trainer(Closing):
         """Drop an update, or raise `DivergenceError`."""
         if self.config.train.on_nonfinite == "stop":
             raise _divergence(step, what)
-        self.progress.skipped += 1
-        self.progress.skipped_in_a_row += 1
-        if self.progress.skipped_in_a_row >= SKIPPED_AT_MOST:
+        self.tally.skipped += 1
+        self.tally.skipped_in_a_row += 1
+        if self.tally.skipped_in_a_row >= SKIPPED_AT_MOST:
             raise _divergence(step, what, f", the {SKIPPED_AT_MOST}th update in a row")
         self.sharded.reset_not_finite()
 
@@ -312,7 +312,7 @@ class Trainer(Closing):
             return None
         result = self.score(self.mean, self.validation)
         if not math.isfinite(result.nll):
-            raise _divergence(self.progress.step, "validation loss")
+            raise _divergence(self.tally.step, "validation loss")
         return result
 
     def score(self, params: Parameters, text: Text) -> Score:
@@ -321,13 +321,13 @@ class Trainer(Closing):
 
     def record_validation(self, loss: float) -> bool:
         """Record a validation loss (schedule, patience, best); True if it is the best yet."""
-        progress = self.progress
-        progress.validation = loss
-        progress.plateau = self.schedule.after_validation(loss, progress.plateau)
-        if progress.best is None or loss < progress.best:
-            progress.best, progress.best_step, progress.waited = loss, progress.step, 0
+        tally = self.tally
+        tally.validation = loss
+        tally.plateau = self.schedule.after_validation(loss, tally.plateau)
+        if tally.best is None or loss < tally.best:
+            tally.best, tally.best_step, tally.waited = loss, tally.step, 0
             return True
-        progress.waited += 1
+        tally.waited += 1
         return False
 
     def _named_state(self) -> dict[str, Array]:
@@ -338,8 +338,7 @@ class Trainer(Closing):
             for name, array in zip(self.model.cell.states, states, strict=True)
         }
 
-    def close(self) -> None:
-        """End the workers."""
+    def __exit__(self, *error: object) -> None:
         self.sharded.close()
 
     def gather(self) -> None:
@@ -358,10 +357,10 @@ class Trainer(Closing):
         if self.config.train.average:
             arrays["trained"] = self.parameters.flat
         progress = {
-            **self.progress.to_json(),
+            **self.tally.to_json(),
             "epoch": self.epoch,
             "best_of": self.best_of,
-            "optimizer_updates": self.progress.applied,
+            "optimizer_updates": self.tally.applied,
             "random": copy.deepcopy(self.rng.bit_generator.state),
         }
         corpus = {
@@ -374,10 +373,10 @@ class Trainer(Closing):
     def _resume(self, checkpoint: Checkpoint, where: str) -> None:
         """`restore`; raises `ConfigError` if the run is to end before the update that it has reached."""
         self.restore(checkpoint, where)
-        if self.progress.step > self.planned_steps:
+        if self.tally.step > self.planned_steps:
             raise ConfigError(
                 f"train.epochs: {self.config.train.epochs:g} epochs end before update "
-                f"{self.progress.step:,}, which {where} has reached: "
+                f"{self.tally.step:,}, which {where} has reached: "
                 f"it must be {math.ceil(100 * self.epoch) / 100:g} at least"
             )
 
@@ -399,7 +398,7 @@ class Trainer(Closing):
             values = dict(checkpoint.progress)
             del values["epoch"], values["best_of"], values["optimizer_updates"]
             self.rng.bit_generator.state = values.pop("random")
-            self.progress = Progress.from_json(values)
+            self.tally = Tally.from_json(values)
             for name, slot in self.optimizer.slots.items():
                 _fill(slot, checkpoint.training[f"optimizer/{name}"])
             for name, array in self._named_state().items():

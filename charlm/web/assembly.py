@@ -23,7 +23,7 @@ from charlm.runs.checkpoint import Checkpoint
 from charlm.system.files import write_file
 from charlm.system.version import __version__
 
-CELLS = {"rnn": "RNN", "lstm": "LSTM", "gru after": "GRU", "gru before": "GRU (reset before)"}
+CELLS = {"rnn": "RNN", "lstm": "LSTM", "gru-after": "GRU", "gru-before": "GRU (reset before)"}
 """The names of the package's cells for readers."""
 
 _POLICY = (
@@ -88,7 +88,7 @@ def as_html(text: str) -> str:
 def cell(loaded: Checkpoint) -> str:
     """The key of the model's cell in `CELLS`; of a cell that is not there its name."""
     model = loaded.config.model
-    return f"{model.cell} {model.gru_reset}" if model.cell == "gru" else model.cell
+    return f"{model.cell}-{model.gru_reset}" if model.cell == "gru" else model.cell
 
 
 def unit(loaded: Checkpoint) -> str:

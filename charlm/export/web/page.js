@@ -12,8 +12,8 @@ function half(bits) {
 
 /** The arrays of the model by name. */
 function arrays({ type, shapes, packed }) {
-  const bits = type === "float16" ? unpacked(packed, Uint16Array) : null;
-  const all = bits ? vector(bits, (k) => half(bits[k])) : unpacked(packed, Float32Array);
+  const isHalf = type === "float16";
+  const all = isHalf ? Float32Array.from(unpacked(packed, Uint16Array), half) : unpacked(packed, Float32Array);
   let start = 0;
   const next = (size) => all.subarray(start, (start += size));
   const sizes = Object.entries(shapes).map(([name, shape]) => [name, shape.reduce((n, axis) => n * axis, 1)]);
@@ -24,10 +24,10 @@ let model = null;
 
 /** The model, unpacked when it is first needed, so that the form is there before. */
 function loaded() {
-  const { vocabulary, corpus, cell, gates, states, parameters } = data;
+  const { vocabulary, corpus, cell, parameters } = data;
   model ??= {
     vocabulary: new Vocabulary(vocabulary, corpus),
-    network: new Network(cell, gates, states, data.model.hidden, arrays(parameters)),
+    network: new Network(cell, data.model.hidden, arrays(parameters)),
   };
   return model;
 }

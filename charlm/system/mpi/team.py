@@ -7,6 +7,7 @@ let each other work, and signals are answered.
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import pickle
 import sys
@@ -47,6 +48,9 @@ _PASSING = 0.3
 
 _PIECE = 1 << 26
 """Most bytes of one broadcast."""
+
+_TEXT = 1 << 20
+"""Bytes of a text from which it is shared and not copied."""
 
 _LAST = "the last checkpoint is whole, resume from it"
 
@@ -94,13 +98,19 @@ class MpiTeam(Team):
         return answer
 
     def _broadcast(self, value: Any = None) -> Any:
-        data = bytearray(pickle.dumps(value, 5)) if self.rank == 0 else bytearray()
-        size = array("q", [len(data)])
-        self._wait([self._comm.Ibcast(size)])
+        """The value of the first rank; its texts are shared, everything else is copied."""
+        pickled = _Pickler(io.BytesIO())
+        if self.rank == 0:
+            pickled.dump(value)
+        data = bytearray(pickled.stream.getvalue())
+        sizes = array("q", [len(data), len(pickled.texts)])
+        self._wait([self._comm.Ibcast(sizes)])
         if self.rank:
-            data = bytearray(size[0])
+            data = bytearray(sizes[0])
         self._send_to_all(self._comm, data)
-        return value if self.rank == 0 else pickle.loads(data)  # noqa: S301 (from a rank of this job)
+        own: Sequence[Buffer | None] = pickled.texts if self.rank == 0 else [None] * sizes[1]
+        texts = [self._shared(text) for text in own]
+        return value if self.rank == 0 else _Unpickler(data, texts).load()
 
     def _send_to_all(self, comm: Any, data: Any) -> None:
         """Broadcast the bytes of `data`."""
@@ -125,11 +135,11 @@ class MpiTeam(Team):
         told[self.rank][:] = data
         return [pickle.loads(one) for one in told]  # noqa: S301 (likewise)
 
-    def share(self, values: Buffer | None) -> Buffer:
-        """See `Team.share`."""
+    def _shared(self, values: Buffer | None) -> Buffer:
+        """The array of the first rank; the others give None. A machine holds one copy of it."""
         import numpy as np
 
-        about = self.first(lambda: describe(values))
+        about = self._broadcast(None if values is None else describe(values))
         found = values if self.rank == 0 and about.file else mapped(about)
         lacking = [rank for rank, has in enumerate(self.gather(found is not None)) if not has]
         machines = {self._leaders[rank] for rank in lacking}
@@ -244,3 +254,32 @@ def _status_of(error: BaseException) -> int:
     """The exit status of an error: of ours, or of click's."""
     status: int = getattr(error, "exit_status", getattr(error, "exit_code", 1))
     return status
+
+
+class _Pickler(pickle.Pickler):
+    """Pickles a value without its `texts`: large arrays of whole numbers."""
+
+    def __init__(self, stream: io.BytesIO) -> None:
+        super().__init__(stream, 5)
+        self.stream = stream
+        self.texts: list[Buffer] = []
+
+    def persistent_id(self, value: Any) -> int | None:
+        """The number of a text; None for any other part of the value."""
+        is_array = type(value).__module__ == "numpy" and hasattr(value, "nbytes")
+        if not is_array or value.nbytes < _TEXT or value.dtype.kind not in "iu":
+            return None
+        self.texts.append(value)
+        return len(self.texts) - 1
+
+
+class _Unpickler(pickle.Unpickler):
+    """The reverse of `_Pickler`."""
+
+    def __init__(self, data: bytearray, texts: Sequence[Buffer]) -> None:
+        super().__init__(io.BytesIO(data))
+        self._texts = texts
+
+    def persistent_load(self, number: int) -> Buffer:
+        """The text with this number."""
+        return self._texts[number]

@@ -1,20 +1,53 @@
-"""Limits of the control groups that this process is in: containers, Slurm and systemd set them.
+"""The machine: the CPUs and the memory that it leaves to this process.
 
-In version 2 all controllers share one tree of groups; in version 1 each has a tree. A limit holds
-for every group below it, so that the smallest limit of a group and its ancestors counts. A container
-may see its group as the root of the tree, whatever `/proc/self/cgroup` says.
+Containers, Slurm and systemd limit both by control groups. In version 2 all controllers share one tree
+of groups; in version 1 each has a tree. A limit holds for every group below it, so that the smallest limit
+of a group and its ancestors counts. A container may see its group as the root of the tree, whatever
+`/proc/self/cgroup` says.
 """
 
 from __future__ import annotations
 
 import contextlib
 import math
+import os
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 _MEMORY = {"": ["memory.max"], "memory": ["memory.limit_in_bytes"]}
 _CPU = {"": ["cpu.max"], "cpu": ["cpu.cfs_quota_us", "cpu.cfs_period_us"]}
 """The files of a limit by the controller whose tree they are in; version 2 has one tree without a name."""
+
+
+def usable_cpus() -> int:
+    """CPUs that this process may run on, no more than the quota of its container pays for."""
+    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(cpus, cpu_limit() or cpus)
+
+
+def peak_bytes() -> int:
+    """The most memory that this process has had so far; 0 where the system does not tell."""
+    try:
+        import resource
+    except ImportError:
+        return 0
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def machine_bytes() -> int | None:
+    """The memory of this machine, or what a container or `ulimit` leaves of it; None if unknown."""
+    limits = []
+    with contextlib.suppress(ValueError, OSError, AttributeError):
+        limits.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    limits.append(memory_limit() or 0)
+    with contextlib.suppress(ImportError):
+        import resource
+
+        limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+        limits += [] if limit == resource.RLIM_INFINITY else [limit]
+    return min((limit for limit in limits if limit > 0), default=None)
 
 
 def memory_limit(root: Path = Path("/")) -> int | None:
