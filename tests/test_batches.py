@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from charlm.arrays import Ids
 from charlm.data.batches import LineBatches, Streams, fit
-from charlm.data.texts import Lines, StreamText
+from charlm.data.texts import Lines, Text
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ def test_a_text_of_101_characters_is_cut_as_computed_by_hand(
 def test_windows_are_steps_by_streams(kind: type[np.unsignedinteger]) -> None:
     """A window is `[T, B]`, of the text's type; every epoch is alike, and streams begin with an epoch."""
     text = np.arange(9, dtype=kind)
-    streams, warning = StreamText(text).batches(2, 2, 1)
+    streams, warning = Text(text).batches(2, 2, 1)
     assert (streams.batch, streams.seq_len, streams.windows, warning) == (2, 2, 2, None)
     for step in (1, 3, 401):
         x, y, mask = streams.window(step)
@@ -102,7 +102,7 @@ def test_windows_are_steps_by_streams(kind: type[np.unsignedinteger]) -> None:
         np.testing.assert_array_equal(y, x + kind(1), strict=True)
         assert (mask, streams.window_length(step), streams.characters(step)) == (None, 2, 4)
         assert [streams.resets_state(step - 1), streams.resets_state(step)] == [True, False]
-    lines = _batches(Lines.of(np.array([0, 1, 0, 1, 1, 0], kind), 0), 2, 9).window(0)
+    lines = _batches(Lines.of(np.array([0, 1, 0, 1, 1, 0], kind)), 2, 9).window(0)
     assert lines.mask is not None
     assert {lines.x.dtype, lines.y.dtype} == {np.dtype(kind)}
     assert set(np.concatenate([lines.x, lines.y]).ravel().tolist()) <= {0, 1}
@@ -142,7 +142,7 @@ def test_fit_says_what_it_changed(
     """The warning names the size of the text, and each changed key with both its numbers."""
     warning = shrunk and f"the training split has only {characters} characters: {shrunk}"
     assert fit(characters, batch, seq_len) == (*fitted, warning)
-    streams, warned = StreamText(np.arange(characters)).batches(batch, seq_len, 1)
+    streams, warned = Text(np.arange(characters)).batches(batch, seq_len, 1)
     assert (streams.batch, streams.seq_len, warned) == (*fitted, warning)
 
 
@@ -166,7 +166,7 @@ def read_lines(lengths: list[int], batch: int, seq_len: int, share: float, epoch
     """Read epochs of some of the lines of a text; its ids are all different, in mixed order."""
     text = np.ones(1 + sum(lengths), np.uint8)
     text[np.cumsum([0, *lengths])] = 0
-    lines = Lines.of(text, 0).split((share, 1 - share, 0.0))[0]
+    lines = Lines.of(text).split((share, 1 - share, 0.0))[0]
     ids = np.random.default_rng(len(text)).permutation(len(text))
     position = np.argsort(ids)
     batches = _batches(Lines(ids, lines.starts, lines.lengths), batch, seq_len, 3)
@@ -251,7 +251,7 @@ def _some_lines(count: int = 60) -> Lines:
     """Lines of four units each; ids are positions."""
     text = np.ones(1 + 4 * count, np.uint8)
     text[::4] = 0
-    lines = Lines.of(text, 0)
+    lines = Lines.of(text)
     return Lines(np.arange(len(text)), lines.starts, lines.lengths)
 
 
@@ -308,11 +308,11 @@ def test_a_batch_has_no_more_lines_than_there_are(
 def test_much_padding_is_a_warning() -> None:
     """If more than half of the work is padding, the warning has the share and the lengths; not before."""
     ids = np.array([0, *[1] * 7, 0, 1, 0, 1, 0], np.uint8)  # lines of 8, 2 and 2 with their breaks
-    batches, warning = Lines.of(ids, 0).batches(3, 50, 1)
+    batches, warning = Lines.of(ids).batches(3, 50, 1)
     assert batches.windows == 1
     # 12 of 24
     assert warning is None
-    _, warning = Lines.of(np.array([0, *[1] * 9, 0, 1, 0, 1, 0], np.uint8), 0).batches(3, 50, 1)
+    _, warning = Lines.of(np.array([0, *[1] * 9, 0, 1, 0, 1, 0], np.uint8)).batches(3, 50, 1)
     assert warning == (
         "53 % of the work is padding beside long lines: the longest has 10 characters, the average 5"
     )

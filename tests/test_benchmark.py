@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,10 +13,12 @@ from conftest import Run, make_trainer
 import charlm
 from charlm.cli import charlm as command_line
 from charlm.config.keys import Config
+from charlm.config.reading import from_mapping
 from charlm.system.errors import CharlmError
-from charlm.system.team import Team
+from charlm.system.team import ALONE, Team
 from charlm.training import benchmark
 from charlm.training.benchmark import Speed, training_flops
+from charlm.training.trainer import Trainer, Update
 
 KEYS = {
     *("cell", "hidden", "layers", "batch", "seq_len", "vocab", "parameters", "threads", "peak_rss_mb"),
@@ -76,11 +79,11 @@ def test_a_configured_text_gives_the_duration(charlm: Run, tmp_path: Path) -> No
     assert "s the whole run" in charlm("bench", "--config", "small.yaml", *SMALL).stdout
 
 
-@pytest.mark.parametrize(("given", "threads"), [(3, 3), (None, 2)])
+@pytest.mark.parametrize(("given", "threads"), [(3, 3), (None, 5)])
 def test_what_is_measured_is_what_was_asked_for(
     monkeypatch: pytest.MonkeyPatch, given: int | None, threads: int
 ) -> None:
-    """From Python and as a command: the configuration, vocabulary, threads and seconds."""
+    """From Python and as a command: the configuration, vocabulary, threads (5 is not usual), seconds."""
     measured = []
 
     def measure(config: Config, vocab: int, seconds: float, team: Team, characters: int | None) -> Speed:
@@ -89,10 +92,31 @@ def test_what_is_measured_is_what_was_asked_for(
 
     monkeypatch.setattr(benchmark, "measure", measure)
     with pytest.raises(CharlmError, match="nothing is measured"):
-        charlm.bench(None, {"model.hidden": 24, "run.threads": 2}, 7, given, 0.5)
-    command = ["bench", *SMALL[:2], "--set", "run.threads=2", "--vocab", "7", "--seconds", "0.5"]
+        charlm.bench(None, {"model.hidden": 24, "run.threads": 5}, 7, given, 0.5)
+    command = ["bench", *SMALL[:2], "--set", "run.threads=5", "--vocab", "7", "--seconds", "0.5"]
     CliRunner().invoke(command_line, [*command, *([] if given is None else ["--threads", str(given)])])
     assert measured == [(24, 7, threads, 0.5)] * 2
+
+
+def test_each_speed_is_of_its_own_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Training, generating, evaluating and the product each have their own speed, waiting its own share."""
+    team, train = Team(), Trainer.update
+
+    def update(trainer: Trainer) -> Update:
+        team.waited += 0.25
+        return train(trainer)
+
+    def rate(work: Callable[[], object], units: int, seconds: float, team: Team = ALONE) -> float:
+        work(), work()
+        return float(units)
+
+    monkeypatch.setattr(Trainer, "update", update)
+    monkeypatch.setattr(benchmark, "_rate", rate)
+    config = from_mapping({"model": {"hidden": 8}, "train": {"batch": 4, "seq_len": 5}})
+    speed = benchmark.measure(config, 5, 0.1, team)
+    assert (speed.train_chars_per_s, speed.sample_chars_per_s, speed.eval_chars_per_s) == (20, 100, 20_000)
+    assert speed.matmul_gflops == 2 * 1024**3 / 1e9
+    assert (speed.compute_ms, speed.communication_ms, speed.efficiency) == (750, 250, 0.75)
 
 
 def test_arithmetic_and_memory_by_hand(tmp_path: Path) -> None:

@@ -668,7 +668,7 @@ def test_the_table_and_previews_fit_the_window(
     monkeypatch.setenv("COLUMNS", str(columns))
     display = progress.Display()
     display.is_terminal = True
-    display.show(Validated(1000, 1.0, 1.5, 1.5, 123_456.0, is_best=True))
+    display.show(Validated(1000, 1.0, 1.5, 1.5, 0.001, 1.0, 0.0, 123_456.0, 60.0, is_best=True))
     display.show(Previewed("one word and another " * 20))
     lines = capsys.readouterr().err.splitlines()
     assert max(map(len, lines)) <= min(80, columns)

@@ -50,6 +50,8 @@ class _Panel:
 
     lines: list[Array]
     """Corners of each line, `[N, 2]`, in the units of the axes."""
+    stars: Array
+    """Places of the marks that have no line, `[N, 2]`, likewise."""
     y: tuple[float, float]
     """Offset and scale: value = offset + scale · place, of logarithms on a logarithmic axis."""
 
@@ -85,14 +87,19 @@ def _panels(svg: str) -> dict[str, _Panel]:
             label = "".join(_children(axis, "text")[-1].itertext()).strip()
             log = label == "gradient norm"
             offset, scale = _scale(_children(axis, "ytick"), "y", log)
-            lines = []
+            lines, stars = [], []
             for line in _children(group, "line2d"):
                 # the star has no path of its own, only a mark
                 for path in line.findall("path"):
                     places = re.findall(r"[ML] (\S+) (\S+)", path.get("d", ""))
                     points = np.array(places, dtype=float) * [across[1], scale] + [across[0], offset]
                     lines.append(np.stack([points[:, 0], 10 ** points[:, 1] if log else points[:, 1]], 1))
-            panels[label] = _Panel(lines, (offset, scale))
+                if line.find("path") is None:
+                    stars += [[use.get("x"), use.get("y")] for use in line.iter() if use.tag.endswith("use")]
+            places_of_stars = np.array(stars, dtype=float).reshape(-1, 2)
+            panels[label] = _Panel(
+                lines, places_of_stars * [across[1], scale] + [across[0], offset], (offset, scale)
+            )
     return panels
 
 
@@ -103,7 +110,7 @@ def _logged(key: str, x: str = "step") -> Array:
 
 @pytest.mark.parametrize("axis", ["updates", "epochs", "minutes"])
 def test_what_is_drawn_is_what_was_logged(history: History, svg: str, axis: str) -> None:
-    """Read off the picture by its axes, every line is that of the log, over any axis."""
+    """Read off the picture by its axes, every line and the star are where the log says, over any axis."""
     panels = _panels(svg if axis == "updates" else curves.inline_svg([history], axis))
     key, scale = {"updates": ("step", 1), "epochs": ("epoch", 1), "minutes": ("seconds", 60)}[axis]
     for label, column, number in (
@@ -115,6 +122,8 @@ def test_what_is_drawn_is_what_was_logged(history: History, svg: str, axis: str)
     ):
         wanted = [[line[key] / scale, line[column]] for line in LINES if line[column] is not None]
         np.testing.assert_allclose(panels[label].lines[number], wanted, rtol=1e-3, err_msg=column)
+    best = [[LINES[15][key] / scale, LINES[15]["validation_loss"]]]
+    np.testing.assert_allclose(panels["loss (nats/char)"].stars, best, rtol=1e-3)
 
 
 def test_the_right_axis_is_in_bits(svg: str) -> None:
@@ -242,7 +251,8 @@ def test_equal_logs_give_equal_bytes(tmp_path: Path, history: History) -> None:
         assert (tmp_path / f"one{suffix}").read_bytes() == (tmp_path / f"two{suffix}").read_bytes(), suffix
     svg = (tmp_path / "one.svg").read_text()
     assert ">loss (nats/char)</text>" in svg
-    assert set(re.findall(r"font(?:-family: |: [\d.]+px )([^;]*);", svg)) == {"'DejaVu Sans', sans-serif"}
+    families = [f"'{font}'" for font in curves.FONTS if font in fontManager.get_font_names()] + ["sans-serif"]
+    assert set(re.findall(r"font(?:-family: |: [\d.]+px )([^;]*);", svg)) == {", ".join(families)}
 
 
 def test_a_long_log_is_a_small_picture(tmp_path: Path) -> None:
@@ -346,7 +356,7 @@ def test_the_command_draws_runs(tmp_path: Path, charlm: Run) -> None:
 @pytest.mark.parametrize(
     ("arguments", "status", "message"),
     [
-        (["run", "--out", "x.jpg"], 2, "x.jpg: the suffix must be one of .png, .svg, .pdf."),
+        (["run", "--out", "x.jpg"], 2, "x.jpg: the suffix must be one of .png, .svg, .pdf"),
         (["run", "--out", "x"], 2, "x: the suffix must be one of"),
         (["run", "--out", "x.png", "--x", "steps"], 2, "is not one of 'updates', 'epochs', 'minutes'"),
         (["nothing", "--out", "x.png"], 1, "nothing holds no run"),

@@ -13,7 +13,7 @@ import pytest
 from conftest import FORMS, TEXT, Run, make_model
 
 from charlm.arrays import Array, Ids
-from charlm.data.texts import Lines, StreamText, Text
+from charlm.data.texts import Lines, Text
 from charlm.inference import dynamic, score
 from charlm.inference.dynamic import Constants, choose, dynamic_losses, rms_gradients
 from charlm.inference.evaluate import Dynamic, evaluate
@@ -50,10 +50,10 @@ def _ids(size: int, seed: int = 1) -> Ids:
 def _lines(lengths: list[int]) -> Lines:
     ids = np.random.default_rng(2).integers(1, V, 1 + sum(lengths)).astype(np.uint8)
     ids[np.cumsum([0, *lengths])] = 0
-    return Lines.of(ids, 0)
+    return Lines.of(ids)
 
 
-STREAM = StreamText(_ids(52))
+STREAM = Text(_ids(52))
 """Six segments of 8, and one of 3."""
 
 LINES = _lines([4, 2, 8, 9, 20, 3])
@@ -128,9 +128,9 @@ def test_equals_the_slow_twin(form: str, layers: int) -> None:
     twin = _Twin(form, layers, params)
     train = _ids(101, seed=5)
     # three pieces of 33 and 34 characters, of which the first 21 are read: 20 are predicted
-    pieces: list[Text] = [StreamText(train[start : start + 21]) for start in (0, 33, 67)]
+    pieces: list[Text] = [Text(train[start : start + 21]) for start in (0, 33, 67)]
     MS = twin.root_mean_squares(pieces)
-    rms = rms_gradients(model, params, StreamText(train))
+    rms = rms_gradients(model, params, Text(train))
     np.testing.assert_allclose(rms, np.concatenate([MS[name].reshape(-1) for name in params]), atol=1e-10)
     for text in (STREAM, LINES):
         for constants in CONSTANTS:
@@ -157,12 +157,10 @@ def test_lines_are_measured_line_by_line() -> None:
 def test_no_loss_depends_on_what_comes_after(form: str, place: int) -> None:
     """However the text goes on from a place, the losses before it stay: the same bits up to its segment."""
     model, params = _model(form)
-    rms = rms_gradients(model, params, StreamText(_ids(200, seed=5)))
+    rms = rms_gradients(model, params, Text(_ids(200, seed=5)))
     changed = STREAM.ids.copy()
     changed[place:] = (changed[place:] + 1) % V
-    one, two = (
-        dynamic_losses(model, params, rms, StreamText(ids), CONSTANTS[0]) for ids in (STREAM.ids, changed)
-    )
+    one, two = (dynamic_losses(model, params, rms, Text(ids), CONSTANTS[0]) for ids in (STREAM.ids, changed))
     segment = (place - 1) // dynamic.SEGMENT * dynamic.SEGMENT
     np.testing.assert_array_equal(one[:segment], two[:segment])
     # within a segment rounding depends on all of it
@@ -175,8 +173,10 @@ def test_no_loss_depends_on_what_comes_after(form: str, place: int) -> None:
 def test_rate_0_is_the_static_score(form: str, text: Text, monkeypatch: pytest.MonkeyPatch) -> None:
     """With η = 0 nothing is learned: the losses are bit for bit those of the static score."""
     monkeypatch.setattr(score, "STEPS", dynamic.SEGMENT)
+    monkeypatch.setattr(score, "LINE_STEPS", dynamic.SEGMENT)
+    monkeypatch.setattr(score, "LINES", (1,))
     model, params = _model(form, 2, np.float32)
-    rms = rms_gradients(model, params, StreamText(_ids(200, seed=5)))
+    rms = rms_gradients(model, params, Text(_ids(200, seed=5)))
     losses = dynamic_losses(model, params, rms, text, Constants(0.0, 0.01))
     np.testing.assert_array_equal(losses, score.unit_losses(model, params, text))
 
@@ -185,7 +185,7 @@ def test_a_text_of_a_few_characters_is_measured() -> None:
     """No piece of it is too short to predict a character: two or three are one piece."""
     model, params = _model("rnn")
     for count in (2, 3):
-        text = StreamText(_ids(count, seed=5))
+        text = Text(_ids(count, seed=5))
         MS = _Twin("rnn", 1, params).root_mean_squares([text])
         rms = rms_gradients(model, params, text)
         np.testing.assert_allclose(rms, np.concatenate([MS[name].reshape(-1) for name in params]), atol=1e-10)
@@ -199,7 +199,7 @@ def test_nothing_to_learn_is_no_error() -> None:
     one = make_model("lstm", vocab=1)
     parameters, text = (
         one.initialise(np.random.default_rng(1), "orthogonal"),
-        StreamText(np.zeros(40, np.uint8)),
+        Text(np.zeros(40, np.uint8)),
     )
     rms = rms_gradients(one, parameters, text)
     np.testing.assert_allclose(dynamic_losses(one, parameters, rms, text, CONSTANTS[0]), 0, atol=1e-6)
@@ -209,7 +209,7 @@ def test_nothing_to_learn_is_no_error() -> None:
 def test_the_lowest_loss_is_chosen(threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """The chosen constants have the lowest finite loss; those that diverge are dropped, or all are."""
     model, params = _model("lstm")
-    rms = rms_gradients(model, params, StreamText(_ids(200, seed=5)))
+    rms = rms_gradients(model, params, Text(_ids(200, seed=5)))
     grid = (Constants(1e308, 0.0), *dynamic.GRID, Constants(1e-2, 1e-2), Constants(1.0, 0.0))
     losses = [dynamic_losses(model, params, rms, STREAM, constants).sum() for constants in grid]
     assert not np.isfinite(losses[0])
@@ -223,7 +223,7 @@ def test_the_lowest_loss_is_chosen(threads: int, monkeypatch: pytest.MonkeyPatch
 def test_any_number_of_workers_measures_the_same_bits(dtype: type) -> None:
     """The gradients of the training text do not depend on who measured which piece."""
     model, params = _model("gru before", dtype=dtype)
-    text = StreamText(_ids(500))
+    text = Text(_ids(500))
     one, two, three = (rms_gradients(model, params, text, Team(threads)) for threads in (1, 2, 3))
     assert one.dtype == dtype
     np.testing.assert_array_equal(one, two)
@@ -259,7 +259,7 @@ def test_workers_and_the_checkpoint(trained: Any, tmp_path: Path, monkeypatch: p
     before = loaded.parameters.flat.tobytes()
     found: list[Dynamic] = []
     for threads in (1, 2):
-        evaluation = evaluate(loaded, loaded.config.corpus, own=True, team=Team(threads), dynamically=True)
+        evaluation = evaluate(loaded, team=Team(threads), dynamically=True)
         assert evaluation.dynamic is not None
         found.append(replace(evaluation.dynamic, seconds=0.0))
     assert found[0] == found[1]

@@ -35,7 +35,7 @@ def test_what_is_unknown_is_counted(tmp_path: Path, split: str) -> None:
         if what in told:
             told[what] = told[what] + size if what == "scoring" else size
 
-    found = evaluate(saved, saved.config.corpus, own=True, split=split, progress=progress)
+    found = evaluate(saved, split=split, progress=progress)
     assert found.unknown == np.count_nonzero(part.ids[1:] == trainer.corpus.vocabulary.unknown) > 0
     assert found.score.nll == pytest.approx(score(saved.model, saved.parameters, part).nll)
     assert told == {"total": part.targets, "scoring": part.targets}

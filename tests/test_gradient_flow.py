@@ -15,7 +15,7 @@ from conftest import FORMS, TEXT, Run, make_model, make_window
 
 from charlm.arrays import Array, Ids
 from charlm.cli.gradient_flow import _table as drawn_table
-from charlm.data.texts import Lines, StreamText
+from charlm.data.texts import Lines, Text
 from charlm.inference import gradient_flow as flows
 from charlm.inference.gradient_flow import GradientFlow, find_places, gradient_flow, state_gradients
 from charlm.nn.gradcheck import Check, check
@@ -144,10 +144,10 @@ def test_the_mean_over_places_of_a_text(form: str, pieces: int) -> None:
     params = make_window(model)[0]
     ids = np.random.default_rng(5).integers(0, model.vocab, 90).astype(np.uint8)
     before = params.flat.copy(), ids.copy()
-    flow = gradient_flow(model, params, StreamText(ids), steps=9, places=5, team=Team(pieces))
+    flow = gradient_flow(model, params, Text(ids), steps=9, places=5, team=Team(pieces))
     np.testing.assert_array_equal(params.flat, before[0], "only read")
     np.testing.assert_array_equal(ids, before[1], "only read")
-    _, ends, steps = find_places(StreamText(ids), 9, 5)
+    _, ends, steps = find_places(Text(ids), 9, 5)
     assert (flow.places, steps, flow.norms.shape) == (5, 9, (2, len(model.cell.states), 10))
     assert flow.states == model.cell.states
     assert ends[0] < 9 + 12, "some places must be near the beginning"
@@ -162,8 +162,8 @@ def test_fifty_units_are_read_before_the_steps() -> None:
     model = make_model("lstm")
     params = make_window(model)[0]
     ids = np.random.default_rng(5).integers(0, model.vocab, 300)
-    flow = gradient_flow(model, params, StreamText(ids), steps=2, places=1)
-    _, (end,), _ = find_places(StreamText(ids), 2, 1)
+    flow = gradient_flow(model, params, Text(ids), steps=2, places=1)
+    _, (end,), _ = find_places(Text(ids), 2, 1)
     np.testing.assert_allclose(flow.norms, _alone(model, params, ids[end - 52 : end + 2], 2), rtol=1e-12)
 
 
@@ -173,7 +173,7 @@ def test_a_line_has_nothing_before_it(form: str, pieces: int) -> None:
     lengths = [3, 12, 2, 30, 7, 19, 11]
     text = np.random.default_rng(2).integers(1, 7, 1 + sum(lengths)).astype(np.uint8)
     text[np.cumsum([0, *lengths])] = 0
-    lines = Lines.of(text, 0)
+    lines = Lines.of(text)
     model = make_model(form)
     params = make_window(model)[0]
     flow = gradient_flow(model, params, lines, steps=10, team=Team(pieces))
@@ -199,7 +199,7 @@ def test_a_line_has_nothing_before_it(form: str, pieces: int) -> None:
 )
 def test_places_of_a_text(size: int, steps: int, reached: int, count: int) -> None:
     """Every place has all the steps before it; they are spread over the text; a short text has fewer."""
-    begins, ends, found = find_places(StreamText(np.zeros(size, np.uint8)), steps, 200)
+    begins, ends, found = find_places(Text(np.zeros(size, np.uint8)), steps, 200)
     assert (found, len(ends)) == (reached, count)
     assert (begins == 0).all()
     assert ends.min() >= reached
@@ -215,7 +215,7 @@ def test_places_of_lines_whose_lengths_have_a_small_type() -> None:
     text[np.r_[1:3, 301:400]] = 1
     for line in range(100):
         text[1 + 3 * line : 3 + 3 * line] = 1
-    begins, ends, steps = find_places(Lines.of(text, 0), 120, 200)
+    begins, ends, steps = find_places(Lines.of(text), 120, 200)
     assert steps == 80
     assert (begins == 300).all()
     assert ends.tolist() == list(range(380, 400))
@@ -227,20 +227,20 @@ def test_small_gradients_are_not_lost() -> None:
     params = model.initialise(np.random.default_rng(1), "orthogonal")
     params["layers.0.Wh"][...] *= np.float32(1e-3)
     ids = np.random.default_rng(1).integers(0, 7, 300)
-    assert 0 < gradient_flow(model, params, StreamText(ids), steps=20).relative[0, 0, 20] < 1e-55
+    assert 0 < gradient_flow(model, params, Text(ids), steps=20).relative[0, 0, 20] < 1e-55
 
 
 def test_what_has_no_gradient_is_said() -> None:
     """A vocabulary of one has no gradient, and weights beyond all bounds none that is finite."""
     model = make_model("gru after", vocab=1)
     with pytest.raises(CorpusError, match="certainty"):
-        gradient_flow(model, make_window(model)[0], StreamText(np.zeros(50, np.uint8)), 5)
+        gradient_flow(model, make_window(model)[0], Text(np.zeros(50, np.uint8)), 5)
     model = make_model("rnn")
     params = make_window(model)[0]
     for large in (1e308, 1e200):  # not a number, and a norm that is infinite
         params["output.W"][...] = large * np.array([[-1, 1, 1, 1, 1, 1, 1]])
         with pytest.raises(DivergenceError, match="not a finite number"):
-            gradient_flow(model, params, StreamText(np.arange(50) % 7), 5)
+            gradient_flow(model, params, Text(np.arange(50) % 7), 5)
 
 
 def test_a_state_that_the_loss_does_not_read_is_relative_to_h() -> None:
@@ -379,6 +379,9 @@ def test_other_texts_and_steps(charlm: Run, small: Path) -> None:
     assert _table(charlm(*COMMAND, "--corpus", "-", input="th").stdout)["layer 1 c"] == {0: (1.0, "█" * 40)}
     done = charlm(*COMMAND, "--config", "small.yaml", "--corpus", "-", "--steps", "3", input="ab" * 40)
     assert "standard input: validation split" in done.stdout
+    (small / "other.txt").write_bytes(("the quick brown fox. " * 40).encode("utf-16"))
+    again = ("--config", "small.yaml", "--corpus", "other.txt", "--encoding", "utf-16", "--steps", "7")
+    assert list(_table(charlm(*COMMAND, *again).stdout)["layer 0 h"]) == [1, 2, 5, 7]
 
 
 @pytest.mark.parametrize(

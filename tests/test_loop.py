@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from conftest import MEASURED, TEXT, make_trainer
 
-from charlm.data.texts import StreamText
+from charlm.data.texts import Text
 from charlm.inference.score import Score, score
 from charlm.runs import checkpoint, directory
 from charlm.runs.checkpoint import Checkpoint
@@ -136,7 +136,7 @@ def test_a_long_split_is_validated_in_part(tmp_path: Path, epochs: float, at_the
     run_directory = _begin(tmp_path / "run", trainer)
     for event in run(trainer, run_directory):
         if isinstance(event, Validated):
-            text = StreamText(whole.ids[:21])
+            text = Text(whole.ids[:21])
             scored.append(score(trainer.model, trainer.mean, text).nats_per_char)
             assert event.validation_loss == pytest.approx(scored[-1])
     assert isinstance(event, Stopped)

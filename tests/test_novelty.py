@@ -1,19 +1,28 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import make_trainer
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from charlm.arrays import Ids
 from charlm.data import texts as lines_module
-from charlm.data.texts import Lines, StreamText
+from charlm.data.texts import Lines, Text
 from charlm.data.units import Units
 from charlm.data.vocabulary import Vocabulary
 from charlm.inference import novelty
-from charlm.inference.novelty import known_lines, known_stretches, shown_pieces, stretches_of
+from charlm.inference.novelty import (
+    Novelty,
+    compare,
+    known_lines,
+    known_stretches,
+    shown_pieces,
+    stretches_of,
+)
 
 few = st.text("ab\n가\0😀", max_size=40)
 unhurried = settings(deadline=None)  # other work may share the processor
@@ -77,7 +86,7 @@ def shown(text: Ids | Lines, vocabulary: Vocabulary, block: int) -> list[str]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(lines_module, "_BLOCK", block)
         patch.setattr(lines_module, "_GROUP", block)
-        return list(shown_pieces(StreamText(text) if isinstance(text, np.ndarray) else text, vocabulary))
+        return list(shown_pieces(Text(text) if isinstance(text, np.ndarray) else text, vocabulary))
 
 
 @pytest.mark.parametrize("units", [Units(), Units("char", "nfd"), Units("byte")], ids=["char", "nfd", "byte"])
@@ -103,7 +112,7 @@ def test_lines_are_shown_whole(units: Units, block: int) -> None:
     ids = vocabulary.encode(codes, "text")
     newline = vocabulary.line_break
     assert newline is not None
-    every = Lines.of(ids, newline)
+    every = Lines.of(ids)
     part = Lines(ids, every.starts[[0, 3]], every.lengths[[0, 3]])
     assert "".join(shown(every, vocabulary, block)) == "가나\né\nabc\n각각각\n"
     assert "".join(shown(part, vocabulary, block)) == "가나\n각각각\n"
@@ -118,3 +127,11 @@ def test_unknown_units_stand_for_no_character() -> None:
     pieces = shown(vocabulary.encode(units.of_text("abxab"), "text"), vocabulary, 2)
     assert "".join(pieces) == "ab\ufffdab"
     assert known_stretches(pieces, {"abx", "bxa", "ab\ufffd"}, 3) == {"ab\ufffd"}
+
+
+def test_only_the_training_split_is_searched(tmp_path: Path) -> None:
+    """What stands in the validation or the test split, or across the edge of training, is new."""
+    text = "".join(map(chr, range(0x4E00, 0x4E00 + 200)))
+    (tmp_path / "text.txt").write_text(text, encoding="utf-8")
+    made = make_trainer(tmp_path, corpus__split=(0.5, 0.25, 0.25)).snapshot()
+    assert compare(made, [text[60:140], text[150:170]]) == Novelty(count=61 + 1, known=21)

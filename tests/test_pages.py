@@ -18,7 +18,6 @@ from test_history import log_line
 
 from charlm.config.build import build_text
 from charlm.export import html
-from charlm.inference.held_out import HeldOut
 from charlm.report import page as reports
 from charlm.web import assembly
 
@@ -33,7 +32,7 @@ def page_of(kind: str, directory: Path) -> Path:
         return file
     (directory / "metrics.jsonl").write_text("".join(json.dumps(log_line(n)) + "\n" for n in (1, 2, 3)))
     text = build_text(made.config.corpus, made.vocabulary, KINDS["char"][0])
-    page, _ = reports.report(made, directory, HeldOut(text, made.vocabulary, None, (), ()), "a text", 300)
+    page, _ = reports.report(made, directory, text, "a text", 300)
     assembly.write(file, page)
     return file
 

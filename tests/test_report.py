@@ -15,9 +15,10 @@ from conftest import Run
 from exported import KINDS, hidden_package, make, page_data
 from test_history import log_line
 
+from charlm.arrays import Array
 from charlm.config.build import build_text
 from charlm.data.units import Units
-from charlm.inference.held_out import HeldOut
+from charlm.inference.gradient_flow import gradient_flow
 from charlm.inference.score import unit_losses
 from charlm.inference.trace import Trace, trace
 from charlm.nn import cells
@@ -55,7 +56,7 @@ def traced(made: Checkpoint, stretch: Stretch) -> Trace:
 
 def written(made: Checkpoint, directory: Path, text: str, run: Path | None = None, length: int = 300) -> Path:
     """The page about a text."""
-    read = HeldOut(build_text(made.config.corpus, made.vocabulary, text), made.vocabulary, None, (), ())
+    read = build_text(made.config.corpus, made.vocabulary, text)
     file = directory / f"report-{len(list(directory.iterdir()))}.html"
     file.write_text(pages.report(made, run, read, "a text", length)[0])
     return file
@@ -414,7 +415,7 @@ def test_a_text_with_nothing_to_predict_is_refused(tmp_path: Path) -> None:
     made = make(tmp_path)
     text = build_text(made.config.corpus, made.vocabulary, "ab").between(0, 1)
     with pytest.raises(CorpusError, match="nothing to predict"):
-        pages.report(made, None, HeldOut(text, made.vocabulary, None, (), ()), "a text")
+        pages.report(made, None, text, "a text")
     assert "not predicted" not in written(make(tmp_path), tmp_path, "ab").read_text().split("<script")[0]
 
 
@@ -528,6 +529,48 @@ def _check_neurons(page: Page, held: Any) -> None:
     assert page.text("#held").replace("−", "-").endswith(f": {value:+.2f}")
 
 
+def test_pictures_show_what_was_measured(tmp_path: Path) -> None:
+    """Each state has its own norm; each unit of a gate has its place, low across and high up."""
+    made = make(
+        tmp_path, layers=2, change=lambda parameters: np.multiply(parameters.flat, 4, parameters.flat)
+    )
+    text = build_text(made.config.corpus, made.vocabulary, KINDS["char"][0])
+    source = written(made, tmp_path, KINDS["char"][0]).read_text()
+    norms = gradient_flow(made.model, made.parameters, text).relative[..., -1]
+    for layer, state in ((0, 0), (0, 1), (1, 0), (1, 1)):
+        assert f"layer {layer} {'hc'[state]}: {norms[layer, state]:.1e}" in source
+    shares = saturation(traced(made, stretch_of(made, KINDS["char"][0], 300)))
+    panels = source.split('<g transform="translate(')[1:]
+    assert len(panels) == len(shares) == 6
+    for one, panel in zip(shares, panels, strict=True):
+        assert f"layer {one.layer}, gate {one.gate}" in panel
+        dots = {
+            f"{24 + 108 * x:.1f} {20 + 108 * (1 - y):.1f}"
+            for x, y in zip(*map(hundredths, one[2:]), strict=True)
+        }
+        assert {" ".join(dot) for dot in re.findall('<circle cx="([^"]+)" cy="([^"]+)"', panel)} == dots
+
+
+def hundredths(values: Array) -> list[float]:
+    """Values rounded to hundredths."""
+    return [round(value, 2) for value in values.tolist()]
+
+
+def test_previews_from_the_first_to_the_last(tmp_path: Path) -> None:
+    """Eight of many, evenly spread; the beginning of each, with a sign where something is left out."""
+    texts = [f"text {k}" for k in range(22)]
+    texts[0], texts[21] = "x" * 401, "\n".join("abcdefghi")
+    lines = [{"step": k, "epoch": float(k), "text": text} for k, text in enumerate(texts)]
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "previews.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    source = written(make(tmp_path), tmp_path, KINDS["char"][0], tmp_path / "run").read_text()
+    shown = re.findall('<span class="side quiet">epoch ([0-9.]+)</span><p [^>]*>([^<]*)</p>', source)
+    places = (0, 3, 6, 9, 12, 15, 18, 21)
+    assert [float(epoch) for epoch, _ in shown] == [*places]
+    texts[0], texts[21] = "x" * 400 + "…", "\n".join("abcdefgh") + "…"
+    assert [text for _, text in shown] == [texts[k] for k in places]
+
+
 def test_hardest_words_lead_to_their_places(page: Page, tmp_path: Path) -> None:
     """A click on a word points at its first character in the text."""
     made = make(tmp_path)
@@ -571,7 +614,7 @@ def test_the_command(charlm: Run, tmp_path: Path) -> None:
     assert "pip install 'charlm[plot]'" in done_without.stderr
     assert "pip install &#x27;charlm[plot]&#x27;" in (tmp_path / "plain.html").read_text()
     told = charlm("report", "--out", "x.pdf", status=2).stderr
-    assert "x.pdf: the suffix must be .html" in told
+    assert "x.pdf: the suffix must be one of .html" in told
     (tmp_path / "wide.txt").write_bytes("The old man\n".encode("utf-16-le"))
     charlm("report", "--text", "wide.txt", "--encoding", "utf-16-le", "--out", "wide.html")
     assert "".join(page_data(tmp_path / "wide.html")["text"]["signs"]) == "The old man↵"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 
 import numpy as np
@@ -9,13 +10,14 @@ import pytest
 from conftest import FORMS, make_model
 
 from charlm.arrays import Array, Ids
-from charlm.data.texts import Lines, StreamText
+from charlm.data.texts import Lines, Text
 from charlm.inference import score as evaluate
 from charlm.inference.score import Score, score, unit_losses
 from charlm.nn.model import Model
 from charlm.nn.parameters import Parameters
 from charlm.nn.workspace import Workspace
 from charlm.system.team import Team
+from charlm.system.workers import shared
 
 
 def _model(form: str, memory: float = 0.0) -> tuple[Model, Parameters]:
@@ -48,7 +50,7 @@ def test_equals_one_character_at_a_time(window: int | None) -> None:
     model, parameters = _model("gru after")
     ids = np.random.default_rng(1).integers(0, 6, 1500)
     told: list[int] = []
-    result = score(model, parameters, StreamText(ids), window, progress=told.append)
+    result = score(model, parameters, Text(ids), window, progress=told.append)
     assert result.characters == 1499 == sum(told)
     assert result.nll == pytest.approx(_one_by_one(model, parameters, ids, window), rel=1e-9)
 
@@ -59,9 +61,9 @@ def test_workers_share_the_work(window: int | None) -> None:
     model, parameters = _model("lstm")
     ids = np.random.default_rng(1).integers(0, 6, 13_007)
     teams = (Team(workers).of(parts=4) for workers in (1, 2, 4))
-    one, two, four = (score(model, parameters, StreamText(ids), window, team) for team in teams)
+    one, two, four = (score(model, parameters, Text(ids), window, team) for team in teams)
     assert one == two == four
-    assert score(model, parameters, StreamText(ids), window).nll == pytest.approx(one.nll, rel=1e-12)
+    assert score(model, parameters, Text(ids), window).nll == pytest.approx(one.nll, rel=1e-12)
 
 
 @pytest.mark.parametrize("memory", [0.0, 4.0])
@@ -70,8 +72,9 @@ def test_parallel_streams_equal_one_stream(form: str, memory: float) -> None:
     """A text scored in parallel streams has the nats per character of one stream, to 1e-5."""
     model, parameters = _model(form, memory)
     ids = np.random.default_rng(1).integers(0, 6, 5003)
-    single = evaluate._Scorer(model, parameters, ids).single()
-    assert score(model, parameters, StreamText(ids)).nll == pytest.approx(single, abs=1e-5 * len(ids))
+    scorer = evaluate.Scorer(model, parameters, ids)
+    single = scorer.single(0, len(ids) - 1, scorer.zero_state())[0].sum()
+    assert score(model, parameters, Text(ids)).nll == pytest.approx(single, abs=1e-5 * len(ids))
 
 
 def _latch(output: float) -> tuple[Model, Parameters]:
@@ -90,8 +93,9 @@ def test_one_stream_that_does_not_forget_is_enough() -> None:
     ids = np.random.default_rng(1).integers(0, 2, 1001 * 20 + 2)
     ids[:2] = ids[1::1001] = 0
     ids[1 + 19 * 1001 :] = 1  # only the last stream latches to what the others do not, and shows it all along
-    scorer = evaluate._Scorer(model, parameters, ids)
-    assert scorer.carried() == pytest.approx(scorer.single(), abs=1e-3)
+    scorer = evaluate.Scorer(model, parameters, ids)
+    whole = 0, len(ids) - 1, scorer.zero_state()
+    assert scorer.carried(*whole)[0].sum() == pytest.approx(scorer.single(*whole)[0].sum(), abs=1e-3)
 
 
 @pytest.mark.parametrize(("streams", "alone"), [(3, False), (8, True)])
@@ -101,17 +105,20 @@ def test_streams_that_never_forget_are_exact(streams: int, alone: bool) -> None:
     ids = np.random.default_rng(1).integers(0, 2, 1001 * streams + 2)
     ids[1::1001] = 1  # where streams begin: all of them latch to what the first one does not
     ids[:2] = 0
-    scorer = evaluate._Scorer(model, parameters, ids)
+    scorer = evaluate.Scorer(model, parameters, ids)
     calls: list[int] = []
-    single = scorer.single
+    whole, single = (0, len(ids) - 1, scorer.zero_state()), scorer.single
 
-    def counted() -> float:
-        calls.append(len(ids))
-        return single()
+    def counted(start: int, targets: int, state: Array) -> tuple[Array, Array]:
+        calls.append(targets)
+        return single(start, targets, state)
 
     scorer.single = counted  # type: ignore[method-assign]
-    assert scorer.carried() == pytest.approx(single(), rel=1e-12)
-    assert calls == ([len(ids)] if alone else [])
+    values, end = scorer.carried(*whole)
+    expected, exact_end = single(*whole)
+    np.testing.assert_allclose(values, expected, rtol=1e-9)
+    np.testing.assert_allclose(end, exact_end, rtol=1e-9)
+    assert calls[1:] == ([len(ids) - 1] if alone else [])
 
 
 def test_units() -> None:
@@ -126,14 +133,14 @@ def test_units() -> None:
 def test_too_short_a_text_is_refused() -> None:
     """One character cannot be scored: nothing stands before it."""
     with pytest.raises(ValueError, match="two characters"):
-        score(*_model("rnn"), StreamText(np.array([1])))
+        score(*_model("rnn"), Text(np.array([1])))
 
 
 def _lines(lengths: list[int], share: float = 1.0) -> Lines:
     """A share of lines of these lengths over the ids 1 to 5, the line break being 0."""
     text = np.random.default_rng(2).integers(1, 6, 1 + sum(lengths))
     text[np.cumsum([0, *lengths])] = 0
-    return Lines.of(text.astype(np.uint8), 0).split((share, 1 - share, 0.0))[0]
+    return Lines.of(text.astype(np.uint8)).split((share, 1 - share, 0.0))[0]
 
 
 def _line_by_line(model: Model, parameters: Parameters, lines: Lines) -> float:
@@ -186,13 +193,13 @@ def test_lines_that_have_ended_give_up_their_place(monkeypatch: pytest.MonkeyPat
     model, parameters = _model("rnn")
     lines = _lines([*MANY[:255], 2000])
     seen: list[int] = []
-    window = evaluate._Scorer.window
+    window = evaluate.Scorer.window
 
-    def counted(self: evaluate._Scorer, starts: Ids, steps: int, state: Array) -> tuple[Array, Array]:
+    def counted(self: evaluate.Scorer, starts: Ids, steps: int, state: Array) -> tuple[Array, Array]:
         seen.append(len(starts) * steps)
         return window(self, starts, steps, state)
 
-    monkeypatch.setattr(evaluate._Scorer, "window", counted)
+    monkeypatch.setattr(evaluate.Scorer, "window", counted)
     score(model, parameters, lines)
     assert lines.targets <= sum(seen) < 2 * lines.targets
 
@@ -213,7 +220,7 @@ def test_no_lines_are_refused() -> None:
 def test_losses_of_units_sum_to_the_score(form: str) -> None:
     """The losses of every predicted unit, of a text, its windows or lines, are those that the score sums."""
     model, parameters = _model(form)
-    texts = (StreamText(np.random.default_rng(1).integers(0, 6, 1307)), _lines(MANY[:90], 0.5))
+    texts = (Text(np.random.default_rng(1).integers(0, 6, 1307)), _lines(MANY[:90], 0.5))
     for text in texts:
         losses = unit_losses(model, parameters, text)
         assert losses.shape == (text.targets,)
@@ -225,3 +232,55 @@ def test_losses_of_units_sum_to_the_score(form: str) -> None:
     ids = texts[0].ids
     single = [_one_by_one(model, parameters, ids[: n + 2]) for n in range(3)]
     np.testing.assert_allclose(np.cumsum(whole[:3]), single, rtol=1e-9)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_ranks_count_the_likelier_units(form: str) -> None:
+    """A rank is one more than the units with a larger probability, in streams side by side and in lines."""
+    model, parameters = _model(form)
+    for text in (Text(np.random.default_rng(1).integers(0, 6, 2307)), _lines(MANY[:90])):
+        with contextlib.closing(evaluate.Scorer(model, parameters, text.ids, ranks=True)) as scorer:
+            losses, ranks = np.concatenate(list(scorer.text(text)), axis=1)
+        np.testing.assert_array_equal(losses, unit_losses(model, parameters, text))
+        expected = []
+        for start, length in zip(*(part.tolist() for part in text.examples()), strict=True):
+            step = model.decoder(parameters, model.zero_state(1, np.float64))
+            for k in range(start, start + length):
+                logits = step(int(text.ids[k]))
+                expected.append(1 + sum(logit > logits[text.ids[k + 1]] for logit in logits))
+        np.testing.assert_array_equal(ranks, expected)
+
+
+def test_blocks_carry_the_state(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A text longer than a block has the losses of one that is scored at once, as do long lines."""
+    model, parameters = _model("lstm")
+    stream, lines = Text(np.random.default_rng(1).integers(0, 6, 7003)), _lines([3, 5000, 4, 2100, 9])
+    whole = [unit_losses(model, parameters, text) for text in (stream, lines)]
+    monkeypatch.setattr(evaluate, "BLOCK", 2500)
+    monkeypatch.setattr(evaluate, "LONG", 2100)
+    in_blocks = [unit_losses(model, parameters, text) for text in (stream, lines)]
+    for losses, expected in zip(in_blocks, whole, strict=True):
+        np.testing.assert_allclose(losses, expected, atol=1e-3)
+        assert abs(losses.mean() - expected.mean()) < 1e-5
+
+
+def test_a_shared_text_may_change_between_calls() -> None:
+    """Workers score what the memory of the units holds when they are called, not when they were forked."""
+    model, parameters = _model("gru after")
+    ids = shared((4001,), np.uint8)
+    with contextlib.closing(evaluate.Scorer(model, parameters, ids, Team(2))) as scorer:
+        for seed in (1, 2):
+            ids[:] = np.random.default_rng(seed).integers(0, 6, 4001)
+            values, _ = scorer.carried(0, 4000, scorer.zero_state())
+            np.testing.assert_allclose(values[0], unit_losses(model, parameters, Text(ids.copy())), rtol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("lengths", "blocks"),
+    [([], []), ([9], [1]), ([2, 3, 4], [2, 1]), ([2, 3, 1, 5, 6, 1], [3, 1, 1, 1]), ([7, 1, 1], [1, 2])],
+)
+def test_blocks_hold_as_many_lines_as_fit(lengths: list[int], blocks: list[int]) -> None:
+    """Every line is in one block, in order; a line longer than a block has its own."""
+    slices = list(evaluate.blocks_of_lines(np.array(lengths, int), most=6))
+    assert [one.stop - one.start for one in slices] == blocks
+    assert [k for one in slices for k in range(one.start, one.stop)] == list(range(len(lengths)))

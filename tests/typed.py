@@ -23,6 +23,7 @@ def use(text: Path) -> list[str]:
         charlm.train({"model": {"hidden": 8}}, text, init=Path("runs/a"), max_steps=10),
     ]
     charlm.plot(runs, "curves.svg", x="epochs")
+    charlm.lesson([*runs, runs[0].load()], "lesson.html", text="hello", language="ko")
     losses: list[float] = [line["train_loss"] for line in runs[0].metrics]
     model: charlm.LanguageModel = runs[0].load()
     score: charlm.Score = model.score("some text")

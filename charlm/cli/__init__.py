@@ -38,6 +38,7 @@ _COMMANDS = {
     "sample": ("sample:sample", "Generate text with a trained model."),
     "plot": ("plot:plot", "Draw the curves of runs as PNG, SVG or PDF."),
     "report": ("report:report", "Make a web page that shows what a model learned."),
+    "lesson": ("lesson:lesson", "Make a web page that steps through a network with its numbers."),
     "export": ("export:export", "Write a trained model as safetensors, ONNX or a web page."),
     "import": ("importing:import_", "Make a run of weights from another program."),
     "info": ("info:info", "Show what a checkpoint holds, the log of a run, or what is cached."),

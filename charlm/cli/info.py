@@ -15,6 +15,7 @@ import charlm
 from charlm.cli.options import Command, checkpoint_option, json_option, say_which
 from charlm.cli.show import counted, losses, show, shown_path, shown_paths, visible
 from charlm.config.keys import CorpusConfig, plain
+from charlm.runs.log import COLUMNS
 from charlm.system.errors import CorpusError
 from charlm.system.files import reason
 
@@ -89,7 +90,7 @@ def _metrics(path: Path | None, as_csv: bool, as_json: bool) -> None:
     lines = run.metrics
     if as_csv:
         # newer versions may log more
-        keys = list(dict.fromkeys((*charlm.interface.COLUMNS, *chain.from_iterable(lines))))
+        keys = list(dict.fromkeys((*COLUMNS, *chain.from_iterable(lines))))
         text = io.StringIO(newline="")
         writer = csv.DictWriter(text, keys)
         writer.writeheader()
@@ -101,18 +102,10 @@ def _metrics(path: Path | None, as_csv: bool, as_json: bool) -> None:
 
 def _table(lines: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     """The log as a table."""
-    columns = charlm.interface.COLUMNS
     yield "losses in nats per character"
-    yield "".join(f"{heading:>{width}}" for heading, width, *_ in columns.values())
+    yield "".join(f"{column.heading:>{column.width}}" for column in COLUMNS.values())
     for line in lines:
-        cells = (_cell(line.get(key), width, form) for key, (_, width, form, *_) in columns.items())
-        yield "".join(cells)
-
-
-def _cell(value: Any, width: int, form: str) -> str:
-    """A number in its column; any other value is left out."""
-    is_number = isinstance(value, int if form == "d" else (int, float))
-    return f"{format(value, form) if is_number else '':>{width}}"
+        yield "".join(column.cell(line.get(key)) for key, column in COLUMNS.items())
 
 
 def _cache(clear: bool, as_json: bool) -> None:

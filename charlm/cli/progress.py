@@ -14,7 +14,6 @@ from typing import Any
 from charlm.cli.bar import new_bar
 from charlm.cli.show import (
     counted,
-    decimal,
     duration,
     one_line,
     say,
@@ -23,6 +22,7 @@ from charlm.cli.show import (
     visible,
     with_options,
 )
+from charlm.runs.log import COLUMNS, Column, Line
 from charlm.system.files import byte_size
 from charlm.training.events import Event, Logged, Previewed, Started, Updated, Validated, Warned
 
@@ -51,8 +51,12 @@ _PREVIEW = 76
 _MARK = "  | "
 """What stands before a line of a preview."""
 
-_HEADER = """losses in nats per character; bits = nats / ln 2
-   update   epoch    train  validation    bits    chars/s"""
+_TABLE = {
+    **{key: COLUMNS[key] for key in ("step", "epoch", "train_loss", "validation_loss")},
+    "bits": Column("bits", 7, "z.4f", ""),
+    "chars_per_s": COLUMNS["chars_per_s"],
+}
+"""The columns of the table."""
 
 _LEFT = 69
 """Columns of a terminal that has room for the time that is left, which the bar shows too."""
@@ -79,9 +83,9 @@ class Display:
                 self._advance(loss, chars_per_s)
             case Logged():
                 if not self.is_terminal:
-                    self._row(event.step, event.epoch, event.train_loss, None, event.chars_per_s)
-            case Validated(step, epoch, train_loss, validation_loss, chars_per_s, is_best):
-                self._row(step, epoch, train_loss, validation_loss, chars_per_s, is_best)
+                    self._row(event)
+            case Validated():
+                self._row(event, " *" * event.is_best)
             case Previewed(text):
                 columns = min(_PREVIEW, self._columns() - len(_MARK))
                 lines = _wrapped(visible(text, keep="\n"), columns)
@@ -153,27 +157,19 @@ class Display:
         done = step - self._first
         return (time.perf_counter() - self._begun) / max(1, done) * (self._planned - step)
 
-    def _row(
-        self,
-        step: int,
-        epoch: float,
-        train: float | None,
-        validation: float | None,
-        chars_per_s: float,
-        is_best: bool = False,
-    ) -> None:
-        """A row of the table; losses in nats per character, bits of the validation if there is one."""
+    def _row(self, line: Line, mark: str = "") -> None:
+        """A row of the table: some columns of the log, the loss in bits, and the time that is left."""
         has_left = self._columns() >= _LEFT
         if not self._has_header:
             self._has_header = True
-            self._line(_HEADER + f"{'left':>9}" * has_left)
-        loss = train if validation is None else validation
-        bits = math.nan if loss is None else loss / math.log(2)
-        left = f"{duration(self._left(step), brief=True):>9}" * has_left
-        self._line(
-            f"{step:9}{epoch:8.2f}{_number(train):>9}{_number(validation):>12}{_number(bits):>8}"
-            f"{chars_per_s:11,.0f}{left}{' *' if is_best else ''}"
-        )
+            headings = "".join(f" {column.heading:>{column.width}}" for column in _TABLE.values())
+            self._line(
+                f"losses in nats per character; bits = nats / ln 2\n{headings}" + f"{'left':>9}" * has_left
+            )
+        loss = line.train_loss if line.validation_loss is None else line.validation_loss
+        values = {**vars(line), "bits": None if loss is None else loss / math.log(2)}
+        cells = "".join(f" {column.cell(values[key])}" for key, column in _TABLE.items())
+        self._line(cells + f"{duration(self._left(line.step), brief=True):>9}" * has_left + mark)
 
     def _columns(self) -> int:
         """The width of the window; 80 where there is none."""
@@ -193,10 +189,6 @@ def _layout() -> dict[str, Any]:
     window = shutil.get_terminal_size()  # 80 x 24 where the terminal does not tell, or says 0
     layouts = (layout for least, layout in _LAYOUTS.items() if window.columns >= least)
     return {"ncols": window.columns - 1, "nrows": window.lines, "bar_format": next(layouts)}
-
-
-def _number(value: float | None) -> str:
-    return "" if value is None or math.isnan(value) else decimal(value)
 
 
 def _wrapped(text: str, columns: int) -> list[str]:

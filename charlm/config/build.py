@@ -12,18 +12,17 @@ import numpy.typing as npt
 from charlm.arrays import Ids
 from charlm.config.keys import CorpusConfig, ModelConfig
 from charlm.data.cache import user_cache
-from charlm.data.corpus import Corpus, nothing, read_corpus, text_of
+from charlm.data.corpus import Corpus, nothing, read_corpus
 from charlm.data.corpus import Progress as ReadingProgress
 from charlm.data.reader import TextPipeline
 from charlm.data.sources import Source, find
-from charlm.data.texts import Text
+from charlm.data.texts import Text, text_of
 from charlm.data.units import Units
 from charlm.data.vocabulary import Vocabulary
 from charlm.nn.cells import make_cell
 from charlm.nn.model import Model
 from charlm.nn.parameters import Parameters
-from charlm.system.errors import ChangedError, CorpusError
-from charlm.system.files import STANDARD_INPUT
+from charlm.system.errors import CorpusError
 
 
 @dataclass(frozen=True)
@@ -82,32 +81,6 @@ def build_corpus(
     if cache is None:
         warnings.append("no home directory was found: the encoded text is not cached")
     return replace(corpus, warnings=(*warnings, *corpus.warnings)), files
-
-
-def build_own_corpus(
-    config: CorpusConfig, vocabulary: Vocabulary, digest: str, progress: ReadingProgress, argument: str
-) -> tuple[Corpus, Files]:
-    """The text that a model was trained on, with the digest that it had then; see `build_corpus`.
-
-    The errors name the `argument` that names another text.
-    """
-    if not config.paths:
-        raise CorpusError(
-            f"the model came without the text that it was trained on: name one with `{argument}=FILE`"
-        )
-    try:
-        return build_corpus(config, vocabulary, digest, progress)
-    except ChangedError as error:
-        if STANDARD_INPUT in config.paths:
-            raise ChangedError(f"{error}; the model needs that text as its standard input, < TEXT") from error
-        raise ChangedError(
-            f"{error}; to use it as it is now, name it with `{argument}`, and to learn it, train with "
-            "`init=RUN`"
-        ) from error
-    except CorpusError as error:
-        raise CorpusError(
-            f"the model's own text: {error}; `{argument}` names another one, or this one where it is now"
-        ) from error
 
 
 def build_ids(config: CorpusConfig, vocabulary: Vocabulary, text: str) -> Ids:

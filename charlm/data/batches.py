@@ -58,10 +58,6 @@ class Batches(ABC):
         """Inputs and targets."""
 
     @abstractmethod
-    def characters(self, step: int) -> int:
-        """Number of targets in one window, without padding."""
-
-    @abstractmethod
     def _span(self, step: int) -> tuple[int, int]:
         """First step of one window in its streams, and the step after its last."""
 
@@ -69,6 +65,10 @@ class Batches(ABC):
         """T of one window."""
         first, stop = self._span(step)
         return stop - first
+
+    def characters(self, step: int) -> int:
+        """Number of targets in one window, without padding."""
+        return self.window_length(step) * self.batch
 
     def resets_state(self, step: int) -> bool:
         """Whether all streams begin with this window, from a zero state; otherwise all continue."""
@@ -83,10 +83,6 @@ class Streams(Batches):
         self.ids, self.batch, self.seq_len = ids, batch, seq_len
         self._length = math.ceil((len(ids) - 1) / batch)  # S: steps per stream and epoch
         self.windows = math.ceil(self._length / seq_len)
-
-    def characters(self, step: int) -> int:
-        """T·B, since a text has no padding."""
-        return self.window_length(step) * self.batch
 
     def _span(self, step: int) -> tuple[int, int]:
         return _cut(self._length, self.windows, step % self.windows)

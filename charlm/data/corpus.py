@@ -18,7 +18,7 @@ from charlm.arrays import Ids
 from charlm.data.cache import Cache, Encoded
 from charlm.data.reader import TextPipeline, remarks
 from charlm.data.sources import Source, digest
-from charlm.data.texts import Lines, StreamText, Text, boundaries
+from charlm.data.texts import Lines, Text, boundaries, text_of
 from charlm.data.units import LINE_BREAK
 from charlm.data.vocabulary import Numbering, Vocabulary, translated
 from charlm.system.errors import ChangedError, CorpusError
@@ -54,12 +54,14 @@ class Corpus:
         """The whole text."""
         return text_of(self.ids, self.by_line)
 
-    def part(self, name: str) -> Text:
-        """The split `train`, `validation` or `test`.
+    def part(self, name: str | None) -> Text:
+        """The split `train`, `validation` or `test`, or the whole text if `name` is None.
 
         The splits of a stream are contiguous, in this order, and complete. Each line is in exactly
         one split. A split with a separate text is the whole of that text.
         """
+        if name is None:
+            return self.whole
         if name in self.separate:
             return self.separate[name].whole
         return self._parts[SPLITS.index(name)]
@@ -92,11 +94,6 @@ class Corpus:
     @functools.cached_property
     def _parts(self) -> list[Text]:
         return self.whole.split(self.split)
-
-
-def text_of(ids: Ids, by_line: bool) -> Text:
-    """The units `[N]` of a text as one stream, or as lines; lines must begin with a line break."""
-    return Lines.of(ids, int(ids[0])) if by_line else StreamText(ids)
 
 
 def nothing(what: str, size: int) -> None:

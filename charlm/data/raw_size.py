@@ -50,7 +50,7 @@ def scored_raw_size(
     """
     if split and split in corpus.separate:
         corpus, split = corpus.separate[split], None
-    scored, units = corpus.part(split) if split else corpus.whole, corpus.vocabulary.units
+    scored, units = corpus.part(split), corpus.vocabulary.units
     if units.is_raw(pipeline.by_line) and not corpus.vocabulary.has_unknown:
         texts = (units.plain(corpus.vocabulary.codes[block]) for block in scored.target_blocks())
         return sum(map(RawSize.of, texts), RawSize(0, 0))

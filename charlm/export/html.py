@@ -18,7 +18,6 @@ from charlm.inference.sampling import TextSampler
 from charlm.nn.parameters import Parameters
 from charlm.runs.checkpoint import Checkpoint
 from charlm.runs.description import describe
-from charlm.system.errors import ConfigError
 from charlm.web import assembly
 
 CHECKED = 500
@@ -40,14 +39,12 @@ def write(path: Path, loaded: Checkpoint, float32: bool = False) -> list[str]:
     Raises `ConfigError` for a cell that the page does not have, and `CharlmError` if the file
     cannot be written.
     """
-    cell, unit = assembly.cell(loaded), assembly.unit(loaded)
-    if cell not in assembly.CELLS:
-        raise ConfigError(f"model.cell: {cell} is not one of rnn, lstm, gru, which a page can hold")
+    cell, unit = assembly.checked_cell(loaded), assembly.unit(loaded)
     objection = "" if float32 else _against_float16(loaded)
     of_lines = loaded.config.corpus.mode == "lines"
     dtype = "float32" if float32 or objection else "float16"
     html = assembly.page(
-        loaded,
+        assembly.about(loaded),
         "export/web/page",
         SCRIPTS,
         data={

@@ -8,15 +8,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
-from charlm.config.build import build_corpus, build_own_corpus, build_pipeline
+from charlm.config.build import build_corpus, build_pipeline
 from charlm.config.keys import CorpusConfig
 from charlm.data.corpus import SPLITS, Corpus, Progress, nothing
 from charlm.data.raw_size import RawSize, scored_raw_size
 from charlm.data.sources import Source
 from charlm.data.texts import Text
 from charlm.inference import dynamic
+from charlm.inference.reading import read_text
 from charlm.inference.score import Score, score
 from charlm.runs.checkpoint import Checkpoint
 from charlm.system.errors import ConfigError, CorpusError
@@ -113,22 +112,20 @@ class Evaluation:
 
 def evaluate(
     checkpoint: Checkpoint,
-    config: CorpusConfig,
-    own: bool,
+    another: CorpusConfig | None = None,
     split: str | None = None,
     window: int | None = None,
     progress: Progress = nothing,
     dynamically: bool = False,
     team: Team = ALONE,
 ) -> Evaluation:
-    """Score the text that `config` describes.
+    """Score the text that the model was trained on, which must not have changed, or another one.
 
     Parameters
     ----------
-    own
-        Whether it is the text that the model was trained on, which must not have changed. Its
-        test split is scored if there is one, else its validation split, else its training split,
-        unless `split` names a part. Of another text the whole is scored.
+    another
+        Another text, of which the whole is scored unless `split` names a part. Of the model's own
+        text it is the test split if there is one, else the validation split, else the training split.
     window
         Score windows of this many characters, each from a zero state.
     dynamically
@@ -150,32 +147,18 @@ def evaluate(
         raise ConfigError("`window` is for texts: a model of lines begins each line from a zero state")
     if window is not None and dynamically:
         raise ConfigError("`dynamic` carries the state through: it cannot be combined with `window`")
-    vocabulary = checkpoint.vocabulary
     sources: Sequence[Source] = ()
     learned_from: Corpus | None = None
 
-    def read() -> tuple[Corpus, str | None]:
+    def prepare() -> tuple[Corpus, str | None]:
         nonlocal sources, learned_from
-        part = split
-        if own:
-            corpus, files = build_own_corpus(
-                config, vocabulary, checkpoint.corpus["digest"], progress, "corpus"
-            )
-        else:
-            corpus, files = build_corpus(config, vocabulary, progress=progress)
-        if part is None and own:
-            part = next((name for name in ("test", "validation") if corpus.usable(name)), "train")
-        if part is not None and not corpus.usable(part):
-            raise CorpusError(
-                f"the {part} split of {', '.join(config.paths)} has nothing to predict: "
-                "it takes a line, or two characters"
-            )
-        sources = files.of(part)
-        learned_from = _learned_from(checkpoint, corpus, progress) if dynamically else None
-        return corpus, part
+        read = read_text(checkpoint, another, split, ("test", "validation", "train"), progress)
+        learned_from = _learned_from(checkpoint, read.corpus, progress) if dynamically else None
+        sources = read.sources
+        return read.corpus, read.split
 
-    whole, split = team.first(read)
-    text = whole.whole if split is None else whole.part(split)
+    corpus, part = team.first(prepare)
+    text = corpus.part(part)
     shown = progress if team.is_first else nothing
     shown("total", text.targets)
     result = score(
@@ -188,25 +171,25 @@ def evaluate(
     )
 
     def completed() -> Evaluation:
-        learned, warnings = None, whole.warnings
+        learned, warnings, vocabulary = None, corpus.warnings, corpus.vocabulary
         if learned_from is not None:
             # splits of the text that the model was trained on in which no constants are chosen
-            scored = SPLITS if split is None else (split,)
-            choice = _choice(learned_from, scored if whole.digest == learned_from.digest else ())
+            scored = SPLITS if part is None else (part,)
+            choice = _choice(learned_from, scored if corpus.digest == learned_from.digest else ())
             learned = _dynamic(checkpoint, learned_from.part("train"), choice, text, team, progress)
             if learned.chosen_on is None:
                 why = "no text is left to choose on" if choice is None else "no others have a finite loss"
                 warnings += (f"the constants of dynamic evaluation are the defaults: {why}",)
         unknown = 0
         if vocabulary.has_unknown:
-            found = (np.count_nonzero(block == vocabulary.unknown) for block in text.target_blocks())
-            unknown = int(sum(found))
-        raw = scored_raw_size(whole, sources, build_pipeline(config), split)
+            unknown = sum(int((block == vocabulary.unknown).sum()) for block in text.target_blocks())
+        config = another or checkpoint.config.corpus
+        raw = scored_raw_size(corpus, sources, build_pipeline(config), part)
         return Evaluation(
             score=result,
             raw=raw,
-            split=split,
-            paths=config.paths_of(split),
+            split=part,
+            paths=config.paths_of(part),
             window=window,
             lines=text.lines,
             unknown=unknown,

@@ -1,14 +1,17 @@
 """How well a model predicts a text.
 
+Everything that is said of the surprise of a text sums the rows of one `Scorer`: the loss of each
+predicted unit, and its rank where that is asked for.
+
 Units: nats per character, `-ln p`; bits per character, nats / ln 2; perplexity, exp(nats).
-Letters: `T` time steps, `B` streams side by side, `H` hidden units.
+Letters: `T` time steps, `B` streams side by side, `H` hidden units, `K` values per unit.
 """
 
 from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -20,10 +23,13 @@ from charlm.nn.model import Model
 from charlm.nn.parameters import Parameters
 from charlm.nn.workspace import Workspace
 from charlm.system.team import ALONE, Team
-from charlm.system.workers import FEWEST, shared, slices
+from charlm.system.workers import FEWEST, WorkerPool, shared, slices
 
 SHOWN = 5000
 """Most predicted units of a text that is shown with its score."""
+
+BLOCK = 1 << 20
+"""Most units of a text that are scored before the next ones are needed."""
 
 STREAMS = 64
 """Most streams in which a text is scored side by side."""
@@ -40,6 +46,9 @@ LINES = (256, 64, 16, 4, 1)
 LINE_STEPS = STREAMS * STEPS // LINES[0]
 """Steps of one forward pass of lines: it takes no more memory than one of a text."""
 
+LONG = STREAMS * STREAM_LENGTH
+"""Units from which on a line is scored as a text is, in parallel streams."""
+
 SEAM_STEPS = 25
 """Steps between two comparisons at a seam: a wrong start is often forgotten soon."""
 
@@ -49,6 +58,9 @@ a tenth of what the two ways of scoring may differ by."""
 
 SEAM_ROUNDS = 3
 """How often all streams are begun again before the text is scored as one stream, which is slow."""
+
+_WIDEST, _LONGEST = max(*LINES, 2 * STREAMS), max(STEPS, LINE_STEPS, SEAM_STEPS)
+"""Most streams and steps of one forward pass."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -126,67 +138,113 @@ def score(
     """
     if not text.targets:
         raise ValueError("it takes two characters to score one")
-    with contextlib.closing(_Scorer(model, params, text.ids, team, progress)) as scorer:
-        if text.lines is not None:
-            if window is not None:
-                raise ValueError("lines are scored one by one, not in windows")
-            nll = scorer.lines(text)
-        else:
-            nll = scorer.carried() if window is None else scorer.windows(window)
+    if text.lines is not None and window is not None:
+        raise ValueError("lines are scored one by one, not in windows")
+    with contextlib.closing(Scorer(model, params, text.ids, team, progress)) as scorer:
+        nll = sum(float(values[0].sum()) for values in scorer.text(text, window))
     return Score(nll, text.targets)
 
 
-class _Lanes:
-    """`B` streams of a text, advanced side by side by a pool of workers, on every rank.
+def unit_losses(
+    model: Model, params: Parameters, text: Text, window: int | None = None, team: Team = ALONE
+) -> Array:
+    """The loss in nats of every unit of a text that is predicted, in their order; `score` sums them.
 
-    Everything it needs is made once, and used again from pass to pass.
+    Of a text `[N]` all but the first: `[N-1]`, with the state carried through, or in windows. Of
+    lines all, each line from a zero state.
+    """
+    with contextlib.closing(Scorer(model, params, text.ids, team)) as scorer:
+        return np.concatenate([np.zeros(0), *(values[0] for values in scorer.text(text, window))])
+
+
+class _Lanes:
+    """Up to _WIDEST streams of a text, advanced side by side by a pool of workers, on every rank.
+
+    Everything it needs is made once, and used again from pass to pass. Workers see the contents that
+    `ids` have when a pass begins, if it is `shared`.
     """
 
-    def __init__(
-        self,
-        model: Model,
-        params: Parameters,
-        ids: Ids,
-        B: int,
-        team: Team,
-    ) -> None:
-        self.model, self.params, self.ids = model, params, ids
-        self.starts = shared((B,), np.int64)
-        self.shards = slices(B, team.parts, FEWEST)
-        widths = [shard.stop - shard.start for shard in self.shards]
-        self.nll = [shared((STEPS, b), np.float64) for b in widths]
-        self.state = [shared(model.zero_state(b).shape, params.flat.dtype) for b in widths]
-        self.workspaces = [Workspace() for _ in self.shards]
-        by_rank = team.divide(len(self.shards))
-        self.own = by_rank[team.rank]
-        results = [[*self.nll[own.start : own.stop], *self.state[own.start : own.stop]] for own in by_rank]
-        self.share = team.exchange([results[team.rank]] * team.size, results)
-        self.pool = team.pool(len(self.own), self._advance)
+    def __init__(self, model: Model, params: Parameters, ids: Ids, team: Team, ranks: bool) -> None:
+        self.model, self.params, self.ids, self.team = model, params, ids, team
+        self.K = 1 + ranks
+        self._starts = shared((_WIDEST,), np.int64)
+        self._values = shared((self.K * _LONGEST * _WIDEST,), np.float64)
+        self._state = shared((model.zero_state(_WIDEST).size,), params.flat.dtype)
+        self._workspaces: dict[tuple[int, int], Workspace] = {}
+        self._shares: dict[int, Callable[[], None]] = {}
+        self._pool: WorkerPool | None = None
+
+    def close(self) -> None:
+        """End the workers."""
+        if self._pool is not None:
+            self._pool.close()
 
     def advance(self, starts: Ids, steps: int, state: Array) -> tuple[Array, Array]:
-        """Score `steps` characters of every stream: loss of each `[T, B]`, and the state after."""
-        self.starts[...] = starts
-        for number in self.own:
-            self.state[number][...] = state[:, :, self.shards[number]]
-        self.pool.map(self._advance, self.own, steps)
-        self.share()
-        return np.concatenate([nll[:steps] for nll in self.nll], axis=1), np.concatenate(self.state, axis=2)
+        """Score `steps` characters of every stream: values of each `[K, T, B]`, and the state after."""
+        B = len(starts)
+        shards = slices(B, self.team.parts, FEWEST)
+        by_rank = self.team.divide(len(shards))
+        own = by_rank[self.team.rank]
+        self._starts[:B] = starts
+        for number in own:
+            self._state_of(shards[number])[...] = state[:, :, shards[number]]
+        if len(own) > 1:
+            if self._pool is None:
+                self._pool = self.team.pool(self.team.parts, self._advance)
+            self._pool.map(self._advance, own, B, steps)
+        else:
+            for number in own:
+                self._advance(number, B, steps)
+        if B not in self._shares:
+            arrays = [
+                [
+                    part
+                    for number in one
+                    for part in (self._values_of(shards[number]), self._state_of(shards[number]))
+                ]
+                for one in by_rank
+            ]
+            self._shares[B] = self.team.exchange([arrays[self.team.rank]] * self.team.size, arrays)
+        self._shares[B]()
+        values = np.concatenate([self._values_of(shard)[:, :steps] for shard in shards], axis=2)
+        return values, np.concatenate([self._state_of(shard) for shard in shards], axis=2)
+
+    def _values_of(self, shard: slice) -> Array:
+        """The values `[K, _LONGEST, b]` of the streams of a shard."""
+        each, width = self.K * _LONGEST, shard.stop - shard.start
+        return self._values[each * shard.start : each * shard.stop].reshape(self.K, _LONGEST, width)
+
+    def _state_of(self, shard: slice) -> Array:
+        """The state `[L, S, b, H]` of the streams of a shard."""
+        shape = self.model.zero_state(shard.stop - shard.start).shape
+        each = math.prod(shape) // (shard.stop - shard.start)
+        return self._state[each * shard.start : each * shard.stop].reshape(shape)
 
     @np.errstate(over="ignore", invalid="ignore")  # a model that diverged has a score: not finite
-    def _advance(self, number: int, steps: int) -> None:
-        shard = self.shards[number]
-        index = self.starts[None, shard] + np.arange(steps)[:, None]  # [T, B]
+    def _advance(self, number: int, B: int, steps: int) -> None:
+        shard = slices(B, self.team.parts, FEWEST)[number]
+        workspace = self._workspaces.setdefault((B, number), Workspace())
+        index = self._starts[None, shard] + np.arange(steps)[:, None]  # [T, b]
         # a line that has ended beside a longer one is read on, as far as there is a text; its
         # losses there are not used
         index = np.minimum(index, len(self.ids) - 2)
-        window = self.model.forward(self.params, self.ids[index], self.state[number], self.workspaces[number])
-        rows = cross_entropy(window.output.reshape(index.size, -1), self.ids[index + 1].reshape(-1))
-        self.nll[number][:steps] = rows.reshape(index.shape)
-        self.state[number][...] = window.state
+        state, values = self._state_of(shard), self._values_of(shard)
+        window = self.model.forward(self.params, self.ids[index], state, workspace)
+        logits, targets = window.output.reshape(index.size, -1), self.ids[index + 1].reshape(-1)
+        if self.K > 1:
+            own = np.take_along_axis(logits, targets.astype(np.int64)[:, None], axis=1)
+            values[1, :steps] = 1 + np.count_nonzero(logits > own, axis=1).reshape(index.shape)
+        values[0, :steps] = cross_entropy(logits, targets).reshape(index.shape)  # overwrites the logits
+        state[...] = window.state
 
 
-class _Scorer:
-    """Forward passes over streams of a text, or lines of it."""
+class Scorer:
+    """The rows that every score sums: `K` values of each predicted unit, in the order of the text.
+
+    The first is the loss in nats. With `ranks` the second is the rank: 1 for the likeliest unit, one
+    more than the units with a larger logit. Units are named by their places in `ids`. If `ids` is
+    `shared`, its contents may be changed between two calls.
+    """
 
     def __init__(
         self,
@@ -195,138 +253,150 @@ class _Scorer:
         ids: Ids,
         team: Team = ALONE,
         progress: Callable[[int], object] = lambda characters: None,
+        ranks: bool = False,
     ) -> None:
+        """`progress` is called with the number of characters just scored."""
         self.model, self.params, self.ids = model, params, ids
-        self.team, self.progress = team, progress
-        self.lanes: dict[int, _Lanes] = {}
+        self.progress = progress
+        self.lanes = _Lanes(model, params, ids, team, ranks)
 
     def close(self) -> None:
         """End the workers."""
-        for lanes in self.lanes.values():
-            lanes.pool.close()
+        self.lanes.close()
 
-    def zero_state(self, B: int) -> Array:
+    def zero_state(self, B: int = 1) -> Array:
+        """The state in which `B` texts begin."""
         return self.model.zero_state(B, self.params.flat.dtype)
 
-    def run(self, starts: Ids, steps: int, state: Array) -> tuple[Array, Array]:
-        """Score `steps` characters after each of `starts [B]`: loss `[B]` in nats, and the state after."""
-        nll = np.zeros(len(starts))
-        for first in range(0, steps, STEPS):
-            rows, state = self.window(starts + first, min(STEPS, steps - first), state)
-            nll += rows.sum(axis=0)
-            self.progress(rows.size)
-        return nll, state
+    def text(self, text: Text, window: int | None = None) -> Iterator[Array]:
+        """The values `[K, n]` of a whole text, in pieces: in windows, line by line, or carried through."""
+        if window is not None:
+            yield from self.windows(text.targets, window)
+        elif text.lines is not None:
+            starts, lengths = text.examples()
+            for lines in blocks_of_lines(lengths):
+                yield self.lines(starts[lines], lengths[lines])
+        else:
+            state = self.zero_state()
+            for start in range(0, text.targets, BLOCK):
+                values, state = self.carried(start, min(BLOCK, text.targets - start), state)
+                yield values
 
     def window(self, starts: Ids, steps: int, state: Array) -> tuple[Array, Array]:
-        """One forward pass of up to STEPS steps: loss of every character `[T, B]`, and the state after."""
-        B = len(starts)
-        if B not in self.lanes:
-            self.lanes[B] = _Lanes(self.model, self.params, self.ids, B, self.team)
-        return self.lanes[B].advance(starts, steps, state)
+        """One forward pass of up to STEPS steps: values `[K, T, B]` of every character, and the state."""
+        return self.lanes.advance(starts, steps, state)
 
-    def single(self) -> float:
-        """The whole text as one stream."""
-        nll, _ = self.run(np.zeros(1, np.intp), len(self.ids) - 1, self.zero_state(1))
-        return float(nll[0])
+    def run(self, starts: Ids, steps: int, state: Array) -> tuple[Array, Array]:
+        """Score `steps` characters after each of `starts [B]`: values `[K, B, steps]`, and the state."""
+        values = np.empty((self.lanes.K, len(starts), steps))
+        for first in range(0, steps, STEPS):
+            rows, state = self.window(starts + first, min(STEPS, steps - first), state)
+            values[:, :, first : first + STEPS] = rows.swapaxes(1, 2)
+            self.progress(rows[0].size)
+        return values, state
 
-    def carried(self) -> float:
-        """The text with its state carried through, in parallel streams where it is long enough.
+    def single(self, start: int, targets: int, state: Array) -> tuple[Array, Array]:
+        """Score `targets` units after place `start` as one stream: values `[K, targets]`, and the state."""
+        values, state = self.run(np.array([start]), targets, state)
+        return values[:, 0], state
 
-        All streams first start from zero, which is wrong for all but the first. Then each is
-        begun again from the state in which its left neighbour ended, side by side with the wrong
-        start, and its score is corrected by the difference, until no stream differs by more than
-        SEAM_TOLERANCE nats per character: the wrong start is forgotten. Streams that end before it
-        is have better ends now, from which all are begun again in the same way. If SEAM_ROUNDS are
-        not enough, the text is scored as one stream.
+    def carried(self, start: int, targets: int, state: Array) -> tuple[Array, Array]:
+        """What `single` gives, in parallel streams where the text is long enough.
+
+        All streams but the first start from zero, which is wrong. Then each is begun again from the
+        state in which its left neighbour ended, side by side with the wrong start, and the better
+        rows take the place of the wrong ones, until no stream differs by more than SEAM_TOLERANCE
+        nats per character: the wrong start is forgotten. Streams that end before it is have better
+        ends now, from which all are begun again in the same way. If SEAM_ROUNDS are not enough, the
+        text is scored as one stream.
         """
-        targets = len(self.ids) - 1
         streams = min(STREAMS, targets // STREAM_LENGTH)
         if streams < 2:
-            return self.single()
+            return self.single(start, targets, state)
         length = targets // streams
         # the fewer than `streams` characters that are left over come before the first stream
         rest = targets - streams * length
-        before, state = self.run(np.zeros(1, np.intp), rest, self.zero_state(1))
-        starts = rest + np.arange(streams) * length
-        nll, ends = self.run(starts, length, np.concatenate([state, self.zero_state(streams - 1)], axis=2))
-        correction = self.seams(starts[1:], length, ends)
-        if correction is None:
-            return self.single()
-        return float(before[0] + nll.sum() + correction)
+        before, first = self.single(start, rest, state)
+        starts = start + rest + np.arange(streams) * length
+        values, ends = self.run(starts, length, np.concatenate([first, self.zero_state(streams - 1)], axis=2))
+        end = self.seams(starts[1:], values[:, 1:], ends)
+        if end is None:
+            return self.single(start, targets, state)
+        return np.concatenate([before, values.reshape(len(values), -1)], axis=1), end
 
-    def seams(self, starts: Ids, length: int, ends: Array) -> float | None:
-        """Nats by which the streams at `starts [B]` change when they begin where their neighbours ended.
+    def seams(self, starts: Ids, values: Array, ends: Array) -> Array | None:
+        """Correct the `values [K, B, length]` of streams at `starts [B]` that began from zero.
 
-        `ends` is the state `[L, S, B+1, H]` after every stream, the first one's included. None if
-        after SEAM_ROUNDS a stream still differs at its end.
+        Each is begun again where its neighbour ended: `ends` is the state `[L, S, B+1, H]` after every
+        stream, the first one's included. Returns the state after the last one; None if after
+        SEAM_ROUNDS a stream still differs at its end.
         """
-        B = len(starts)
+        B, length = values.shape[1:]
         both = np.concatenate([starts, starts])  # better starts, then worse ones
-        first_end, better = ends[:, :, :1], ends[:, :, :-1]
+        first_end, better, end = ends[:, :, :1], ends[:, :, :-1], ends[:, :, -1:]
         worse = np.zeros_like(better)
-        correction = 0.0
         for _ in range(SEAM_ROUNDS):
             state = np.concatenate([better, worse], axis=2)
             for first in range(0, length, SEAM_STEPS):
-                nll, state = self.window(both + first, min(SEAM_STEPS, length - first), state)
-                difference = nll[:, :B] - nll[:, B:]  # [T, B]
-                correction += float(difference.sum())
+                rows, state = self.window(both + first, min(SEAM_STEPS, length - first), state)
+                values[:, :, first : first + SEAM_STEPS] = rows[:, :, :B].swapaxes(1, 2)
+                difference = rows[0, :, :B] - rows[0, :, B:]  # [T, B]
                 if np.abs(difference).mean(axis=0).max() < SEAM_TOLERANCE:
-                    return correction
+                    return end
+            end = state[:, :, B - 1 : B]
             worse, better = better, np.concatenate([first_end, state[:, :, : B - 1]], axis=2)
         return None
 
-    def windows(self, window: int) -> float:
-        """The text in windows, each from a zero state, up to STREAMS of them side by side."""
-        targets = len(self.ids) - 1
+    def windows(self, targets: int, window: int) -> Iterator[Array]:
+        """The values of the text in windows, each from a zero state, up to STREAMS of them side by side."""
         whole = targets // window
-        nll = 0.0
         for first in range(0, whole, STREAMS):
             starts = np.arange(first, min(first + STREAMS, whole)) * window
-            nll += float(self.run(starts, window, self.zero_state(len(starts)))[0].sum())
-        rest = targets - whole * window
-        if rest:
-            nll += float(self.run(np.array([whole * window]), rest, self.zero_state(1))[0][0])
-        return nll
+            values, _ = self.run(starts, window, self.zero_state(len(starts)))
+            yield values.reshape(len(values), -1)
+        if rest := targets - whole * window:
+            yield self.single(whole * window, rest, self.zero_state())[0]
 
-    def lines(self, lines: Text) -> float:
-        """Lines, each from a zero state, side by side with others of similar lengths."""
-        first_inputs, all_lengths = lines.examples()
+    def lines(self, first_inputs: Ids, all_lengths: Ids) -> Array:
+        """The values of lines, each from a zero state, side by side with others of similar lengths.
+
+        A line has the place of its first input and the number of its targets; values `[K, n]` of one
+        line after the other.
+        """
+        ends = np.cumsum(all_lengths, dtype=np.int64)
+        places = ends - all_lengths  # of the values of each line
+        values = np.empty((self.lanes.K, int(ends[-1]) if len(ends) else 0))
         order = np.argsort(all_lengths, kind="stable")[::-1]  # the longest first
-        nll = 0.0
-        for start in range(0, len(order), LINES[0]):
+        alone = int(np.count_nonzero(all_lengths >= LONG))
+        for line in order[:alone].tolist():
+            length = int(all_lengths[line])
+            state = self.zero_state()
+            for first in range(0, length, BLOCK):
+                rows, state = self.carried(first_inputs[line] + first, min(BLOCK, length - first), state)
+                values[:, places[line] + first :][:, : rows.shape[1]] = rows
+        for start in range(alone, len(order), LINES[0]):
             group = order[start : start + LINES[0]]
-            starts, lengths = first_inputs[group], all_lengths[group]
+            starts, lengths, outs = first_inputs[group], all_lengths[group], places[group]
             state = self.zero_state(len(group))
             for first in range(0, int(lengths[0]), LINE_STEPS):
                 # those that have not ended come first
                 alive = np.count_nonzero(lengths > first)
                 width = min(width for width in LINES if width >= alive)
-                starts, lengths, state = starts[:width], lengths[:width], state[:, :, :width]
-                steps = min(LINE_STEPS, int(lengths[0]) - first)
-                rows, state = self.window(starts + first, steps, state)
-                mask = np.arange(first, first + steps)[:, None] < lengths  # [T, B]
-                nll += float(rows.sum(where=mask))
+                starts, lengths, outs = starts[:width], lengths[:width], outs[:width]
+                steps = np.arange(first, min(first + LINE_STEPS, int(lengths[0])))[:, None]
+                rows, state = self.window(starts + first, len(steps), state[:, :, :width])
+                mask = steps < lengths  # [T, B]
+                values[:, (outs + steps)[mask]] = rows[:, mask]
                 self.progress(int(mask.sum()))
-        return nll
+        return values
 
 
-def unit_losses(model: Model, params: Parameters, text: Text, window: int | None = None) -> Array:
-    """The loss in nats of every unit of a text that is predicted, in their order.
-
-    Of a text `[N]` all but the first: `[N-1]`, with the state carried through, or in windows as
-    `score` has them. Of lines all, each line from a zero state. One stream at a time, so that it is
-    slower than `score`.
-    """
-    starts, lengths = text.examples()
-    if window is not None:
-        starts = np.arange(0, text.targets, window)
-        lengths = np.minimum(window, text.targets - starts)
-    losses: list[Array] = [np.zeros(0)]
-    with contextlib.closing(_Scorer(model, params, text.ids)) as scorer:
-        for start, length in zip(starts.tolist(), lengths.tolist(), strict=True):
-            state = scorer.zero_state(1)
-            for first in range(0, length, STEPS):
-                rows, state = scorer.window(np.array([start + first]), min(STEPS, length - first), state)
-                losses.append(rows[:, 0])
-    return np.concatenate(losses)
+def blocks_of_lines(lengths: Ids, most: int = BLOCK) -> Iterator[slice]:
+    """Lines of these lengths in blocks of as many as have `most` units together; of one at least."""
+    ends = np.cumsum(lengths, dtype=np.int64)
+    start = 0
+    while start < len(ends):
+        before = int(ends[start] - lengths[start])
+        stop = max(start + 1, int(np.searchsorted(ends, before + most, side="right")))
+        yield slice(start, stop)
+        start = stop

@@ -14,6 +14,7 @@ Import it as `charlm`. Each command has its function:
 `charlm import`             `import_weights(path, out, vocabulary)`, a `Run`
 `charlm plot`               `plot(runs, path, x)`
 `charlm report`             `model.report(path, text, length)`
+`charlm lesson`             `lesson(runs, path, text, language)`
 `charlm bench`              `bench(config, settings, vocab, threads, seconds)`
 `charlm info`               `model.info()`, `Run(path).metrics`
 ==========================  ================================================================
@@ -39,16 +40,16 @@ from charlm.inference.score import Score
 from charlm.inference.trace import Trace
 from charlm.interface.measure import bench, check_gradients
 from charlm.interface.model import LanguageModel, draw, load, untrained
-from charlm.interface.run import Run, import_weights, plot, recipe, train
+from charlm.interface.pictures import lesson, plot
+from charlm.interface.run import Run, import_weights, recipe, train
+from charlm.lessons.page import added_bytes
 from charlm.nn.gradcheck import TOLERANCE, Check
-from charlm.runs.log import COLUMNS
 from charlm.training import checking, session
 from charlm.training.benchmark import Speed
 from charlm.web.assembly import CELLS
 
 __all__ = [
     "CELLS",
-    "COLUMNS",
     "DECADES",
     "STRETCH",
     "TOLERANCE",
@@ -64,11 +65,13 @@ __all__ = [
     "Score",
     "Speed",
     "Trace",
+    "added_bytes",
     "bench",
     "check_gradients",
     "checking",
     "draw",
     "import_weights",
+    "lesson",
     "load",
     "plot",
     "recipe",

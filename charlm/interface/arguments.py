@@ -82,8 +82,7 @@ def within(least: int, most: float = math.inf, **numbers: float | None) -> None:
 def with_suffix(path: AnyPath, suffixes: Collection[str]) -> Path:
     """The path of a file to write; raises `ConfigError` if it has none of the suffixes."""
     if Path(path).suffix.lower() not in suffixes:
-        one_of = "one of " if len(suffixes) > 1 else ""
-        raise ConfigError(f"{path}: the suffix must be {one_of}{', '.join(suffixes)}")
+        raise ConfigError(f"{path}: the suffix must be one of {', '.join(suffixes)}")
     return Path(path)
 
 

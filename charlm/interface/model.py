@@ -14,16 +14,16 @@ import numpy as np
 from charlm.arrays import Array, Ids
 from charlm.config import reading
 from charlm.config.build import build_corpus, build_ids, build_model, build_text, fresh_parameters
-from charlm.config.limits import LENGTH, LONGEST, MOST_STEPS, STEPS
+from charlm.config.limits import LENGTH, LONGEST, MOST_STEPS, PAGES, STEPS
 from charlm.data.corpus import Progress, nothing
 from charlm.data.texts import Text
 from charlm.export import write as write_model
-from charlm.inference import evaluate, held_out, novelty
+from charlm.inference import evaluate, novelty
 from charlm.inference.evaluate import Evaluation
 from charlm.inference.generate import Sampling
 from charlm.inference.gradient_flow import GradientFlow, gradient_flow
-from charlm.inference.held_out import HeldOut
 from charlm.inference.novelty import Novelty
+from charlm.inference.reading import ReadText, held_out, read_text
 from charlm.inference.sampling import TextSampler, streams_of
 from charlm.inference.score import SHOWN, Score, score, unit_losses
 from charlm.inference.trace import Trace, trace
@@ -69,7 +69,7 @@ class LanguageModel:
             {name: _read_only(array) for name, array in loaded.parameters.items()}
         )
         self._loaded, self._model, self._team, self._path = loaded, loaded.model, team, path
-        self._read: HeldOut | None = None  # its own text, if `untrained` has read that
+        self._read: ReadText | None = None  # its own text, if `untrained` has read that
         self.sampler = TextSampler.of(loaded.config.corpus, self._model, loaded.parameters, loaded.vocabulary)
 
     def __repr__(self) -> str:
@@ -182,13 +182,14 @@ class LanguageModel:
         if window is not None and self.sampler.writes_lines:
             raise ConfigError("`window` is for texts: a model of lines begins each line from a zero state")
         read, params, vocabulary = self._text(text), self._loaded.parameters, self._loaded.vocabulary
-        result = score(self._model, params, read, window, self._team.of(parts=self.config.train.shards))
+        team = self._team.of(parts=self.config.train.shards)
+        result = score(self._model, params, read, window, team)
         if read.targets > SHOWN:
             return result
 
         @blas.borrowed()
         def html() -> str:
-            bits = unit_losses(self._model, params, read, window) / math.log(2)
+            bits = unit_losses(self._model, params, read, window, team) / math.log(2)
             if read.lines is None:  # the first unit is not predicted; of lines it is an added line break
                 return shaded(vocabulary, read.ids, np.concatenate([[np.nan], bits])) + legend()
             return shaded(vocabulary, read.ids[1:], bits) + legend()
@@ -202,7 +203,8 @@ class LanguageModel:
         Of a model of lines one for each unit of each line, its line break included. Raises what
         `score` does.
         """
-        return unit_losses(self._model, self._loaded.parameters, self._text(text))
+        team = self._team.of(parts=self.config.train.shards)
+        return unit_losses(self._model, self._loaded.parameters, self._text(text), team=team)
 
     @typed
     def trace(self, text: str) -> Trace:
@@ -288,10 +290,8 @@ class LanguageModel:
             If the text holds what the model does not know, and it has no `<unk>`.
         """
         within(1, window=window)
-        own, other = self.config.corpus, reading.another(self.config.corpus, corpus, encoding)
-        result = evaluate.evaluate(
-            self._loaded, other or own, other is None, split, window, progress, dynamic, self._team
-        )
+        other = reading.another(self.config.corpus, corpus, encoding)
+        result = evaluate.evaluate(self._loaded, other, split, window, progress, dynamic, self._team)
         warn(*result.warnings)
         return result
 
@@ -379,12 +379,12 @@ class LanguageModel:
             if run is None:
                 raise ConfigError("path: name the page: the model comes from no file")
             path = run / "report.html"
-        out = with_suffix(path, (".html", ".htm"))
+        out = with_suffix(path, PAGES)
         within(2, LONGEST, length=length)
         read = self._held_out("text", text, encoding, progress)
         split = "training split, which it has learned" if read.split == "train" else f"{read.split} split"
         source = f"the {split}" if read.split else "the text" if text in (None, "-") else str(text)
-        html, remarks = page.report(self._loaded, run, read, source, length, self._team, progress)
+        html, remarks = page.report(self._loaded, run, read.text, source, length, self._team, progress)
         assembly.write(out, html)
         warn(*remarks)
         return out
@@ -418,13 +418,13 @@ class LanguageModel:
 
     def _held_out(
         self, argument: str, path: AnyPath | None, encoding: str | None, progress: Progress
-    ) -> HeldOut:
+    ) -> ReadText:
         """The text to look at: the file that the `argument` names, or a split of the model's own text."""
         other = reading.another(self.config.corpus, path, encoding)
         if other is None and self._read is not None:
             return self._read
-        read = held_out.of_checkpoint(self._loaded, other, progress, argument)
-        warn(*read.warnings)
+        read = read_text(self._loaded, other, progress=progress, argument=argument)
+        warn(*read.corpus.warnings)
         return read
 
     def _text(self, text: str) -> Text:
@@ -508,7 +508,7 @@ def untrained(
     about = {"digest": text.digest, "characters": len(text.ids), "train": 0}
     beginning = Checkpoint(whole, text.vocabulary, parameters, about, NOT_TRAINED)
     untrained_model = LanguageModel(beginning, Team(blas.workers()))
-    untrained_model._read = replace(held_out.of_corpus(text, settled), warnings=())
+    untrained_model._read = held_out(text, settled)
     return untrained_model
 
 

@@ -1,24 +1,20 @@
-"""Runs: training them, opening them, making them of weights, drawing them."""
+"""Runs: training them, opening them, making them of weights."""
 
 from __future__ import annotations
 
-import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from charlm.config.keys import Config
-from charlm.config.limits import PICTURES
 from charlm.data.corpus import Progress, nothing
-from charlm.interface.arguments import AnyPath, Configuration, given, source, typed, warn, with_suffix
+from charlm.interface.arguments import AnyPath, Configuration, given, source, typed, warn
 from charlm.interface.model import LanguageModel, load
-from charlm.report import curves, history
 from charlm.runs import importing
 from charlm.runs.directory import RunDirectory, find_run
 from charlm.runs.log import read_objects
-from charlm.system.errors import ConfigError
 from charlm.training import session
 from charlm.training.events import Event, Listener, Warned
 from charlm.training.request import MINUTES, ask
@@ -158,24 +154,3 @@ def import_weights(path: AnyPath, out: AnyPath, vocabulary: AnyPath | None = Non
     loaded = importing.load(Path(path), None if vocabulary is None else Path(vocabulary))
     importing.save(loaded, RunDirectory(Path(out)))
     return Run(out)
-
-
-@typed
-def plot(
-    runs: AnyPath | Sequence[AnyPath],
-    path: AnyPath,
-    x: Literal["updates", "epochs", "minutes"] = "updates",
-) -> Path:
-    """Draw the curves of one or several runs as PNG, SVG or PDF, by the suffix, as `charlm plot` does.
-
-    `x` is the horizontal axis; minutes of training alone. Returns the path of the picture.
-
-    Raises `ConfigError` for another suffix, `ExtraError` if matplotlib is missing, and `RunError`
-    if a log cannot be read or the file cannot be written.
-    """
-    out = with_suffix(path, PICTURES)
-    paths = [runs] if isinstance(runs, (str, os.PathLike)) else runs
-    if not paths:
-        raise ConfigError("runs: name a run")
-    warn(*curves.write(out, [history.read(Run(run).path) for run in paths], x))
-    return out

@@ -16,8 +16,8 @@ import numpy as np
 from charlm.arrays import Array
 from charlm.config.limits import LENGTH
 from charlm.data.corpus import Progress, nothing
+from charlm.data.texts import Text
 from charlm.inference.gradient_flow import gradient_flow
-from charlm.inference.held_out import HeldOut
 from charlm.inference.trace import trace
 from charlm.report import curves, drawing, history
 from charlm.report.characters import directions, kept, kind, layout, nearest
@@ -46,7 +46,7 @@ _MOST_SIGNS, _LONGEST_WORD = 300, 30
 def report(
     loaded: Checkpoint,
     run: Path | None,
-    read: HeldOut,
+    text: Text,
     source: str,
     length: int = LENGTH,
     team: Team = ALONE,
@@ -58,7 +58,7 @@ def report(
     ----------
     run
         The directory whose log belongs to the model; None if there is none.
-    read
+    text
         The text to look at, of which the first `length` characters are shown.
     source
         The name of this text for readers.
@@ -72,21 +72,21 @@ def report(
     DivergenceError
         If what the network computes is not finite.
     """
-    if not read.text.targets:
+    if not text.targets:
         raise CorpusError("the text has nothing to predict: it needs a line, or two characters")
     model, params, vocabulary = loaded.model, loaded.parameters, loaded.vocabulary
-    stretch = Stretch.of(read.text, vocabulary, length)
+    stretch = Stretch.of(text, vocabulary, length)
     progress("total", 3)
     traced = trace(model, params, stretch.ids, stretch.begins, vocabulary.names())
     units, surprises = neurons(traced, stretch), surprise(traced.logits, stretch.ids)
     progress("making the page", 1)
     drawn, remarks = _curves(run)
     progress("making the page", 1)
-    flow = _flow(loaded, read, team)
+    flow = _flow(loaded, text, team)
     progress("making the page", 1)
     bits = stretch.sums(surprises.bits)  # [C]
     html = assembly.page(
-        loaded,
+        assembly.about(loaded),
         "report/web/report",
         ("report/web/report.js",),
         data=_data(loaded, stretch, surprises, units),
@@ -181,10 +181,10 @@ def _beginning(text: str) -> str:
     return escape(visible + "…" * (len(beginning) < len(text)))
 
 
-def _flow(loaded: Checkpoint, read: HeldOut, team: Team) -> str:
+def _flow(loaded: Checkpoint, text: Text, team: Team) -> str:
     """The norm of the gradient with respect to earlier states, or why it cannot be measured."""
     try:
-        measured = gradient_flow(loaded.model, loaded.parameters, read.text, team=team)
+        measured = gradient_flow(loaded.model, loaded.parameters, text, team=team)
     except (CorpusError, DivergenceError) as error:
         return f"<p>Not measured: {assembly.as_html(str(error))}</p>"
     norms = measured.relative

@@ -13,7 +13,7 @@ from charlm.system.files import reason
 
 
 class Column(NamedTuple):
-    """How a value of the log is shown."""
+    """A column of the log, as it is shown."""
 
     heading: str
     """Its heading in a table."""
@@ -25,6 +25,12 @@ class Column(NamedTuple):
     """Its name beside an axis; `{unit}` stands for the unit of the text."""
     tag: str = ""
     """Its name in TensorBoard; empty for what TensorBoard is not given."""
+
+    def cell(self, value: Any) -> str:
+        """A number as it stands in that table; anything else is left out."""
+        is_number = isinstance(value, int if self.form == "d" else (int, float)) and value == value
+        text = format(value, self.form) if is_number else ""
+        return f"{text if len(text) <= self.width else format(value, '.1e'):>{self.width}}"
 
 
 def _column(*column: Any) -> Any:
@@ -43,9 +49,9 @@ class Line:
     """Updates done."""
     epoch: float = _column("epoch", 7, ".2f", "epoch")
     """Epochs done."""
-    train_loss: float | None = _column("train", 8, ".4f", "loss (nats/{unit})", "loss/train")
+    train_loss: float | None = _column("train", 8, "z.4f", "loss (nats/{unit})", "loss/train")
     """Mean training loss."""
-    validation_loss: float | None = _column("validation", 11, ".4f", "loss (nats/{unit})", "loss/validation")
+    validation_loss: float | None = _column("validation", 11, "z.4f", "loss (nats/{unit})", "loss/validation")
     """Validation loss; None if the model was not validated."""
     lr: float = _column("lr", 9, ".3g", "learning rate", "lr")
     """Learning rate of the last update."""

@@ -19,7 +19,7 @@ from charlm.arrays import Array
 from charlm.config.build import build_model
 from charlm.config.keys import Config
 from charlm.data.corpus import Corpus
-from charlm.data.texts import StreamText
+from charlm.data.texts import Text
 from charlm.data.units import Units
 from charlm.data.vocabulary import Vocabulary
 from charlm.inference.generate import Sampling, generate
@@ -170,7 +170,7 @@ def measure(
         shards = trainer.config.train.shards
         drawn = generate(model, parameters, ids[:1], Sampling(), rng)
         sampled = team.first(lambda: _rate(lambda: list(islice(drawn, _GENERATED)), _GENERATED, seconds))
-    text = StreamText(rng.integers(0, vocab, _EVALUATED + 1).astype(kind))
+    text = Text(rng.integers(0, vocab, _EVALUATED + 1).astype(kind))
     evaluated = _rate(
         lambda: score(model, parameters, text, team=team.of(parts=shards)),
         _EVALUATED,

@@ -59,17 +59,10 @@ class Logged(Line):
 
 
 @dataclass(frozen=True)
-class Validated:
-    """The model was validated, and a checkpoint saved; losses in nats per character."""
+class Validated(Line):
+    """The model was validated, and a checkpoint saved; means are those since the validation before."""
 
-    step: int
-    epoch: float
-    train_loss: float | None
-    """Mean over the updates since the validation before; None if all of them were dropped."""
-    validation_loss: float | None
-    """None if the corpus has no validation split."""
-    chars_per_s: float
-    is_best: bool
+    is_best: bool = False
 
 
 @dataclass(frozen=True)

@@ -10,15 +10,17 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
+from typing import Any
 
 import numpy as np
 
 from charlm.inference.sampling import TextSampler
 from charlm.runs import checkpoint
 from charlm.runs.directory import RunDirectory
+from charlm.runs.log import Line
 from charlm.system.errors import CheckpointError, RunError
 from charlm.training.events import Event, Logged, Previewed, Stopped, Updated, Validated, Warned
-from charlm.training.trainer import Means, Trainer, Update
+from charlm.training.trainer import Means, Trainer
 
 
 def run(
@@ -52,10 +54,12 @@ def run(
 
         is_last = tally.step >= trainer.planned_steps
         if is_last or _falls_due(trainer, settings.eval_every):
-            yield from _validate(trainer, directory, update)
+            yield from _validate(trainer, directory, update.lr)
             saved = tally.step
         elif settings.log_every and tally.step % settings.log_every == 0:
-            yield from _log(trainer, directory, update, None)
+            line = Logged(**_numbers(trainer, tally.since_log, update.lr))
+            yield from _log(trainer, directory, line)
+            yield line
         if settings.sample_every and (is_last or _falls_due(trainer, settings.sample_every)):
             yield from _preview(trainer, directory, should_stop)
     if saved != tally.step:
@@ -89,14 +93,12 @@ def _falls_due(trainer: Trainer, every: float) -> bool:
     return math.floor(round(step / updates, 9)) > math.floor(round((step - 1) / updates, 9))
 
 
-def _validate(trainer: Trainer, directory: RunDirectory, update: Update) -> Iterator[Event]:
+def _validate(trainer: Trainer, directory: RunDirectory, lr: float) -> Iterator[Event]:
     """Score the validation split, log it, record it, and save the checkpoints."""
     score = trainer.validate()
     validation_loss = score.nats_per_char if score else None
-    for event in _log(trainer, directory, update, validation_loss):
-        if isinstance(event, Warned):
-            yield event
     tally = trainer.tally
+    yield from _log(trainer, directory, Line(**_numbers(trainer, tally.since_log, lr, validation_loss)))
     means, tally.since_validation = tally.since_validation, Means()
     # a run without a validation split goes by its training loss
     loss = validation_loss if validation_loss is not None else means.loss
@@ -104,33 +106,34 @@ def _validate(trainer: Trainer, directory: RunDirectory, update: Update) -> Iter
     if is_best:
         yield from _save(trainer, directory, best=True)
     yield from _save(trainer, directory)
-    yield Validated(tally.step, trainer.epoch, means.loss, validation_loss, means.chars_per_s, is_best)
+    yield Validated(**_numbers(trainer, means, lr, validation_loss), is_best=is_best)
 
 
-def _log(
-    trainer: Trainer, directory: RunDirectory, update: Update, validation_loss: float | None
-) -> Iterator[Event]:
-    """Add a line to the log, with the means since the line before."""
-    tally = trainer.tally
-    means, tally.since_log = tally.since_log, Means()
-    if not trainer.team.is_first:
-        return
-    line = Logged(
-        step=tally.step,
-        epoch=trainer.epoch,
-        train_loss=means.loss,
-        validation_loss=validation_loss,
-        lr=update.lr,
-        grad_norm=means.norm,
-        clipped=means.clipped_share,
-        chars_per_s=round(means.chars_per_s, 1),
-        seconds=round(tally.total.seconds, 3),
-    )
-    try:
-        tally.log_bytes = directory.log(asdict(line))
-    except RunError as error:
-        yield Warned(f"{error}; training continues, and the line is written with the next one")
-    yield line
+def _numbers(
+    trainer: Trainer, means: Means, lr: float, validation_loss: float | None = None
+) -> dict[str, Any]:
+    """The numbers of a `Line` after an update with the learning rate `lr`."""
+    return {
+        "step": trainer.tally.step,
+        "epoch": trainer.epoch,
+        "train_loss": means.loss,
+        "validation_loss": validation_loss,
+        "lr": lr,
+        "grad_norm": means.norm,
+        "clipped": means.clipped_share,
+        "chars_per_s": round(means.chars_per_s, 1),
+        "seconds": round(trainer.tally.total.seconds, 3),
+    }
+
+
+def _log(trainer: Trainer, directory: RunDirectory, line: Line) -> Iterator[Event]:
+    """Add a line to the log; its means begin again."""
+    trainer.tally.since_log = Means()
+    if trainer.team.is_first:
+        try:
+            trainer.tally.log_bytes = directory.log(asdict(line))
+        except RunError as error:
+            yield Warned(f"{error}; training continues, and the line is written with the next one")
 
 
 def _preview(trainer: Trainer, directory: RunDirectory, should_stop: Callable[[], bool]) -> Iterator[Event]:

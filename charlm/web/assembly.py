@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from charlm.runs.checkpoint import Checkpoint
+from charlm.system.errors import ConfigError
 from charlm.system.files import write_file
 from charlm.system.version import __version__
 
@@ -33,19 +34,35 @@ _POLICY = (
 """The Content-Security-Policy: the page loads nothing, and runs only the script that it holds."""
 
 
+WITHOUT_SCRIPT = "This page needs JavaScript, which is switched off."
+"""The sentence of a page whose script does not run."""
+
+
 def page(
-    loaded: Checkpoint, kind: str, scripts: Sequence[str], data: Mapping[str, Any], **values: str
+    about: tuple[str, str],
+    kind: str,
+    scripts: Sequence[str],
+    data: Mapping[str, Any],
+    language: str = "en",
+    without_script: str = WITHOUT_SCRIPT,
+    **values: str,
 ) -> str:
-    """The page about a model, the same for the same input, byte for byte.
+    """A page about models, the same for the same input, byte for byte.
 
     Parameters
     ----------
+    about
+        The title, and a sentence below it; for one model see `about`.
     kind
         The path of the body and the style in the package, without `.html` and `.css`.
     scripts
         The paths of the scripts, in the order in which they run.
     data
         What the scripts read, as JSON values.
+    language
+        The code of the language of the page.
+    without_script
+        The sentence of the page whose script does not run.
     values
         The HTML for each name in the body.
     """
@@ -54,8 +71,10 @@ def page(
     return Template(part("web/frame.html")).substitute(
         policy=_POLICY.format(script=_hash(script), style=_hash(style)),
         version=__version__,
-        name=as_html(Path(loaded.config.run.dir).name or "charlm"),
-        account=account(loaded),
+        language=language,
+        without_script=as_html(without_script),
+        title=as_html(about[0]),
+        account=as_html(about[1]),
         style=style,
         script=script,
         body=Template(part(f"{kind}.html")).substitute(values),
@@ -85,10 +104,28 @@ def as_html(text: str) -> str:
     return html.escape("".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text))
 
 
+def about(loaded: Checkpoint) -> tuple[str, str]:
+    """The title of a page about a model, and the sentence below it."""
+    return name(loaded), f"{account(loaded)}."
+
+
+def name(loaded: Checkpoint) -> str:
+    """The name of the model: the name of its run's directory."""
+    return Path(loaded.config.run.dir).name or "charlm"
+
+
 def cell(loaded: Checkpoint) -> str:
     """The key of the model's cell in `CELLS`; of a cell that is not there its name."""
     model = loaded.config.model
     return f"{model.cell}-{model.gru_reset}" if model.cell == "gru" else model.cell
+
+
+def checked_cell(loaded: Checkpoint) -> str:
+    """The key of the model's cell in `CELLS`; raises `ConfigError` if it is not there."""
+    found = cell(loaded)
+    if found not in CELLS:
+        raise ConfigError(f"model.cell: {found} is not one of rnn, lstm, gru, which a page can hold")
+    return found
 
 
 def unit(loaded: Checkpoint) -> str:

@@ -39,6 +39,13 @@ class Vocabulary {
     return codes.map((code) => this.ids.get(code) ?? this.unknown);
   }
 
+  /** The ids of a whole text: of lines a line break, then every line that is not empty with its own. */
+  read(text) {
+    const prepared = this.prepared(text);
+    const lines = prepared.split("\n").filter((line) => line);
+    return this.idsOf(this.codesOf(this.ofLines ? ["", ...lines, ""].join("\n") : prepared));
+  }
+
   /** The characters of a text, each once, that the model does not know. */
   lacking(text) {
     const known = (character) => this.codesOf(character).every((code) => this.ids.has(code));

@@ -11,15 +11,15 @@ from conftest import TEXT, make_trainer
 
 from charlm.config.build import build_corpus
 from charlm.config.keys import CorpusConfig
-from charlm.inference.held_out import HeldOut, of_checkpoint, of_corpus
+from charlm.inference.reading import ReadText, held_out, read_text
 from charlm.runs.checkpoint import Checkpoint
 from charlm.system.errors import CorpusError
 
 HALF = len(TEXT) // 2
 
 
-def _text(read: HeldOut) -> str:
-    return "".join(chr(code) for code in read.vocabulary.codes[read.text.ids])
+def _text(read: ReadText) -> str:
+    return "".join(chr(code) for code in read.corpus.vocabulary.codes[read.text.ids])
 
 
 @pytest.mark.parametrize(
@@ -34,7 +34,7 @@ def test_it_is_the_split_that_is_trained_on_least(tmp_path: Path, split: Any, pa
     """The validation split is taken, else the test split, else the training split, of either."""
     trainer = make_trainer(tmp_path, corpus__split=split)
     config = trainer.config.corpus
-    for read in (of_corpus(build_corpus(config)[0], config), of_checkpoint(trainer.snapshot())):
+    for read in (held_out(build_corpus(config)[0], config), read_text(trainer.snapshot())):
         assert (read.split, _text(read)) == (part, text)
 
 
@@ -46,8 +46,9 @@ def test_all_of_another_text_is_taken(tmp_path: Path) -> None:
     """Another text is read whole, in the vocabulary of the model."""
     made = _made(tmp_path)
     (tmp_path / "other.txt").write_text("a lazy fox")
-    read = of_checkpoint(made, CorpusConfig(path=str(tmp_path / "other.txt")))
-    assert (read.split, _text(read), read.vocabulary) == (None, "a lazy fox", made.vocabulary)
+    read = read_text(made, CorpusConfig(path=str(tmp_path / "other.txt")))
+    assert (read.split, _text(read), read.corpus.vocabulary) == (None, "a lazy fox", made.vocabulary)
+    assert read.paths == (str(tmp_path / "other.txt"),)
 
 
 def test_a_text_that_changed_is_named_with_the_option_for_another(tmp_path: Path) -> None:
@@ -55,8 +56,8 @@ def test_a_text_that_changed_is_named_with_the_option_for_another(tmp_path: Path
     made = _made(tmp_path)
     (tmp_path / "text.txt").write_text(TEXT[::-1])
     with pytest.raises(CorpusError, match=r"has changed .*; to use it as it is now, name it with `text`"):
-        of_checkpoint(made, argument="text")
+        read_text(made, argument="text")
     gone = replace(made.config.corpus, path=str(tmp_path / "gone.txt"))
     made = replace(made, config=replace(made.config, corpus=gone))
     with pytest.raises(CorpusError, match=r"the model's own text: .*; `text` names another one"):
-        of_checkpoint(made, argument="text")
+        read_text(made, argument="text")

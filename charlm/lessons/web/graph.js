@@ -1,0 +1,320 @@
+// One step as a computation graph: where its nodes stand, their equations, and the picture.
+//
+// An equation is a line of text: terms with " + " between them, factors with " " between them, as in
+// charlm/nn/cells. The page writes it in letters, puts its numbers in, and draws its arrows from it.
+
+/** The nodes of each cell in the order of computing: [x, y, equation forward, equation backward]. */
+const GRAPHS = {
+  rnn: {
+    h_prev: [64, 262, "", "da Whᵀ"],
+    x: [64, 400, "", "da Wxᵀ"],
+    a: [438, 262, "x Wx + h_prev Wh + b", "dh (1 − h²)"],
+    h: [806, 262, "tanh(a)", ""],
+  },
+  lstm: {
+    h_prev: [64, 300, "", "da_i Wh_iᵀ + da_f Wh_fᵀ + da_o Wh_oᵀ + da_g Wh_gᵀ"],
+    c_prev: [64, 60, "", "dc f"],
+    x: [64, 470, "", "da_i Wx_iᵀ + da_f Wx_fᵀ + da_o Wx_oᵀ + da_g Wx_gᵀ"],
+    a_f: [266, 150, "x Wx_f + h_prev Wh_f + b_f", "df f (1 − f)"],
+    f: [438, 150, "σ(a_f)", "dc c_prev"],
+    a_i: [266, 238, "x Wx_i + h_prev Wh_i + b_i", "di i (1 − i)"],
+    i: [438, 238, "σ(a_i)", "dc g"],
+    a_g: [266, 326, "x Wx_g + h_prev Wh_g + b_g", "dg (1 − g²)"],
+    g: [438, 326, "tanh(a_g)", "dc i"],
+    a_o: [266, 414, "x Wx_o + h_prev Wh_o + b_o", "do o (1 − o)"],
+    o: [438, 414, "σ(a_o)", "dh tanh_c"],
+    c: [622, 60, "f c_prev + i g", "dtanh_c (1 − tanh_c²) + dc_next"],
+    tanh_c: [622, 262, "tanh(c)", "dh o"],
+    h: [806, 414, "o tanh_c", ""],
+  },
+  "gru-after": {
+    h_prev: [64, 258, "", "dh z + da_r Wh_rᵀ + da_z Wh_zᵀ + du Wh_nᵀ"],
+    x: [64, 470, "", "da_r Wx_rᵀ + da_z Wx_zᵀ + da_n Wx_nᵀ"],
+    a_r: [266, 404, "x Wx_r + h_prev Wh_r + b_r", "dr r (1 − r)"],
+    r: [438, 404, "σ(a_r)", "da_n u"],
+    a_z: [266, 110, "x Wx_z + h_prev Wh_z + b_z", "dz z (1 − z)"],
+    z: [438, 110, "σ(a_z)", "dh (h_prev − n)"],
+    u: [266, 318, "h_prev Wh_n + bn", "da_n r"],
+    a_n: [622, 404, "x Wx_n + b_n + r u", "dn (1 − n²)"],
+    n: [622, 318, "tanh(a_n)", "dh (1 − z)"],
+    h: [806, 258, "(1 − z) n + z h_prev", ""],
+  },
+  "gru-before": {
+    h_prev: [64, 258, "", "dh z + ds r + da_r Wh_rᵀ + da_z Wh_zᵀ"],
+    x: [64, 470, "", "da_r Wx_rᵀ + da_z Wx_zᵀ + da_n Wx_nᵀ"],
+    a_r: [266, 404, "x Wx_r + h_prev Wh_r + b_r", "dr r (1 − r)"],
+    r: [438, 404, "σ(a_r)", "ds h_prev"],
+    a_z: [266, 110, "x Wx_z + h_prev Wh_z + b_z", "dz z (1 − z)"],
+    z: [438, 110, "σ(a_z)", "dh (h_prev − n)"],
+    s: [438, 318, "r h_prev", "da_n Wh_nᵀ"],
+    a_n: [622, 404, "x Wx_n + s Wh_n + b_n", "dn (1 − n²)"],
+    n: [622, 318, "tanh(a_n)", "dh (1 − z)"],
+    h: [806, 258, "(1 − z) n + z h_prev", ""],
+  },
+};
+
+/** The equations above h in the last layer; those of p and loss are written out by the page. */
+const PREDICTION = { logits: ["h Wy + by", ""], p: ["softmax(logits)", ""], loss: ["− ln p", ""] };
+
+/** The graph of a layer: its nodes by name, as [x, y, equation forward, equation backward]. */
+function graphOf(cell, isLast, scored) {
+  const [x, y, equation] = GRAPHS[cell].h;
+  const above = isLast ? (scored ? "dlogits Wyᵀ + dh_next" : "dh_next") : "dh_above + dh_next";
+  const nodes = { ...GRAPHS[cell], h: [x, y, equation, above] };
+  if (!isLast) return nodes;
+  const names = Object.keys(PREDICTION).filter((name) => scored || name !== "loss");
+  names.forEach((name, k) => (nodes[name] = [x, y - 76 * (k + 1), ...PREDICTION[name]]));
+  return nodes;
+}
+
+/** A formula as { f, terms }: a function or nothing, and the factors of each term. */
+function parsed(formula) {
+  const [, f, inside] = formula.match(/^(σ|tanh)\((.*)\)$/) ?? [0, "", formula];
+  return { f, terms: inside.split(" + ").map((term) => term.match(/\([^)]*\)|\S+/g) ?? []) };
+}
+
+const isMatrix = (factor) => /^W/.test(factor);
+
+/** The names in a factor: (h_prev − n) has two. */
+const namesIn = (factor) => factor.match(/[a-z]\w*/gi) ?? [];
+
+/** The value of a factor for unit `k`: a name, (1 − z), (1 − n²), or (h_prev − n). */
+function factorValue(factor, v, k) {
+  const [, left, right, square] = factor.match(/^\((\w+) − (\w+)(²?)\)$/) ?? [];
+  if (!left) return v[factor][k];
+  return (left === "1" ? 1 : v[left][k]) - v[right][k] ** (square ? 2 : 1);
+}
+
+/** Number `k` of the product of a vector with a matrix [I, O], or with its transpose. */
+function productAt(vector, W, k, transposed) {
+  const O = W.length / vector.length;
+  let sum = 0;
+  if (transposed) for (let o = 0; o < vector.length; o++) sum += vector[o] * W[k * vector.length + o];
+  else for (let i = 0; i < vector.length; i++) if (vector[i]) sum += vector[i] * W[i * O + k];
+  return sum;
+}
+
+/** The value of a term for unit `k`; `matrices` are by the names that formulas give them. */
+function termValue(term, v, matrices, k) {
+  const matrix = term.find(isMatrix);
+  if (matrix) return productAt(v[term[0]], matrices[matrix.replace("ᵀ", "")], k, matrix.endsWith("ᵀ"));
+  return term.reduce((product, factor) => product * factorValue(factor, v, k), 1);
+}
+
+/** The factors of a term without one of them. */
+const besides = (term, name) => term.filter((factor) => factor !== name).join(" ");
+
+/** The arrows of a graph: what stands at each, and the term that it brings to its gradient. */
+function arrowsOf(nodes) {
+  const arrows = [];
+  for (const [to, [, , forward]] of Object.entries(nodes)) {
+    const { f, terms } = parsed(forward === "softmax(logits)" ? "logits" : forward);
+    const sources = terms
+      .flat()
+      .flatMap(namesIn)
+      .filter((name) => name in nodes);
+    for (const from of new Set(sources)) {
+      const { f: ofSource } = parsed(nodes[from][2]);
+      const term = terms.find((one) => one.includes(from)) ?? [];
+      const factor = ofSource === "σ" ? "×" : besides(term, from);
+      const does = f || { p: "softmax", loss: "− ln" }[to] || factor;
+      const back = parsed(nodes[from][3]).terms.find((one) => one.includes(`d${to}`));
+      const slope = back ? besides(back, `d${to}`) : to === "loss" ? "− 1 / p" : "";
+      arrows.push({ from, to, does, back, slope, byMatrix: term.some(isMatrix) && /^x|_prev$/.test(from) });
+    }
+  }
+  return arrows;
+}
+
+// the picture
+
+const [WIDE, HIGH] = [118, 46]; // of a node
+const LEVELS = 6; // shades of a colour
+
+/** An SVG element with attributes and contents. */
+function drawn(kind, attributes, ...contents) {
+  const one = document.createElementNS("http://www.w3.org/2000/svg", kind);
+  for (const [name, value] of Object.entries(attributes)) one.setAttribute(name, value);
+  one.append(...contents);
+  return one;
+}
+
+/** The parts of a formula: names, indices that stand below (Wh_r, h_prev, da_z), and the rest. */
+function lettered(text, part) {
+  const pieces = text
+    .replace("tanh_c²", "tanh² c")
+    .replaceAll("tanh_c", "tanh c")
+    .split(/(?<![\w.])([A-Za-z]\w*)/);
+  return pieces.filter(Boolean).flatMap((piece) => {
+    if (!/^[A-Za-z]/.test(piece) || /^(tanh|softmax|exp|ln)$/.test(piece)) return [part(piece, "sign")];
+    const [name, index] = piece.split("_");
+    return index ? [part(name, "name"), part(index, "below")] : [part(name, "name")];
+  });
+}
+
+/** A text of an SVG, with indices below the line. */
+function label(text, attributes) {
+  let low = 0;
+  const parts = lettered(text, (piece, kind) => {
+    const shift = (kind === "below" ? 3 : 0) - low;
+    low += shift;
+    return drawn("tspan", { class: kind, dy: shift }, piece);
+  });
+  return drawn("text", attributes, ...parts);
+}
+
+/** A number for a reader: `digits` that count, and a minus as wide as a plus. */
+function shown(number, digits = 3) {
+  const size = Math.abs(number);
+  let text = size >= 0.0995 ? size.toFixed(size < 99.95 ? 3 : 1) : size.toPrecision(3);
+  if (size < 0.001) text = size ? size.toExponential(digits - 1).replace("-", "−") : "0";
+  return (number < 0 ? "−" : "") + text;
+}
+
+/**
+ * Rectangles as one path for each shade: `values` row after row of `columns`, 1 and −1 the strongest.
+ * So a picture of a thousand cells is at most thirteen elements.
+ */
+function shades(values, columns, x, y, width, height) {
+  const paths = new Map();
+  values.forEach((value, k) => {
+    const level = Math.round(LEVELS * Math.max(-1, Math.min(1, value || 0)));
+    const left = (x + (k % columns) * width).toFixed(2);
+    const path = `M${left} ${y + Math.floor(k / columns) * height}h${width}v${height}h${-width}z`;
+    paths.set(level, (paths.get(level) ?? "") + path);
+  });
+  return [...paths].map(([level, d]) => {
+    const path = drawn("path", { class: level < 0 ? "shade below-zero" : "shade", d });
+    path.style.setProperty("--level", Math.abs(level) / LEVELS);
+    return path;
+  });
+}
+
+/** The four points of an arrow's curve. Arrows that meet at a side are spread over it. */
+function curveOf(arrow, nodes, arrows) {
+  const [x0, y0] = nodes[arrow.from];
+  const [x3, y3] = nodes[arrow.to];
+  const aside = ({ from, to }) => Math.abs(nodes[from][0] - nodes[to][0]) >= 40;
+  if (!aside(arrow)) {
+    const half = (Math.sign(y3 - y0) * HIGH) / 2;
+    return [
+      [x0, y0 + half],
+      [x0, y0 + 1.3 * half],
+      [x3, y3 - 1.3 * half],
+      [x3, y3 - half],
+    ];
+  }
+  const spread = (own, other) => {
+    const steepness = (one) => {
+      const [a, b] = [nodes[one[own]], nodes[one[other]]];
+      return (b[1] - a[1]) / Math.abs(b[0] - a[0]);
+    };
+    const same = arrows.filter((one) => one[own] === arrow[own] && aside(one));
+    same.sort((one, two) => steepness(one) - steepness(two));
+    return (same.indexOf(arrow) - (same.length - 1) / 2) * Math.min(13, 36 / same.length);
+  };
+  const start = [x0 + WIDE / 2, y0 + spread("from", "to")];
+  // over the row of a_r and r, from below
+  if (arrow.from === "x" && arrow.to === "a_n") {
+    return [start, [x3 - 60, start[1] + 4], [x3, start[1] + 8], [x3, y3 + HIGH / 2]];
+  }
+  const end = [x3 - WIDE / 2, y3 + spread("to", "from")];
+  if (y0 === y3) start[1] = end[1]; // level
+  const bend = (end[0] - start[0]) / 2;
+  return [start, [start[0] + bend, start[1]], [end[0] - bend, end[1]], end];
+}
+
+/** The point of a curve at the share `s` of its way. */
+const along = (points, s) =>
+  [0, 1].map((axis) => {
+    const [a, b, c, d] = points.map((point) => point[axis]);
+    return a * (1 - s) ** 3 + 3 * b * s * (1 - s) ** 2 + 3 * c * s * s * (1 - s) + d * s ** 3;
+  });
+
+/** An arrow with a tip at its end, and up to two lines of words at the share `at` of its way. */
+function arrowDrawn(points, kind, words, at) {
+  const spot = ([x, y]) => `${x.toFixed(1)} ${y.toFixed(1)}`;
+  const [a, b, c, d] = points.map(spot);
+  const [near, tip] = [along(points, 0.96), points[3]];
+  const angle = (Math.atan2(tip[1] - near[1], tip[0] - near[0]) * 180) / Math.PI;
+  const turned = `translate(${spot(tip)}) rotate(${angle.toFixed(1)})`;
+  const [x, y] = along(points, at);
+  const upright = points[0][0] === tip[0];
+  const line = (text, k) => {
+    const place = upright
+      ? { x: x + 8, y: y + (words.length > 1 ? 13 * k - 2 : 4) }
+      : { x, y: y + (k ? 13 : -5) };
+    return label(text, { ...place, class: `${k ? "number" : "does"}${upright ? " beside" : ""}` });
+  };
+  return drawn(
+    "g",
+    { class: `arrow ${kind}`, "aria-hidden": true },
+    drawn("path", { class: "way", pathLength: 1, d: `M${a}C${b} ${c} ${d}` }),
+    drawn("path", { class: "tip", d: "M0 0L-8 -4V4z", transform: turned }),
+    ...(kind.startsWith("later") ? [] : words.map(line)),
+  );
+}
+
+/** A node: its name, its number, and a strip of all its `values`, from -1 to 1, with one marked. */
+function nodeDrawn(name, [x, y], { title, number, values, mark, state, sum }) {
+  const left = 7 - WIDE / 2;
+  const width = (WIDE - 14) / values.length;
+  const attributes = {
+    class: `node ${state}`,
+    transform: `translate(${x} ${y})`,
+    role: "button",
+    tabindex: state === "now" ? 0 : -1,
+    "data-node": name,
+    "aria-label": title,
+    "aria-pressed": state === "now",
+  };
+  const one = drawn(
+    "g",
+    attributes,
+    drawn("rect", { class: "box", x: -WIDE / 2, y: -HIGH / 2, width: WIDE, height: HIGH, rx: 7 }),
+    label(title.split(",")[0], { x: left, y: -3, class: "title" }),
+    drawn("text", { x: -left, y: -3, class: "number" }, number),
+  );
+  if (state !== "later" && values.length > 1) {
+    one.append(...shades(values, values.length, left, 6, Number(width.toFixed(3)), 10));
+    one.append(
+      drawn("rect", { class: "mark", x: left + mark * width, y: 5, width: Math.max(width, 2), height: 12 }),
+    );
+  }
+  if (sum) {
+    one.append(drawn("circle", { class: "sum", cx: WIDE / 2, r: 7 }));
+    one.append(drawn("text", { class: "plus", x: WIDE / 2, y: 4 }, "+"));
+  }
+  return one;
+}
+
+/**
+ * Draw a graph into an SVG. `node(name)` is what is drawn of a node; its `state` is now, done or later, as
+ * is that of the arrows to it. `words(arrow)` are the lines at an arrow, and `exits` the arrows to elsewhere.
+ */
+function drawGraph(svg, nodes, arrows, { backward, node, words, exits }) {
+  const views = Object.fromEntries(Object.keys(nodes).map((name) => [name, node(name)]));
+  const ways = arrows.map((arrow) => {
+    const points = curveOf(arrow, nodes, arrows);
+    const { state } = views[backward ? arrow.from : arrow.to];
+    const crowded = arrow.byMatrix || arrow.to === "c";
+    const at = points[3][1] === points[0][1] ? 0.5 : arrow.byMatrix ? 0.64 : crowded ? 0.42 : 0.5;
+    const kind = arrow.byMatrix ? `${state} by-matrix` : state;
+    return arrowDrawn(
+      backward ? points.slice().reverse() : points,
+      kind,
+      words(arrow),
+      backward ? 1 - at : at,
+    );
+  });
+  for (const { from, to, state, words: lines } of exits) {
+    const points = [from, from, to, to];
+    ways.push(arrowDrawn(backward ? points.reverse() : points, state, lines, 0.5));
+  }
+  const isNow = (way) => way.classList.contains("now");
+  ways.sort((one, other) => isNow(one) - isNow(other)); // above the others
+  svg.replaceChildren(
+    ...ways,
+    ...Object.entries(nodes).map(([name, place]) => nodeDrawn(name, place, views[name])),
+  );
+}

@@ -1,0 +1,733 @@
+// The lesson: what is chosen, and what the page shows of it.
+
+/** An element with contents and attributes. */
+function made(kind, contents = "", attributes = {}) {
+  const one = document.createElement(kind);
+  for (const [name, value] of Object.entries(attributes)) one.setAttribute(name, value);
+  one.append(...[contents].flat());
+  return one;
+}
+
+const between = (low, k, high) => Math.max(low, Math.min(high, k));
+
+const largest = (values) => values.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
+
+// words
+
+/** The sentence called `key` in the language of the page, with values in its {places}; "" if there is none. */
+function say(key, values = {}) {
+  const sentence = data.strings[state.language][key] ?? "";
+  return sentence.replace(/\{(\w+)\}/g, (place, name) => values[name] ?? place);
+}
+
+/** The first of several sentences that there is. */
+const sayFirst = (keys, values) => keys.map((key) => say(key, values)).find(Boolean) ?? "";
+
+const percent = (share) => `${Number((100 * share).toPrecision(2))} %`;
+
+/** A unit of the text in a sentence. */
+const quoted = (character) => `“${character}”`;
+
+// what is computed
+
+/** A model of the page, unpacked when it is first needed. */
+function opened({ cell, name, vocabulary, signs, corpus, model, parameters }, k) {
+  const same = data.models.slice(0, k).filter((other) => other.cell === cell).length;
+  let network = null;
+  return {
+    cell,
+    key: same ? `${cell}-${same + 1}` : cell,
+    name,
+    signs: signs.map((sign) => (sign === " " ? "␣" : sign)),
+    hidden: model.hidden,
+    layers: model.layers,
+    vocabulary: new Vocabulary(vocabulary, corpus),
+    passes: new Map(),
+    get network() {
+      return (network ??= new Network(cell, model.hidden, arrays(parameters)));
+    },
+  };
+}
+
+/** The parameters in float64, by name. */
+function arrays({ shapes, packed }) {
+  const all = Float64Array.from(unpacked(packed, Float32Array));
+  let start = 0;
+  const next = (shape) => all.subarray(start, (start += shape.reduce((size, axis) => size * axis, 1)));
+  return Object.fromEntries(Object.entries(shapes).map(([name, shape]) => [name, next(shape)]));
+}
+
+const models = data.models.map(opened);
+
+/** The ids of a text as a model reads it; null if it holds what the model does not know. */
+function idsOf({ vocabulary }, text) {
+  const ids = vocabulary.read(text);
+  return ids.length && ids.every((id) => id !== null) ? ids : null;
+}
+
+/** The pass of a model over the text, computed once; null for a text that it cannot read. */
+function passOf(model, text = state.text) {
+  const key = `${state.window} ${text}`;
+  if (!model.passes.has(key)) {
+    const ids = idsOf(model, text);
+    const { vocabulary, network } = model;
+    const reset = vocabulary.ofLines ? vocabulary.lineBreak : null;
+    if (model.passes.size > 3) model.passes.clear();
+    const pass = ids && network.forward(ids, state.window || Infinity, reset);
+    model.passes.set(key, ids && { network, ids, pass });
+  }
+  return model.passes.get(key);
+}
+
+/** The gradients of the mean loss of a pass, computed once. */
+const gradientsOf = (read) => (read.gradients ??= read.network.backward(read.pass));
+
+/** Everything at the chosen step, by name: values, gradients, and the parameters that formulas name. */
+function scopeOf(withGradients) {
+  const { t, layer } = state;
+  const model = chosen();
+  const read = passOf(model);
+  const step = read.pass.steps[t];
+  const own = model.network.layers[layer];
+  const { b, bn } = own;
+  const ofGates = (name, parts) => Object.entries(parts).map(([gate, part]) => [`${name}_${gate}`, part]);
+  const isOne = model.network.cell.gates.length === 1; // W, not W_h
+  const scope = {
+    ...Object.fromEntries(isOne ? [["b", b.h]] : ofGates("b", b)),
+    bn,
+    by: model.network.output.b,
+    ...step.layers[layer],
+    logits: step.logits,
+    p: step.p,
+    loss: [step.loss],
+  };
+  if (withGradients) {
+    const { layers, dloss, dp, dlogits } = gradientsOf(read).steps[t];
+    Object.assign(scope, layers[layer], { dloss: [dloss], dp, dlogits });
+  }
+  const matrices = { Wy: model.network.output.W };
+  for (const name of ["Wx", "Wh"]) {
+    Object.assign(matrices, isOne ? { [name]: own[name].h } : Object.fromEntries(ofGates(name, own[name])));
+  }
+  return { scope, matrices, step, N: read.pass.predictions };
+}
+
+// what is chosen
+
+const state = {
+  model: 0,
+  text: data.text,
+  t: 0,
+  layer: 0,
+  unit: 0,
+  direction: "forward",
+  node: "",
+  window: 0, // steps of a window; 0: the whole text
+  of: 0, // the prediction whose gradient is followed
+  language: data.language,
+};
+
+/** What was shown last, by the part of the page; a part is drawn again if this has changed. */
+const drawnLast = {};
+
+let quiz = null; // while it runs: { answered }
+
+const chosen = () => models[state.model];
+
+const backward = () => state.direction === "backward";
+
+let scopeShown = null; // computed once for everything that is shown of a step
+
+const scopeNow = () => (scopeShown ??= scopeOf(backward()));
+
+/** The graph that is shown: its nodes, and their names in the order in which they are computed. */
+function graphNow() {
+  const model = chosen();
+  const scored = passOf(model).pass.steps[state.t].target !== null;
+  const nodes = graphOf(model.cell, state.layer === model.layers - 1, scored);
+  const order = Object.keys(nodes);
+  return { nodes, order: backward() ? order.reverse() : order };
+}
+
+/**
+ * Change what is chosen: { cell, text, t, layer, unit, direction, node, window, of, language }. Returns
+ * whether the network can read the text; if not, nothing changes.
+ */
+function set(changes) {
+  const { cell, text, ...others } = changes;
+  const before = drawnLast.strip && text !== undefined && passOf(chosen());
+  const was = state.model;
+  const byKey = models.findIndex(({ key }) => key === cell);
+  const byName = models.findIndex(({ name }) => name === cell);
+  const model = byKey >= 0 ? byKey : byName >= 0 ? byName : state.model;
+  const wanted = text ?? state.text;
+  const lacking = models[model].vocabulary.lacking(wanted);
+  if (!wanted || (lacking.length && models[model].vocabulary.unknown === null)) {
+    element("message").textContent = wanted ? say("lacking", { characters: listed(lacking) }) : say("empty");
+    element("cell").value = chosen().key;
+    return false;
+  }
+  for (const [name, value] of Object.entries(others)) {
+    if (Object.hasOwn(state, name) && value !== undefined) state[name] = value;
+  }
+  const whole = (value) => Math.round(Number(value)) || 0;
+  Object.assign(state, { model, text: wanted, window: Math.max(0, whole(state.window)) });
+  const { layers, hidden } = chosen();
+  const read = passOf(chosen());
+  const last = read.ids.length - 1;
+  state.t = between(0, whole(state.t), last);
+  state.layer = between(0, whole(state.layer), layers - 1);
+  state.unit = between(0, whole(state.unit), hidden - 1);
+  if (text !== undefined && others.of === undefined) state.of = last - 1;
+  state.of = between(0, whole(state.of), Math.max(0, last - 1));
+  state.direction = state.direction === "backward" ? "backward" : "forward";
+  if (!Object.hasOwn(data.strings, state.language)) state.language = "en";
+  const { order } = graphNow();
+  if (!order.includes(state.node)) state.node = order.at(-1);
+  if (quiz) quiz.answered = false;
+  if (model !== was) changed = null;
+  else if (before) compare(before, read);
+  render();
+  return true;
+}
+
+/** What to choose for the node before or after, in the same step, the next layer or step; null at the end. */
+function beside(by) {
+  const { order } = graphNow();
+  const node = order[order.indexOf(state.node) + by];
+  if (node) return { node };
+  const top = chosen().layers - 1;
+  const way = backward() ? -by : by; // in time, and upwards in a step
+  const layer = state.layer + way;
+  const inside = layer >= 0 && layer <= top;
+  const t = inside ? state.t : state.t + way;
+  if (t < 0 || t >= passOf(chosen()).ids.length) return null;
+  return { t, layer: inside ? layer : way > 0 ? 0 : top, end: by };
+}
+
+/** Go to the node before or after. */
+function move(by) {
+  const { end, ...there } = beside(by) ?? {};
+  if (!end) return set(there);
+  Object.assign(state, there);
+  return set({ node: graphNow().order.at(end > 0 ? 0 : -1) });
+}
+
+// what a change of the text has changed
+
+let changed = null; // after an edit, by step: isNew, and by how much the prediction moved
+
+/** Compare two passes step by step: the characters that are new, and how far each prediction moved. */
+function compare(before, after) {
+  const [old, now] = [before.ids, after.ids];
+  let head = 0;
+  while (head < Math.min(old.length, now.length) && old[head] === now[head]) head++;
+  let tail = 0;
+  while (tail < Math.min(old.length, now.length) - head && old.at(-1 - tail) === now.at(-1 - tail)) tail++;
+  const twin = (t) => (t < head ? t : t >= now.length - tail ? t - now.length + old.length : null);
+  const distance = (t) => {
+    const [p, q] = [after.pass.steps[t].p, before.pass.steps[twin(t)].p];
+    return p.length === q.length ? p.reduce((sum, one, k) => sum + Math.abs(one - q[k]), 0) / 2 : 0;
+  };
+  const moved = now.map((_, t) => (twin(t) === null ? 0 : distance(t)));
+  const most = moved.indexOf(largest(moved));
+  const isNew = now.map((_, t) => twin(t) === null);
+  changed = { isNew, moved, most, was: before.pass.steps[twin(most)]?.p };
+}
+
+/** The sentence about the prediction that changed most. */
+function changeInWords() {
+  if (!changed?.was || !changed.moved[changed.most]) return "";
+  const { most, was } = changed;
+  const model = chosen();
+  const { p } = passOf(model).pass.steps[most];
+  const k = p.reduce((best, _, v) => (Math.abs(p[v] - was[v]) > Math.abs(p[best] - was[best]) ? v : best), 0);
+  const of = model.signs[passOf(model).ids[most]];
+  return say("changed", {
+    after: quoted(of),
+    t: most,
+    what: quoted(model.signs[k]),
+    was: percent(was[k]),
+    now: percent(p[k]),
+  });
+}
+
+// the text as a line of steps
+
+/** The likeliest units after a step: [id, p]. */
+function likeliest(p, count) {
+  const ids = [...p.keys()].sort((a, b) => p[b] - p[a]);
+  return ids.slice(0, count).map((id) => [id, p[id]]);
+}
+
+/** Build the line of characters, each with what is expected after it. */
+function showStrip() {
+  const model = chosen();
+  const { ids, pass } = passOf(model);
+  const steps = pass.steps.map(({ p, target, begins }, t) => {
+    const next = likeliest(p, 3);
+    const rows = next.map(([id, share]) => {
+      const row = made("span", [model.signs[id], made("small", share.toFixed(2))], {
+        class: id === target ? "expected true" : "expected",
+      });
+      row.style.setProperty("--share", share.toFixed(3));
+      return row;
+    });
+    const words = next.map(([id, share]) => `${model.signs[id]} ${percent(share)}`).join(", ");
+    const one = made("div", [made("span", model.signs[ids[t]], { class: "character", lang: "" }), ...rows], {
+      role: "option",
+      "data-t": t,
+      "aria-label": say("strip.step", { t, character: model.signs[ids[t]], words }),
+    });
+    if (begins && t) one.classList.add("begins");
+    if (changed?.isNew[t]) one.classList.add("new");
+    one.style.setProperty("--moved", (changed?.moved[t] ?? 0).toFixed(3));
+    return one;
+  });
+  element("strip").replaceChildren(...steps);
+}
+
+/** Mark the chosen step. */
+function markStep() {
+  [...element("strip").children].forEach((one, t) => {
+    one.setAttribute("aria-selected", t === state.t);
+    one.tabIndex = t === state.t ? 0 : -1;
+  });
+  const [box, one] = [element("strip"), element("strip").children[state.t]];
+  const left = one.offsetLeft - box.offsetLeft;
+  if (left < box.scrollLeft + 40 || left + one.offsetWidth > box.scrollLeft + box.clientWidth - 40) {
+    box.scrollLeft = left - box.clientWidth / 2;
+  }
+}
+
+// the graph
+
+/** The number of a node that is shown: of the chosen unit, or of the character that comes next. */
+function indexOf(name, step) {
+  if (isByUnit(name)) return state.unit;
+  if (name === "x") return step.id;
+  return name === "loss" ? 0 : (step.target ?? likeliest(step.p, 1)[0][0]);
+}
+
+/** Whether a node has a number for each hidden unit. */
+const isByUnit = (name) => !["logits", "p", "loss"].includes(name) && (name !== "x" || state.layer > 0);
+
+/** Whether a node is given, not computed in this step. */
+const isGiven = (name) => !backward() && ["x", "h_prev", "c_prev"].includes(name);
+
+/** The shade of a gradient: its root, so that small ones are seen, relative to the largest of the step. */
+const rooted = (value, most) => Math.sign(value) * Math.sqrt(Math.abs(value) / (most || 1));
+
+function showGraph() {
+  const model = chosen();
+  const { nodes, order } = graphNow();
+  const { scope, matrices, step } = scopeNow();
+  const d = backward() ? "d" : "";
+  const at = order.indexOf(state.node);
+  const arrows = arrowsOf(nodes);
+  const most = Math.max(...order.map((name) => (/^p$|loss/.test(name) ? 0 : largest(scope[d + name]))));
+  const stateOf = (name) => ["done", "now", "later"][1 + Math.sign(order.indexOf(name) - at)];
+  const hidden = quiz && !quiz.answered && !isGiven(state.node) ? state.node : null;
+  const node = (name) => {
+    const vector = Array.from(scope[d + name]);
+    const k = indexOf(name, step);
+    const now = stateOf(name);
+    const isSign = name === "x" && !d && state.layer === 0;
+    const number = isSign ? quoted(model.signs[step.id]) : shown(vector[k], 2);
+    const scale = Math.max(1, largest(vector));
+    const open = now !== "later" && name !== hidden;
+    return {
+      state: now,
+      number: open ? number : name === hidden ? "?" : "",
+      title: `${d}${name}, ${nodeName(name)}${open ? `: ${number}` : ""}`,
+      values: vector.map((value) => (name === hidden ? 0 : d ? rooted(value, most) : value / scale)),
+      mark: k,
+      sum: d && now !== "later" && parsed(nodes[name][3]).terms.length > 1,
+    };
+  };
+  const words = ({ from, does, back, slope }) => {
+    if (!d) return [does];
+    if (from === hidden) return [slope];
+    const k = indexOf(from, step);
+    const brought = back ? termValue(back, scope, matrices, k) : scope[`d${from}`][k];
+    return [slope, shown(brought, 2)];
+  };
+  const exit = (name, from, to, words, gradient) => {
+    const number = d ? [shown(gradient[state.unit], 2)] : [];
+    return { from, to, state: stateOf(name), words: [words, ...number] };
+  };
+  const exits = model.network.cell.states.map((name) => {
+    const [x, y] = nodes[name];
+    return exit(name, [x + WIDE / 2, y], [934, y], "t + 1", scope[`d${name}_next`]);
+  });
+  const [x, y] = nodes.h;
+  if (!nodes.logits) {
+    const words = say("above", { layer: state.layer + 2 });
+    exits.push(exit("h", [x, y - HIGH / 2], [x, y - 110], words, scope.dh_above));
+  }
+  const focused = element("graph").contains(document.activeElement);
+  drawGraph(element("graph"), nodes, arrows, { backward: backward(), node, words, exits });
+  const now = element("graph").querySelector(".node.now");
+  if (focused) now.focus({ preventScroll: true });
+  const box = element("graph-box");
+  const middle = (nodes[state.node][0] / 940) * box.scrollWidth;
+  if (box.scrollWidth > box.clientWidth) box.scrollLeft = middle - box.clientWidth / 2;
+}
+
+// the equation of the chosen node
+
+/** Terms of a sum in a line: a minus where a number is negative. */
+const summed = (terms) => terms.join(" + ").replaceAll("+ −", "− ");
+
+/** A factor in a product: a negative one in parentheses. */
+const inProduct = (text) => (text.startsWith("−") ? `(${text})` : text);
+
+/** The equations that are no sums of products: in letters, and with numbers put in. */
+function specialEquation(name, { p, logits, target }, k, N) {
+  const sum = logits.reduce((total, logit) => total + Math.exp(logit), 0);
+  const equations = {
+    p: ["p = exp(logits) / Σ exp(logits)", `exp(${shown(logits[k])}) / ${shown(sum)}`],
+    loss: ["loss = − ln p", `− ln ${shown(p[target])}`],
+    dloss: ["dloss = 1 / N", `1 / ${N}`],
+    dp: ["dp = dloss (− 1 / p)", `− 1 / (${N} · ${shown(p[k])})`],
+    dlogits: ["dlogits = (p − y) / N", `(${shown(p[k])} − ${Number(target === k)}) / ${N}`],
+  };
+  if (target === null && name.startsWith("d")) return [`${name} = 0`];
+  return equations[name];
+}
+
+/** The equation of a node: `lines`, in letters and with the numbers of the unit put in, `result`, and `terms`. */
+function equationOf(name) {
+  const { nodes } = graphNow();
+  const { scope, matrices, step, N } = scopeNow();
+  const full = (backward() ? "d" : "") + name;
+  const k = indexOf(name, step);
+  const result = scope[full][k];
+  const special = specialEquation(full, step, k, N);
+  const formula = nodes[name][backward() ? 3 : 2];
+  if (special || !formula) return { full, lines: special ?? [full], result, terms: [] };
+  const put = (term) => {
+    if (term.some(isMatrix)) return shown(termValue(term, scope, matrices, k));
+    return term
+      .map((factor) => shown(factorValue(factor, scope, k)))
+      .map((text, n) => (n ? inProduct(text) : text))
+      .join(" · ");
+  };
+  const values = (terms) => terms.map((term) => termValue(term, scope, matrices, k));
+  const { f, terms } = parsed(formula);
+  if (f) {
+    const inner = terms[0][0];
+    const inside = parsed(nodes[inner][2]).terms;
+    const lines = [
+      `${full} = ${formula} = ${f}(${nodes[inner][2]})`,
+      `${f}(${summed(inside.map(put))})`,
+      `${f}(${shown(scope[inner][k])})`,
+    ];
+    return { full, lines, result, terms: values(inside) };
+  }
+  const lines = [`${full} = ${formula}`, summed(terms.map(put))];
+  if (lines[1] === shown(result)) lines.pop();
+  if (terms.length > 1 && terms.some((term) => term.length > 1 && !term.some(isMatrix)))
+    lines.push(summed(values(terms).map((value) => shown(value))));
+  return { full, lines, result, terms: terms.length > 1 ? values(terms) : [] };
+}
+
+/** A line of a formula as HTML. */
+function formulaLine(text) {
+  const part = (piece, kind) => (kind === "sign" ? piece : made(kind === "below" ? "sub" : "i", piece));
+  const terms = text.split(/ (?=[+−=] )/); // lines break between them
+  return terms.flatMap((term) => [made("span", lettered(term, part), { class: "term" }), " "]);
+}
+
+/** The name of a node for all like it: a_q before a gate, a_t before tanh. */
+const kindOf = (name) => name.replace(/(a)_[rzifo]$/, "$1_q").replace(/(a)_[ng]$/, "$1_t");
+
+/** What a node is called in words. */
+function nodeName(name) {
+  const model = chosen();
+  const { step } = scopeNow();
+  const target = quoted(model.signs[indexOf("p", step)]);
+  return sayFirst([`name.${name}`, `name.${kindOf(name)}`, "name.a"], { target });
+}
+
+/** What a node means here, in a sentence. */
+function meaning(name) {
+  const model = chosen();
+  const { scope, step } = scopeNow();
+  const full = (backward() ? "d" : "") + name;
+  const k = indexOf(name, step);
+  const value = scope[full][k];
+  const at = (other) => shown(scope[other]?.[k] ?? 0);
+  const keys = [`${full}.${model.cell}`, `${full}.${model.cell.split("-")[0]}`, full, kindOf(full)];
+  if (name === "x" && state.layer) keys.unshift(`${full}.upper`);
+  if (step.target === null) keys.unshift(`${full}.end`);
+  const isCut = step.begins && state.t > 0 && full.startsWith("d") && full.endsWith("_prev");
+  if (isCut) keys.unshift("cut");
+  const words = {
+    q: name.slice(2),
+    character: quoted(model.signs[step.id]),
+    target: quoted(model.signs[k] ?? ""),
+    share: percent(between(0, value, 1)),
+    rest: percent(between(0, 1 - value, 1)),
+    before: at("h_prev"),
+    memory: at("c_prev"),
+  };
+  return keys.map((key) => say(`say.${key}`, words)).find(Boolean) ?? "";
+}
+
+function showFormula() {
+  const model = chosen();
+  const { order } = graphNow();
+  const name = state.node;
+  const asked = quiz && !quiz.answered && !isGiven(name);
+  const { full, lines, result } = equationOf(name);
+  const isSign = name === "x" && !backward() && state.layer === 0;
+  const shownLines = lines.map((line, k) =>
+    made("div", formulaLine(k ? `= ${line}` : line), { class: k ? "put" : "letters" }),
+  );
+  if (!isSign) shownLines.push(made("div", `= ${asked ? "?" : shown(result)}`, { class: "put result" }));
+  element("formula").replaceChildren(
+    made("h2", [...formulaLine(full), made("small", nodeName(name))]),
+    ...shownLines,
+    made("p", asked ? say("quiz.about") : meaning(name)),
+  );
+  const { ids } = passOf(model);
+  const character = quoted(model.signs[ids[state.t]]);
+  const [k, n] = [order.indexOf(name) + 1, order.length];
+  const place = { k, n, t: state.t, character, layer: state.layer + 1 };
+  const aloud = `${full}, ${nodeName(name)}: ${asked ? "?" : shown(result)}`;
+  const words = say(model.layers > 1 ? "place.layer" : "place", place);
+  element("place").replaceChildren(words, made("span", `; ${aloud}`, { class: "unseen" }));
+  element("answer").hidden = !asked;
+}
+
+/** A sentence that says right or wrong. */
+const verdict = (isRight, words) => made("p", words, { class: isRight ? "right" : "wrong" });
+
+/** Compare the gradient of the chosen number with a difference of two losses. */
+function checkGradient() {
+  const model = chosen();
+  const read = passOf(model);
+  const { node: name, t, layer } = state;
+  const result = element("check-result");
+  if (name === "loss" || !read.pass.predictions) {
+    result.replaceChildren(made("p", say("check.none")));
+    return;
+  }
+  const place = { name, t, layer, unit: indexOf(name, scopeNow().step) };
+  const { analytic, numeric, error, by } = model.network.check(gradientsOf(read), place);
+  const isRight = error < 1e-4 || Math.abs(analytic - numeric) < 1e-9;
+  const row = (key, value) => made("tr", [made("th", say(key), { scope: "row" }), made("td", value)]);
+  const digits = (number, count) => number.toExponential(count).replaceAll("-", "−");
+  result.replaceChildren(
+    made("table", [
+      made("caption", formulaLine(`d${name}`)),
+      row("check.analytic", digits(analytic, 6)),
+      row("check.numeric", digits(numeric, 6)),
+      row("check.error", digits(error, 1)),
+    ]),
+    verdict(isRight, say(isRight ? "check.right" : "check.wrong", { by: digits(by, 0) })),
+  );
+}
+
+// the quiz
+
+/** To the first number from here on that is computed. */
+function ask() {
+  while (isGiven(state.node)) {
+    const { order } = graphNow();
+    state.node = order[order.indexOf(state.node) + 1];
+  }
+  quiz = { answered: false };
+}
+
+/** Judge the answer: right within 2 %, or the step that was missed. */
+function judge() {
+  const text = element("number").value.trim().replace("−", "-").replace(",", ".");
+  const answer = Number(text);
+  if (!text || !Number.isFinite(answer)) {
+    element("check-result").textContent = say("quiz.number");
+    return;
+  }
+  const { result, terms } = equationOf(state.node);
+  const near = (value) =>
+    Math.abs(answer - value) <= Math.max(0.02 * Math.abs(value), Math.abs(value) < 0.001 ? 1e-5 : 6e-4);
+  const term = terms.find((value) => value && near(value));
+  const key = near(result) ? "right" : near(-result) ? "sign" : term ? "term" : "wrong";
+  quiz.answered = true;
+  render();
+  const words = say(`quiz.${key}`, { answer: shown(answer), result: shown(result) });
+  element("check-result").replaceChildren(verdict(key === "right", words));
+  element("number").value = "";
+  element("next").focus();
+}
+
+// the page
+
+/** Put the words of the language into the page. */
+function translate() {
+  document.documentElement.lang = state.language;
+  for (const one of document.querySelectorAll("[data-say]")) one.textContent = say(one.dataset.say);
+  for (const one of document.querySelectorAll("[data-label]"))
+    one.setAttribute("aria-label", say(`label.${one.dataset.label}`));
+  document.title = say("title");
+  document.querySelector("header h1").textContent = say("title");
+  document.querySelector("header p").textContent = say("about");
+  document.querySelector("footer p").textContent = say("footer");
+  element("previous").replaceChildren(made("span", "←", { "aria-hidden": true }), ` ${say("previous")}`);
+  element("next").replaceChildren(`${say("next")} `, made("span", "→", { "aria-hidden": true }));
+}
+
+/** Put options into a select. */
+function options(id, entries) {
+  element(id).replaceChildren(...entries.map(([value, words]) => made("option", words, { value })));
+}
+
+const titleOf = ({ cell, name }) =>
+  say(`cell.${cell}`) + (models.filter((one) => one.cell === cell).length > 1 ? `: ${name}` : "");
+
+/** Offer what there is to choose from. */
+function showChoices() {
+  const model = chosen();
+  const { ids, pass } = passOf(model);
+  const step = (id, t) => [t, `${t}: ${model.signs[id]} → ${model.signs[pass.steps[t].target]}`];
+  const networks = models.map((one) => [one.key, titleOf(one)]);
+  const layers = model.network.layers.map((_, l) => [l, l + 1]);
+  options("cell", networks);
+  options("layer", layers);
+  options("of", ids.slice(0, -1).map(step));
+  element("layer").parentElement.hidden = model.layers === 1;
+  element("unit").max = model.hidden - 1;
+  element("window").max = ids.length;
+}
+
+/** Bring the controls in line with what is chosen. */
+function showChosen() {
+  const { layer, unit, of, language, direction, window, text } = state;
+  const values = { cell: chosen().key, layer, unit, of, language, window: window || element("window").max };
+  for (const [id, value] of Object.entries(values)) element(id).value = value;
+  if (document.activeElement !== element("text")) element("text").value = text;
+  for (const input of element("direction").querySelectorAll("input"))
+    input.checked = input.value === direction;
+  element("quiz").setAttribute("aria-pressed", Boolean(quiz));
+}
+
+/** Draw a part of the page if what it depends on has changed. */
+function refresh(part, depends, draw) {
+  const key = JSON.stringify(depends);
+  if (drawnLast[part] === key) return;
+  drawnLast[part] = key;
+  draw();
+}
+
+let later = 0; // timers
+let addressed = 0;
+
+function render() {
+  scopeShown = null;
+  const { model, text, t, layer, unit, window, of, language } = state;
+  refresh("words", [language], translate);
+  refresh("choices", [model, text, language], showChoices);
+  showChosen();
+  refresh("strip", [model, text, window, language], showStrip);
+  refresh("step", [model, text, window, language, t], markStep);
+  element("message").textContent = changeInWords();
+  for (const [id, by] of [
+    ["previous", -1],
+    ["next", 1],
+  ])
+    element(id).setAttribute("aria-disabled", !beside(by));
+  element("check-result").replaceChildren();
+  showGraph();
+  showFormula();
+  element("key").textContent = say(backward() ? "key.backward" : "key.forward");
+  clearTimeout(later);
+  later = setTimeout(() => {
+    refresh("reach", [text, layer, window, of, language], showReach);
+    refresh("gates", [model, text, layer, window, language], showGates);
+    markGates();
+  }, 60);
+  clearTimeout(addressed);
+  addressed = setTimeout(() => history.replaceState(null, "", `#${fragment()}`), 300);
+}
+
+/** What is chosen as a fragment: cell=gru-before&text=hello&t=2&direction=backward. */
+function fragment() {
+  const { text, t, layer, unit, direction, node, window, of } = state;
+  const given = new URLSearchParams({ cell: chosen().key, text, t, layer, unit, direction, node, of });
+  if (window) given.set("window", window);
+  if (state.language !== data.language) given.set("language", state.language);
+  return String(given).replaceAll("+", "%20");
+}
+
+/** Choose what the fragment of the address says. */
+function openAddress() {
+  const given = Object.fromEntries(new URLSearchParams(location.hash.slice(1)));
+  const usual = { text: data.text, t: 2, node: given.direction === "backward" ? "h_prev" : "h" };
+  if (!set({ ...usual, ...given })) set({ ...usual, ...given, text: data.text });
+}
+
+/** Call `act` with the value of a field when it changes. */
+const onChange = (id, act, kind = "change") =>
+  element(id).addEventListener(kind, ({ target }) => act(target.value));
+
+for (const id of ["cell", "layer", "unit", "of", "language"]) onChange(id, (value) => set({ [id]: value }));
+onChange("window", (value) => set({ window: Number(value) >= passOf(chosen()).ids.length ? 0 : value }));
+onChange("text", (text) => set({ text }), "input");
+onChange("direction", (direction) => set({ direction }));
+element("setup").addEventListener("submit", (event) => event.preventDefault());
+element("previous").addEventListener("click", () => move(-1));
+element("next").addEventListener("click", () => move(1));
+element("check").addEventListener("click", checkGradient);
+element("quiz").addEventListener("click", () => {
+  if (quiz) quiz = null;
+  else ask();
+  render();
+  if (quiz) element("number").focus();
+});
+element("answer").addEventListener("submit", (event) => {
+  event.preventDefault();
+  judge();
+});
+element("graph").addEventListener("click", ({ target, clientX }) => {
+  const node = target.closest("[data-node]");
+  if (!node) return;
+  const { left, width } = node.querySelector(".box").getBoundingClientRect();
+  const share = ((clientX - left) / width) * WIDE; // in the strip of all units, the unit
+  const unit = Math.floor(((share - 7) / (WIDE - 14)) * chosen().hidden);
+  const isUnit = target.matches(".shade") && isByUnit(node.dataset.node);
+  set({ node: node.dataset.node, unit: isUnit ? unit : state.unit });
+});
+element("strip").addEventListener("click", ({ target }) => {
+  const step = target.closest("[data-t]");
+  if (step) set({ t: step.dataset.t });
+});
+element("strip").addEventListener("keydown", ({ key }) => {
+  const to = { ArrowLeft: state.t - 1, ArrowRight: state.t + 1, Home: 0, End: Infinity }[key];
+  if (to === undefined) return;
+  set({ t: Math.min(to, passOf(chosen()).ids.length - 1) });
+  element("strip").children[state.t].focus();
+});
+document.addEventListener("keydown", (event) => {
+  if (event.ctrlKey || event.altKey || event.metaKey) return;
+  if (event.target.closest("input, select, textarea, [data-arrows]")) return;
+  const by = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
+  if (!by) return;
+  event.preventDefault();
+  move(by);
+});
+addEventListener("hashchange", openAddress);
+openAddress();
+
+/** Every value and every arriving gradient of a step as arrays, by the names of the textbook. */
+function values({ cell = chosen().key, layer = state.layer, t = state.t } = {}) {
+  const model = models.find(({ key, name }) => key === cell || name === cell);
+  const read = passOf(model);
+  const step = read.pass.steps[t];
+  const { layers, dp, dlogits } = gradientsOf(read).steps[t];
+  const { paths, ...own } = layers[layer];
+  const vectors = { ...step.layers[layer], ...own, logits: step.logits, p: step.p, dlogits, dp };
+  return Object.fromEntries(Object.entries(vectors).map(([name, vector]) => [name, Array.from(vector)]));
+}
+
+globalThis.lesson = { values, set };
