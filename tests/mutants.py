@@ -137,6 +137,8 @@ def source_of(module: str) -> str:
 @cache
 def scopes(source: str) -> dict[str, tuple[int, int]]:
     """Where each function and class is, by the last parts of its dotted name that are unique."""
+    if source.startswith("//"):  # a script
+        return _blocks(source)
     spans: dict[str, list[tuple[int, int]]] = {}
     starts = _line_starts(source)
 
@@ -152,6 +154,20 @@ def scopes(source: str) -> dict[str, tuple[int, int]]:
             visit(child, inner)
 
     visit(ast.parse(source), ())
+    return {name: found[0] for name, found in spans.items() if len(found) == 1}
+
+
+def _blocks(source: str) -> dict[str, tuple[int, int]]:
+    """Where the functions, classes and objects of a script are, by their names, where those are unique.
+
+    A block begins with a line that ends in a brace, and ends with a line as far to the right that begins
+    with one.
+    """
+    begins = re.finditer(r"^( *)(?:(?:const|class|function) )?\"?([\w-]+)\"?\b.*\{$", source, re.MULTILINE)
+    spans: dict[str, list[tuple[int, int]]] = {}
+    for begin in begins:
+        end = re.compile(rf"^{begin[1]}\}}", re.MULTILINE).search(source, begin.end())
+        spans.setdefault(begin[2], []).append((begin.start(), end.end() if end else len(source)))
     return {name: found[0] for name, found in spans.items() if len(found) == 1}
 
 

@@ -21,7 +21,9 @@ import pytest
 from conftest import MEASURED, ROOT, TEXT, Run, on_terminal
 
 from charlm.cli import progress
-from charlm.training.events import Previewed, Validated
+from charlm.cli import train as train_module
+from charlm.config.reading import from_mapping
+from charlm.training.events import Previewed, Started, Stopped, Updated, Validated
 
 HELLO = str(ROOT / "configs" / "hello.yaml")
 
@@ -675,3 +677,44 @@ def test_the_table_and_previews_fit_the_window(
     assert ("left" in lines[1]) == (columns >= 69)
     assert lines[2].endswith(" *")
     assert max(map(len, lines[3:])) > min(80, columns) - 8
+
+
+def begun(**values: Any) -> Started:
+    """A run of 1,000 updates on the text of standard input."""
+    sizes, shape = {"train": 900, "validation": 50, "test": 50}, {"streams": 4, "seq_len": 7, "lines": None}
+    counts = {"units": 1000, "vocabulary": 20, "parameters": 3000, "needed_bytes": 10**6}
+    usual = {"path": Path("run"), "config": from_mapping({"corpus": {"path": "-"}}), "validated": (20, 50)}
+    usual |= {"planned_steps": 1000, "step": 0, "first_word": "the"}
+    return Started(**{"sizes": sizes, **shape, **counts, **usual, **values})
+
+
+@pytest.mark.parametrize("finished", [True, False])
+@pytest.mark.parametrize("out_of_patience", [True, False])
+@pytest.mark.parametrize("step", [300, 1000])
+def test_commands_that_read_the_text_again_say_so(
+    capsys: pytest.CaptureFixture[str], finished: bool, out_of_patience: bool, step: int
+) -> None:
+    """Each command that a run prints ends with `< TEXT` where its text came from standard input."""
+    stopped = Stopped(finished, out_of_patience, 1000, 1.0, 9.0, 100.0, 0, 1.5, 900)
+    train_module._finish(begun(step=step), stopped)
+    commands = [line for line in capsys.readouterr().out.splitlines() if "charlm " in line]
+    reading = [line for line in commands if "charlm train" in line or "charlm eval" in line]
+    assert reading
+    assert [line for line in commands if line.endswith(" < TEXT")] == reading
+
+
+def test_a_resumed_run_says_how_long_is_left(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """All updates are counted at the beginning, only those to come for the time that is left."""
+    seconds = iter(range(0, 10**6, 10))
+    monkeypatch.setattr(progress.time, "perf_counter", lambda: float(next(seconds)))
+    display = progress.Display()
+    display.show(begun(step=100, planned_steps=300))
+    for step in range(101, 126):
+        display.show(Updated(step, 1.5, 100.0))
+    told = capsys.readouterr().err
+    assert "300 updates of 4 x 7 chars" in told
+    assert "resumed after update 100" in told
+    # ten seconds from update 105 to update 125, with 175 to come
+    assert "about 1 min 28 s left" in told

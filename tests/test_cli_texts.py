@@ -198,10 +198,12 @@ def test_bits_are_comparable(charlm: Run, write: Any, settings: list[str], are_c
     assert scored["bytes"] in (len(text.encode()) - 3, len(text.encode()) - 1, len(text.encode()))
     assert scored["bits_per_byte"] == pytest.approx(bits / scored["bytes"])
     assert ("bits_per_original_char" in scored) != are_characters
+    shown = charlm("eval", "perplexity", "--corpus", "text.txt").stdout
     if not are_characters:
         assert scored["bits_per_original_char"] == pytest.approx(bits / scored["original_characters"])
-        assert "in the original" in charlm("eval", "perplexity").stdout
-    assert "bits/byte" in charlm("eval", "perplexity").stdout
+        assert f"in the original {scored['original_characters']:,} characters, " in shown
+        assert f" {scored['bits_per_original_char']:.4f} bits each" in shown
+    assert f"   {scored['bits_per_byte']:.4f} bits/byte" in shown
 
 
 def test_encodings_and_marks(charlm: Run, write: Any) -> None:

@@ -118,13 +118,17 @@ def test_the_vocabulary_covers_every_part(tmp_path: Path) -> None:
     ids=["missing", "empty", "no bytes", "one character", "one byte", "not UTF-8"],
 )  # fmt: skip
 def test_an_unusable_file_is_refused(tmp_path: Path, contents: bytes | None, unit: str, cause: str) -> None:
-    """A file that nothing can be learnt from is an error that names it and the cause."""
+    """A file that nothing can be learnt from, or predicted in, is an error that names it and the cause."""
     path = tmp_path / "text.txt"
     if contents is not None:
         path.write_bytes(contents)
     with pytest.raises(CorpusError) as caught:
         read_corpus(path, Units(unit), WHOLE)
     assert str(caught.value) == f"text {path}{cause}"
+    if contents is not None:
+        with pytest.raises(CorpusError) as caught:
+            separately(tmp_path, {"train": b"ab\nab\n", "test": contents}, TextPipeline(Units(unit)))
+        assert str(caught.value) == f"text {tmp_path / 'test'}{cause}"
 
 
 @pytest.fixture(scope="module")
@@ -396,24 +400,6 @@ def test_the_digest_covers_texts_of_their_own(tmp_path: Path) -> None:
         separately(tmp_path, {**texts[1], "validation": b"xyz"}, vocabulary=vocabulary, expected=digests[1])
     named = f"text {tmp_path / 'train'} or text {tmp_path / 'validation'}"
     assert str(caught.value) == f"{named} has changed since the model was trained on it"
-
-
-@pytest.mark.parametrize(
-    ("contents", "by_line", "cause"),
-    [
-        (b"", False, "is empty"),
-        (b"a", False, "holds one character; it takes at least two"),
-        (b"\r\n\n", True, "contains no lines"),
-    ],
-)
-def test_a_separate_text_that_is_too_short_is_refused(
-    tmp_path: Path, contents: bytes, by_line: bool, cause: str
-) -> None:
-    """A separate text with nothing to predict is an error that names it."""
-    pipeline = TextPipeline(Units(newlines="lf"), by_line=by_line)
-    with pytest.raises(CorpusError) as caught:
-        separately(tmp_path, {"train": b"ab\nab\n", "test": contents}, pipeline)
-    assert str(caught.value) == f"text {tmp_path / 'test'} {cause}"
 
 
 def test_warnings_of_every_text_are_kept(tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import math
 import re
 import subprocess
@@ -16,7 +15,6 @@ import numpy as np
 import pytest
 from conftest import ENVIRONMENT, TEXT, Run
 from exported import contrast
-from faults import Disk
 from matplotlib.font_manager import fontManager
 from test_history import log_line, write_run
 
@@ -24,7 +22,6 @@ from charlm.arrays import Array
 from charlm.data.walk import walked
 from charlm.report import curves
 from charlm.report.history import History, read
-from charlm.system.errors import CharlmError
 
 LINES = [
     log_line(10 * n, validation_loss=2 + 30 / n + (n == 20) if n % 4 == 0 else None) for n in range(1, 21)
@@ -164,6 +161,14 @@ def test_without_clipping_there_is_no_line(tmp_path: Path) -> None:
     svg = curves.inline_svg([read(run)])
     assert "clip_norm" not in svg
     assert len(_panels(svg)["gradient norm"].lines) == 1
+
+
+def test_runs_of_different_units_are_in_units(tmp_path: Path) -> None:
+    """A loss of a byte and of a character on one axis are not called either."""
+    runs = [read(write_run(tmp_path / unit, LINES, corpus__unit=unit)) for unit in ("byte", "char")]
+    for histories, unit in ((runs, "unit"), (runs[:1], "byte"), (runs[1:], "char")):
+        labels = {f"loss (nats/{unit})", f"bits/{unit}", f"{unit}s/s", "gradient norm", "learning rate"}
+        assert _panels(curves.inline_svg(histories)).keys() == labels
 
 
 def test_several_runs_are_in_one_picture(tmp_path: Path) -> None:
@@ -375,29 +380,3 @@ def test_mistakes(tmp_path: Path, charlm: Run, arguments: list[str], status: int
     assert message in done.stderr
     assert done.stderr.count("\n") == 1
     assert sorted(tmp_path.rglob("*")) == before
-
-
-def test_a_picture_is_written_whole_or_not_at_all(
-    tmp_path: Path, history: History, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A disk that becomes full leaves the picture that was there, and nothing else."""
-    file = tmp_path / "x.png"
-    file.write_bytes(b"before")
-    with monkeypatch.context() as patch:
-        Disk(errno.ENOSPC, lambda call: call > 1, short=True).patch(patch)
-        with pytest.raises(CharlmError, match=r"x.png cannot be written: no space left on device"):
-            curves.write(file, [history])
-    assert file.read_bytes() == b"before"
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["run", "x.png"]
-
-
-def test_without_matplotlib_the_command_says_how_to_get_it(
-    tmp_path: Path, charlm: Run, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The missing extra is one line with the command that installs it."""
-    write_run(tmp_path / "run", LINES)
-    for module in [name for name in sys.modules if name.split(".")[0] == "matplotlib"]:
-        monkeypatch.setitem(sys.modules, module, None)
-    done = charlm("plot", "run", "--out", "x.png", status=1)
-    assert done.stderr == "Error: the package matplotlib is missing: pip install 'charlm[plot]'\n"
-    assert not (tmp_path / "x.png").exists()

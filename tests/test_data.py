@@ -8,11 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from charlm.data.corpus import read_corpus
-from charlm.data.reader import TextPipeline
-from charlm.data.sources import Source
-from charlm.data.units import Units
-
 DATA = Path(__file__).parent.parent / "data"
 TALES = ["tales.txt", "tales-ko.txt"]
 
@@ -105,13 +100,3 @@ def test_no_sentence_stands_twice(name: str, found: Callable[[str], list[str]]) 
 def test_sentences_are_told_apart(text: str, told: list[str], said: list[str]) -> None:
     """The splitters that the test above relies on find sentences in speech, in brackets and in Korean."""
     assert (sentences(text), spoken(text)) == (told, said)
-
-
-@pytest.mark.parametrize("name", ["hello.txt", *TALES])
-@pytest.mark.parametrize("units", [Units(), Units("char", "nfd"), Units("byte")], ids=["char", "nfd", "byte"])
-def test_texts_can_be_read_in_every_unit(name: str, units: Units) -> None:
-    """Every text that comes with the project comes back from its ids unchanged."""
-    corpus = read_corpus([Source(str(DATA / name))], TextPipeline(units), (1.0, 0.0, 0.0))
-    writer = units.writer()
-    codes = corpus.vocabulary.codes[corpus.ids].tolist()
-    assert "".join(map(writer.write, codes)) + writer.finish() == read(name)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import json
 import re
-from collections.abc import Callable
 from itertools import product
 from pathlib import Path
 from urllib.parse import quote
@@ -146,40 +145,6 @@ def test_units_are_put_together_as_in_the_command(page: Page, tmp_path: Path, un
     assert found == [units.text(np.array(codes, np.uint32)) for codes in texts]
 
 
-PLANTED = {
-    "a swapped gate": ("lstm", "c_prev + i * g, v.f, v.c_prev, v.i", "c_prev + i * g, v.i, v.c_prev, v.f"),
-    "another gate's matrix": ("lstm", "times(v.h_prev, Wh.o)", "times(v.h_prev, Wh.f)"),
-    "no bias in a layer": ("rnn", "times(v.h_prev, Wh.h), b.h", "times(v.h_prev, Wh.h)"),
-    "no bias of the output": ("rnn", "plus(times(signal, W), b), states", "times(signal, W), states"),
-    "a transposed matrix": ("rnn", "x_i * W[row + o]", "x_i * W[o * x.length + i]"),
-    "no reset after the product": ("gru after", "product(v.r, v.u)", "v.u"),
-    "no bias in the reset": ("gru after", "plus(times(v.h_prev, Wh.n), bn)", "times(v.h_prev, Wh.n)"),
-    "no reset before the product": ("gru before", "product(v.r, v.h_prev)", "v.h_prev"),
-    "z for its complement": ("gru before", "h_prev, v.z, v.n, v.h_prev", "h_prev, v.z, v.h_prev, v.n"),
-    "the first layer's state for all": ("rnn", "signal, states[l], after", "signal, states[0], after"),
-}
-"""Errors in `network.js`: the cell, the right text, the wrong one."""
-
-
-@pytest.mark.parametrize("about", PLANTED)
-def test_an_error_in_the_network_would_be_found(
-    page: Page, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, about: str
-) -> None:
-    """Each of them changes the greedy text and the loss."""
-    form, right, wrong = PLANTED[about]
-    made = make(tmp_path, form, layers=2)
-    network = assembly.part("web/network.js")
-    assert right in network
-
-    def part(path: str, true: Callable[[str], str] = assembly.part) -> str:
-        return true(path).replace(right, wrong) if path.endswith("network.js") else true(path)
-
-    monkeypatch.setattr(assembly, "part", part)
-    found = written(page, export(tmp_path, made), prime="The ", length=150, greedy=1)
-    assert found != greedy_text(made, "The ", 150)
-    assert abs(scored(page, TALES[:300]) - nats(made, TALES[:300])) > 1e-3
-
-
 def test_a_click_writes_and_another_stops(page: Page, tmp_path: Path) -> None:
     """Text appears while it is drawn, the page answers meanwhile, and Stop ends it for good."""
     page.open(export(tmp_path, make(tmp_path)))
@@ -222,26 +187,6 @@ def test_it_is_used_by_keyboard(page: Page, tmp_path: Path) -> None:
     page.press("Enter")
     assert page.text("#status").startswith("Stopped")
     assert page.evaluate("document.activeElement.id") == "generate"
-
-
-def test_every_control_has_a_name(page: Page, tmp_path: Path) -> None:
-    """A screen reader finds a name for every control, a region with the text, and says what changes."""
-    page.open(export(tmp_path, make(tmp_path)))
-    nodes = page.command("Accessibility.getFullAXTree")["nodes"]
-    named = {}
-    for node in nodes:
-        role = node.get("role", {}).get("value")
-        if role in ("textbox", "spinbutton", "checkbox", "button", "region", "heading"):
-            named.setdefault(role, []).append(node["name"]["value"].strip())
-    assert named == {
-        "heading": ["made"],
-        "textbox": ["The text begins with", "Length", "Seed"],  # no number of lines: it writes a text
-        "spinbutton": ["Temperature", "Top-p"],
-        "checkbox": ["Always take the likeliest character"],
-        "button": ["Generate", "Stop", "Continue", "Copy text", "Copy link"],
-        "region": ["Generated text"],
-    }
-    assert page.evaluate("document.getElementById('status').getAttribute('role')") == "status"
 
 
 @pytest.mark.parametrize("kind", ["char", "jamo", "byte", "lines", "mixed"])
@@ -404,19 +349,6 @@ def test_the_policy_forbids_everything_else(page: Page, tmp_path: Path, attempt:
     assert any("Content Security Policy" in error for error in page.errors)
     page.errors.clear()
     page.requests[:] = [url for url in page.requests if url.startswith("file:")]
-
-
-@pytest.mark.parametrize("width", [320, 390])
-def test_it_fits_a_phone(page: Page, tmp_path: Path, width: int) -> None:
-    """Nothing is wider than the screen, whatever is written, and what is touched is large enough."""
-    page.resize(width, 800, phone=True)
-    written(page, export(tmp_path, make(tmp_path, kind="byte")), prime="한" * 200, length=200, temperature=5)
-    assert page.evaluate("document.documentElement.scrollWidth") <= width
-    heights = page.evaluate(
-        "[...document.querySelectorAll('button, textarea, label:not([hidden]) input:not(#greedy)')]"
-        ".map((e) => e.offsetHeight)"
-    )
-    assert min(heights) >= 40
 
 
 def test_float16_is_read_exactly(page: Page, tmp_path: Path) -> None:

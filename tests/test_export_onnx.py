@@ -7,7 +7,6 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ import onnxruntime
 import pytest
 from conftest import ENVIRONMENT, FORMS, Run
 from exported import KINDS, hidden_package, make, nats
-from onnx import numpy_helper
+from test_history import log_line, write_run
 
 from charlm.arrays import Array, Ids
 from charlm.config.build import build_text
@@ -65,86 +64,6 @@ def test_it_computes_what_the_network_does(form: str, layers: int, tmp_path: Pat
     made = onnx_export.graph(loaded)
     for T, B in product((1, 40), (1, 3)):
         assert difference(made, loaded, T, B) < 1e-5
-
-
-@pytest.mark.parametrize(("form", "layers"), list(product(FORMS, (1, 2, 3))))
-def test_steps_are_a_sequence(form: str, layers: int, tmp_path: Path) -> None:
-    """Forty steps of one unit, the state handed on, give what one sequence of forty gives."""
-    loaded, rng = make(tmp_path, form, layers=layers, change=_tame), np.random.default_rng(1)
-    made, ids = onnx_export.graph(loaded), rng.integers(0, loaded.model.vocab, (40, 3))
-    state = rng.standard_normal(loaded.model.zero_state(3).shape).astype(np.float32)
-    whole, after = run_graph(made, ids, state)
-    for t in range(40):
-        logits, state = run_graph(made, ids[t : t + 1], state)
-        assert np.abs(logits[0] - whole[t]).max() < 1e-6
-    assert np.abs(state - after).max() < 1e-6
-
-
-def _initializer(made: Any, name: str, change: Callable[[Array], Array]) -> None:
-    tensor = next(tensor for tensor in made.graph.initializer if tensor.name == name)
-    tensor.CopyFrom(
-        numpy_helper.from_array(np.ascontiguousarray(change(numpy_helper.to_array(tensor))), name)
-    )
-
-
-def _swap_gates(made: Any) -> None:
-    _initializer(made, "layers.0.R", lambda R: np.roll(R, R.shape[2], axis=1))
-
-
-def _drop_bias(made: Any) -> None:
-    _initializer(made, "layers.1.B", np.zeros_like)
-
-
-def _drop_inner_bias(made: Any) -> None:
-    _initializer(made, "layers.0.B", lambda B: np.where(np.arange(B.size) < B.size // 2, B, 0))
-
-
-def _transpose(made: Any) -> None:
-    _initializer(
-        made, "layers.1.R", lambda R: R.reshape(-1, *R.shape[2:] * 2).swapaxes(1, 2).reshape(R.shape)
-    )
-
-
-def _reset_elsewhere(made: Any) -> None:
-    for node in made.graph.node:
-        for attribute in node.attribute:
-            if attribute.name == "linear_before_reset":
-                attribute.i = 1 - attribute.i
-
-
-def _drop_output_bias(made: Any) -> None:
-    _initializer(made, "output.b", np.zeros_like)
-
-
-def _reverse_states(made: Any) -> None:
-    split = next(node for node in made.graph.node if node.op_type == "Split")
-    split.output[:] = list(split.output)[::-1]
-
-
-@pytest.mark.parametrize(
-    ("form", "plant"),
-    [
-        ("lstm", _swap_gates),
-        ("gru after", _swap_gates),
-        ("lstm", _drop_bias),
-        ("rnn", _drop_bias),
-        ("lstm", _drop_output_bias),
-        ("gru after", _drop_inner_bias),
-        ("rnn", _transpose),
-        ("gru before", _transpose),
-        ("gru after", _reset_elsewhere),
-        ("gru before", _reset_elsewhere),
-        ("lstm", _reverse_states),
-        ("rnn", _reverse_states),
-    ],
-)
-def test_planted_errors_are_found(form: str, plant: Callable[[Any], None], tmp_path: Path) -> None:
-    """The comparison above fails for a graph with an error in it."""
-    loaded = make(tmp_path, form, layers=2, change=_tame)
-    made = onnx_export.graph(loaded)
-    plant(made)
-    for T, B in product((1, 40), (1, 3)):
-        assert difference(made, loaded, T, B) > 1e-3
 
 
 @pytest.mark.parametrize(("form", "kind"), list(product(FORMS, ("char", "jamo", "byte", "lines"))))
@@ -218,24 +137,30 @@ def test_the_file_is_settled(tmp_path: Path, charlm: Run) -> None:
     assert str(tmp_path) not in made.metadata_props[0].value
 
 
+@pytest.mark.parametrize(
+    ("file", "arguments"),
+    [
+        ("made.onnx", ("export", "made.onnx", "--checkpoint", "made.npz")),
+        ("made.html", ("export", "made.html", "--checkpoint", "made.npz")),
+        ("made.png", ("plot", "run", "--out", "made.png")),
+    ],
+)
 def test_a_failed_write_leaves_the_old_file(
-    tmp_path: Path, charlm: Run, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, charlm: Run, monkeypatch: pytest.MonkeyPatch, file: str, arguments: tuple[str, ...]
 ) -> None:
     """A full disk is one line that names the file; what was there before is there, and nothing else."""
     checkpoint.save(tmp_path / "made.npz", make(tmp_path, "rnn"))
-    (tmp_path / "made.onnx").write_bytes(b"old")
+    write_run(tmp_path / "run", [log_line(1)])
+    (tmp_path / file).write_bytes(b"old")
     before = sorted(tmp_path.iterdir())
 
     def full(descriptor: int) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(os, "fsync", full)
-    done = charlm("export", "made.onnx", "--checkpoint", "made.npz", status=1)
-    assert (done.stdout, done.stderr) == (
-        "",
-        "Error: made.onnx cannot be written: no space left on device\n",
-    )
-    assert (tmp_path / "made.onnx").read_bytes() == b"old"
+    done = charlm(*arguments, status=1)
+    assert (done.stdout, done.stderr) == ("", f"Error: {file} cannot be written: no space left on device\n")
+    assert (tmp_path / file).read_bytes() == b"old"
     assert sorted(tmp_path.iterdir()) == before
 
 
@@ -258,12 +183,22 @@ def test_too_many_parameters_are_refused(tmp_path: Path, monkeypatch: pytest.Mon
         onnx_export.graph(make(tmp_path, "rnn"))
 
 
-@pytest.mark.parametrize("package", ["onnx", "safetensors"])
-def test_a_missing_package_is_named(package: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("package", "extra", "arguments"),
+    [
+        ("onnx", "export", ("export", "made.onnx", "--checkpoint", "made.npz")),
+        ("safetensors", "export", ("export", "made.safetensors", "--checkpoint", "made.npz")),
+        ("matplotlib", "plot", ("plot", "run", "--out", "made.png")),
+    ],
+)
+def test_a_missing_package_is_named(
+    package: str, extra: str, arguments: tuple[str, ...], tmp_path: Path
+) -> None:
     """Without the extra the error is one line with the command that installs it, and no file is there."""
     checkpoint.save(tmp_path / "made.npz", make(tmp_path, "rnn"))
-    file = f"made.{package}"
-    done = hidden_package(package, tmp_path, "export", file, "--checkpoint", "made.npz")
+    write_run(tmp_path / "run", [log_line(1)])
+    before = sorted(tmp_path.rglob("*"))
+    done = hidden_package(package, tmp_path, *arguments)
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr == f"Error: the package {package} is missing: pip install 'charlm[export]'\n"
-    assert not (tmp_path / file).exists()
+    assert done.stderr == f"Error: the package {package} is missing: pip install 'charlm[{extra}]'\n"
+    assert sorted(tmp_path.rglob("*")) == before

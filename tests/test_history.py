@@ -120,33 +120,43 @@ def _names(directory: Path, *runs: tuple[str, dict[str, Any]]) -> list[str]:
     return names([read(write_run(directory / name, [log_line(1)], **keys)) for name, keys in runs])
 
 
-def test_runs_are_named_by_what_differs(tmp_path: Path) -> None:
-    """By the keys that differ, without those of the run's directory and logging."""
-    assert _names(
-        tmp_path,
-        ("a", {"model__hidden": 64, "run__log_every": 5, "train__shards": 1}),
-        ("b", {"model__hidden": 128, "run__threads": 2, "train__shards": 2}),
-    ) == ["hidden=64", "hidden=128"]
+THREE: dict[str, Any] = {"model__hidden": 5, "model__layers": 1, "train__lr": 0.1}
+MANY = THREE | {"train__batch": 2}
 
 
-def test_texts_are_named_by_their_files(tmp_path: Path) -> None:
-    """Of a path its last part; a list of them likewise."""
-    assert _names(
-        tmp_path,
-        ("a", {"corpus__path": "/data/소설.txt"}),
-        ("b", {"corpus__path": ("/x/one.txt", "/x/two.txt")}),
-    ) == ["path=소설.txt", "path=[one.txt, two.txt]"]
-
-
-def test_runs_that_keys_do_not_tell_apart_have_their_directories(tmp_path: Path) -> None:
-    """The directory is in the name if keys are equal, if only some are, and if very many differ."""
-    assert _names(tmp_path, ("a", {}), ("b", {})) == ["a", "b"]
-    assert _names(tmp_path, ("x/run", {}), ("y/run", {})) == ["x/run", "y/run"]
-    some = [("c", {"train__seed": 1}), ("d", {"train__seed": 1}), ("e", {"train__seed": 2})]
-    assert _names(tmp_path, *some) == ["c (seed=1)", "d (seed=1)", "seed=2"]
-    many = {"model__hidden": 5, "model__layers": 1, "train__lr": 0.1, "train__batch": 2}
-    assert _names(tmp_path, ("f", {}), ("g", many)) == ["f", "g"]
-    assert _names(tmp_path, ("only", {"model__hidden": 5})) == ["only"]
+@pytest.mark.parametrize(
+    ("runs", "named"),
+    [
+        (
+            {
+                "a": {"model__hidden": 64, "run__log_every": 5, "train__shards": 1},
+                "b": {"model__hidden": 128, "run__threads": 2, "train__shards": 2},
+            },
+            ["hidden=64", "hidden=128"],
+        ),
+        (
+            {"a": {"corpus__path": "/data/소설.txt"}, "b": {"corpus__path": ("/x/one.txt", "/x/two.txt")}},
+            ["path=소설.txt", "path=[one.txt, two.txt]"],
+        ),
+        ({"a": {}, "b": {}}, ["a", "b"]),
+        ({"x/run": {}, "y/run": {}}, ["x/run", "y/run"]),
+        (
+            {"c": {"train__seed": 1}, "d": {"train__seed": 1}, "e": {"train__seed": 2}},
+            ["c (seed=1)", "d (seed=1)", "seed=2"],
+        ),
+        ({"f": {}, "g": MANY}, ["f", "g"]),
+        (
+            {"h": THREE, "i": {}},
+            ["hidden=5, layers=1, lr=0.1", "hidden=256, layers=2, lr=0.002"],
+        ),
+        ({"only": {"model__hidden": 5}}, ["only"]),
+    ],
+)
+def test_runs_are_named_by_what_differs(
+    tmp_path: Path, runs: dict[str, dict[str, Any]], named: list[str]
+) -> None:
+    """By the keys that differ, but for logging; by the directory too if these do not tell runs apart."""
+    assert _names(tmp_path, *runs.items()) == named
 
 
 def test_a_configuration_that_cannot_be_read_is_no_obstacle(tmp_path: Path) -> None:

@@ -25,6 +25,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from conftest import MEASURED, ROOT, TEXT, arithmetic_state
+from exported import make
 
 import charlm
 from charlm.cli import charlm as command_line
@@ -32,6 +33,7 @@ from charlm.config import reading
 from charlm.config.reading import resolve
 from charlm.nn.model import Model
 from charlm.report import curves, page
+from charlm.runs import checkpoint
 from charlm.runs.directory import RunDirectory
 from charlm.system.team import Team
 from charlm.training import recipe as training_recipe
@@ -657,6 +659,24 @@ def test_an_untrained_model_makes_pages(models: dict[str, charlm.LanguageModel],
         assert "trained on" not in (tmp_path / name).read_text()
 
 
+@pytest.mark.parametrize(
+    ("split", "words"),
+    [
+        ((0.9, 0.1, 0.0), "validation split"),
+        ((0.9, 0.0, 0.1), "test split"),
+        ((1.0, 0.0, 0.0), "training split, which it has learned"),
+    ],
+)
+def test_a_report_names_its_text(tmp_path: Path, split: tuple[float, float, float], words: str) -> None:
+    """A text that a model has learned is said to be one; a network without training has learned nothing."""
+    made = make(tmp_path, corpus__split=split)
+    checkpoint.save(tmp_path / "made.npz", made)
+    untrained = charlm.untrained(made.config)
+    for model, named in ((charlm.load(tmp_path / "made.npz"), words), (untrained, words.partition(",")[0])):
+        model.report(tmp_path / "report.html", length=20)
+        assert f"The first 20 characters of the {named}, shaded" in (tmp_path / "report.html").read_text()
+
+
 def test_novelty_is_what_the_command_says(
     runs: dict[str, charlm.Run], models: dict[str, charlm.LanguageModel]
 ) -> None:
@@ -683,6 +703,9 @@ def test_exporting_and_importing_are_those_of_the_commands(
         advice = "".join(f"{line}\n" for line in models["text"].export(by_function))
         assert advice.replace(str(by_function), str(by_command)) == told
         assert by_function.read_bytes() == by_command.read_bytes()
+    for file, float32 in ((tmp_path / "a.html", False), (tmp_path / "c.html", True)):
+        models["text"].export(file, float32=float32)
+        assert f'"type":"float{32 if float32 else 16}"' in file.read_text()
     _command("import", str(by_command), "--out", str(tmp_path / "a"))
     infos = [charlm.import_weights(by_function, out=tmp_path / "b").load().info()]
     infos += [charlm.load(tmp_path / "a").info()]

@@ -120,10 +120,13 @@ FORWARD: dict[str, tuple[str, ...]] = {
 """Every value of a step by its name, in the order in which the page computes them."""
 
 ARRIVING = {
-    "rnn": ("dh", "da", "dx", "dh_prev"),
-    "lstm": ("dh", "dc", "da_i", "da_f", "da_o", "da_g", "dx", "dh_prev", "dc_prev"),
-    "gru after": ("dh", "da_r", "da_z", "da_n", "du", "dx", "dh_prev"),
-    "gru before": ("dh", "da_r", "da_z", "da_n", "dx", "dh_prev"),
+    "rnn": ("dh_above", "dh_next", "dh", "da", "dx", "dh_prev"),
+    "lstm": (
+        *("dh_above", "dh_next", "dc_next", "dh", "dc", "da_i", "da_f", "da_o", "da_g"),
+        *("dx", "dh_prev", "dc_prev"),
+    ),
+    "gru after": ("dh_above", "dh_next", "dh", "da_r", "da_z", "da_n", "du", "dx", "dh_prev"),
+    "gru before": ("dh_above", "dh_next", "dh", "da_r", "da_z", "da_n", "dx", "dh_prev"),
 }
 """The gradients of a step that can be read from `Cell.step_backward`: a bias has the gradient of its sum."""
 
@@ -174,9 +177,13 @@ class Reference:
             above = self.dlogits[[t]] @ self.params["output.W"].T
             for layer in reversed(range(L)):
                 dstate = (above + after[layer][0], *after[layer][1:])
+                found = {"dh_above": above[0]}
+                found |= {
+                    f"d{state}_next": d[0] for state, d in zip(self.cell.states, after[layer], strict=True)
+                }
                 own = {name: np.zeros_like(array) for name, array in self.own[layer].items()}
                 above, after[layer] = self.cell.step_backward(self.own[layer], own, saved[t][layer], dstate)
-                found = {f"da_{gate}": db for gate, db in zip(self.cell.gates, own["b"], strict=True)}
+                found |= {f"da_{gate}": db for gate, db in zip(self.cell.gates, own["b"], strict=True)}
                 found |= {"da": own["b"][0], "du": own.get("bn", own["b"][0]), "dx": above[0]}
                 arriving = self.cell.arriving(saved[t][layer], dstate)
                 for name, whole, part in zip(self.cell.states, arriving, after[layer], strict=True):

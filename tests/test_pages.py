@@ -62,7 +62,9 @@ def test_it_can_be_read_everywhere(page: Page, tmp_path: Path, kind: str, width:
     """Nothing is wider than the screen, controls can be touched, and texts have a contrast of 4.5 to 1."""
     page.resize(width, 800, phone=width < 500)
     page.prefer(color_scheme=scheme)
-    page.open(page_of(kind, tmp_path), "prime=The%20&length=5" if kind == "html" else "")
+    page.open(
+        page_of(kind, tmp_path), f"prime={200 * 'W'}&length=200&temperature=5" if kind == "html" else ""
+    )
     page.wait_for("typeof run === 'undefined' || run === null")
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     heights = page.evaluate(

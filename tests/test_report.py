@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +19,11 @@ from test_history import log_line
 from charlm.arrays import Array
 from charlm.config.build import build_text
 from charlm.data.units import Units
-from charlm.inference.gradient_flow import gradient_flow
 from charlm.inference.score import unit_losses
 from charlm.inference.trace import Trace, trace
 from charlm.nn import cells
 from charlm.nn.parameters import Parameters
+from charlm.report import drawing
 from charlm.report import page as pages
 from charlm.report.characters import directions, kept, kind, layout, nearest
 from charlm.report.drawing import apart
@@ -530,15 +531,11 @@ def _check_neurons(page: Page, held: Any) -> None:
 
 
 def test_pictures_show_what_was_measured(tmp_path: Path) -> None:
-    """Each state has its own norm; each unit of a gate has its place, low across and high up."""
+    """Each unit of a gate has its place, low across and high up."""
     made = make(
         tmp_path, layers=2, change=lambda parameters: np.multiply(parameters.flat, 4, parameters.flat)
     )
-    text = build_text(made.config.corpus, made.vocabulary, KINDS["char"][0])
     source = written(made, tmp_path, KINDS["char"][0]).read_text()
-    norms = gradient_flow(made.model, made.parameters, text).relative[..., -1]
-    for layer, state in ((0, 0), (0, 1), (1, 0), (1, 1)):
-        assert f"layer {layer} {'hc'[state]}: {norms[layer, state]:.1e}" in source
     shares = saturation(traced(made, stretch_of(made, KINDS["char"][0], 300)))
     panels = source.split('<g transform="translate(')[1:]
     assert len(panels) == len(shares) == 6
@@ -549,6 +546,39 @@ def test_pictures_show_what_was_measured(tmp_path: Path) -> None:
             for x, y in zip(*map(hundredths, one[2:]), strict=True)
         }
         assert {" ".join(dot) for dot in re.findall('<circle cx="([^"]+)" cy="([^"]+)"', panel)} == dots
+
+
+@pytest.mark.parametrize("kind", ["byte", "jamo"])
+def test_words_count_units_and_point_at_characters(tmp_path: Path, kind: str) -> None:
+    """A mean is of each unit; a button leads to a character, whatever it is made of."""
+    made, text = make(tmp_path, "rnn", kind), KINDS[kind][0]
+    source, stretch = written(made, tmp_path, text).read_text(), stretch_of(made, text, 300)
+    bits = surprise(traced(made, stretch).logits, stretch.ids).bits
+    unit = {"jamo": "unit"}.get(kind, kind)
+    assert f"{rounded(np.nanmean(bits), 3)} bits per {unit} on these." in source
+    places = [word.start for word in hardest_words(stretch, stretch.sums(bits))]
+    assert [int(place) for place in re.findall('data-place="([0-9]+)"', source)] == places
+
+
+def test_the_map_has_the_commonest_and_links_the_most_alike(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a large vocabulary the units that the text holds most often; a line from each to its nearest."""
+    made, text = make(tmp_path), KINDS["char"][0]
+    monkeypatch.setattr(pages, "_MOST_SIGNS", 12)
+    drawn = []
+    monkeypatch.setattr(drawing, "constellation", lambda *values: drawn.append(values) or "")
+    source = written(made, tmp_path, text).read_text()
+    counts = Counter(text[:300])
+    [(_, shown, _, links, *_)] = drawn
+    assert sorted((counts[sign] for sign in (" " if one == "␣" else one for one in shown)), reverse=True) == [
+        count for _, count in counts.most_common(12)
+    ]
+    assert "They are the ones that occur most often in the text." in source
+    ids = [made.vocabulary.names().index(" " if one == "␣" else one) for one in shown]
+    rows = directions(np.concatenate(made.parameters["layers.0.Wx"], axis=1))[ids]
+    cosines = rows @ rows.T - 9 * np.eye(12)
+    assert links == [(k, row.argmax()) for k, row in enumerate(cosines) if row.max() > 0]
 
 
 def hundredths(values: Array) -> list[float]:

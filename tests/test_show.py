@@ -26,6 +26,7 @@ from charlm.cli.show import (
     visible,
     with_options,
 )
+from charlm.system.errors import CharlmError
 
 
 @pytest.mark.parametrize(
@@ -113,3 +114,17 @@ def test_only_warnings_of_the_package_are_shown(capsys: pytest.CaptureFixture[st
             warnings.warn("the text is short", stacklevel=1)
             warnings.warn("unclosed file", ResourceWarning, stacklevel=1)
     assert capsys.readouterr().err == "Warning: the text is short\n"
+
+
+@pytest.mark.parametrize("shown", [True, False])
+def test_warnings_come_before_the_error_that_follows(capsys: pytest.CaptureFixture[str], shown: bool) -> None:
+    """What was warned of may explain the error; ranks other than the first show neither."""
+
+    @shown_warnings(shown)
+    def fail() -> None:
+        warnings.warn("the text is short", stacklevel=1)
+        raise CharlmError("nothing fits")
+
+    with pytest.raises(CharlmError, match="nothing fits"):
+        fail()
+    assert capsys.readouterr().err == "Warning: the text is short\n" * shown

@@ -81,17 +81,6 @@ def test_any_order_of_decomposed_characters_is_composed(units: Units, characters
     assert "".join(pieces(units, codes)) == whole
 
 
-@given(characters=st.lists(st.sampled_from(SOCIABLE)))
-@pytest.mark.parametrize("units", ALL_UNITS, ids=label)
-def test_what_is_shown_is_never_taken_back(units: Units, characters: list[str]) -> None:
-    """At every moment the text shown so far begins the whole text: no half syllable or character."""
-    text = "".join(characters)
-    shown = ""
-    for piece in pieces(units, units.of_text(text)):
-        shown += piece
-        assert normal(units, text).startswith(shown)
-
-
 @pytest.mark.parametrize(
     ("units", "text", "shown"),
     [

@@ -382,7 +382,8 @@ class LanguageModel:
         out = with_suffix(path, PAGES)
         within(2, LONGEST, length=length)
         read = self._held_out("text", text, encoding, progress)
-        split = "training split, which it has learned" if read.split == "train" else f"{read.split} split"
+        learned = ", which it has learned" if read.split == "train" and self._path else ""
+        split = f"{'training' if read.split == 'train' else read.split} split{learned}"
         source = f"the {split}" if read.split else "the text" if text in (None, "-") else str(text)
         html, remarks = page.report(self._loaded, run, read.text, source, length, self._team, progress)
         assembly.write(out, html)

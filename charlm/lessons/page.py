@@ -29,7 +29,7 @@ LONGEST = 2_000
 """Most characters of a text."""
 
 MOST_PARAMETERS = 4_000_000
-"""Most parameters of all networks of a page: 21 MB, and about half a second for a text of 40 characters."""
+"""Most parameters of all networks of a page: 21 MB, and over a second for a text of 40 characters."""
 
 SCRIPTS = (
     "web/network.js",

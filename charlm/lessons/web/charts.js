@@ -76,8 +76,15 @@ function reading(model, reached, first, most, memory) {
   return `${words} ${say(straight === null ? "reach.winding" : "reach.straight", { share })}`;
 }
 
-/** A share in per cent, or what is less than can be read in it. */
-const percentOf = (share) => (share && share < 1e-4 ? `${shown(100 * share, 2)} %` : percent(share));
+/** A share in per cent, or if that is very little as on the axis. */
+const percentOf = (share) => (share < 1e-3 ? shown(share, 2) : percent(share));
+
+/** Give pictures that are beside each other as much room as the widest needs. */
+function arrange(id, figures) {
+  element(id).replaceChildren(...figures);
+  const widths = figures.map((figure) => Number(figure.querySelector("svg")?.getAttribute("width") ?? 0));
+  element(id).style.setProperty("--wide", `${Math.max(280, ...widths)}px`);
+}
 
 /** The length of each path's part along the gradient of a state: [path, length]. */
 function lengths(at, memory, { o, tanh_c }) {
@@ -97,8 +104,8 @@ function showReach() {
     const title = made("h3", [titleOf(model), " ", made("small", formulaLine(`d${name}`))]);
     return made("figure", [title, reachChart(model)]);
   });
-  element("reach").classList.toggle("long", state.of > 22);
-  element("reach").replaceChildren(...figures);
+  arrange("reach", figures);
+  element("longer").hidden = state.text.length > 20;
   for (const box of element("reach").querySelectorAll(".scroll")) box.scrollLeft = box.scrollWidth;
   const swatch = (path) =>
     made("span", [made("i", "", { class: `swatch path-${path}` }), say(`path.${path}`)]);
@@ -176,10 +183,12 @@ function showGates() {
   const model = chosen();
   rows = unitsThatMatter(model);
   const names = [...new Set([...model.network.cell.gates, ...model.network.cell.states])];
-  element("gates").classList.toggle("long", passOf(model).ids.length > 13);
   const most = rows.length < model.hidden ? say("gates.most", { shown: rows.length, all: model.hidden }) : "";
   element("gates-about").textContent = `${say("gates.about")} ${most}`;
-  element("gates").replaceChildren(...names.map((name) => gateMap(model, name)));
+  arrange(
+    "gates",
+    names.map((name) => gateMap(model, name)),
+  );
 }
 
 /** Mark the chosen step and unit in the maps. */
@@ -221,6 +230,7 @@ element("gates").addEventListener("keydown", (event) => {
   const row = between(0, Math.max(0, rows.indexOf(state.unit)) + down, rows.length - 1);
   set({ t: state.t + right, unit: rows[row] });
 });
+element("longer").addEventListener("click", () => set({ text: state.text.repeat(5) }));
 element("reach").addEventListener("click", ({ target }) => {
   const bar = target.closest("[data-t]");
   if (bar) set({ t: bar.dataset.t });

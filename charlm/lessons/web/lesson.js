@@ -23,7 +23,7 @@ function say(key, values = {}) {
 /** The first of several sentences that there is. */
 const sayFirst = (keys, values) => keys.map((key) => say(key, values)).find(Boolean) ?? "";
 
-const percent = (share) => `${Number((100 * share).toPrecision(2))} %`;
+const percent = (share) => `${Number((100 * share).toPrecision(2))}\u00a0%`;
 
 /** A unit of the text in a sentence. */
 const quoted = (character) => `“${character}”`;
