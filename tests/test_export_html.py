@@ -17,8 +17,7 @@ from exported import KINDS, TALES, make, nats, page_data
 
 from charlm.data.units import Units
 from charlm.export import html
-from charlm.inference.generate import Sampling
-from charlm.inference.sampling import TextSampler, streams_of
+from charlm.inference.generate import Sampling, TextSampler, streams_of
 from charlm.nn import cells
 from charlm.nn.parameters import Parameters
 from charlm.runs import checkpoint
@@ -91,13 +90,14 @@ def test_a_seed_gives_the_text_of_the_command(page: Page, charlm: Run, tmp_path:
 
 
 def test_without_line_breaks_a_text_begins_anywhere(page: Page, charlm: Run, tmp_path: Path) -> None:
-    """A model that knows no line breaks draws its first unit evenly, the one of the command."""
+    """A model that knows no line breaks draws its first unit evenly, the one of the command, or greedily."""
     made = make(tmp_path, text="one line and no more, " * 20)
     checkpoint.save(tmp_path / "made.npz", made)
     for seed in (1, 2):
         drawn = charlm("sample", "--checkpoint", "made.npz", "--length", "40", "--seed", str(seed)).stdout
         found = written(page, export(tmp_path, made), length=40, seed=seed, temperature=1)
         assert found + "\n" == drawn
+    assert written(page, export(tmp_path, made), length=40, greedy=1) == greedy_text(made, "", 40)
 
 
 def test_line_breaks_of_a_prime_are_kept(page: Page, tmp_path: Path) -> None:

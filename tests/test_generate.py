@@ -13,8 +13,7 @@ from charlm.arrays import Array
 from charlm.config.keys import CorpusConfig
 from charlm.data.units import Units
 from charlm.data.vocabulary import Vocabulary
-from charlm.inference.generate import Sampling, generate, generate_until
-from charlm.inference.sampling import TextSampler, streams_of
+from charlm.inference.generate import Sampling, TextSampler, generate, generate_until, streams_of
 from charlm.nn.workspace import Workspace
 from charlm.system.errors import ConfigError
 
@@ -68,6 +67,13 @@ def test_draws_follow_the_probabilities(choice: Sampling) -> None:
 def test_greedy_takes_the_likeliest() -> None:
     """Greedy choice takes the largest logit, the first of equals, whatever the other settings."""
     rng = np.random.default_rng(0)
+    model = make_model("rnn", vocab=5)
+    params, nothing = model.initialise(rng, "uniform"), np.zeros(0, int)
+    texts = [
+        list(islice(generate(model, params, nothing, Sampling(greedy=True), np.random.default_rng(seed)), 9))
+        for seed in range(9)
+    ]
+    assert texts == texts[:1] * 9, "also without a prime"
     assert Sampling(greedy=True, temperature=50).draw(LOGITS, rng) == 1
     assert Sampling(greedy=True).draw(np.zeros(3, np.float32), rng) == 0
 

@@ -408,16 +408,6 @@ def test_mistakes_are_one_line(
     assert done.stdout == ""
 
 
-def test_a_text_that_is_gone_or_has_changed(charlm: Run, small: Path) -> None:
-    """Where the model's own text is not as it was, the error says how to give one."""
-    charlm("train", "--config", "small.yaml")
-    (small / "text.txt").write_text(TEXT[:-1])
-    assert "has changed" in (changed := charlm(*COMMAND, status=1).stderr)
-    (small / "text.txt").unlink()
-    assert "cannot be read" in (gone := charlm(*COMMAND, status=1).stderr)
-    assert all("--corpus" in error and error.count("\n") == 1 for error in (changed, gone))
-
-
 def test_what_is_beyond_the_axis_is_marked() -> None:
     """The axis does not change with the norms; one beyond it has a mark at that end, zero has no bar."""
     norms = [1.0] * 51

@@ -407,7 +407,7 @@ def test_a_preview_begins_with_whole_characters(tmp_path: Path, settings: dict[s
     codes = trainer.corpus.vocabulary.units.of_text("한국말 " * 10)
     ids = iter(trainer.corpus.vocabulary.encode(codes, "text")[1:31].tolist())
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("charlm.inference.sampling.generate", lambda *_: ids)
+        patch.setattr("charlm.inference.generate.generate", lambda *_: ids)
         assert preview(trainer).startswith("한국말 한")
 
 
@@ -425,7 +425,7 @@ def test_a_preview_has_as_many_units_as_asked_for(
             drawn.append(number)
             yield number
 
-    monkeypatch.setattr("charlm.inference.sampling.generate", draw)
+    monkeypatch.setattr("charlm.inference.generate.generate", draw)
     preview(trainer)
     assert len(drawn) == 30
 

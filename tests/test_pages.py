@@ -1,4 +1,4 @@
-"""Both pages of a model, the one that generates and the report: what holds for each of them."""
+"""The pages of a model, the one that generates, the report and the lesson: what holds for each of them."""
 
 from __future__ import annotations
 
@@ -18,10 +18,11 @@ from test_history import log_line
 
 from charlm.config.build import build_text
 from charlm.export import html
+from charlm.lessons import page as lessons
 from charlm.report import page as reports
 from charlm.web import assembly
 
-BOTH = pytest.mark.parametrize("kind", ["html", "report"])
+EACH = pytest.mark.parametrize("kind", ["html", "report", "lesson"])
 
 
 def page_of(kind: str, directory: Path) -> Path:
@@ -30,6 +31,9 @@ def page_of(kind: str, directory: Path) -> Path:
     if kind == "html":
         html.write(file, made, float32=True)
         return file
+    if kind == "lesson":
+        assembly.write(file, lessons.lesson([made, make(directory, "gru before", layers=2)]))
+        return file
     (directory / "metrics.jsonl").write_text("".join(json.dumps(log_line(n)) + "\n" for n in (1, 2, 3)))
     text = build_text(made.config.corpus, made.vocabulary, KINDS["char"][0])
     page, _ = reports.report(made, directory, text, "a text", 300)
@@ -37,7 +41,7 @@ def page_of(kind: str, directory: Path) -> Path:
     return file
 
 
-@BOTH
+@EACH
 def test_it_asks_for_nothing(tmp_path: Path, kind: str) -> None:
     """The policy allows this script and this style alone; no attribute is an address or a style."""
     source = page_of(kind, tmp_path).read_text()
@@ -49,7 +53,7 @@ def test_it_asks_for_nothing(tmp_path: Path, kind: str) -> None:
         assert len(contents) == 1
     assert policy.startswith("default-src 'none';")
     assert "unsafe" not in policy
-    assert not re.search("https?:", source)
+    assert not re.search("https?:", source.replace("http://www.w3.org/2000/svg", ""))  # a name
     markup = re.sub(r"<(script|style).*?</\1>", "", source, flags=re.DOTALL)
     assert set(re.findall(r'\s(?:src|href|action)="([^"#]*)["#]', markup)) <= {"data:,", ""}
     assert not re.search(r'\s(style|on\w+)="', markup)
@@ -57,7 +61,7 @@ def test_it_asks_for_nothing(tmp_path: Path, kind: str) -> None:
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [320, 390, 1280])
-@BOTH
+@EACH
 def test_it_can_be_read_everywhere(page: Page, tmp_path: Path, kind: str, width: int, scheme: str) -> None:
     """Nothing is wider than the screen, controls can be touched, and texts have a contrast of 4.5 to 1."""
     page.resize(width, 800, phone=width < 500)
@@ -69,7 +73,8 @@ def test_it_can_be_read_everywhere(page: Page, tmp_path: Path, kind: str, width:
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     heights = page.evaluate(
         "[...document.querySelectorAll('button:not(.entry), textarea, select, label:not([hidden]) input')]"
-        ".filter((e) => e.type !== 'checkbox').map((e) => e.offsetHeight)"
+        ".filter((e) => !['checkbox', 'radio'].includes(e.type) && e.checkVisibility())"
+        ".map((e) => e.offsetHeight)"
     )
     assert min(heights) >= 40
     colours = page.evaluate(
@@ -97,7 +102,7 @@ def test_it_can_be_read_everywhere(page: Page, tmp_path: Path, kind: str, width:
         assert contrast(ink, f"rgb({mixed[0]:.0f}, {mixed[1]:.0f}, {mixed[2]:.0f})") >= 4.5, hue
 
 
-@BOTH
+@EACH
 def test_everything_has_a_name(page: Page, tmp_path: Path, kind: str) -> None:
     """Every control, picture and region has a name that is read out."""
     page.open(page_of(kind, tmp_path))
@@ -116,6 +121,7 @@ def test_an_installation_holds_the_parts_of_the_pages() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     patterns = project["tool"]["setuptools"]["package-data"]["charlm"]
     files = [file.relative_to(ROOT / "charlm") for file in (ROOT / "charlm").rglob("*.*")]
-    parts = {file.as_posix() for file in files if file.suffix in (".html", ".css", ".js", ".typed")}
-    assert parts >= {"web/frame.html", "web/base.css", "web/base.js", "report/web/report.js", *html.SCRIPTS}
+    parts = {file.as_posix() for file in files if file.suffix in (".html", ".css", ".js", ".json", ".typed")}
+    assert parts >= {"web/frame.html", "web/base.css", "web/base.js", "report/web/report.js"}
+    assert parts >= {*html.SCRIPTS, *lessons.SCRIPTS}
     assert all(any(fnmatch(part, pattern) for pattern in patterns) for part in parts)

@@ -106,32 +106,6 @@ def test_parts_are_counted_as_they_stood_in_the_file(
     assert total == whole
 
 
-@pytest.mark.parametrize(
-    ("units", "text", "edge", "before", "after"),
-    [
-        (Units(), "가나다라", 2, RawSize(1, 3), RawSize(1, 3)),
-        (Units("char", "nfd"), "가각나", 2, RawSize(0, 0), RawSize(1, 3)),
-        (Units("char", "nfd"), "가각나", 3, RawSize(1, 3), RawSize(1, 3)),
-        (Units("char", "nfkd"), "x㍿y", 3, RawSize(1, 3), RawSize(1, 1)),
-        (Units("char", "nfc"), "ae\u0301ab", 2, RawSize(2, 3), RawSize(1, 1)),
-        (Units("char", newlines="lf"), "a\r\nb\r\n", 2, RawSize(2, 2), RawSize(2, 2)),
-        (Units("byte"), "가나", 2, RawSize(0, 1), RawSize(1, 3)),
-    ],
-)
-def test_a_character_across_an_edge_is_counted_once(
-    tmp_path: Path, units: Units, text: str, edge: int, before: RawSize, after: RawSize
-) -> None:
-    """What makes units on both sides belongs to the part before, and so do marks that add no unit."""
-    (source,) = files(tmp_path, text.encode())
-    size = len(units.of_text(text))
-    corpus = read_corpus([source], TextPipeline(units), (edge / size, 0.0, 1 - edge / size))
-    assert corpus.edges("train") == (0, edge)
-    for block in BLOCKS:
-        assert scored(corpus, tmp_path, TextPipeline(units), "train", block) == before
-        assert scored(corpus, tmp_path, TextPipeline(units), "test", block) == after
-        assert scored(corpus, tmp_path, TextPipeline(units), "validation", block) == RawSize(0, 0)
-
-
 def test_separators_and_unknown_characters_count_and_marks_do_not(tmp_path: Path) -> None:
     """What is scored is counted: separators, what became `<unk>`; not the marks that were left out."""
     pipeline = TextPipeline(separator="--", min_count=3)

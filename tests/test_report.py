@@ -25,15 +25,24 @@ from charlm.nn import cells
 from charlm.nn.parameters import Parameters
 from charlm.report import drawing
 from charlm.report import page as pages
+from charlm.report.activity import (
+    HIGH,
+    LOW,
+    by_position,
+    correlation,
+    hardest_words,
+    neurons,
+    ranked,
+    saturation,
+    surprise,
+)
 from charlm.report.characters import directions, kept, kind, layout, nearest
 from charlm.report.drawing import apart
 from charlm.report.drawing import number as rounded
-from charlm.report.neurons import HIGH, LOW, correlation, neurons, ranked, saturation
 from charlm.report.stretch import PROPERTIES, Stretch
-from charlm.report.surprise import by_position, hardest_words, surprise
 from charlm.runs import checkpoint
 from charlm.runs.checkpoint import Checkpoint
-from charlm.system.errors import CorpusError, DivergenceError
+from charlm.system.errors import DivergenceError
 
 FORMS = {"char": "lstm", "jamo": "gru", "byte": "rnn", "lines": "lstm", "mixed": "gru before"}
 """For each way of reading a text, the cell that is looked at."""
@@ -403,23 +412,6 @@ def test_a_text_cannot_become_markup(page: Page, tmp_path: Path) -> None:
     assert "<script>alert(2)" in page.evaluate("document.title")
 
 
-def test_equal_input_gives_equal_bytes(tmp_path: Path) -> None:
-    """The same model and text give the same page; another text another one."""
-    made, text = make(tmp_path, "gru"), KINDS["char"][0]
-    files = [written(made, tmp_path, one) for one in (text, text, text[1:])]
-    first, second, third = (file.read_bytes() for file in files)
-    assert first == second != third
-
-
-def test_a_text_with_nothing_to_predict_is_refused(tmp_path: Path) -> None:
-    """A text of one character is one line."""
-    made = make(tmp_path)
-    text = build_text(made.config.corpus, made.vocabulary, "ab").between(0, 1)
-    with pytest.raises(CorpusError, match="nothing to predict"):
-        pages.report(made, None, text, "a text")
-    assert "not predicted" not in written(make(tmp_path), tmp_path, "ab").read_text().split("<script")[0]
-
-
 SECTIONS = ("curves", "gradient-flow", "losses", "neurons", "characters")
 
 
@@ -643,6 +635,9 @@ def test_the_command(charlm: Run, tmp_path: Path) -> None:
     assert done_without.returncode == 0
     assert "pip install 'charlm[plot]'" in done_without.stderr
     assert "pip install &#x27;charlm[plot]&#x27;" in (tmp_path / "plain.html").read_text()
+    for files in (["other.txt", "text.txt"], ["other.txt", "small.yaml", "text.txt"]):
+        told = charlm("report", "--text", *files, status=2).stderr
+        assert f"--text takes one path, and {len(files)} follow it: if the shell made them" in told
     told = charlm("report", "--out", "x.pdf", status=2).stderr
     assert "x.pdf: the suffix must be one of .html" in told
     (tmp_path / "wide.txt").write_bytes("The old man\n".encode("utf-16-le"))

@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from charlm.data.units import Units
 
 CHARACTER_UNITS = [Units("char", form) for form in ("none", "nfc", "nfd", "nfkc", "nfkd")]
-DECOMPOSED = [Units("char", "nfd"), Units("char", "nfkd")]
 ALL_UNITS = [*CHARACTER_UNITS, Units("byte")]
 
 # Characters that meet their neighbours: jamo (leading, vowel, trailing, old ones, for compatibility),
@@ -72,15 +71,6 @@ def test_written_codes_are_the_text_again(units: Units, text: str) -> None:
     assert "".join(pieces(units, units.of_text(text))) == normal(units, text)
 
 
-@given(characters=st.lists(st.sampled_from(SOCIABLE)))
-@pytest.mark.parametrize("units", DECOMPOSED, ids=label)
-def test_any_order_of_decomposed_characters_is_composed(units: Units, characters: list[str]) -> None:
-    """Whatever order a model puts jamo and marks in, what is shown is their composition."""
-    codes = [int(code) for character in characters for code in units.of_text(character)]
-    whole = unicodedata.normalize("NFC", "".join(map(chr, codes)))
-    assert "".join(pieces(units, codes)) == whole
-
-
 @pytest.mark.parametrize(
     ("units", "text", "shown"),
     [
@@ -97,18 +87,6 @@ def test_any_order_of_decomposed_characters_is_composed(units: Units, characters
 def test_text_is_shown_as_soon_as_it_is_certain(units: Units, text: str, shown: list[str]) -> None:
     """Only what a later code can still change is held back."""
     assert list(pieces(units, units.of_text(text))) == shown
-
-
-@pytest.mark.parametrize("units", ALL_UNITS, ids=label)
-def test_finish_starts_afresh(units: Units) -> None:
-    """After `finish` a writer holds nothing of the text before."""
-    writer = units.writer()
-    held = [0xEA, 0xB0] if units.unit == "byte" else [ord("ᄀ"), ord("ᅡ")]
-    for code in held:
-        writer.write(code)
-    writer.finish()
-    assert writer.finish() == ""
-    assert writer.write(ord("a")) + writer.finish() == "a"
 
 
 EVERY_WAY = [

@@ -61,26 +61,32 @@ class Command(click.Command):
     """A command of charlm.
 
     While it runs, its context's object is a `ReadingBar`, and Python's warnings are lines on stderr.
-    A message about an extra argument names the option that it needs.
+    A message about an argument too many names what is meant.
     """
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """As click does, with a hint."""
-        typed = [*args, "--corpus"]  # a copy: click empties the list
+        option = next((one for one in ("--corpus", "--text") if one in args), "")
+        files = list(takewhile(os.path.exists, args[args.index(option) + 1 :])) if option else []
+        several = click.UsageError(
+            f"{option} takes one path, and {len(files)} follow it: if the shell made them of a pattern, "
+            f"write that in quotes, such as {option} {shell(_pattern(files)) if files else ''}",
+            ctx,
+        )
+        suffixes = {os.path.splitext(file)[1] for file in files}
+        if len(files) > 1 and len(suffixes) == 1 and suffixes != {""}:
+            raise several
         try:
             return super().parse_args(ctx, args)
         except click.UsageError as error:
+            if type(error) is not click.UsageError or "extra argument" not in error.message:
+                raise
+            if len(files) > 1:
+                raise several from error
             every = {option for parameter in self.params for option in parameter.opts}
             options = [o for o in ("--prime", "--config", "--checkpoint", "--corpus") if o in every]
-            if type(error) is not click.UsageError or "extra argument" not in error.message or not options:
+            if not options:
                 raise
-            files = list(takewhile(os.path.exists, typed[typed.index("--corpus") + 1 :]))
-            if len(files) > 1:
-                raise click.UsageError(
-                    f"--corpus takes one path, and {len(files)} follow it: if the shell made them of a "
-                    f"pattern, write that in quotes, such as --corpus {shell(_pattern(files))}",
-                    ctx,
-                ) from error
             words = f"{error.message.rstrip('.')}: name it with {' or '.join(options)}"
             raise click.UsageError(words, ctx) from error
 

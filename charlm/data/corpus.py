@@ -41,7 +41,7 @@ class Corpus:
     split: tuple[float, float, float]
     """Fractions of `ids` for training, validation and test; 0 for a split with a separate text."""
     digest: str
-    """SHA-256 in hexadecimal of all files, those of separate texts included (see `sources.digest`)."""
+    """SHA-256 in hexadecimal of all files, including the separate texts (see `sources.digest`)."""
     by_line: bool = False
     """Whether each line is a separate example; `whole` and `part` are then `Lines`."""
     warnings: tuple[str, ...] = ()
@@ -155,11 +155,8 @@ def read_corpus(
 
 
 def _digest_with(reading: _Reading, others: Mapping[str, _Reading]) -> str:
-    """The digest of a text, unchanged, or of it and of the separate texts by their names."""
-    if not others:
-        return reading.sha256
-    lines = [reading.sha256, *(f"{name} {others[name].sha256}" for name in sorted(others))]
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+    """The digest of a text, or of it and the separate texts by their names."""
+    return digest([reading.sha256, *(f"{name} {others[name].sha256}" for name in sorted(others))])
 
 
 def own_shares(split: Sequence[float], separate: Iterable[str]) -> tuple[float, float, float]:
@@ -215,7 +212,10 @@ class _Reading:
         for source in self.sources:
             for _ in source.blocks(lambda size: self.progress("looking at", size), unpacked=False):
                 pass
-        self.sha256 = digest(self.sources)
+        self.sha256 = self._digest()
+
+    def _digest(self) -> str:
+        return digest([source.sha256 for source in self.sources])
 
     def encoded(self, min_count: int) -> Encoded:
         """The text, encoded with the vocabulary of all that occurs at least `min_count` times.
@@ -271,6 +271,6 @@ class _Reading:
             places = vocabulary.places(numbering.codes)
             spool.seek(0)
             ids = (translated(np.frombuffer(spool.read(size), dtype), places) for dtype, size in pieces)
-            self.sha256 = digest(self.sources)
+            self.sha256 = self._digest()
             names = [source.name for source in self.sources]
             return cache.store(f"{kind}-{self.sha256}", names, settings, vocabulary.codes.tolist(), ids)

@@ -154,11 +154,10 @@ def readings(blocks: Iterable[bytes], shown: str = "") -> list[Reading]:
     names = [name for encodings, _ in (*_OTHERS[:4], *_LATIN, *_OTHERS[4:]) for name in encodings]
     names = [shown or "utf-8", "utf-8", *names, "utf-16-le", "utf-16-be"]
     trials = [Reading(name, name == shown) for name in dict.fromkeys(names)]
-    for block in blocks:
+    for block in chain(blocks, [b""]):
         trials = [trial for trial in trials if trial.reads(block)]
-        if all(trial.is_judged for trial in trials):
+        if not block or all(trial.is_judged for trial in trials):
             trials = _plausible(trials)
-    trials = _plausible([trial for trial in trials if trial.reads(b"")])
     return [one for k, one in enumerate(trials) if not any(map(one.agrees, trials[:k]))][:_NAMED]
 
 

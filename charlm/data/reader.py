@@ -19,9 +19,6 @@ from charlm.system.errors import EncodingError
 
 _BOM = "\ufeff"
 
-_BYTE_ORDERS = {"utf-16": ("utf-16-le", "utf-16-be"), "utf-32": ("utf-32-le", "utf-32-be")}
-"""Encodings whose byte order a mark decides; Python's decoders remove that mark themselves."""
-
 
 @dataclass(frozen=True)
 class TextPipeline:
@@ -178,11 +175,9 @@ def remarks(source: Source, encoding: str) -> Iterator[str]:
 
 def _begins_with_mark(start: bytes, encoding: str) -> bool:
     """Whether a file with these first bytes begins with a mark that is removed."""
-    try:
-        marks = tuple(_BOM.encode(name) for name in _BYTE_ORDERS.get(encoding, (encoding,)))
-    except UnicodeError:  # an encoding without that character
-        return False
-    return start.startswith(marks)
+    if encoding in ("utf-16", "utf-32"):  # the mark decides the byte order, and the decoder removes it
+        return marked(start) == encoding
+    return start.decode(encoding, "ignore").startswith(_BOM)
 
 
 def _start(source: Source) -> bytes:

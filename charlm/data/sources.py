@@ -188,9 +188,8 @@ def find(
     return sources
 
 
-def digest(sources: Sequence[Source]) -> str:
-    """SHA-256, in hexadecimal, of a file that has been read; of several, that of their digests by line."""
-    digests = [source.sha256 for source in sources]
+def digest(digests: Sequence[str]) -> str:
+    """One SHA-256, in hexadecimal, for several: the digest of their lines; a single one is unchanged."""
     return digests[0] if len(digests) == 1 else hashlib.sha256("\n".join(digests).encode()).hexdigest()
 
 

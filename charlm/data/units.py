@@ -145,6 +145,4 @@ class Writer:
 
     def finish(self) -> str:
         """The text that is still held back, at the end."""
-        rest = self._bytes.decode(b"", final=True) + unicodedata.normalize("NFC", self._held)
-        self._held = ""
-        return rest
+        return self._bytes.decode(b"", final=True) + unicodedata.normalize("NFC", self._held)

@@ -54,7 +54,7 @@ def walked(path: str) -> tuple[Path, list[str], str] | None:
 
     @functools.cache
     def why_not(path: Path, is_file: bool = False) -> tuple[str, Path] | None:
-        """Why a path is left out, and what is left out whole: the path, or a directory above it."""
+        """The reason to leave out a path, and the path, or the directory above it, that is left out whole."""
         above = None if path == root else why_not(path.parent)
         if path == root or above:
             return above

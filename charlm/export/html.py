@@ -13,8 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from charlm.arrays import Ids
-from charlm.inference.generate import Sampling, generate
-from charlm.inference.sampling import TextSampler
+from charlm.inference.generate import Sampling, TextSampler, generate
 from charlm.nn.parameters import Parameters
 from charlm.runs.checkpoint import Checkpoint
 from charlm.runs.description import describe

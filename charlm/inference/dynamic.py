@@ -2,8 +2,8 @@
 
 Krause, Kahembwe, Murray, Renals 2018, "Dynamic evaluation of neural sequence models"
 (arXiv 1709.07432), with the RMS rule and its pull back to the trained parameters. The text is read
-in segments, in its order. Each is scored before it is learned from, so that no loss depends on what
-comes after it. The trained parameters are only read: what is learned is in a copy.
+in segments, in its order. Each is scored before it is learned from, so that no loss depends on a later
+character. The trained parameters are only read: a copy of them learns.
 
 Letters: `T` time steps, `V` vocabulary, `P` numbers in the flat buffer of parameters.
 """
@@ -53,7 +53,7 @@ _BLOCK = 1 << 15
 
 @dataclass(frozen=True)
 class Constants:
-    """What is chosen: η and λ."""
+    """The constants that are chosen: η and λ."""
 
     rate: float
     """η: how far a segment moves a weight whose gradient is as large as usual."""
@@ -123,7 +123,7 @@ def dynamic_losses(
 ) -> Array:
     """The loss in nats of every predicted unit `[N]`, each segment learned from after it is scored.
 
-    The order is that of `score.unit_losses`. `params` are those that were trained, and only read;
+    The losses have the order of `score.unit_losses`. `params` are those that were trained, and only read;
     for `rms` see `rms_gradients`. `done` is called with the number of units of each segment.
     """
     learned, grads = params.copy(), params.zeros_like()
@@ -169,9 +169,8 @@ def _segments(model: Model, params: Parameters, grads: Parameters, text: Text) -
 
     With it the gradient of their mean is in `grads`. `params` may be changed before the next
     segment. Each example of the text begins from a zero state, which is carried to its end.
-
     """
-    # The state that goes into the next segment is that of the forward pass. Computing it again with
+    # The state of the forward pass goes into the next segment. Computing it again with
     # the changed parameters costs another forward pass, and gains .0001 nats per character on the
     # first 20,000 characters of the validation split of data/tales.txt: 1.2205 in place of 1.2206,
     # where the static score is 1.2297.

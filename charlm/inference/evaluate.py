@@ -24,14 +24,14 @@ from charlm.system.team import ALONE, Team
 
 @dataclass(frozen=True)
 class Dynamic:
-    """The score of a model that goes on learning from what it has read."""
+    """The score of a model that goes on learning from the text that it has read."""
 
     score: Score
     constants: dynamic.Constants
     chosen_on: str | None
     """The text on which the constants were chosen; None for the defaults."""
     seconds: float
-    """What it took: to measure the gradients of the training text, to choose, and to score."""
+    """Duration: of measuring the gradients of the training text, of choosing, and of scoring."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -54,7 +54,7 @@ class Evaluation:
     units_are_characters: bool
     """Whether a scored unit is a character of the files."""
     warnings: tuple[str, ...]
-    """What the user should know of how the text was read."""
+    """Warnings from reading the text."""
     dynamic: Dynamic | None = None
     """The score of dynamic evaluation, if it was asked for; `score` is static."""
 
@@ -124,8 +124,8 @@ def evaluate(
     Parameters
     ----------
     another
-        Another text, of which the whole is scored unless `split` names a part. Of the model's own
-        text it is the test split if there is one, else the validation split, else the training split.
+        Another text, of which the whole is scored unless `split` names a part. Without it the test
+        split of the model's own text is scored, or else its validation or its training split.
     window
         Score windows of this many characters, each from a zero state.
     dynamically

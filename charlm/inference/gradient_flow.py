@@ -146,9 +146,9 @@ def gradient_flow(
 def find_places(text: Text, steps: int, count: int) -> tuple[Ids, Ids, int]:
     """Up to `count` places of a text, evenly spaced among those with `steps` units before them.
 
-    Returns three things: the index in `text.ids` of the first unit of the text or line of each place
-    `[P]`; the index of the last unit that is read there, `[P]`, so that the next one is predicted;
-    and the number of steps, less than `steps` if too few places have as many units before them.
+    Returns indices in `text.ids` of the first unit of the text or line of each place, `[P]`, and of the
+    last unit that is read there, `[P]`. The next unit is predicted. Also returns the number of steps,
+    which is less than `steps` if too few places have as many units before them.
     """
     starts, lengths = (array.astype(np.int64) for array in text.examples())
     fewest = min(_FEWEST, math.ceil(lengths.sum() / 2))

@@ -48,8 +48,8 @@ def read_text(
 
     A `split` that is named is taken, of either. Messages name the `argument` that names another text.
 
-    Raises `CorpusError` if the text cannot be read, has nothing to predict in that split or, being the
-    model's own, has changed; and `VocabularyError` if another one holds what the model does not know.
+    Raises `CorpusError` if the text cannot be read, its split has nothing to predict, or the model's own
+    text has changed. Raises `VocabularyError` if another text holds units that the model does not know.
     """
     if another is None:
         corpus, files = _read_own(checkpoint, progress, argument)

@@ -20,11 +20,10 @@ from charlm.data.texts import Text
 from charlm.export import write as write_model
 from charlm.inference import evaluate, novelty
 from charlm.inference.evaluate import Evaluation
-from charlm.inference.generate import Sampling
+from charlm.inference.generate import Sampling, TextSampler, streams_of
 from charlm.inference.gradient_flow import GradientFlow, gradient_flow
 from charlm.inference.novelty import Novelty
 from charlm.inference.reading import ReadText, held_out, read_text
-from charlm.inference.sampling import TextSampler, streams_of
 from charlm.inference.score import SHOWN, Score, score, unit_losses
 from charlm.inference.trace import Trace, trace
 from charlm.interface.arguments import AnyPath, Configuration, complete, typed, warn, with_suffix, within
@@ -55,7 +54,7 @@ class LanguageModel:
     path
         Its checkpoint file; `ConfigError` if it comes from no file.
     sampler
-        What writes its text, unit by unit (`charlm.inference.sampling`).
+        What writes its text, unit by unit (`charlm.inference.generate`).
     """
 
     __module__ = "charlm"  # a copy in another process is made from there: BLAS is set up before NumPy

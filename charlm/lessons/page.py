@@ -16,9 +16,8 @@ from charlm.arrays import Array
 from charlm.config.build import build_ids
 from charlm.config.limits import Language
 from charlm.data.corpus import Progress, nothing
-from charlm.inference.generate import Sampling
+from charlm.inference.generate import Sampling, TextSampler
 from charlm.inference.reading import read_text
-from charlm.inference.sampling import TextSampler
 from charlm.runs.checkpoint import Checkpoint
 from charlm.runs.description import describe
 from charlm.system.errors import CharlmError, ConfigError, CorpusError, VocabularyError

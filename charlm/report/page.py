@@ -20,10 +20,21 @@ from charlm.data.texts import Text
 from charlm.inference.gradient_flow import gradient_flow
 from charlm.inference.trace import trace
 from charlm.report import curves, drawing, history
+from charlm.report.activity import (
+    HIGH,
+    LOW,
+    Neurons,
+    Saturation,
+    Surprise,
+    by_position,
+    hardest_words,
+    neurons,
+    ranked,
+    saturation,
+    surprise,
+)
 from charlm.report.characters import directions, kept, kind, layout, nearest
-from charlm.report.neurons import HIGH, LOW, Neurons, Saturation, neurons, ranked, saturation
 from charlm.report.stretch import Stretch
-from charlm.report.surprise import Surprise, by_position, hardest_words, surprise
 from charlm.runs.checkpoint import Checkpoint
 from charlm.runs.directory import RunDirectory
 from charlm.runs.log import read_objects
@@ -57,23 +68,19 @@ def report(
     Parameters
     ----------
     run
-        The directory whose log belongs to the model; None if there is none.
+        The directory whose log belongs to the model, or None.
     text
-        The text to look at, of which the first `length` characters are shown.
+        The text to look at. Its first `length` characters are shown.
     source
         The name of this text for readers.
     progress
-        Called after each of the parts that take long.
+        Called after each part that takes long.
 
     Raises
     ------
-    CorpusError
-        If there is nothing in the text to predict.
     DivergenceError
-        If what the network computes is not finite.
+        If a value of the network is not finite.
     """
-    if not text.targets:
-        raise CorpusError("the text has nothing to predict: it needs a line, or two characters")
     model, params, vocabulary = loaded.model, loaded.parameters, loaded.vocabulary
     stretch = Stretch.of(text, vocabulary, length)
     progress("total", 3)

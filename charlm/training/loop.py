@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from charlm.inference.sampling import TextSampler
+from charlm.inference.generate import TextSampler
 from charlm.runs import checkpoint
 from charlm.runs.directory import RunDirectory
 from charlm.runs.log import Line

@@ -31,8 +31,8 @@ def without_effect(character: str) -> str:
 def standing_alone(character: str) -> str:
     """A character, or a sign for it, that can be seen and does not join its neighbours.
 
-    A line break is `↵`, a tab `⇥`, a combining mark is on a dotted circle, a conjoining jamo is the
-    letter of its own, and what is drawn as nothing, or nowhere, is its code. Blanks stay.
+    A line break is `↵`, and a tab `⇥`. A combining mark is on a dotted circle. A conjoining jamo is the
+    separate letter. A character that is drawn as nothing is its code. Blanks stay.
     """
     if character in "\n\t":
         return "↵" if character == "\n" else "⇥"

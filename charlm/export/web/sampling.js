@@ -46,7 +46,8 @@ function* generate({ network, vocabulary }, codes, settings, random) {
     yield null;
   }
   if (logits === null) {
-    const first = random.below(vocabulary.codes.length);
+    // all are as likely, and a greedy choice takes the first of equals
+    const first = settings.greedy ? 0 : random.below(vocabulary.codes.length);
     yield first;
     read(first);
   }

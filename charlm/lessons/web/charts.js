@@ -203,7 +203,7 @@ function markGates() {
     const [x, y] = [LEFT + wide * t, TOP + LINE * Math.max(0, row)];
     const place = { x, y, height: row < 0 ? LINE * rows.length : LINE };
     for (const [name, value] of Object.entries(place)) box.querySelector(".mark").setAttribute(name, value);
-    const value = shown(pass.steps[t].layers[layer][gate][unit]);
+    const value = isAsked() ? "?" : shown(pass.steps[t].layers[layer][gate][unit]);
     box.setAttribute("aria-label", say("gates.cell", { gate, unit, t, value, character }));
     const isSeen = x >= box.scrollLeft && x + wide <= box.scrollLeft + box.clientWidth;
     if (!isSeen) box.scrollLeft = x - box.clientWidth / 2;

@@ -133,7 +133,7 @@ const LEVELS = 6; // shades of a colour
 
 /** An SVG element with attributes and contents. */
 function drawn(kind, attributes, ...contents) {
-  const one = document.createElementNS("http://www.w3.org/2000/svg", kind);
+  const one = document.createElementNS(element("graph").namespaceURI, kind);
   for (const [name, value] of Object.entries(attributes)) one.setAttribute(name, value);
   one.append(...contents);
   return one;

@@ -309,6 +309,9 @@ function indexOf(name, step) {
   return name === "loss" ? 0 : (step.target ?? likeliest(step.p, 1)[0][0]);
 }
 
+/** Whether the quiz asks for the number of the chosen node. */
+const isAsked = () => quiz && !quiz.answered && !isGiven(state.node);
+
 /** Whether a node has a number for each hidden unit. */
 const isByUnit = (name) => !["logits", "p", "loss"].includes(name) && (name !== "x" || state.layer > 0);
 
@@ -327,7 +330,7 @@ function showGraph() {
   const arrows = arrowsOf(nodes);
   const most = Math.max(...order.map((name) => (/^p$|loss/.test(name) ? 0 : largest(scope[d + name]))));
   const stateOf = (name) => ["done", "now", "later"][1 + Math.sign(order.indexOf(name) - at)];
-  const hidden = quiz && !quiz.answered && !isGiven(state.node) ? state.node : null;
+  const hidden = isAsked() ? state.node : null;
   const node = (name) => {
     const vector = Array.from(scope[d + name]);
     const k = indexOf(name, step);
@@ -365,13 +368,12 @@ function showGraph() {
     const words = say("above", { layer: state.layer + 2 });
     exits.push(exit("h", [x, y - HIGH / 2], [x, y - 110], words, scope.dh_above));
   }
+  const { scrollWidth, clientWidth } = element("graph-box");
   const focused = element("graph").contains(document.activeElement);
   drawGraph(element("graph"), nodes, arrows, { backward: backward(), node, words, exits });
-  const now = element("graph").querySelector(".node.now");
-  if (focused) now.focus({ preventScroll: true });
-  const box = element("graph-box");
-  const middle = (nodes[state.node][0] / 940) * box.scrollWidth;
-  if (box.scrollWidth > box.clientWidth) box.scrollLeft = middle - box.clientWidth / 2;
+  if (focused) element("graph").querySelector(".node.now").focus({ preventScroll: true });
+  const middle = (nodes[state.node][0] / 940) * scrollWidth; // of what a phone shows a part of
+  if (scrollWidth > clientWidth) element("graph-box").scrollLeft = middle - clientWidth / 2;
 }
 
 // the equation of the chosen node
@@ -479,7 +481,7 @@ function showFormula() {
   const model = chosen();
   const { order } = graphNow();
   const name = state.node;
-  const asked = quiz && !quiz.answered && !isGiven(name);
+  const asked = isAsked();
   const { full, lines, result } = equationOf(name);
   const isSign = name === "x" && !backward() && state.layer === 0;
   const shownLines = lines.map((line, k) =>

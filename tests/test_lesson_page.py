@@ -1,0 +1,275 @@
+"""The lesson as it is used: stepped, clicked, typed into, asked, in both languages."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from browser import Page
+from conftest import FORMS
+from test_lesson import NETWORKS, TEXTS
+
+from charlm.lessons import hello
+from charlm.lessons import page as lessons
+from charlm.web import assembly
+
+STRINGS: dict[str, dict[str, str]] = json.loads(assembly.part("lessons/web/strings.json"))
+
+HANGUL = re.compile("[가-힣]")
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The lesson of the lecture's example."""
+    file = tmp_path_factory.mktemp("page") / "hello.html"
+    assembly.write(file, lessons.lesson(hello.networks(), hello.TEXT))
+    return file
+
+
+@pytest.fixture(scope="module")
+def deep(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A lesson with networks of two layers."""
+    file = tmp_path_factory.mktemp("page") / "deep.html"
+    networks = [NETWORKS[form, 2] for form in FORMS]
+    assembly.write(file, lessons.lesson(networks, TEXTS[4]))
+    return file
+
+
+def show(page: Page, file: Path, fragment: str = "") -> None:
+    """Open a page anew; to another fragment of the same page the browser would go without loading it."""
+    page.open("about:blank")
+    page.open(file, fragment)
+
+
+def chosen(page: Page) -> dict[str, Any]:
+    """What is chosen in the page."""
+    state: dict[str, Any] = page.evaluate("({ ...state, cell: chosen().key })")
+    return state
+
+
+def test_both_languages_say_the_same() -> None:
+    """Every sentence is there in English and Korean, with the same places for values, and each is used."""
+    english, korean = STRINGS["en"], STRINGS["ko"]
+    assert list(STRINGS) == ["en", "ko"]
+    assert english.keys() == korean.keys()
+    scripts = "".join(assembly.part(script) for script in lessons.SCRIPTS)
+    scripts += assembly.part("lessons/web/lesson.html") + assembly.part("lessons/page.py")
+    for key, sentence in english.items():
+        places = [set(re.findall(r"\{\w+\}", words)) for words in (sentence, korean[key])]
+        assert places[0] == places[1], key
+        assert HANGUL.search(korean[key]) or len(korean[key]) < 10, key
+        assert not HANGUL.search(sentence), key
+        kind, *_ = key.split(".")
+        assert key in scripts or f"{kind}." in scripts, key
+
+
+@pytest.mark.parametrize("language", STRINGS)
+def test_every_formula_gives_the_number_of_the_network(page: Page, deep: Path, language: str) -> None:
+    """With numbers put in, the equation of each node is its value or its gradient; each has a sentence."""
+    show(page, deep, f"language={language}")
+    nodes, wrong = page.evaluate(
+        """(() => {
+          const wrong = [];
+          let nodes = 0;
+          for (const { key, hidden } of models) for (const layer of [0, 1]) for (const t of [0, 9, 24])
+          for (const direction of ["forward", "backward"]) for (const window of [0, 3]) {
+            set({ cell: key, layer, t, direction, window, unit: t % hidden });
+            const { nodes: graph, order } = graphNow();
+            const { scope, matrices, step } = scopeNow();
+            for (const name of order) {
+              nodes += 1;
+              const full = (backward() ? "d" : "") + name;
+              const words = [meaning(name), nodeName(name), ...equationOf(name).lines];
+              const isWrong = (line) => !line || /[{}]|undefined|NaN/.test(line);
+              if (words.some(isWrong)) wrong.push([full, ...words]);
+              const formula = graph[name][backward() ? 3 : 2];
+              if (!formula || /softmax|ln/.test(formula)) continue;
+              const { f, terms } = parsed(formula);
+              const k = indexOf(name, step);
+              const sum = terms.reduce((all, term) => all + termValue(term, scope, matrices, k), 0);
+              const value = f === "σ" ? 1 / (1 + Math.exp(-sum)) : f === "tanh" ? Math.tanh(sum) : sum;
+              const error = Math.abs(value - scope[full][k]);
+              if (!(error <= 1e-12 * Math.abs(value) + 1e-15)) wrong.push([key, full, value, scope[full][k]]);
+            }
+          }
+          return [nodes, wrong];
+        })()"""
+    )
+    assert wrong == []
+    assert nodes > 1_000
+
+
+@pytest.mark.parametrize("direction", ["forward", "backward"])
+def test_it_is_stepped_by_keyboard(page: Page, deep: Path, direction: str) -> None:
+    """The arrow keys go through the nodes in the order of computing, and on through layers and time."""
+    show(page, deep, f"cell=gru-after&t=2&layer=1&direction={direction}")
+    order = page.evaluate("graphNow().order")
+    assert order[:3] == (["h_prev", "x", "a_r"] if direction == "forward" else ["loss", "p", "logits"])
+    page.evaluate(f"lesson.set({{ node: '{order[0]}' }})")
+    page.evaluate("element('graph').querySelector('.node.now').focus()")
+    seen = [order[0]]
+    for _ in order[1:]:
+        page.press("ArrowRight")
+        seen.append(page.evaluate("document.activeElement.dataset.node"))
+    assert seen == order
+    page.press("ArrowRight")
+    now = chosen(page)
+    assert (now["t"], now["layer"]) == ((3, 0) if direction == "forward" else (2, 0))
+    page.press("ArrowLeft")
+    assert chosen(page)["node"] == order[-1]
+
+
+def test_what_is_to_come_has_no_number(page: Page, file: Path) -> None:
+    """Nodes after the chosen one are there without a number; a click on one goes there."""
+    show(page, file, "cell=lstm&t=2&node=f")
+    labels = (
+        "[...document.querySelectorAll('.node')].map((n) => [n.dataset.node, n.getAttribute('aria-label')])"
+    )
+    before = dict(page.evaluate(labels))
+    assert re.fullmatch(r"f, forget gate: 0\.\d{3}", before["f"])
+    assert before["o"] == "o, output gate"
+    page.click("[data-node=o] .box")
+    assert re.fullmatch(r"o, output gate: 0\.\d{3}", dict(page.evaluate(labels))["o"])
+    assert "output gate shows" in page.text("#formula")
+
+
+def test_an_address_opens_the_same_view(page: Page, file: Path) -> None:
+    """The fragment follows what is chosen and brings it back; what makes no sense in one is left out."""
+    view = {"cell": "gru-before", "text": "loe", "t": 1, "unit": 4, "direction": "backward"}
+    show(page, file)
+    page.evaluate(f"lesson.set({json.dumps({**view, 'node': 'z', 'window': 2, 'language': 'ko'})})")
+    fragment = page.wait_for("location.hash.includes('gru-before') && location.hash.slice(1)")
+    before = chosen(page)
+    show(page, file, fragment)
+    assert chosen(page) == before
+    assert before.items() >= view.items()
+    show(
+        page,
+        file,
+        "cell=no&text=%3Cb%3E&t=-4&language=constructor&direction=up&node=__proto__&unit=1e9&window=x",
+    )
+    now = chosen(page)
+    assert (now["text"], now["t"], now["unit"], now["language"]) == ("hello", 0, hello.HIDDEN - 1, "en")
+
+
+def test_a_changed_text_is_marked(page: Page, file: Path) -> None:
+    """The new character and the predictions that moved are marked; an unknown character changes nothing."""
+    show(page, file, "cell=gru-after")
+    page.evaluate("element('text').focus()")
+    page.evaluate("element('text').setSelectionRange(1, 2)")
+    page.type("o")
+    assert chosen(page)["text"] == "hollo"
+    assert page.evaluate("[...element('strip').children].map((e) => e.classList.contains('new'))") == [
+        number == 1 for number in range(5)
+    ]
+    moved = page.evaluate(
+        "[...element('strip').children].map((e) => Number(e.style.getPropertyValue('--moved')))"
+    )
+    assert moved[:2] == [0, 0]
+    assert max(moved) > 0
+    most = moved.index(max(moved))
+    assert f"(step {most}) the prediction changed most" in page.text("#message")
+    page.type("x")
+    assert "“x”" in page.text("#message")
+    assert chosen(page)["text"] == "hollo"
+
+
+def test_a_gradient_is_checked(page: Page, file: Path) -> None:
+    """A right gradient agrees with a difference of two losses; a wrong one does not."""
+    show(page, file, "cell=gru-after&t=1&node=z&unit=2")
+    page.click("#check")
+    assert "They agree" in page.text("#check-result")
+    page.evaluate(
+        "(() => { const { cell } = chosen().network; const right = cell.backward;"
+        " const wrong = (d) => ({ ...d, dz: d.dz.map((one) => 1.001 * one) });"
+        " cell.backward = (...all) => wrong(right(...all)); chosen().passes.clear(); })()"
+    )
+    page.click("#check")
+    assert "They disagree" in page.text("#check-result")
+    page.evaluate("lesson.set({ node: 'n' })")
+    page.click("#check")
+    assert "They agree" in page.text("#check-result")
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        ("result * 1.019", "Right"),
+        ("result * 1.03", "Follow the lines above, and find"),
+        ("-result", "not the sign"),
+        ("terms[0]", "one term of the sum"),
+        ("'a lot'", "Please type a number"),
+    ],
+)
+def test_a_quiz(page: Page, file: Path, answer: str, words: str) -> None:
+    """The number that is asked for is nowhere to be seen; the page judges what is filled in."""
+    show(page, file, "cell=gru-before&t=2&node=h&unit=1")
+    result = page.evaluate("shown(equationOf('h').result)")
+    value = page.evaluate(
+        f"(() => {{ const {{ result, terms }} = equationOf('h'); return String({answer}); }})()"
+    )
+    page.click("#quiz")
+    assert result not in page.text("#stage")
+    labels = "[...document.querySelectorAll('[aria-label]')].map((e) => e.ariaLabel)"
+    page.wait_for(f"!{labels}.some((label) => label.includes('{result}'))")
+    assert page.evaluate("document.activeElement.id") == "number"
+    page.type(value)
+    page.press("Enter")
+    assert words in page.text("#check-result")
+    assert (result in page.text("#formula")) == (words != "Please type a number")
+
+
+def test_a_window_cuts_the_way_back(page: Page, file: Path) -> None:
+    """Where a window begins the chart says truncation, and the next step gives no gradient."""
+    show(page, file, "cell=rnn&t=1&direction=backward&node=h")
+    page.wait_for("element('reach').querySelectorAll('svg').length === 4")
+    assert page.evaluate("document.querySelectorAll('.cut').length") == 0
+    assert not page.evaluate("equationOf('h').lines[1].endsWith(' + 0')")
+    page.evaluate("lesson.set({ window: 2 })")
+    page.wait_for("document.querySelectorAll('.cut').length")
+    assert page.text("#reach").count("truncation") == 4
+    assert page.evaluate("document.querySelectorAll('.cut').length") == 4 * 2
+    assert page.evaluate("equationOf('h').lines[1].endsWith(' + 0')")
+    page.evaluate("lesson.set({ t: 2, node: 'h_prev' })")
+    assert "A window begins here" in page.text("#formula")
+
+
+def test_maps_and_charts_are_clicked(page: Page, file: Path) -> None:
+    """A cell of a map chooses unit and step, the arrow keys go on from there; a bar chooses its step."""
+    show(page, file, "cell=lstm&t=0")
+    page.wait_for("document.querySelectorAll('.map').length === 6")
+    page.evaluate("document.querySelector('.map[data-gate=f]').scrollIntoView({ block: 'center' })")
+    x, y = page.evaluate(
+        "(() => { const { x, y } = document.querySelector('.map[data-gate=f] svg').getBoundingClientRect();"
+        " const wide = Number(document.querySelector('.map svg').dataset.wide);"
+        " return [x + LEFT + 3.5 * wide, y + TOP + 4.5 * LINE]; })()"
+    )
+    for kind in ("mousePressed", "mouseReleased"):
+        page.command("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1)
+    now = chosen(page)
+    assert (now["t"], now["unit"]) == (3, 4)
+    page.evaluate("document.querySelector('.map[data-gate=f]').focus()")
+    page.press("ArrowUp")
+    page.press("ArrowRight")
+    now = chosen(page)
+    assert (now["t"], now["unit"]) == (4, 3)
+    page.click("#reach [data-t='1'] .catch")
+    assert chosen(page)["t"] == 1
+
+
+def test_the_language_is_switched_at_once(page: Page, file: Path) -> None:
+    """The select changes every word of the page, and nothing that is chosen."""
+    show(page, file, "cell=lstm&t=1&node=f")
+    before = chosen(page)
+    page.wait_for("document.querySelectorAll('.map').length")
+    page.evaluate("element('language').value = 'ko'; element('language').dispatchEvent(new Event('change'))")
+    page.wait_for("element('gates').textContent.includes('유닛')")
+    assert chosen(page) == {**before, "language": "ko"}
+    assert page.evaluate("document.documentElement.lang") == "ko"
+    seen = page.evaluate("document.body.innerText")
+    for sentence in STRINGS["en"].values():
+        if "{" not in sentence and len(sentence) > 12:
+            assert sentence not in seen
