@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 from conftest import ROOT, arithmetic_state
 
-from charlm.system import blas as machine
+from charlm.system import blas
+from charlm.system.machine import usable_cpus
 
 REPORT = """
 import json, os, sys
@@ -32,7 +33,7 @@ FLAGS = "avx2 avx512f avx512dq avx512bw avx512vl avx512cd fma"
 
 def _clean(**environment: str) -> dict[str, str]:
     """The environment without what chooses threads or kernels, but for what is given."""
-    chosen = (*machine.THREAD_VARIABLES, "OPENBLAS_CORETYPE")
+    chosen = (*blas.THREAD_VARIABLES, "OPENBLAS_CORETYPE")
     return {name: value for name, value in os.environ.items() if name not in chosen} | environment
 
 
@@ -43,8 +44,8 @@ def _clean(**environment: str) -> dict[str, str]:
         (3, {"OMP_NUM_THREADS": "5"}, 3),
         (0, {"OMP_NUM_THREADS": "5"}, 5),
         (0, {"OPENBLAS_NUM_THREADS": "4", "OMP_NUM_THREADS": "5"}, 4),
-        (0, {"OMP_NUM_THREADS": "many"}, machine.usable_cpus()),
-        (0, {}, machine.usable_cpus()),
+        (0, {"OMP_NUM_THREADS": "many"}, usable_cpus()),
+        (0, {}, usable_cpus()),
     ],
 )
 def test_threads(first: str, threads: int, environment: dict[str, str], expected: int) -> None:
@@ -84,11 +85,11 @@ def test_kernel(
     """AVX-512 kernels are asked for only where the CPU has all that they need and the user chose none."""
     cpuinfo = tmp_path / "cpuinfo"
     cpuinfo.write_text(f"processor\t: 0\nflags\t\t: {flags}\nbugs\t\t:\n")
-    monkeypatch.setattr(machine, "_CPUINFO", cpuinfo)
+    monkeypatch.setattr(blas, "_CPUINFO", cpuinfo)
     monkeypatch.delenv("OPENBLAS_CORETYPE", raising=False)
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    assert machine._environment().get("OPENBLAS_CORETYPE") == expected
+    assert blas._environment().get("OPENBLAS_CORETYPE") == expected
 
 
 @pytest.mark.parametrize(
@@ -100,28 +101,27 @@ def test_a_kernel_that_came_too_early_is_told(
 ) -> None:
     """Where NumPy runs slower kernels than the command would choose, a warning says so."""
     monkeypatch.delenv("OPENBLAS_CORETYPE", raising=False)
-    monkeypatch.setattr(machine, "_openblas", lambda: iter([None]))
-    monkeypatch.setattr(machine, "_text", lambda library, name: kernel)
-    monkeypatch.setattr(machine, "_cpu_flags", lambda: set(flags.split()))
-    told = machine.warning()
+    monkeypatch.setattr(blas, "kernel", lambda: kernel)
+    monkeypatch.setattr(blas, "_cpu_flags", lambda: set(flags.split()))
+    told = blas.warning()
     assert (told is not None and kernel in told and "OPENBLAS_CORETYPE" in told) == warns
     assert warns or told is None
 
 
 def test_threads_that_cannot_be_set_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
     """A BLAS without a known way to set its threads is named, unless the environment has set them."""
-    monkeypatch.setattr(machine, "_openblas", lambda: iter([]))
-    for variable in machine.THREAD_VARIABLES:
+    monkeypatch.setattr(blas, "_openblas", lambda: iter([]))
+    for variable in blas.THREAD_VARIABLES:
         monkeypatch.delenv(variable, raising=False)
-    assert "OPENBLAS_NUM_THREADS=1" in str(machine.warning())
-    for variable in machine.THREAD_VARIABLES:
+    assert "OPENBLAS_NUM_THREADS=1" in str(blas.warning())
+    for variable in blas.THREAD_VARIABLES:
         monkeypatch.setenv(variable, "1")
-    assert machine.warning() is None
+    assert blas.warning() is None
 
 
 def test_a_host_gets_its_threads_back(host: tuple[int, float]) -> None:
     """Within the block there is one thread; after an error, too, all is as before."""
-    with contextlib.suppress(KeyError), machine.borrowed():
+    with contextlib.suppress(KeyError), blas.borrowed():
         assert arithmetic_state() == (1, 1e-4)
         raise KeyError
     assert arithmetic_state() == host == (3, 0.002)
@@ -129,7 +129,7 @@ def test_a_host_gets_its_threads_back(host: tuple[int, float]) -> None:
 
 def test_overlapping_blocks_end_once(host: tuple[int, float]) -> None:
     """Whichever of two blocks ends first, there is one thread until the other ends."""
-    first, second = machine.borrowed(), machine.borrowed()
+    first, second = blas.borrowed(), blas.borrowed()
     first.__enter__()
     second.__enter__()
     first.__exit__(None, None, None)
@@ -140,7 +140,7 @@ def test_overlapping_blocks_end_once(host: tuple[int, float]) -> None:
 
 def test_between_items_a_host_has_its_threads(host: tuple[int, float]) -> None:
     """Items are made with one thread, and nothing is held while the caller has one."""
-    for found in machine.each(arithmetic_state() for _ in range(2)):
+    for found in blas.each(arithmetic_state() for _ in range(2)):
         assert found == (1, 1e-4)
         assert arithmetic_state() == host
     assert arithmetic_state() == host
@@ -164,12 +164,12 @@ def test_a_program_that_imports_charlm_first_keeps_its_threads(number: str | Non
     assert threads == (number or processors)
 
 
-def test_an_unknown_machine_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unknown_blas_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the system does not tell what the CPU can do, nothing is assumed."""
-    monkeypatch.setattr(machine, "_CPUINFO", tmp_path / "missing")
-    assert machine._cpu_flags() == set()
+    monkeypatch.setattr(blas, "_CPUINFO", tmp_path / "missing")
+    assert blas._cpu_flags() == set()
 
 
 def test_blas_names_itself() -> None:
     """The report names the library in use."""
-    assert "blas" in machine.blas().lower()
+    assert "blas" in blas.blas().lower()

@@ -185,12 +185,24 @@ def test_a_disk_that_stays_broken_ends_a_run_that_can_go_on(
 
 KILLS = 200
 
+TRAIN = [sys.executable, "-m", "charlm", "train", "--config"]
+
+
+def _options(directory: Path) -> dict[str, Any]:
+    """How processes train in a directory, which gets a text."""
+    (directory / "text.txt").write_text("the ferry came over at noon, and nobody was on it. " * 60)
+    return {
+        "cwd": directory,
+        "env": {**os.environ, "PYTHONPATH": str(ROOT)},
+        "stdout": subprocess.DEVNULL,
+        "stderr": (directory / "errors.txt").open("wb"),  # a pipe that nobody reads would fill up
+    }
+
 
 @pytest.mark.slow
 @pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])
 def test_killed_at_random_moments(tmp_path: Path, cell: str) -> None:
     """A run killed again and again, and resumed each time, ends with the files of one that was not."""
-    (tmp_path / "text.txt").write_text("the ferry came over at noon, and nobody was on it. " * 60)
     optimizer, schedule = {
         "rnn": ("momentum", "cosine"),
         "lstm": ("adamw", "plateau"),
@@ -202,13 +214,7 @@ def test_killed_at_random_moments(tmp_path: Path, cell: str) -> None:
         f"train: {{batch: 8, seq_len: 8, epochs: 400, optimizer: {optimizer}, schedule: {schedule}}}\n"
         "run: {eval_every: 0.2, sample_every: 0, log_every: 3, threads: 2}\n"
     )
-    command = [sys.executable, "-m", "charlm", "train", "--config", "run.yaml", "--out"]
-    options: Any = {
-        "cwd": tmp_path,
-        "env": {**os.environ, "PYTHONPATH": str(ROOT)},
-        "stdout": subprocess.DEVNULL,
-        "stderr": (tmp_path / "errors.txt").open("wb"),  # a pipe that nobody reads would fill up
-    }
+    command, options = [*TRAIN, "run.yaml", "--out"], _options(tmp_path)
     subprocess.run([*command, "whole"], check=True, **options)
     rng = np.random.default_rng(len(cell))
     kills = 0
@@ -238,27 +244,20 @@ def test_killed_at_random_moments(tmp_path: Path, cell: str) -> None:
 @pytest.mark.parametrize("moment", ["any", "first checkpoint"])
 def test_killed_while_a_run_is_overwritten(tmp_path: Path, moment: str) -> None:
     """A directory that held a whole run holds one after every kill of `--overwrite`, and it can go on."""
-    (tmp_path / "text.txt").write_text("the ferry came over at noon, and nobody was on it. " * 60)
     (tmp_path / "run.yaml").write_text(
         "corpus: {path: text.txt, split: [0.8, 0.2, 0]}\n"
         "model: {hidden: 8, layers: 1}\n"
         "train: {batch: 8, seq_len: 8, epochs: 400}\n"
         "run: {eval_every: 0.1, sample_every: 0, threads: 2}\n"
     )
-    train = [sys.executable, "-m", "charlm", "train", "--config"]
-    options: Any = {
-        "cwd": tmp_path,
-        "env": {**os.environ, "PYTHONPATH": str(ROOT)},
-        "stdout": subprocess.DEVNULL,
-        "stderr": (tmp_path / "errors.txt").open("wb"),
-    }
-    subprocess.run([*train, "run.yaml", "--max-steps", "9"], check=True, **options)
+    options = _options(tmp_path)
+    subprocess.run([*TRAIN, "run.yaml", "--max-steps", "9"], check=True, **options)
     run, rng = tmp_path / "runs/run", np.random.default_rng(len(moment))
     kept = replaced = 0
     for seed in range(2, KILLS // 4):
         before = checkpoint.load(run / "last.npz").config.train.seed
         process = subprocess.Popen(
-            [*train, "run.yaml", "--overwrite", "--set", f"train.seed={seed}"],
+            [*TRAIN, "run.yaml", "--overwrite", "--set", f"train.seed={seed}"],
             start_new_session=True,
             **options,
         )
@@ -273,7 +272,7 @@ def test_killed_while_a_run_is_overwritten(tmp_path: Path, moment: str) -> None:
         after = checkpoint.load(run / "last.npz").config.train.seed
         assert checkpoint.load(run / "best.npz").config.train.seed in (before, seed)
         assert after in (before, seed)
-        done = subprocess.run([*train, "runs/run", "--resume", "--max-steps", "1"], check=False, **options)
+        done = subprocess.run([*TRAIN, "runs/run", "--resume", "--max-steps", "1"], check=False, **options)
         assert done.returncode == 0, (tmp_path / "errors.txt").read_text()[-2000:]
         found = {checkpoint.load(run / name).config.train.seed for name in ("last.npz", "best.npz")}
         assert found in ({before}, {seed})

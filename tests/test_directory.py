@@ -227,33 +227,6 @@ def test_a_run_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
             find_run(Path(nothing))
 
 
-@pytest.mark.parametrize("flush", [False, True])
-def test_a_line_that_could_not_be_logged_is_written_later(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, flush: bool
-) -> None:
-    """After a full disk the next line, or the next flush, writes what is missing, in order and once."""
-    directory = RunDirectory(tmp_path)
-    directory.create("")
-
-    def fail(*_: object) -> int:
-        raise OSError(28, "No space left on device")
-
-    with monkeypatch.context() as patch:
-        patch.setattr("charlm.runs.directory.append_whole", fail)
-        for step in (1, 2):
-            with pytest.raises(RunError, match=r"metrics.jsonl cannot be written: no space left on device"):
-                directory.log({"step": step})
-    wanted = '{"step": 1}\n{"step": 2}\n'
-    if not flush:
-        directory.log({"step": 3})
-        wanted += '{"step": 3}\n'
-    flushed = []
-    monkeypatch.setattr("charlm.runs.directory.flush", lambda file: flushed.append(file.read_text()))
-    assert directory.log(lasting=True) == len(wanted)
-    assert flushed == [wanted]
-    assert directory.metrics.read_text() == wanted
-
-
 def test_a_run_without_a_checkpoint_leaves_nothing_to_the_next(tmp_path: Path) -> None:
     """What it has logged, shown and told TensorBoard is not that of a run that begins after it."""
     for name in ("config.yaml", "metrics.jsonl", "previews.jsonl", EVENT_FILES.replace("*", "1")):

@@ -154,15 +154,9 @@ def test_everything_else_is_chosen(first: Path, tmp_path: Path, charlm: Run) -> 
 def test_it_resumes_exactly_and_on_any_number_of_workers(average: float, first: Path, tmp_path: Path) -> None:
     """A run with added units that is stopped and resumed on other workers ends in the same bytes."""
     settings = {**SETTINGS, "train.epochs": 0.5, "train.average": average, "run.threads": 1}
-    api.train({}, tmp_path / "c.txt", tmp_path / "b", settings, init=first, extend_vocabulary=True)
-    api.train(
-        {},
-        tmp_path / "c.txt",
-        tmp_path / "c",
-        {**settings, "train.epochs": 1.0, "run.threads": 2},
-        init=first,
-        extend_vocabulary=True,
-    )
+    longer = {**settings, "train.epochs": 1.0, "run.threads": 2}
+    for name, given in (("b", settings), ("c", longer)):
+        api.train({}, tmp_path / "c.txt", tmp_path / name, given, init=first, extend_vocabulary=True)
     api.train(tmp_path / "b", settings={"train.epochs": 1.0}, resume=True)
     whole, resumed = (checkpoint.load(tmp_path / name / "last.npz") for name in "cb")
     assert whole.vocabulary == resumed.vocabulary

@@ -28,6 +28,13 @@ def _begin(path: Path, trainer: Trainer) -> RunDirectory:
     return directory
 
 
+def _trained(path: Path, **values: Any) -> tuple[Trainer, RunDirectory, list[Event]]:
+    """A trainer whose run is over, the run's directory, and what was told."""
+    trainer = make_trainer(path, **values)
+    directory = _begin(path / "run", trainer)
+    return trainer, directory, list(run(trainer, directory))
+
+
 def _log(directory: RunDirectory) -> list[dict[str, Any]]:
     """The log without measured speeds."""
     lines = [json.loads(line) for line in directory.metrics.read_text().splitlines()]
@@ -40,10 +47,8 @@ def _kinds(events: list[Event]) -> list[type]:
 
 def test_events_of_a_whole_run(tmp_path: Path) -> None:
     """Validations, previews and log lines come when they are due, and the end is told."""
-    trainer = make_trainer(tmp_path, train__epochs=2.0, run__log_every=4, run__eval_every=0.5)
+    trainer, directory, events = _trained(tmp_path, train__epochs=2.0, run__log_every=4, run__eval_every=0.5)
     assert trainer.steps_per_epoch == 12
-    directory = _begin(tmp_path / "run", trainer)
-    events = list(run(trainer, directory))
     steps = [line["step"] for line in _log(directory)]
     # validations every half epoch, log lines at multiples of 4
     assert steps == [4, 6, 8, 12, 16, 18, 20, 24]
@@ -119,9 +124,8 @@ def test_a_dropped_update_is_told_and_not_counted(tmp_path: Path, monkeypatch: p
 
 def test_rounding_makes_no_report_late(tmp_path: Path) -> None:
     """A tenth of 12 updates is 1.2000000000000002 in floats; five of them are due after the sixth update."""
-    trainer = make_trainer(tmp_path, train__epochs=1.0, run__eval_every=0.1)
+    trainer, _, events = _trained(tmp_path, train__epochs=1.0, run__eval_every=0.1)
     assert trainer.steps_per_epoch == 12
-    events = run(trainer, _begin(tmp_path / "run", trainer))
     validated = [event.step for event in events if isinstance(event, Validated)]
     assert validated == [2, 3, 4, 5, 6, 8, 9, 10, 11, 12]
 
@@ -174,9 +178,7 @@ def test_best_and_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     losses = [3.0, 2.0, 2.5, 2.25]
     scores = iter(Score(nll=10 * loss, characters=10) for loss in losses)
     monkeypatch.setattr(Trainer, "validate", lambda _: next(scores))
-    trainer = make_trainer(tmp_path, train__epochs=4.0)
-    directory = _begin(tmp_path / "run", trainer)
-    events = list(run(trainer, directory))
+    trainer, directory, events = _trained(tmp_path, train__epochs=4.0)
     logged = {line["step"]: line["validation_loss"] for line in _log(directory)}
     assert [loss for loss in logged.values() if loss is not None] == losses
     best, last = checkpoint.load(directory.best), checkpoint.load(directory.last)
@@ -260,9 +262,7 @@ def test_a_checkpoint_counts_only_lines_that_are_on_the_disk(
 
 def test_without_validation_best_goes_by_training_loss(tmp_path: Path) -> None:
     """A corpus without a validation split still has a best checkpoint."""
-    trainer = make_trainer(tmp_path, corpus__split=(1.0, 0.0, 0.0), train__epochs=2.0)
-    directory = _begin(tmp_path / "run", trainer)
-    events = list(run(trainer, directory))
+    _, directory, events = _trained(tmp_path, corpus__split=(1.0, 0.0, 0.0), train__epochs=2.0)
     validated = [event for event in events if isinstance(event, Validated)]
     assert [event.validation_loss for event in validated] == [None, None]
     assert checkpoint.load(directory.best).progress["best"] == min(event.train_loss for event in validated)
@@ -270,9 +270,7 @@ def test_without_validation_best_goes_by_training_loss(tmp_path: Path) -> None:
 
 def test_a_line_has_every_key(tmp_path: Path) -> None:
     """The keys are those that readers rely on, in their order; seconds are all those of training so far."""
-    trainer = make_trainer(tmp_path, train__epochs=2.0, run__log_every=4)
-    directory = _begin(tmp_path / "run", trainer)
-    list(run(trainer, directory))
+    trainer, directory, _ = _trained(tmp_path, train__epochs=2.0, run__log_every=4)
     lines = [json.loads(line) for line in directory.metrics.read_text().splitlines()]
     assert {tuple(line) for line in lines} == {tuple(COLUMNS)}
     seconds = [line["seconds"] for line in lines]
@@ -333,20 +331,13 @@ def test_stopping_and_resuming_leaves_no_trace(tmp_path: Path, stop: int) -> Non
 
 def test_previews_and_reports_do_not_touch_training(tmp_path: Path) -> None:
     """Other values of eval_every, sample_every and log_every give the same parameters."""
-    rare = make_trainer(
-        tmp_path, model__dropout=0.3, train__epochs=2.0, run__sample_every=0.0, run__log_every=0
-    )
-    often = make_trainer(
-        tmp_path,
-        model__dropout=0.3,
-        train__epochs=2.0,
-        run__sample_every=0.1,
-        run__eval_every=0.1,
-        run__log_every=1,
-    )
-    for number, trainer in enumerate((rare, often)):
-        list(run(trainer, _begin(tmp_path / str(number), trainer)))
-    assert (rare.parameters.flat == often.parameters.flat).all()
+    ends = []
+    for sample, evaluate, log in ((0.0, 1.0, 0), (0.1, 0.1, 1)):
+        reports = {"run__sample_every": sample, "run__eval_every": evaluate, "run__log_every": log}
+        trainer = make_trainer(tmp_path, model__dropout=0.3, train__epochs=2.0, **reports)
+        list(run(trainer, _begin(tmp_path / str(log), trainer)))
+        ends.append(trainer.parameters.flat)
+    assert (ends[0] == ends[1]).all()
 
 
 def test_a_request_to_stop_is_heeded_after_the_update(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from conftest import make_model, make_trainer
 
-from charlm.config.keys import Config
+from charlm.config.keys import Config, TrainConfig
 from charlm.system.errors import ConfigError
 from charlm.system.files import byte_size
 from charlm.training import memory
@@ -20,9 +20,14 @@ def test_parameters_gradients_and_optimiser_by_count(shards: int) -> None:
     """One array of parameters, one of their mean, gradients for each shard, and the optimiser's slots."""
     model = make_model("gru after", layers=2)
     parameters = model.initialise(np.random.default_rng(0), "uniform").flat.nbytes
-    assert needed(model, "adam", 4, 7, shards).parameters == (1 + shards + 2) * parameters
-    assert needed(model, "sgd", 4, 7, shards, itemsize=8).parameters == 2 * (1 + shards) * parameters
-    assert needed(model, "sgd", 4, 7, shards, average=True).parameters == (2 + shards) * parameters
+    adam, sgd, average = (
+        TrainConfig(optimizer="adam"),
+        TrainConfig(optimizer="sgd"),
+        TrainConfig(optimizer="sgd", average=0.5),
+    )
+    assert needed(model, adam, 4, 7, shards).parameters == (1 + shards + 2) * parameters
+    assert needed(model, sgd, 4, 7, shards, itemsize=8).parameters == 2 * (1 + shards) * parameters
+    assert needed(model, average, 4, 7, shards).parameters == (2 + shards) * parameters
 
 
 def test_a_trainer_needs_what_it_was_configured_for(tmp_path: Path) -> None:
@@ -30,7 +35,7 @@ def test_a_trainer_needs_what_it_was_configured_for(tmp_path: Path) -> None:
     values = {"train__optimizer": "sgd", "train__shards": 2, "train__average": 0.9}
     trainer = make_trainer(tmp_path, 1, np.float64, **values)
     streams = trainer.streams
-    expected = needed(trainer.model, "sgd", streams.batch, streams.seq_len, 2, 8, average=True)
+    expected = needed(trainer.model, trainer.config.train, streams.batch, streams.seq_len, 2, 8)
     assert trainer.needed == expected
 
 

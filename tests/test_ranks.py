@@ -19,6 +19,7 @@ import numpy as np
 import pytest
 from conftest import ENVIRONMENT, TEXT, Run, contents, make_model, make_trainer
 
+from charlm.config.keys import TrainConfig
 from charlm.runs import checkpoint
 from charlm.system.team import ALONE, Team, machine
 from charlm.training import advice
@@ -88,12 +89,17 @@ main()
 Ranks wait for each other for seconds only.
 """
 
-APART = """
+SHARING = """
 from charlm.cli import main
 from charlm.system.mpi import team
 from charlm.system.mpi.launcher import place
 
+team._TEXT = 100
 connect, mapped = team.MpiTeam.__init__, team.mapped
+"""
+"""The command, which shares short texts too."""
+
+APART = f"""{SHARING}
 
 def apart(self, *given):
     connect(self, *given)
@@ -161,9 +167,9 @@ def test_ranks_and_workers_end_in_equal_bytes(start: Started, charlm: Run, tmp_p
     """2 to 4 ranks, with 1 or 2 workers, write and score what one process does, whatever each can read."""
     jobs = {
         # of three shards the first rank has two, and adds them before it sends them
-        "2x2": start(2, *train("2x2", run__threads=2)),
+        "2x2": start(2, *train("2x2", run__threads=2), code=f"{SHARING}main()"),
         # no cache can be made, so that no file holds the ids: they are sent
-        "3x1": start(3, *train("3x1"), XDG_CACHE_HOME="/dev/null"),
+        "3x1": start(3, *train("3x1"), code=f"{SHARING}main()", XDG_CACHE_HOME="/dev/null"),
         # one rank has no shard
         "apart": start(4, *train("apart"), code=APART),
     }
@@ -356,13 +362,13 @@ def test_every_worker_of_every_rank_has_a_shard(tmp_path: Path) -> None:
 def test_each_rank_needs_its_share_of_the_memory() -> None:
     """On several ranks each needs its part of the window, and the gradients of its own shards and spans."""
     model = make_model("lstm", hidden=20)
-    alone, half = (needed(model, "adam", 8, 50, shards=4, ranks=ranks) for ranks in (1, 2))
+    alone, half = (needed(model, TrainConfig(optimizer="adam"), 8, 50, 4, ranks=ranks) for ranks in (1, 2))
     assert 2 * half.window == alone.window
     size = 4 * sum(math.prod(shape) for shape in model.shapes().values())
     assert alone.parameters == (1 + 4 + 2) * size
     assert half.parameters == (1 + 1 + 2 + 1 + 2) * size
     # all 8 shards of the other rank come as one
-    half = needed(model, "adam", 16, 50, shards=16, ranks=2)
+    half = needed(model, TrainConfig(optimizer="adam"), 16, 50, 16, ranks=2)
     assert half.parameters == (1 + 1 + 8 + 1 + 2) * size
 
 

@@ -170,18 +170,6 @@ def test_validations_are_counted_with_their_time() -> None:
     assert recipe._validations(job, Pace(100.0, 0.0), 60) == 6
 
 
-def test_slow_validations_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is chosen leaves the time for its validations, as they were measured."""
-
-    def pace(job: Job, *_: Any) -> Pace:
-        return Pace(_speed(job.config, job.corpus), 3.0)
-
-    monkeypatch.setattr(recipe, "pace", pace)
-    config, split = _fitted(Config(), _corpus(600_000))
-    trained = config.train.epochs * split.part("train").targets / _speed(config, split)
-    assert trained + 8 * 3.0 == pytest.approx(0.97 * 60, rel=0.01)
-
-
 @pytest.mark.parametrize("held", [5_000, 400_000, 50_000_000])
 @pytest.mark.parametrize("eval_every", [None, 0.02, 0.1, 1.0, 1000.0])
 @pytest.mark.parametrize("everything", [False, True])

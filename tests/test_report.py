@@ -375,6 +375,47 @@ def test_a_text_that_is_learned_by_heart(page: Page, tmp_path: Path) -> None:
     assert "> 99.9 %" in page.text("#expected")
 
 
+def test_bars_are_as_tall_as_their_means() -> None:
+    """Each is as tall as its mean beside the largest, on one line, and says of how many characters it is."""
+    rows = [("1", 4.0, 1200), ("2–3", 1.0, 7), ("4+", 0.5, 30)]
+    bars = re.findall(
+        '<title>([^<]*)</title><rect x="[^"]*" y="([^"]*)" width="28" height="([^"]*)"',
+        drawing.bars(rows, ""),
+    )
+    words = ["1: 4.000 bits, mean of 1,200", "2–3: 1.000 bits, mean of 7", "4+: 0.500 bits, mean of 30"]
+    assert [title for title, _, _ in bars] == words
+    heights = np.array([[float(y), float(height)] for _, y, height in bars])
+    np.testing.assert_allclose(heights[:, 1], [110, 110 / 4, 110 / 8], atol=0.06)
+    assert np.ptp(heights.sum(axis=1)) < 0.2
+
+
+def test_each_sign_is_in_the_mark_of_its_kind() -> None:
+    """On the map every sign has its place, its title and the colour of its kind; a link joins two of them."""
+    kinds, places = list(drawing.MARKS), np.arange(18.0).reshape(9, 2) * [40, -30]
+    signs, words = list("abcdefghi"), [f"{kind} of {k}" for k, kind in enumerate(kinds)]
+    svg = drawing.constellation(places, signs, kinds, [(2, 7)], words, "")
+    found = re.findall("<g><title>([^<]*)</title>(.*?)</g>", svg)
+    assert [title for title, _ in found] == words
+    for (_, drawn), sign, (corners, colour) in zip(found, signs, drawing.MARKS.values(), strict=True):
+        assert f">{sign}</text>" in drawn
+        assert ("<polygon" in drawn) == (f'stroke="{colour}"' in drawn) == bool(corners)
+    at = np.array([re.findall('<text x="([^"]*)" y="([^"]*)"', drawn)[0] for _, drawn in found], float)
+    np.testing.assert_allclose(at - at[0], places - places[0], atol=0.11)
+    [ends] = re.findall('<line x1="([^"]*)" y1="([^"]*)" x2="([^"]*)" y2="([^"]*)"', svg)
+    np.testing.assert_allclose(np.array(ends, float), [*at[2] - [0, 4.5], *at[7] - [0, 4.5]], atol=0.11)
+
+
+def test_a_page_says_where_its_values_end(tmp_path: Path) -> None:
+    """Where a network has too many units for the text, the note says how far their values go."""
+    made = make(tmp_path)
+    stretch = stretch_of(made, KINDS["char"][0], 50)
+    whole, part = (
+        pages._neurons_note(neurons(traced(made, stretch), stretch, most), 50) for most in (1600, 1599)
+    )
+    assert whole == "The values of c are tanh(c). "
+    assert "at the first 49 characters only; the correlations are over all 50." in part
+
+
 def test_marks_are_moved_apart() -> None:
     """Points that lie on each other are parted, others stay where they are."""
     points = np.array([[0, 0], [0, 0], [3, 0], [200, 100]], float)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -73,6 +74,16 @@ def _advance(trainer: Trainer, updates: int) -> list[float]:
     return reports
 
 
+def _assert_exact(make: Callable[[], Trainer], file: Path, updates: int) -> None:
+    """Assert that so many updates, a checkpoint, and 20 more in a new trainer equal training at once."""
+    whole, first, second = make(), make(), make()
+    expected, reports = _advance(whole, updates + 20), _advance(first, updates)
+    checkpoint.save(file, first.snapshot())
+    second.restore(checkpoint.load(file), "run")
+    assert reports + _advance(second, 20) == expected
+    assert _state(second) == _state(whole)
+
+
 @pytest.mark.parametrize("cell", CELLS[1:], ids=lambda cell: "-".join(cell.values()))
 def test_training_is_the_same_with_either_sigmoid(
     cell: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -99,18 +110,7 @@ def test_resume_is_exact(tmp_path: Path, cell: dict[str, Any], optimizer: str, m
         "train__schedule": "plateau",
         "train__lr_patience": 0,
     }
-    whole = make_trainer(tmp_path, **values)
-    expected = _advance(whole, 40)
-
-    first = make_trainer(tmp_path, **values)
-    got = _advance(first, 20)
-    checkpoint.save(tmp_path / "last.npz", first.snapshot())
-    second = make_trainer(tmp_path, **values)
-    second.restore(checkpoint.load(tmp_path / "last.npz"), "run")
-    got += _advance(second, 20)
-
-    assert got == expected
-    assert _state(second) == _state(whole)
+    _assert_exact(partial(make_trainer, tmp_path, **values), tmp_path / "last.npz", 20)
 
 
 @pytest.mark.parametrize("forgotten", ["optimizer", "carried", "random", "plateau", "mean", "trained"])
@@ -187,27 +187,6 @@ def test_weights_and_noise_are_drawn_from_different_streams(tmp_path: Path) -> N
         trainer = make_trainer(tmp_path)
     streams.append(trainer.rng.bit_generator.state["state"]["inc"])
     assert len(set(streams)) == len(streams) == 2
-
-
-def test_state_is_carried_within_an_epoch_and_dropped_at_its_end(tmp_path: Path) -> None:
-    """The first window of an epoch begins from zeros, every other from where the last one ended."""
-    trainer = make_trainer(tmp_path)
-    seen: list[tuple[bool, bool]] = []
-    forward = type(trainer.model).forward
-    after = [b""]
-
-    def spy(model: Any, parameters: Any, x: Any, state: Any, *rest: Any) -> Any:
-        zero = not state.any()
-        seen.append((zero, state.tobytes() == after[0]))
-        result = forward(model, parameters, x, state, *rest)
-        after[0] = result.state.tobytes()
-        return result
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(type(trainer.model), "forward", spy)
-        _advance(trainer, 2 * trainer.steps_per_epoch)
-    epoch = [(True, False)] + [(False, True)] * (trainer.steps_per_epoch - 1)
-    assert seen == 2 * epoch
 
 
 @pytest.mark.parametrize(("chance", "fewest", "most"), [(1.0, 4, 4), (0.5, 1, 3)])
@@ -445,15 +424,6 @@ def test_more_epochs_are_accepted(tmp_path: Path) -> None:
     assert longer.tally.step == trainer.tally.step
 
 
-def test_a_small_text_shrinks_the_batch(tmp_path: Path) -> None:
-    """A text too small for the batch is trained on all the same, with a warning that says how."""
-    trainer = make_trainer(tmp_path, train__batch=1000)
-    assert trainer.warning is not None
-    assert f"train.batch from 1000 to {trainer.streams.batch}" in trainer.warning
-    _advance(trainer, 2)
-    assert make_trainer(tmp_path).warning is None
-
-
 @pytest.mark.parametrize("transport", ["processes", "threads"])
 @pytest.mark.parametrize("mask", ["window", "step"])
 @pytest.mark.parametrize("cell", CELLS, ids=lambda cell: "-".join(cell.values()))
@@ -473,19 +443,6 @@ def test_any_number_of_workers_gives_the_same_bits(
     assert states[0] == states[1] == states[2]
 
 
-def test_shards_change_no_more_than_the_order_of_sums(tmp_path: Path) -> None:
-    """Three shards compute what one does, but for rounding; their number is one for each worker."""
-    values = {"model__dropout": 0.3, "train__batch": 13}
-    with (
-        make_trainer(tmp_path, 1, np.float64, **values) as alone,
-        make_trainer(tmp_path, 3, np.float64, **values) as together,
-    ):
-        assert (alone.config.train.shards, together.config.train.shards) == (1, 3)
-        np.testing.assert_allclose(_advance(together, 12), _advance(alone, 12), rtol=1e-9)
-        np.testing.assert_allclose(together.parameters.flat, alone.parameters.flat, rtol=0, atol=1e-9)
-        np.testing.assert_allclose(together.state, alone.state, rtol=0, atol=1e-9)
-
-
 def test_noise_on_weights_is_the_same_in_all_shards(tmp_path: Path) -> None:
     """A mask that all streams share is drawn once a window, however the batch is divided."""
     losses = []
@@ -496,12 +453,6 @@ def test_noise_on_weights_is_the_same_in_all_shards(tmp_path: Path) -> None:
             losses.append([trainer.update().loss for _ in range(5)])
     np.testing.assert_allclose(*losses, rtol=1e-9)
     assert len(set(losses[0])) == 5
-
-
-def test_a_training_split_of_one_character_is_refused(tmp_path: Path) -> None:
-    """There must be something to predict in the training split."""
-    with pytest.raises(RunError, match="training split holds one character;"):
-        make_trainer(tmp_path, corpus__split=(0.004, 0.996, 0.0))
 
 
 WORDS = [("abcdefghijklmnop" * 2)[n % 11 : n % 11 + 1 + 5 * n % 13] for n in range(45)]
@@ -605,20 +556,18 @@ def test_what_padding_holds_does_not_matter(
     assert difference < 1e-12 if heeded else difference > 1e-3
 
 
-def test_every_line_begins_from_zero(tmp_path: Path) -> None:
-    """The first window of a batch of lines begins from zeros, every other where the last one ended."""
-    trainer = make_line_trainer(tmp_path)
-    ends: list[bytes] = []
+@pytest.mark.parametrize(("lines", "begins"), [(False, 1), (True, 9)])
+def test_the_state_is_carried_until_the_text_begins_anew(tmp_path: Path, lines: bool, begins: int) -> None:
+    """The first window of an epoch, or of a batch of lines, begins from zeros; every other is carried on."""
+    trainer = (make_line_trainer if lines else make_trainer)(tmp_path)
+    ends, zeros = list[bytes](), list[int]()
     forward = type(trainer.model).forward
-    begun = 0
 
     def spy(model: Any, parameters: Any, x: Any, state: Any, *rest: Any) -> Any:
-        nonlocal begun
-        if trainer.streams.resets_state(trainer.tally.step):
-            begun += 1
-            assert not state.any()
-        else:
+        if state.any():
             assert state.tobytes() == ends[-1]
+        else:
+            zeros.append(trainer.tally.step)
         result = forward(model, parameters, x, state, *rest)
         ends.append(result.state.tobytes())
         return result
@@ -626,7 +575,9 @@ def test_every_line_begins_from_zero(tmp_path: Path) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(type(trainer.model), "forward", spy)
         _advance(trainer, 2 * trainer.steps_per_epoch)
-    assert begun == 2 * 9 < len(ends)
+    assert zeros == [step for step in range(len(ends)) if trainer.streams.resets_state(step)]
+    assert zeros[begins] == trainer.steps_per_epoch
+    assert len(zeros) == 2 * begins < len(ends)
 
 
 def test_an_epoch_of_lines_counts_their_characters(tmp_path: Path) -> None:
@@ -645,33 +596,31 @@ def test_an_epoch_of_lines_counts_their_characters(tmp_path: Path) -> None:
 @pytest.mark.parametrize("updates", [15, 31])
 def test_lines_resume_exactly(tmp_path: Path, updates: int, mask: str, threads: int) -> None:
     """Stopped in the middle of an epoch, and of a line, training goes on bit for bit."""
-    values = {"train__batch": 9, **REGULARISED[mask]}
-    whole = make_line_trainer(tmp_path, threads, **values)
-    while updates % whole.steps_per_epoch == 0 or whole.streams.resets_state(updates):
+    make = partial(make_line_trainer, tmp_path, threads, train__batch=9, **REGULARISED[mask])
+    one = make()
+    while updates % one.steps_per_epoch == 0 or one.streams.resets_state(updates):
         updates += 1
-    expected = _advance(whole, updates + 20)
-    first = make_line_trainer(tmp_path, threads, **values)
-    got = _advance(first, updates)
-    checkpoint.save(tmp_path / "last.npz", first.snapshot())
-    second = make_line_trainer(tmp_path, threads, **values)
-    second.restore(checkpoint.load(tmp_path / "last.npz"), "run")
-    assert got + _advance(second, 20) == expected
-    assert _state(second) == _state(whole)
+    _assert_exact(make, tmp_path / "last.npz", updates)
 
 
 @pytest.mark.parametrize("transport", ["processes", "threads"])
-def test_workers_share_lines(tmp_path: Path, transport: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Three workers, each working out the order of lines by itself, compute what one does."""
+@pytest.mark.parametrize("make", [make_trainer, make_line_trainer])
+def test_shards_change_no_more_than_the_order_of_sums(
+    tmp_path: Path, make: Callable[..., Trainer], transport: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Three shards, one for each worker, compute what one does, but for rounding."""
     if transport == "threads":
         monkeypatch.setattr("charlm.system.workers._FORKS", False)
-    alone, together = (
-        make_line_trainer(tmp_path, threads, np.float64, model__dropout=0.3, train__batch=13)
-        for threads in (1, 3)
-    )
-    assert together.config.train.shards == 3
-    updates = 3 * alone.steps_per_epoch
-    np.testing.assert_allclose(_advance(together, updates), _advance(alone, updates), rtol=1e-9)
-    np.testing.assert_allclose(together.parameters.flat, alone.parameters.flat, rtol=0, atol=1e-9)
+    values = {"model__dropout": 0.3, "train__batch": 13}
+    with (
+        make(tmp_path, 1, np.float64, **values) as alone,
+        make(tmp_path, 3, np.float64, **values) as together,
+    ):
+        assert (alone.config.train.shards, together.config.train.shards) == (1, 3)
+        updates = 3 * alone.steps_per_epoch
+        np.testing.assert_allclose(_advance(together, updates), _advance(alone, updates), rtol=1e-9)
+        np.testing.assert_allclose(together.parameters.flat, alone.parameters.flat, rtol=0, atol=1e-9)
+        np.testing.assert_allclose(together.state, alone.state, rtol=0, atol=1e-9)
 
 
 def test_lines_are_learned(tmp_path: Path) -> None:
@@ -687,16 +636,24 @@ def test_lines_are_learned(tmp_path: Path) -> None:
     assert np.log(4) * 4 / 28 * 0.8 < score.nats_per_char < np.log(4) * 4 / 28 * 1.4
 
 
-def test_few_lines_shrink_the_batch(tmp_path: Path) -> None:
-    """Fewer lines than the batch has rows are trained on all the same, with a warning."""
-    trainer = make_line_trainer(tmp_path, words=["a", "bc", "d"], train__batch=50)
-    assert trainer.warning == "the training split has only 2 lines: train.batch from 50 to 2"
-    _advance(trainer, 2)
+def test_a_small_text_shrinks_the_batch(tmp_path: Path) -> None:
+    """A text too small for the batch is trained on all the same, with a warning that says how."""
+    lines = make_line_trainer(tmp_path, words=["a", "bc", "d"], train__batch=50)
+    assert lines.warning == "the training split has only 2 lines: train.batch from 50 to 2"
     assert make_line_trainer(tmp_path).warning is None
+    (tmp_path / "text.txt").unlink()
+    text = make_trainer(tmp_path, train__batch=1000)
+    assert text.warning is not None
+    assert f"train.batch from 1000 to {text.streams.batch}" in text.warning
+    assert make_trainer(tmp_path).warning is None
+    for trainer in (lines, text):
+        _advance(trainer, 2)
 
 
-def test_a_training_split_without_lines_is_refused(tmp_path: Path) -> None:
-    """There must be a line to train on."""
+def test_a_training_split_of_nothing_is_refused(tmp_path: Path) -> None:
+    """There must be something to predict in the training split."""
+    with pytest.raises(RunError, match="training split holds one character;"):
+        make_trainer(tmp_path, corpus__split=(0.004, 0.996, 0.0))
     with pytest.raises(RunError, match="training split holds no lines"):
         make_line_trainer(tmp_path, words=["abcdefgh", "abcdefgh"], corpus__split=(0.4, 0.6, 0.0))
 

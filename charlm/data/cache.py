@@ -1,9 +1,10 @@
 """A cache of encoded texts, so that a second run starts at once.
 
-An entry is one file: the ids of a text as raw bytes, then a description (JSON), the length of the
-description, and a signature. The file name is the key of the contents. The file is written under
-a temporary name and renamed, so readers never see half of it. Its checksum and its description are
-checked before use, and an invalid entry is made again, so the file need not be flushed to disk.
+An entry is one file: the ids of a text as raw bytes, then a description (JSON), the checksum of both,
+the length of the description, and a signature. The file name is the key of the contents. The file is
+written under a temporary name and renamed, so readers never see half of it. Its checksum and its
+description are checked before use, and an invalid entry is made again, so the file need not be
+flushed to disk.
 """
 
 from __future__ import annotations
@@ -25,8 +26,8 @@ import numpy as np
 from charlm.arrays import Ids
 from charlm.system.files import remove_leftovers, write_whole
 
-_END = struct.Struct("<Q8s")
-"""The end of an entry: the length of its description, and `_MARK`."""
+_END = struct.Struct("<32sQ8s")
+"""The end of an entry: SHA-256 of all before, the length of the description, and `_MARK`."""
 
 _MARK = b"charlm\x00\x01"
 
@@ -76,7 +77,7 @@ class Cache:
         """The entry of that key, its ids mapped into memory; None if it is missing or invalid."""
         with contextlib.suppress(*_BAD), self._path(key).open("rb") as stream:
             about = _description(stream)
-            if about["key"] == key and about["sha256"] == _digest(stream, about):
+            if about["key"] == key and _is_intact(stream):
                 return _mapped(stream, about)
         return None
 
@@ -109,9 +110,9 @@ class Cache:
                 sha256.update(data)
                 units += len(ids)
             about.update(type=dtype, units=units)
-            about["sha256"] = _finish(sha256, about)
             text = json.dumps(about).encode("ascii")
-            stream.write(text + _END.pack(len(text), _MARK))
+            sha256.update(text)
+            stream.write(text + _END.pack(sha256.digest(), len(text), _MARK))
 
         path = self._path(key)
         write_whole(path, write, lasting=False)
@@ -157,7 +158,7 @@ def _description(stream: BinaryIO) -> dict[str, Any]:
     """The description of an entry, its sizes checked against the file; raises one of `_BAD`."""
     end = stream.seek(0, os.SEEK_END) - _END.size
     stream.seek(end)
-    length, mark = _END.unpack(stream.read())
+    _, length, mark = _END.unpack(stream.read())
     if mark != _MARK or length > min(end, _DESCRIPTION_BYTES):
         raise ValueError("not an entry")
     stream.seek(end - length)
@@ -182,17 +183,11 @@ def _mapped(stream: BinaryIO, about: dict[str, Any]) -> Encoded:
     return Encoded(ids.view(np.ndarray), about["codes"])
 
 
-def _digest(stream: BinaryIO, about: dict[str, Any]) -> str:
-    """SHA-256 of the ids and of the description."""
-    sha256, size = hashlib.sha256(), about["units"] * int(about["type"][1])
+def _is_intact(stream: BinaryIO) -> bool:
+    """Whether an entry has its checksum."""
+    sha256, size = hashlib.sha256(), stream.seek(0, os.SEEK_END) - _END.size
     stream.seek(0)
     while size > 0 and (block := stream.read(min(_BLOCK, size))):
         sha256.update(block)
         size -= len(block)
-    return _finish(sha256, about)
-
-
-def _finish(sha256: Any, about: dict[str, Any]) -> str:
-    description = {name: value for name, value in about.items() if name != "sha256"}
-    sha256.update(json.dumps(description, sort_keys=True).encode("ascii"))
-    return str(sha256.hexdigest())
+    return bool(_END.unpack(stream.read())[0] == sha256.digest())

@@ -503,7 +503,7 @@ def untrained(
     text, _ = build_corpus(settled, progress=progress)
     warn(*text.warnings)
     model = build_model(whole.model, len(text.vocabulary), whole.run.kernel)
-    check_memory(needed(model, whole.train.optimizer, B=1, T=1), whole)
+    check_memory(needed(model, whole.train, B=1, T=1), whole)
     parameters = fresh_parameters(model, whole.model, whole.train.seed)
     about = {"digest": text.digest, "characters": len(text.ids), "train": 0}
     beginning = Checkpoint(whole, text.vocabulary, parameters, about, NOT_TRAINED)

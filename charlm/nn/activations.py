@@ -6,8 +6,6 @@ The form is chosen when this module is loaded, by the features of the processor,
 computes the same.
 """
 
-from __future__ import annotations
-
 import numpy as np
 from numpy.lib.introspect import opt_func_info
 

@@ -4,8 +4,6 @@ The check knows no cell and no layer: it takes a function of parameters and of a
 and compares the claimed gradients with measured ones.
 """
 
-from __future__ import annotations
-
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -161,23 +159,14 @@ def check_model(
         own = params.zeros_like()
         _, dstate[:, :, shard] = window.backward(own, dlogits, pull[:, :, shard])
         grads.flat += own.flat
-    arrays = {**params, **_named(model, state)}
+    arrays = {**params, **model.named(state, "state.")}
     if math.isfinite(seconds):
         started = time.perf_counter()
         sum(forward(shard)[0] for shard in shards)
         # a slope takes the loss at four points; two of the slopes are along directions
         affordable = seconds / (4 * (time.perf_counter() - started) * len(arrays)) - 2
         entries = min(entries, max(2, int(affordable)))
-    gradients = {**grads, **_named(model, dstate)}
+    gradients = {**grads, **model.named(dstate, "state.")}
     return check(
         lambda: sum(forward(shard)[0] for shard in shards), arrays, gradients, rng, entries, progress
     )
-
-
-def _named(model: Model, state: Array) -> dict[str, Array]:
-    """The states of every layer `[B, H]`, as `state.LAYER.NAME`."""
-    return {
-        f"state.{layer}.{name}": state[layer, number]
-        for layer in range(model.layers)
-        for number, name in enumerate(model.cell.states)
-    }

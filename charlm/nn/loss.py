@@ -3,8 +3,6 @@
 Letters: `N` rows (`T·B` of a window), `V` vocabulary.
 """
 
-from __future__ import annotations
-
 import numpy as np
 import numpy.typing as npt
 

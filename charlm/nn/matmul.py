@@ -15,8 +15,6 @@ Letters: `R` rows of a step in `k` blocks of `r`, `I` inputs, `O` outputs in `n`
 `R = k r`, `O = n w`.
 """
 
-from __future__ import annotations
-
 import functools
 import math
 from dataclasses import dataclass

@@ -8,8 +8,6 @@ Parameters are called `layers.L.NAME` and `output.NAME`. Letters: `T` time steps
 (batch), `V` vocabulary, `H` hidden units, `L` recurrent layers, `S` states of a cell.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -87,6 +85,14 @@ class Model:
     def zero_state(self, B: int, dtype: npt.DTypeLike = np.float32) -> Array:
         """The state of `B` streams that begin, `[L, S, B, H]`."""
         return np.zeros((self.layers, len(self.cell.states), B, self.hidden), dtype)
+
+    def named(self, state: Array, prefix: str) -> dict[str, Array]:
+        """Views of a state `[L, S, B, H]`, one `[B, H]` for each layer and name, by `PREFIX + LAYER.NAME`."""
+        return {
+            f"{prefix}{layer}.{name}": array
+            for layer, states in enumerate(state)
+            for name, array in zip(self.cell.states, states, strict=True)
+        }
 
     def noise(self, T: int, B: int) -> dict[str, Noise]:
         """The masks of a window in training, by `LAYER.NAME`."""

@@ -3,8 +3,6 @@
 Letters: `T` time steps, `B` streams (batch), `S` states of a cell, `H` hidden units.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """How the fast kernels cut their work for a processor; the mathematics does not depend on it."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """A running mean of the parameters, which is better than any of them while they still move."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from charlm.arrays import Array

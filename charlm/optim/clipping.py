@@ -5,8 +5,6 @@ most clip_norm (Pascanu et al. 2013). 0 switches either step off. The norm is ta
 gradients, so workers that each hold a part of them synchronise between the steps.
 """
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

@@ -6,8 +6,6 @@ are the same as in `torch.optim` (2.13); the tests compare with its values. The 
 names its settings.
 """
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any, ClassVar

@@ -1,7 +1,5 @@
 """Settings of update rules and schedules."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 

@@ -6,8 +6,6 @@ version, configuration, vocabulary, corpus, progress, and the SHA-256 of everyth
 It is enough to sample, to evaluate any text, and to resume training.
 """
 
-from __future__ import annotations
-
 import copy
 import hashlib
 import json

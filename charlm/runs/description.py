@@ -4,8 +4,6 @@ One JSON object, the same in every format, so that a file explains itself. It ho
 machine that the model was trained on: no path.
 """
 
-from __future__ import annotations
-
 import json
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The directory of a run: its files, and how a run or a checkpoint is found."""
 
-from __future__ import annotations
-
 import contextlib
 import json
 import os
@@ -21,6 +19,8 @@ RUNS = Path("runs")
 
 EVENT_FILES = "events.out.tfevents.*.charlm"
 """Pattern of the files that TensorBoard reads."""
+
+_NO_RUN = f"no run under ./{RUNS}: train one (charlm train --config FILE)"
 
 _NEW = ".new"
 """Name of the directory, within a run's, of a run that will replace it."""
@@ -235,10 +235,7 @@ def find_checkpoint(path: Path | None) -> Path:
     if path is None:
         path = _newest_run(RUNS)
         if path is None:
-            raise CheckpointError(
-                f"no run under ./{RUNS}: train one (charlm train --config FILE), or name a "
-                "checkpoint or run directory with `checkpoint`"
-            )
+            raise CheckpointError(f"{_NO_RUN}, or name a checkpoint or run directory with `checkpoint`")
     path = expanded(path)
     if not os.path.isdir(path):
         return path
@@ -254,25 +251,20 @@ def find_run(path: Path | None) -> Path:
 
     In a directory of runs, the newest run; None is `./runs`. Raises `RunError` if there is none.
     """
-    if path is None:
-        newest = _newest_run(RUNS)
-        if newest is None:
-            raise RunError(f"no run under ./{RUNS}: train one (charlm train --config FILE), or name a run")
-        return newest
-    path = expanded(path)
-    directory = path.parent if os.path.isfile(path) else path
-    if RunDirectory(directory).holds_run():
+    path = None if path is None else expanded(path)
+    directory = path.parent if path is not None and os.path.isfile(path) else path
+    if directory is not None and RunDirectory(directory).holds_run():
         return directory
-    newest = _newest_run(path) if os.path.isdir(path) else None
+    newest = _newest_run(path or RUNS)
     if newest is None:
-        raise RunError(f"{path} holds no run")
+        raise RunError(f"{_NO_RUN}, or name a run" if path is None else f"{path} holds no run")
     return newest
 
 
 def _newest_run(runs: Path) -> Path | None:
     """The directory below `runs` with the most recent checkpoint."""
     times: dict[Path, float] = {}
-    for file in runs.rglob("last.npz"):
+    for file in runs.rglob("last.npz") if os.path.isdir(runs) else ():
         if file.parent.name != _NEW:
             with contextlib.suppress(OSError):
                 times[file.parent] = file.stat().st_mtime

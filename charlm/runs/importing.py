@@ -1,7 +1,5 @@
 """A model from weights in a `.safetensors` file: an export of charlm, or a `state_dict` of PyTorch."""
 
-from __future__ import annotations
-
 import contextlib
 import json
 import os

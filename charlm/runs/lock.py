@@ -1,7 +1,5 @@
 """The lock of a directory, so that one process at a time trains in it."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 import re

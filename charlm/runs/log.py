@@ -1,7 +1,5 @@
 """The log of a run, metrics.jsonl: its columns, and how it is read."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field, fields

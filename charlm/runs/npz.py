@@ -6,8 +6,6 @@ that are stored uncompressed, in C order, and hold plain numbers. This excludes 
 overlapping members and sizes without contents.
 """
 
-from __future__ import annotations
-
 import ast
 import io
 import math

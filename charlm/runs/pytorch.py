@@ -15,8 +15,6 @@ second stands beside the recurrent product (the documentation of `torch.nn.RNN`,
 The gates of an LSTM are in another order: ours are i f o g, PyTorch's i f g o.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 
 import numpy as np

@@ -8,8 +8,6 @@ The safetensors library is no substitute: it parses a header of any size (a host
 gigabyte and many seconds), accepts a name twice, and has no bfloat16 for NumPy.
 """
 
-from __future__ import annotations
-
 import io
 import json
 import math

@@ -214,7 +214,11 @@ def blas() -> str:
 
 def kernel() -> str:
     """The kernel of the loaded OpenBLAS, as it names it: `SkylakeX`; empty for another library."""
-    return next((_text(library, "get_corename") for library in _openblas()), "")
+    for library in _openblas():
+        if name := _function(library, "get_corename"):
+            name.restype = ctypes.c_char_p
+            return bytes(name()).decode("ascii", "replace")
+    return ""
 
 
 def arithmetic() -> str:
@@ -233,7 +237,7 @@ def blas_threads() -> int | None:
 @functools.cache
 def _openblas() -> tuple[ctypes.CDLL, ...]:
     """Every OpenBLAS that this process has loaded when this is first called, after NumPy."""
-    libraries = (ctypes.CDLL(path) for path in _loaded_libraries("openblas"))
+    libraries = (ctypes.CDLL(str(file)) for file in _loaded_libraries())
     return tuple(library for library in libraries if _function(library, "get_corename") is not None)
 
 
@@ -253,35 +257,18 @@ def _function(library: ctypes.CDLL, name: str) -> ctypes._NamedFuncPointer | Non
     return None
 
 
-def _text(library: ctypes.CDLL, name: str) -> str:
-    """What a function without arguments says."""
-    function = _function(library, name)
-    if function is None:
-        return "unknown kernel"
-    function.restype = ctypes.c_char_p
-    return bytes(function()).decode("ascii", "replace")
-
-
-def _loaded_libraries(name: str) -> list[str]:
-    """Files of shared libraries with `name` in theirs that this process has loaded.
+def _loaded_libraries() -> list[Path]:
+    """Files of OpenBLAS that this process has loaded.
 
     On Linux from the list of its memory maps; elsewhere those that NumPy's wheel brings, which
     it has loaded.
     """
     try:
         lines = Path("/proc/self/maps").read_text().splitlines()
+        files = {Path(line.split(maxsplit=5)[5]) for line in lines if line.count("/") and ".so" in line}
     except OSError:
-        return _bundled_libraries(name)
-    files = {line.split(maxsplit=5)[5] for line in lines if line.count("/") and ".so" in line}
-    return sorted(file for file in files if name in Path(file).name)
+        import numpy as np
 
-
-def _bundled_libraries(name: str) -> list[str]:
-    """Shared libraries with `name` in theirs beside NumPy, where its wheels put them."""
-    import numpy as np
-
-    package = Path(np.__file__).parent
-    directories = (package.parent / "numpy.libs", package / ".dylibs")
-    return sorted(
-        str(file) for directory in directories for file in directory.glob(f"*{name}*") if file.is_file()
-    )
+        package = Path(np.__file__).parent
+        files = {*(package.parent / "numpy.libs").glob("*"), *(package / ".dylibs").glob("*")}
+    return sorted(file for file in files if "openblas" in file.name)

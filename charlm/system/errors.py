@@ -3,8 +3,6 @@
 Any other exception is a bug and keeps its traceback.
 """
 
-from __future__ import annotations
-
 
 def shortened(words: object) -> str:
     """The text of an error or an option, shortened for a message."""

@@ -1,7 +1,5 @@
 """Packages that only some commands need, and that may be missing."""
 
-from __future__ import annotations
-
 import importlib
 from types import ModuleType
 

@@ -6,8 +6,6 @@ of a group and its ancestors counts. A container may see its group as the root o
 `/proc/self/cgroup` says.
 """
 
-from __future__ import annotations
-
 import contextlib
 import math
 import os

@@ -10,8 +10,6 @@ Workers are forked: they know everything that was made before them, and share th
 made by `shared`. BLAS must use one thread.
 """
 
-from __future__ import annotations
-
 import contextlib
 import math
 import mmap

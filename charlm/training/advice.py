@@ -1,7 +1,5 @@
 """Warnings for the user, before a run begins."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 from charlm.config.keys import Config

@@ -4,8 +4,6 @@ Training, generating and evaluating are timed as `train`, `sample` and `eval per
 them. The machine's own float32 matrix product is timed in the same process.
 """
 
-from __future__ import annotations
-
 import statistics
 import time
 from collections.abc import Callable
@@ -140,8 +138,7 @@ def measure(
     train = config.train
     model = build_model(config.model, vocab, config.run.kernel)
     shards = train.shards or default_shards(train.batch, team)
-    need = needed(model, train.optimizer, train.batch, train.seq_len, shards, ranks=team.size)
-    check_memory(need, config)
+    check_memory(needed(model, train, train.batch, train.seq_len, shards, ranks=team.size), config)
     rng = np.random.default_rng(0)
     kind = np.min_scalar_type(vocab)
     ids = rng.integers(0, vocab, train.batch * train.seq_len * _WINDOWS + 1).astype(kind)
@@ -165,7 +162,7 @@ def measure(
 
         trained = _rate(update, window, seconds, team)
         communication = statistics.median(exchanging[1:])
-        peak = (peak_bytes() + trainer.sharded.worker_bytes) / 1e6
+        peak = (peak_bytes() + trainer.sharded.pool.worker_bytes) / 1e6
         model, parameters = trainer.model, trainer.parameters
         shards = trainer.config.train.shards
         drawn = generate(model, parameters, ids[:1], Sampling(), rng)
@@ -177,6 +174,7 @@ def measure(
         seconds,
         team,
     )
+    paper = needed(model, train, train.batch, train.seq_len, team.size, ranks=team.size)
     return Speed(
         config=config,
         vocab=vocab,
@@ -189,10 +187,7 @@ def measure(
         train_gflops=trained * training_flops(trainer) / 1e9,
         matmul_gflops=sum(team.gather(_matmul_gflops(team, seconds))),
         parameters=parameters.flat.size,
-        needed_mb=needed(
-            trainer.model, train.optimizer, train.batch, train.seq_len, team.size, ranks=team.size
-        ).total
-        / 1e6,
+        needed_mb=paper.total / 1e6,
         before_mb=before,
         peak_rss_mb=peak,
         compute_ms=1e3 * (window / trained - communication),

@@ -1,7 +1,5 @@
 """The gradients of a configuration's network, checked through the code that trains it."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -53,12 +51,12 @@ def check_config(
     train = config.train
     if vocab is not None:
         model = build_model(config.model, vocab, config.run.kernel)
-        check_memory(needed(model, train.optimizer, B=3, T=5, itemsize=8), config)
+        check_memory(needed(model, train, B=3, T=5, itemsize=8), config)
         return check_model(model, config.model.init, train.seed, _ENTRIES)
     size = text_size(config, progress)
     model = build_model(config.model, size[1] if size else USUAL_VOCAB, config.run.kernel)
     shards = train.shards or default_shards(train.batch, team)
-    check_memory(needed(model, train.optimizer, train.batch, train.seq_len, shards, itemsize=8), config)
+    check_memory(needed(model, train, train.batch, train.seq_len, shards, itemsize=8), config)
     return check_model(
         model,
         config.model.init,

@@ -1,7 +1,5 @@
 """Events of a run, for a listener to show."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path

@@ -1,7 +1,5 @@
 """A job: the configuration, the text and the beginning of a run, checked before anything is written."""
 
-from __future__ import annotations
-
 import os
 from dataclasses import dataclass, replace
 from functools import partial

@@ -3,8 +3,6 @@
 It yields what happens as events.
 """
 
-from __future__ import annotations
-
 import math
 import os
 import time
@@ -150,7 +148,7 @@ def _preview(trainer: Trainer, directory: RunDirectory, should_stop: Callable[[]
 
 def _save(trainer: Trainer, directory: RunDirectory, best: bool = False) -> Iterator[Event]:
     """Save a checkpoint; if that fails, warn and try once more before the run is given up."""
-    trainer.gather()
+    trainer.sharded.complete_state()
     if not trainer.team.is_first:
         return
     try:

@@ -1,11 +1,9 @@
 """The memory that training needs, known before any of it is allocated."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 
-from charlm.config.keys import Config
+from charlm.config.keys import Config, TrainConfig
 from charlm.nn.model import Model
 from charlm.optim.optimizers import OPTIMIZERS
 from charlm.system.errors import ConfigError
@@ -31,14 +29,7 @@ class Need:
 
 
 def needed(
-    model: Model,
-    optimizer: str,
-    B: int,
-    T: int,
-    shards: int = 1,
-    itemsize: int = 4,
-    average: bool = False,
-    ranks: int = 1,
+    model: Model, train: TrainConfig, B: int, T: int, shards: int = 1, itemsize: int = 4, ranks: int = 1
 ) -> Need:
     """What a training step on `T` steps of `B` streams needs of one rank, by the sizes of its arrays.
 
@@ -52,7 +43,7 @@ def needed(
     received = sum(len(left_to_add(shards, own)) for own in others)
     whole = shards if ranks == 1 else 1 + len(here) + -(-received // ranks)
     size = sum(math.prod(shape) for shape in model.shapes().values())
-    kept = 1 + average + whole + len(OPTIMIZERS[optimizer].slot_names)
+    kept = 1 + (train.average > 0) + whole + len(OPTIMIZERS[train.optimizer].slot_names)
     own = (2 * len(model.cell.gates) + len(model.cell.states) + bool(model.dropout)) * model.hidden
     per_step = model.layers * own + model.hidden + model.vocab
     on_weights = sum(noise.size for noise in model.noise(T, B).values() if noise.streams is None)

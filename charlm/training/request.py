@@ -1,7 +1,5 @@
 """A request for a run, made before its text is read."""
 
-from __future__ import annotations
-
 import math
 import os
 import time

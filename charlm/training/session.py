@@ -1,7 +1,5 @@
 """A run from its first check to its last checkpoint."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 from collections.abc import Callable

@@ -12,8 +12,6 @@ The order of the sums is a tree, so that a rank adds neighbouring shards of its 
 exchange, and sends their sum in their place: one buffer, if ranks have a power of two of shards.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -97,6 +95,8 @@ class ShardedUpdate:
         The running mean of the parameters; without one, the parameters themselves.
     state
         Carried from window to window, `[L, S, B, H]`; change it in place too.
+    pool
+        The workers.
     """
 
     def __init__(
@@ -134,7 +134,7 @@ class ShardedUpdate:
         self._workspaces = [Workspace() for _ in self._shards]
         # last: workers know what was made before them
         tasks = (self._backpropagate, self._combine, self._reduce, self._update)
-        self._pool = team.pool(len(self._own), *tasks)
+        self.pool = team.pool(len(self._own), *tasks)
 
     def _exchanges(self) -> tuple[Callable[[], None], Callable[[], None]]:
         """The two exchanges between ranks: of the shards' gradients, and of their sums.
@@ -175,10 +175,10 @@ class ShardedUpdate:
         T = self.batches.window_length(step)
         for name, noise in self.model.noise(T, self.batches.batch).items():
             noise.draw(rng, self._noise[name][: noise.size].reshape(noise.shape))
-        losses = self._pool.map(self._backpropagate, self._own, step)
+        losses = self.pool.map(self._backpropagate, self._own, step)
         self._losses[self._own.start : self._own.stop] = losses
         if self._before:
-            self._pool.map(self._combine, range(len(self._spans)))
+            self.pool.map(self._combine, range(len(self._spans)))
         self._share_gradients()
         return math.fsum(self._losses)
 
@@ -188,7 +188,7 @@ class ShardedUpdate:
         If the norm is not finite, nothing is clipped, and `update` must not follow.
         """
         for number, squares in zip(
-            self._own_spans, self._pool.map(self._reduce, self._own_spans), strict=True
+            self._own_spans, self.pool.map(self._reduce, self._own_spans), strict=True
         ):
             self._squares[number] = squares
         self._share_sums()
@@ -197,7 +197,7 @@ class ShardedUpdate:
 
     def update(self, lr: float, factor: float, t: int) -> None:
         """Update number `t`, from 1, of the parameters by the gradients times `factor`."""
-        self._pool.map(self._update, range(len(self._spans)), lr, factor, t)
+        self.pool.map(self._update, range(len(self._spans)), lr, factor, t)
 
     def first_not_finite(self) -> str:
         """Name of the first parameter whose gradient holds a number that is not finite."""
@@ -215,11 +215,6 @@ class ShardedUpdate:
         for told in self._team.gather([(shard, self.state[:, :, shard]) for shard in streams]):
             for shard, state in told:
                 self.state[:, :, shard] = state
-
-    @property
-    def worker_bytes(self) -> int:
-        """Memory of the other workers, beyond what they were made with."""
-        return self._pool.worker_bytes
 
     @np.errstate(over="ignore", invalid="ignore")  # what is not finite is found by the caller
     def _backpropagate(self, number: int, step: int) -> float:
@@ -262,7 +257,3 @@ class ShardedUpdate:
             self.optimizer.update(self.params.flat, self.grads.flat, rate * lr, t, part)
         if self.train.average:
             update_mean(self.mean.flat, self.params.flat, self.train.average, t, span)
-
-    def close(self) -> None:
-        """End the workers."""
-        self._pool.close()

@@ -4,8 +4,6 @@ An event file is rewritten from the first line when the run begins or is resumed
 line from then on: every update is in it once.
 """
 
-from __future__ import annotations
-
 import contextlib
 import math
 import os

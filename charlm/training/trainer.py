@@ -206,16 +206,8 @@ class Trainer(contextlib.AbstractContextManager["Trainer"]):
             config = config.replace({"train.shards": default_shards(self.streams.batch, team)})
         self.config = config
         self.model = build_model(config.model, len(corpus.vocabulary), config.run.kernel)
-        self.needed = needed(
-            self.model,
-            config.train.optimizer,
-            self.streams.batch,
-            self.streams.seq_len,
-            config.train.shards,
-            np.dtype(dtype).itemsize,
-            config.train.average > 0,
-            team.size,
-        )
+        B, T, itemsize = self.streams.batch, self.streams.seq_len, np.dtype(dtype).itemsize
+        self.needed = needed(self.model, config.train, B, T, config.train.shards, itemsize, team.size)
         check_memory(self.needed, config)
         # the same numbers on every rank, though their libraries may differ
         params = team.first(lambda: job.parameters(self.model, dtype))
@@ -231,7 +223,13 @@ class Trainer(contextlib.AbstractContextManager["Trainer"]):
         self.planned_steps = self.schedule.steps
         self.tally = Tally()
         if job.saved is not None:
-            self._resume(job.saved, f"run {Path(config.run.dir)}")
+            where = f"run {Path(config.run.dir)}"
+            self.restore(job.saved, where)
+            if self.tally.step > self.planned_steps:
+                raise ConfigError(
+                    f"train.epochs: {config.train.epochs:g} epochs end before update {self.tally.step:,}, "
+                    f"which {where} has reached: it must be {math.ceil(100 * self.epoch) / 100:g} at least"
+                )
 
     @property
     def epoch(self) -> float:
@@ -330,30 +328,18 @@ class Trainer(contextlib.AbstractContextManager["Trainer"]):
         tally.waited += 1
         return False
 
-    def _named_state(self) -> dict[str, Array]:
-        """The carried state of every layer `[B, H]`, as `LAYER.NAME`."""
-        return {
-            f"{layer}.{name}": array
-            for layer, states in enumerate(self.state)
-            for name, array in zip(self.model.cell.states, states, strict=True)
-        }
-
     def __exit__(self, *error: object) -> None:
-        self.sharded.close()
-
-    def gather(self) -> None:
-        """Bring the state that is divided over ranks to all of them."""
-        self.sharded.complete_state()
+        self.sharded.pool.close()
 
     def snapshot(self) -> Checkpoint:
         """Everything, as a checkpoint; it shares the trainer's arrays, so save it before going on.
 
-        With several ranks, `gather` comes first.
+        With several ranks, `sharded.complete_state` comes first.
 
         With a running mean, that is its model, and what is trained is among the arrays of training.
         """
         arrays: dict[str, Array] = {f"optimizer/{name}": slot for name, slot in self.optimizer.slots.items()}
-        arrays |= {f"carried/{name}": array for name, array in self._named_state().items()}
+        arrays |= self.model.named(self.state, "carried/")
         if self.config.train.average:
             arrays["trained"] = self.parameters.flat
         progress = {
@@ -369,16 +355,6 @@ class Trainer(contextlib.AbstractContextManager["Trainer"]):
             "train": self.corpus.part("train").units,
         }
         return Checkpoint(self.config, self.corpus.vocabulary, self.mean, corpus, progress, arrays)
-
-    def _resume(self, checkpoint: Checkpoint, where: str) -> None:
-        """`restore`; raises `ConfigError` if the run is to end before the update that it has reached."""
-        self.restore(checkpoint, where)
-        if self.tally.step > self.planned_steps:
-            raise ConfigError(
-                f"train.epochs: {self.config.train.epochs:g} epochs end before update "
-                f"{self.tally.step:,}, which {where} has reached: "
-                f"it must be {math.ceil(100 * self.epoch) / 100:g} at least"
-            )
 
     def restore(self, checkpoint: Checkpoint, where: str) -> None:
         """Continue where `checkpoint` was made, on the same corpus.
@@ -401,8 +377,8 @@ class Trainer(contextlib.AbstractContextManager["Trainer"]):
             self.tally = Tally.from_json(values)
             for name, slot in self.optimizer.slots.items():
                 _fill(slot, checkpoint.training[f"optimizer/{name}"])
-            for name, array in self._named_state().items():
-                _fill(array, checkpoint.training[f"carried/{name}"])
+            for name, array in self.model.named(self.state, "carried/").items():
+                _fill(array, checkpoint.training[name])
             # a mean that is switched on or off begins, or ends, with the model that there is
             trained = checkpoint.training.get("trained", checkpoint.parameters.flat)
             _fill(self.parameters.flat, trained)

@@ -1,7 +1,5 @@
 """Kernels: what runs a recurrent layer. A cell without a fused kernel runs step by step."""
 
-from __future__ import annotations
-
 from charlm.nn.cells.cell import Cell
 from charlm.nn.cells.gru import GRUAfter, GRUBefore
 from charlm.nn.cells.lstm import LSTM

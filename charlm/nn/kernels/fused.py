@@ -5,8 +5,6 @@ Each gate's activations of a step are one contiguous block. With the gates side 
 `G·H`, NumPy goes through them row by row, and elementwise work takes 2 to 3 times as long.
 """
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -93,7 +91,6 @@ class Fused(Recurrent):
         return OneHotInput(self.tuning) if self.one_hot else DenseInput()
 
     def run(self, params: Params, x: Signal, state: Array, workspace: Workspace) -> Pass:
-        """See `Recurrent.run`."""
         a, input_backward = self.input.forward(params, x, workspace)
         _, T, B, H = a.shape
         states = workspace.array("states", (len(state), T + 1, B, H), a.dtype)
@@ -117,7 +114,6 @@ class Fused(Recurrent):
         return Pass(states[0, 1:], states[:, -1], backward, values)
 
     def stepper(self, params: Params, state: Array) -> Step:
-        """See `Layer.stepper`."""
         dtype, (G, H) = params["b"].dtype, params["b"].shape
         memory = Workspace()
         a = np.empty((G, 1, 1, H), dtype)

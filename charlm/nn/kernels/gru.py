@@ -1,7 +1,5 @@
 """Both forms of the GRU over a window; their equations are in `cells/gru.py`."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import numpy as np
@@ -19,7 +17,6 @@ class GRUAfterWindow(Window):
     saves = True
 
     def stepper(self, memory: Memory) -> Callable[[int], None]:
-        """See `Window.stepper`."""
         gates, u, (h,), sigmoid = self.a, self.saved, self.states, self.tuning.sigmoid  # a becomes r, z, n
         _, _, B, H = gates.shape
         Wh, bn = self.tiled(self.params["Wh"], memory, "Wh", same_rows=True), self.params["bn"]
@@ -47,7 +44,6 @@ class GRUAfterWindow(Window):
         return step
 
     def backward(self, grads: Params, doutput: Array, dstate: Array) -> Array:
-        """See `Window.backward`."""
         T, B, H = doutput.shape
         (h,), gates = self.states, self.a
         u = du = self.saved  # the gradient replaces it
@@ -91,7 +87,6 @@ class GRUBeforeWindow(Window):
     saves = True
 
     def stepper(self, memory: Memory) -> Callable[[int], None]:
-        """See `Window.stepper`."""
         gates, s, (h,), sigmoid = self.a, self.saved, self.states, self.tuning.sigmoid  # a becomes r, z, n
         _, _, B, H = gates.shape
         Wh = self.params["Wh"]
@@ -121,7 +116,6 @@ class GRUBeforeWindow(Window):
         return step
 
     def backward(self, grads: Params, doutput: Array, dstate: Array) -> Array:
-        """See `Window.backward`."""
         T, B, H = doutput.shape
         (h,), gates, s = self.states, self.a, self.saved
         dstate_before = dstate.copy()

@@ -5,8 +5,6 @@ Letters: `T` time steps, `B` streams, `N = T·B` rows, `V` vocabulary, `I` input
 gradients of `Wx` and `b`, and returns `dx`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise

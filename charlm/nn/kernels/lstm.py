@@ -1,7 +1,5 @@
 """The LSTM over a window; its equations are in `cells/lstm.py`."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import numpy as np
@@ -18,7 +16,6 @@ class LSTMWindow(Window):
     saves = True
 
     def stepper(self, memory: Memory) -> Callable[[int], None]:
-        """See `Window.stepper`."""
         a, tanh_c, (h, c) = self.a, self.saved, self.states
         _, _, B, H = a.shape
         sums, ig = memory.array("sums", (4, B, H), a.dtype), memory.array("ig", (B, H), a.dtype)
@@ -49,7 +46,6 @@ class LSTMWindow(Window):
         return step
 
     def backward(self, grads: Params, doutput: Array, dstate: Array) -> Array:
-        """See `Window.backward`."""
         _, B, H = doutput.shape
         (h, c), gates, tanh_c = self.states, self.a, self.saved
         dh_t, dc_t = dstate[0].copy(), dstate[1].copy()  # [B, H], from the steps after t

@@ -1,7 +1,5 @@
 """The RNN over a window; its equations are in `cells/rnn.py`."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import numpy as np
@@ -16,7 +14,6 @@ class RNNWindow(Window):
     """`h_t = tanh(a_t + h_{t-1} Wh)`."""
 
     def stepper(self, memory: Memory) -> Callable[[int], None]:
-        """See `Window.stepper`."""
         (h,) = self.states  # [T+1, B, H]
         Wh = self.tiled(self.params["Wh"], memory, "Wh")
         Wh_0 = Wh.tiles[0]  # of the only gate
@@ -34,7 +31,6 @@ class RNNWindow(Window):
         return step
 
     def backward(self, grads: Params, doutput: Array, dstate: Array) -> Array:
-        """See `Window.backward`."""
         (h,), da = self.states, self.a[0]  # da [T, B, H]
         # forward: h_t = tanh(…), whose slope is 1 - h_t²
         np.multiply(h[1:], h[1:], da)

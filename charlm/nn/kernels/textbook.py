@@ -1,7 +1,5 @@
 """Any cell, step by step as its equations are written: backpropagation through time, plainly."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -19,7 +17,6 @@ class Textbook(Recurrent):
     """A cell through its own `step` and `step_backward`; ids are read as one-hot rows."""
 
     def run(self, params: Params, x: Signal, state: Array, workspace: Workspace) -> Pass:
-        """See `Recurrent.run`."""
         cell = self.cell
         if self.one_hot:
             x = np.eye(self.inputs, dtype=state.dtype)[x]  # [T, B, V]
@@ -55,7 +52,6 @@ class Textbook(Recurrent):
         return Pass(np.stack([after[0] for after in states[1:]]), np.stack(states[-1]), backward, values)
 
     def stepper(self, params: Params, state: Array) -> Step:
-        """See `Layer.stepper`."""
         current: States = tuple(state)
         rows = np.eye(self.inputs, dtype=state.dtype) if self.one_hot else None
 

@@ -1,7 +1,5 @@
 """Dropout between layers."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from charlm.arrays import Array, Signal
@@ -23,13 +21,13 @@ class Dropout(Layer):
         self.width, self.rate, self.mask = width, rate, mask
 
     def noise(self, T: int, B: int) -> dict[str, Noise]:
-        """See `Layer.noise`; each stream has its own masks."""
+        """Each stream has its own masks."""
         if not self.rate:
             return {}
         return {"mask": Noise((1 if self.mask == "window" else T, B, self.width), self.rate, streams=1)}
 
     def forward(self, params: Params, x: Signal, state: Array, masks: Masks, workspace: Workspace) -> Pass:
-        """See `Layer.forward`; without a mask the input passes through, and its gradient too."""
+        """Without a mask the input passes through, and its gradient too."""
         mask = masks.get("mask")
         y = x if mask is None else np.multiply(x, mask, workspace.array("y", x.shape, x.dtype))
 
@@ -39,5 +37,5 @@ class Dropout(Layer):
         return Pass(y, state, backward)
 
     def stepper(self, params: Params, state: Array) -> Step:
-        """See `Layer.stepper`; nothing is dropped outside training."""
+        """Nothing is dropped outside training."""
         return np.asarray

@@ -3,8 +3,6 @@
 Letters: `T` time steps, `B` streams (batch), `S` states of a cell, `H` hidden units.
 """
 
-from __future__ import annotations
-
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping

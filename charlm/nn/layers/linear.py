@@ -1,7 +1,5 @@
 """A linear layer, and the products that it is made of."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from charlm.arrays import Array, Shape, Signal
@@ -41,7 +39,6 @@ class Linear(Layer):
         self.inputs, self.outputs = inputs, outputs
 
     def shapes(self) -> dict[str, Shape]:
-        """See `Layer.shapes`."""
         return {"W": (self.inputs, self.outputs), "b": (self.outputs,)}
 
     def initialise(self, params: Params, rng: np.random.Generator, init: str) -> None:
@@ -50,7 +47,6 @@ class Linear(Layer):
         W[...] = rng.uniform(-bound, bound, W.shape)
 
     def forward(self, params: Params, x: Signal, state: Array, masks: Masks, workspace: Workspace) -> Pass:
-        """See `Layer.forward`."""
         W, b = params["W"][None], params["b"][None]  # of one gate
         y = workspace.array("y", (*x.shape[:-1], self.outputs), x.dtype)
         rows = x.reshape(-1, self.inputs)
@@ -65,7 +61,6 @@ class Linear(Layer):
         return Pass(y, state, backward)
 
     def stepper(self, params: Params, state: Array) -> Step:
-        """See `Layer.stepper`."""
         W, b = params["W"], params["b"][None]
         y = np.empty((1, self.outputs), W.dtype)
 

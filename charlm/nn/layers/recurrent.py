@@ -1,7 +1,5 @@
 """A recurrent layer: a cell along a window, and weight drop."""
 
-from __future__ import annotations
-
 from abc import abstractmethod
 from dataclasses import dataclass, replace
 
@@ -41,11 +39,9 @@ class Recurrent(Layer):
 
     @property
     def states(self) -> tuple[str, ...]:
-        """See `Layer.states`."""
         return self.cell.states
 
     def shapes(self) -> dict[str, Shape]:
-        """See `Layer.shapes`."""
         return self.cell.shapes(self.inputs, self.hidden)
 
     def initialise(self, params: Params, rng: np.random.Generator, init: str) -> None:
@@ -60,13 +56,12 @@ class Recurrent(Layer):
         self.cell.initialise(params, rng, init)
 
     def noise(self, T: int, B: int) -> dict[str, Noise]:
-        """See `Layer.noise`; all streams share the mask of the weights."""
+        """All streams share the mask of the weights."""
         if not self.weight_drop:
             return {}
         return {"Wh": Noise(self.shapes()["Wh"], self.weight_drop, streams=None)}
 
     def forward(self, params: Params, x: Signal, state: Array, masks: Masks, workspace: Workspace) -> Pass:
-        """See `Layer.forward`."""
         mask = masks.get("Wh")
         if mask is None:
             return self.run(params, x, state, workspace)

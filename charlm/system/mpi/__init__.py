@@ -3,8 +3,6 @@
 Only this folder knows MPI.
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Sequence
 from typing import Any

@@ -1,7 +1,5 @@
 """Signs of life between ranks, so that one that hangs or cannot be reached is noticed."""
 
-from __future__ import annotations
-
 import atexit
 import math
 import threading

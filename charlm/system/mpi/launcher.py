@@ -1,7 +1,5 @@
 """Where a launcher of MPI jobs has put this process, from the environment."""
 
-from __future__ import annotations
-
 import os
 from dataclasses import dataclass
 

@@ -82,7 +82,6 @@ class MpiTeam(Team):
             self._heartbeat.start()
 
     def first(self, work: Callable[[], Result]) -> Result:
-        """See `Team.first`."""
         if self.rank == 0:
             try:
                 result = work()
@@ -120,7 +119,6 @@ class MpiTeam(Team):
             self._wait([comm.Ibcast([bytearray(piece) if piece.readonly else piece, self._mpi.BYTE])])
 
     def gather(self, value: Any) -> list[Any]:
-        """See `Team.gather`."""
         data = pickle.dumps(value, 5)
         sizes = array("q", bytes(8 * self.size))
         self._wait([self._comm.Iallgather(array("q", [len(data)]), sizes)])
@@ -168,7 +166,6 @@ class MpiTeam(Team):
     def exchange(
         self, outgoing: Sequence[Sequence[Buffer]], incoming: Sequence[Sequence[Buffer]]
     ) -> Callable[[], None]:
-        """See `Team.exchange`."""
         flags = [memoryview(self._flags)[rank : rank + 1] for rank in range(self.size)]
         messages: list[tuple[Callable[..., Any], list[Any], int]] = []
         for distance in range(1, self.size):  # each rank begins with another one
@@ -190,7 +187,6 @@ class MpiTeam(Team):
         return run
 
     def agree(self, stop: bool) -> bool:
-        """See `Team.agree`."""
         self._flags[self.rank] = stop
         agreed, self._stops = self._stops, False
         return agreed
@@ -231,7 +227,6 @@ class MpiTeam(Team):
         return f"rank {rank} ({self._machines[rank]})"
 
     def together(self) -> bool:
-        """See `Team.together`."""
         request = self._failures.Ibarrier()
         # in turn: the first that gives up shows what happened, and ends the others before they do too
         end = time.perf_counter() + _GRACE + 2 * _PASSING * min(self.rank, 5)
@@ -242,7 +237,6 @@ class MpiTeam(Team):
         return True
 
     def abort(self, status: int) -> NoReturn:
-        """See `Team.abort`."""
         with contextlib.suppress(OSError):
             sys.stdout.flush()
         time.sleep(_PASSING)
