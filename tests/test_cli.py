@@ -718,3 +718,12 @@ def test_a_resumed_run_says_how_long_is_left(
     assert "resumed after update 100" in told
     # ten seconds from update 105 to update 125, with 175 to come
     assert "about 1 min 28 s left" in told
+
+
+def test_the_curve_of_a_run_is_over_epochs(tmp_path: Path) -> None:
+    """Its points are the validations in the log; a log that cannot be read has none."""
+    lines = [{"step": 7 * n, "epoch": n / 2, "validation_loss": 3 / n if n % 2 else None} for n in (1, 2, 3)]
+    (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert train_module._validations(tmp_path) == [(0.5, 3.0), (1.5, 1.0)]
+    (tmp_path / "metrics.jsonl").write_text("no log\n")
+    assert train_module._validations(tmp_path) == []

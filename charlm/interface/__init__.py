@@ -8,6 +8,7 @@ Import it as `charlm`. Each command has its function:
 `charlm sample`             `model.sample(prime, length)`, `model.stream(prime, length)`
 `charlm sample --novelty`   `model.novelty(texts)`
 `charlm eval perplexity`    `model.perplexity(corpus, split, window, dynamic)`
+`charlm score`              `model.surprisal(text, by)`, `model.scores(texts)`
 `charlm eval gradients`     `check_gradients(config, settings)`
 `charlm eval gradient-flow` `model.gradient_flow(steps, corpus)`, `untrained(config)`
 `charlm export`             `model.export(path)`
@@ -36,7 +37,9 @@ from charlm.inference.evaluate import Evaluation
 from charlm.inference.generate import Sampling
 from charlm.inference.gradient_flow import DECADES, GradientFlow
 from charlm.inference.novelty import STRETCH, Novelty
+from charlm.inference.rows import By, Row, Rows
 from charlm.inference.score import Score
+from charlm.inference.surprisal import Reset, judges_of, pieces_of, surprisal, usual_reset
 from charlm.inference.trace import Trace
 from charlm.interface.measure import bench, check_gradients
 from charlm.interface.model import LanguageModel, draw, load, untrained
@@ -44,6 +47,7 @@ from charlm.interface.pictures import lesson, plot
 from charlm.interface.run import Run, import_weights, recipe, train
 from charlm.lessons.page import added_bytes
 from charlm.nn.gradcheck import TOLERANCE, Check
+from charlm.runs import checkpoint
 from charlm.training import checking, session
 from charlm.training.benchmark import Speed
 from charlm.web.assembly import CELLS
@@ -53,6 +57,7 @@ __all__ = [
     "DECADES",
     "STRETCH",
     "TOLERANCE",
+    "By",
     "Check",
     "Config",
     "Entry",
@@ -60,6 +65,9 @@ __all__ = [
     "GradientFlow",
     "LanguageModel",
     "Novelty",
+    "Reset",
+    "Row",
+    "Rows",
     "Run",
     "Sampling",
     "Score",
@@ -69,14 +77,19 @@ __all__ = [
     "bench",
     "check_gradients",
     "checking",
+    "checkpoint",
     "draw",
     "import_weights",
+    "judges_of",
     "lesson",
     "load",
+    "pieces_of",
     "plot",
     "recipe",
     "session",
+    "surprisal",
     "train",
     "untrained",
     "user_cache",
+    "usual_reset",
 ]

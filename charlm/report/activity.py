@@ -1,4 +1,4 @@
-"""What a network does along a stretch: its surprise, the values of its units, and its gates.
+"""The activity of a network along a stretch: its surprise, the values of its units, and its gates.
 
 Karpathy, Johnson, Li 2015, arXiv 1506.02078. Letters: `N` units of a text that are read, `C`
 characters that are shown, `V` vocabulary, `U` hidden units of all layers and states, `H` hidden units

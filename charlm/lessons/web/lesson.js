@@ -230,22 +230,23 @@ function compare(before, after) {
     return p.length === q.length ? p.reduce((sum, one, k) => sum + Math.abs(one - q[k]), 0) / 2 : 0;
   };
   const moved = now.map((_, t) => (twin(t) === null ? 0 : distance(t)));
-  const most = moved.indexOf(largest(moved));
+  const most = largest(moved);
+  const where = moved.indexOf(most);
   const isNew = now.map((_, t) => twin(t) === null);
-  changed = { isNew, moved, most, was: before.pass.steps[twin(most)]?.p };
+  changed = { isNew, moved, most, where, was: before.pass.steps[twin(where)]?.p };
 }
 
 /** The sentence about the prediction that changed most. */
 function changeInWords() {
-  if (!changed?.was || !changed.moved[changed.most]) return "";
-  const { most, was } = changed;
+  if (!changed?.most) return "";
+  const { where, was } = changed;
   const model = chosen();
-  const { p } = passOf(model).pass.steps[most];
+  const { p } = passOf(model).pass.steps[where];
   const k = p.reduce((best, _, v) => (Math.abs(p[v] - was[v]) > Math.abs(p[best] - was[best]) ? v : best), 0);
-  const of = model.signs[passOf(model).ids[most]];
+  const of = model.signs[passOf(model).ids[where]];
   return say("changed", {
     after: quoted(of),
-    t: most,
+    t: where,
     what: quoted(model.signs[k]),
     was: percent(was[k]),
     now: percent(p[k]),
@@ -281,7 +282,7 @@ function showStrip() {
     });
     if (begins && t) one.classList.add("begins");
     if (changed?.isNew[t]) one.classList.add("new");
-    one.style.setProperty("--moved", (changed?.moved[t] ?? 0).toFixed(3));
+    one.style.setProperty("--moved", changed?.most ? (changed.moved[t] / changed.most).toFixed(3) : 0);
     return one;
   });
   element("strip").replaceChildren(...steps);
