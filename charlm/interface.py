@@ -8,6 +8,7 @@ Import it as `charlm`. Each command has its function:
 `charlm sample`             `model.sample(prime, length)`, `model.stream(prime, length)`
 `charlm sample --novelty`   `model.novelty(texts)`
 `charlm eval perplexity`    `model.perplexity(corpus, split, window, dynamic)`
+`charlm score`              `model.surprisal(text, by)`, `model.scores(texts)`
 `charlm eval gradients`     `check_gradients(config, settings)`
 `charlm eval gradient-flow` `model.gradient_flow(steps, corpus)`, `untrained(config)`
 `charlm export`             `model.export(path)`
@@ -60,7 +61,8 @@ from charlm.inference.generate import Sampling, TextSampler, streams_of
 from charlm.inference.gradient_flow import MOST_STEPS, STEPS, GradientFlow, gradient_flow
 from charlm.inference.novelty import Novelty
 from charlm.inference.reading import ReadText, held_out, read_text
-from charlm.inference.score import SHOWN, Score, score, unit_losses
+from charlm.inference.score import SHOWN, Score, score, scores, unit_losses
+from charlm.inference.surprisal import Surprises, surprises
 from charlm.inference.trace import Trace, trace
 from charlm.lessons import hello
 from charlm.lessons import page as lessons
@@ -246,6 +248,45 @@ class LanguageModel:
         """
         team = self._team.of(parts=self.config.train.shards)
         return unit_losses(self._model, self._loaded.parameters, self._text(text), team=team)
+
+    @typed
+    def scores(self, texts: Sequence[str]) -> list[Score]:
+        """The `score` of each of several texts, from a zero state each; many are scored at a time.
+
+        Raises what `score` does.
+        """
+        read, team = [self._text(text) for text in texts], self._team.of(parts=self.config.train.shards)
+        return scores(self._model, self._loaded.parameters, read, team)
+
+    @typed
+    def surprisal(
+        self,
+        text: str,
+        by: Literal["unit", "word", "line"] = "word",
+        reset: Literal["none", "line"] | None = None,
+        unknown: Literal["error", "count"] = "error",
+    ) -> Surprises:
+        """How surprising each character, word or line of `text` is: the rows of `charlm score`.
+
+        Parameters
+        ----------
+        by
+            What a row is for. A unit is a character as a reader sees it, such as an emoji or a letter
+            with its accent. A word is a run without white space.
+        reset
+            Where the state begins from zero: once, or with each line, which is then read from a line
+            break. None is as the model was trained.
+        unknown
+            Whether a character that the model lacks is an error, or is left out.
+
+        Each row has `start`, `stop` and `text`, `bits` (None for the first character, which is not
+        predicted), `bits_after` of the white space behind a word, `rank` (1 for the likeliest unit),
+        `line` and `column`. A notebook shows a table.
+
+        Raises `ConfigError` if an argument has a wrong type or value, and `VocabularyError` if the text
+        holds what the model does not know.
+        """
+        return surprises(self._loaded, text, by, reset, unknown == "count", self._team)
 
     @typed
     def trace(self, text: str) -> Trace:

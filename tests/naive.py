@@ -7,8 +7,9 @@ shared with the package but the names and the layout of its parameters.
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -234,3 +235,78 @@ class Network:
         self.gradients: Named = {"output.W": dWo.T, "output.b": dbo}
         for d, layer in enumerate(layers):
             self.gradients |= {f"layers.{d}.{name}": a for name, a in layer.gradients().items()}
+
+
+def surprise(form: str, arrays: Named, ids: Sequence[int], depth: int) -> list[tuple[float, int]]:
+    """The bits and the rank of each id but the first, read from a zero state, one at a time."""
+    H = arrays["layers.0.Wh"].shape[-1]
+    states = 2 if form == "lstm" else 1
+    zero = [[np.zeros((1, H)) for _ in range(states)] for _ in range(depth)]
+    x, y = np.array(ids[:-1])[:, None], np.array(ids[1:])[:, None]
+    network, surprises = Network(form, arrays, x, y, zero), []
+    for t in range(len(ids) - 1):
+        p = np.exp(network.logits[t, 0]) / np.exp(network.logits[t, 0]).sum()
+        own = p[ids[t + 1]]
+        surprises.append((-math.log2(own), 1 + sum(1 for one in p if one > own)))
+    return surprises
+
+
+def table(
+    characters: Sequence[str],
+    ids_of: Callable[[str], list[int]],
+    predict: Callable[[list[int]], list[tuple[float, int]]],
+    by: str,
+    by_line: bool = False,
+) -> list[dict[str, Any]]:
+    """The rows of `charlm score` of a text that is given character by character, as a reader sees them.
+
+    `ids_of` gives the ids of a text that stands alone, and `predict` the bits and ranks of a text but its
+    first id. Nothing that the rows are made of is longer than a character.
+    """
+    surprises: list[list[tuple[float, int]]] = []
+    missing: list[tuple[float, int]] = []
+    if by_line:
+        lines: list[list[str]] = [[]]
+        for character in characters:
+            lines[-1].append(character)
+            if character.endswith("\n"):
+                lines.append([])
+        for line in lines:
+            ids = [ids_of("\n")[0], *(one for character in line for one in ids_of(character))]
+            if line and not line[-1].endswith("\n"):
+                ids += ids_of("\n")
+            left = predict(ids) if len(line) > 1 or (line and not line[0].endswith("\n")) else []
+            for character in line:
+                size = len(ids_of(character))
+                surprises.append(left[:size])
+                left = left[size:]
+            missing = left  # of a line break that is not there
+    else:
+        left = [(math.nan, 0), *predict([one for character in characters for one in ids_of(character)])]
+        for character in characters:
+            size = len(ids_of(character))
+            surprises.append([one for one in left[:size] if not math.isnan(one[0])])
+            left = left[size:]
+    rows: list[dict[str, Any]] = []
+    line, column, space, begins = 1, 1, True, True
+    for character, own in zip(characters, surprises, strict=True):
+        blank = character.isspace()
+        new = {
+            "unit": True,
+            "word": begins or (space and not blank) or (by_line and column == 1),
+            "line": begins or column == 1,
+            "text": begins,
+        }[by]
+        if new:
+            rows.append({"line": line, "column": column, "text": "", "bits": [], "after": [], "rank": 0})
+        row = rows[-1]
+        ends = character.endswith("\n")
+        if by == "unit" or (by == "word" and not blank) or (by == "line" and not ends):
+            row["text"] += character
+        row["after" if by == "word" and blank else "bits"] += [bits for bits, _ in own]
+        row["rank"] = max([row["rank"], *(rank for _, rank in own)])
+        line, column = (line + 1, 1) if ends else (line, column + len(character))
+        space, begins = blank, False
+    if by != "unit":
+        rows[-1]["after" if by == "word" else "bits"] += [bits for bits, _ in missing]
+    return rows

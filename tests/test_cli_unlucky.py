@@ -403,6 +403,8 @@ def test_a_model_cannot_steer_a_terminal(charlm: Run, small: Path) -> None:
     assert re.findall("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202e]", shown.replace("\r\n", "\n")) == []
     assert "␛" in shown
     assert "<U+009B>" in shown
+    scored = on_terminal(["score", "text.txt", "--by", "unit"], small).decode()
+    assert re.findall("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202e]", scored.replace("\r\n", "\n")) == []
     piped = charlm(*sample).stdout
     assert "\x1b" in piped
     assert "␛" not in piped

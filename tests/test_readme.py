@@ -42,6 +42,7 @@ OTHERS = (
     "charlm/nn/README.md",
     "charlm/nn/README.ko.md",
     "configs/README.md",
+    "configs/SCORE.md",
     "tests/README.md",
     ".github/CONTRIBUTING.md",
 )

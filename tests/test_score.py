@@ -195,9 +195,11 @@ def test_lines_that_have_ended_give_up_their_place(monkeypatch: pytest.MonkeyPat
     seen: list[int] = []
     window = evaluate.Scorer.window
 
-    def counted(self: evaluate.Scorer, starts: Ids, steps: int, state: Array) -> tuple[Array, Array]:
+    def counted(
+        self: evaluate.Scorer, starts: Ids, steps: int, state: Array, stops: Ids | None = None
+    ) -> tuple[Array, Array]:
         seen.append(len(starts) * steps)
-        return window(self, starts, steps, state)
+        return window(self, starts, steps, state, stops)
 
     monkeypatch.setattr(evaluate.Scorer, "window", counted)
     score(model, parameters, lines)
@@ -284,3 +286,16 @@ def test_blocks_hold_as_many_lines_as_fit(lengths: list[int], blocks: list[int])
     slices = list(evaluate.blocks_of_lines(np.array(lengths, int), most=6))
     assert [one.stop - one.start for one in slices] == blocks
     assert [k for one in slices for k in range(one.start, one.stop)] == list(range(len(lengths)))
+
+
+def test_nothing_depends_on_what_follows_a_line() -> None:
+    """A short line beside a long one has the same bits, whatever stands behind it in the text."""
+    model, parameters = _model("gru after")
+    parameters = Parameters(parameters.shapes, flat=1e2 * parameters.flat.astype(np.float32))
+    found = []
+    for seed in (1, 2):
+        ids = np.random.default_rng(3).integers(0, 6, 200).astype(np.uint8)
+        ids[104:] = np.random.default_rng(seed).integers(0, 6, 96)
+        with contextlib.closing(evaluate.Scorer(model, parameters, ids)) as scorer:
+            found.append(scorer.lines(np.array([0, 100]), np.array([20, 3])))
+    np.testing.assert_array_equal(*found)

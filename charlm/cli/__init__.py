@@ -36,6 +36,7 @@ _COMMANDS = {
     "train": ("train:train", "Train a model on a text."),
     "init": ("init:init", "Print a configuration for a text."),
     "sample": ("sample:sample", "Generate text with a trained model."),
+    "score": ("score:score", "Show how surprising each line, word or character of a text is."),
     "plot": ("plot:plot", "Draw the curves of runs as PNG, SVG or PDF."),
     "report": ("report:report", "Make a web page that shows what a model learned."),
     "lesson": ("lesson:lesson", "Make a web page that steps through a network with its numbers."),

@@ -13,7 +13,7 @@ import numpy as np
 
 from charlm.arrays import Ids
 from charlm.data.encodings import START, format_of, is_damaged_utf8, marked, readings
-from charlm.data.sources import BytesRead, Source
+from charlm.data.sources import BytesRead, LiveInput, Source
 from charlm.data.units import LINE_BREAK, Units
 from charlm.system.errors import EncodingError
 
@@ -138,6 +138,23 @@ class TextPipeline:
             use = _NAMING[source.role].format(likely[0].encoding)
             return f"it can be read as {shown}: {use}, or convert it"
         return f"no usual encoding fits: {_NAMING[source.role].format('NAME')}{_OTHERWISE[source.role]}"
+
+
+def text_of_file(source: Source, encoding: str | None) -> Iterator[str]:
+    """The text of a file in pieces, without a byte-order mark, as it comes from a `LiveInput`.
+
+    Without an encoding it is UTF-8, and bytes that are not stay, as lone surrogates. Raises
+    `EncodingError` and `CorpusError` as `TextPipeline.pieces` does.
+    """
+    if encoding is None:
+        decoder = codecs.getincrementaldecoder("utf-8")("surrogateescape")
+        for block in chain(source.blocks(), [b""]):
+            yield decoder.decode(block, final=not block)
+        return
+    pipeline = TextPipeline(encoding=encoding)
+    if not isinstance(source, LiveInput):
+        pipeline._refuse(source)
+    yield from pipeline._decoded(source, source.blocks())
 
 
 _NAMING = {

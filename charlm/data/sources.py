@@ -134,6 +134,31 @@ class Source:
             self.sha256 = file.sha256.hexdigest()
 
 
+class LiveInput(Source):
+    """Standard input that is read as it comes, once: it may have no end, and be larger than a disk."""
+
+    def __init__(self, announce: Announce = lambda what: None) -> None:
+        """Raises `CorpusError` as `Source` does."""
+        self.role, self.root, self.name = "text", None, "standard input"
+        self.packing = self.sha256 = ""
+        _check_standard_input(announce)
+        self._last = b""
+        self._is_read = False
+
+    def blocks(self, progress: BytesRead = lambda size: None, unpacked: bool = True) -> Iterator[bytes]:
+        """What is there, as soon as it is there; a second call gives the last of it, for messages."""
+        if self._is_read:
+            yield self._last
+            return
+        self._is_read = True
+        with _reporting(self):
+            stream: Any = sys.stdin.buffer  # `read1` waits for something, but not for all of it
+            while block := stream.read1(BLOCK):
+                self._last = block
+                progress(len(block))
+                yield block
+
+
 class _Hashed:
     """A file that is hashed while it is read."""
 
@@ -194,6 +219,16 @@ def digest(digests: Sequence[str]) -> str:
 
 
 def _standard_input(announce: Announce) -> IO[bytes]:
+    """A copy of standard input, to be read more than once."""
+    _check_standard_input(announce)
+    try:
+        return _copied(sys.stdin.buffer)
+    except OSError as error:
+        raise CorpusError(f"standard input cannot be copied: {reason(error)}") from error
+
+
+def _check_standard_input(announce: Announce) -> None:
+    """Raise `CorpusError` if standard input cannot be read; wait until there is something to read."""
     if sys.stdin is None or sys.stdin.isatty():
         raise CorpusError("standard input is a terminal: pipe a text into the command, or name a file")
     if sys.stdin in _consumed:
@@ -206,9 +241,8 @@ def _standard_input(announce: Announce) -> IO[bytes]:
                 raise CorpusError("standard input is a device: its contents may have no end")
             if stat.S_ISFIFO(status.st_mode):
                 _wait_for(sys.stdin.fileno(), "standard input", announce)
-        return _copied(sys.stdin.buffer)
     except OSError as error:
-        raise CorpusError(f"standard input cannot be copied: {reason(error)}") from error
+        raise CorpusError(f"standard input cannot be read: {reason(error)}") from error
 
 
 def _wait_for(descriptor: int, name: str, announce: Announce) -> None:

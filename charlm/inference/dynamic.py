@@ -17,9 +17,9 @@ from itertools import product
 
 import numpy as np
 
-from charlm.arrays import Array
+from charlm.arrays import Array, Ids
 from charlm.data.texts import Text
-from charlm.nn.loss import cross_entropy, softmax_cross_entropy
+from charlm.nn.loss import cross_entropy, ranks_of, softmax_cross_entropy
 from charlm.nn.model import Model
 from charlm.nn.parameters import Parameters
 from charlm.nn.workspace import Workspace
@@ -126,14 +126,62 @@ def dynamic_losses(
     The losses have the order of `score.unit_losses`. `params` are those that were trained, and only read;
     for `rms` see `rms_gradients`. `done` is called with the number of units of each segment.
     """
-    learned, grads = params.copy(), params.zeros_like()
-    rule = _Rule(params.flat, rms, constants)
-    losses: list[Array] = [np.zeros(0)]
-    for segment in _segments(model, learned, grads, text):
-        losses.append(segment)
-        rule.update(learned.flat, grads.flat)
-        done(len(segment))
-    return np.concatenate(losses)
+    learner = Learner(model, params, rms, constants, text.ids, done)
+    losses: Array = learner.lines(*text.examples())[0]
+    return losses
+
+
+class Learner:
+    """A copy of a model that learns from each segment of a text once that is scored.
+
+    It gives the rows that `score.Scorer` gives: K values of each predicted unit, the loss in nats
+    and, with `ranks`, the rank. Units are named by their places in `ids`, whose contents may be
+    changed between two calls. What has been learned is kept from call to call.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        params: Parameters,
+        rms: Array,
+        constants: Constants,
+        ids: Ids,
+        progress: Callable[[int], object] = lambda units: None,
+        ranks: bool = False,
+    ) -> None:
+        """`progress` is called with the number of units of each segment; for `rms` see `rms_gradients`."""
+        self.model, self.progress, self.K = model, progress, 1 + ranks
+        self._learned, self._grads = params.copy(), params.zeros_like()
+        self._rule = _Rule(params.flat, rms, constants)
+        self._reading = _Reading(model, self._learned, self._grads, ids, ranks)
+
+    def close(self) -> None:
+        """There are no workers."""
+
+    def move(self, ids: Ids) -> None:
+        """Read from other memory from now on."""
+        self._reading.ids = ids
+
+    def zero_state(self) -> Array:
+        """The state in which a text begins."""
+        return self._reading.zero_state()
+
+    @np.errstate(over="ignore", invalid="ignore")  # what diverges has losses that are not finite
+    def carried(self, start: int, targets: int, state: Array) -> tuple[Array, Array]:
+        """The values `[K, targets]` of the units after place `start`, and the state after them."""
+        values = np.empty((self.K, targets))
+        for first in range(0, targets, SEGMENT):
+            size = min(SEGMENT, targets - first)
+            values[:, first : first + size], state = self._reading.segment(start + first, size, state)
+            self._rule.update(self._learned.flat, self._grads.flat)
+            self.progress(size)
+        return values, state
+
+    def lines(self, first_inputs: Ids, lengths: Ids) -> Array:
+        """The values `[K, n]` of lines or other examples, one after the other, each from a zero state."""
+        examples = zip(first_inputs.tolist(), lengths.tolist(), strict=True)
+        values = [self.carried(start, length, self.zero_state())[0] for start, length in examples]
+        return np.concatenate([np.zeros((self.K, 0)), *values], axis=1)
 
 
 class _Rule:
@@ -164,29 +212,50 @@ class _Rule:
             p += change
 
 
-def _segments(model: Model, params: Parameters, grads: Parameters, text: Text) -> Iterator[Array]:
-    """Read a text in segments: the loss of every character of each in nats, `[T]`.
+class _Reading:
+    """Reads a text in segments; the gradient of the mean loss of each is left in `grads`."""
 
-    With it the gradient of their mean is in `grads`. `params` may be changed before the next
-    segment. Each example of the text begins from a zero state, which is carried to its end.
-    """
     # The state of the forward pass goes into the next segment. Computing it again with
     # the changed parameters costs another forward pass, and gains .0001 nats per character on the
     # first 20,000 characters of the validation split of data/tales.txt: 1.2205 in place of 1.2206,
     # where the static score is 1.2297.
-    workspace = Workspace()
-    rows = np.empty((SEGMENT, model.vocab), params.flat.dtype)
-    starts, lengths = text.examples()
-    for start, length in zip(starts.tolist(), lengths.tolist(), strict=True):
-        state = model.zero_state(1, params.flat.dtype)
+
+    def __init__(
+        self, model: Model, params: Parameters, grads: Parameters, ids: Ids, ranks: bool = False
+    ) -> None:
+        self.model, self.params, self.grads, self.ids, self.ranks = model, params, grads, ids, ranks
+        self._workspace = Workspace()
+        self._rows = np.empty((SEGMENT, model.vocab), params.flat.dtype)
+
+    def zero_state(self) -> Array:
+        return self.model.zero_state(1, self.params.flat.dtype)
+
+    def segment(self, start: int, size: int, state: Array) -> tuple[Array, Array]:
+        """The values `[K, size]` of the units after place `start`, and the state after them."""
+        stop = start + size
+        x, y = self.ids[start:stop, None], self.ids[start + 1 : stop + 1]
+        window = self.model.forward(self.params, x, state, self._workspace)
+        state, logits = window.state, window.output.reshape(size, self.model.vocab)
+        rows = self._rows[:size]
+        rows[...] = logits  # both functions overwrite what they are given
+        values = np.empty((1 + self.ranks, size))
+        if self.ranks:
+            values[1] = ranks_of(rows, y)
+        values[0] = cross_entropy(rows, y)
+        _, dlogits = softmax_cross_entropy(logits, y)
+        window.backward(self.grads, dlogits.reshape(window.output.shape))
+        return values, state
+
+
+def _segments(model: Model, params: Parameters, grads: Parameters, text: Text) -> Iterator[Array]:
+    """Read a text in segments: the loss of every character of each in nats, `[T]`.
+
+    With it the gradient of their mean is in `grads`. Each example of the text begins from a zero
+    state, which is carried to its end.
+    """
+    reading = _Reading(model, params, grads, text.ids)
+    for start, length in zip(*(part.tolist() for part in text.examples()), strict=True):
+        state = reading.zero_state()
         for first in range(start, start + length, SEGMENT):
-            stop = min(first + SEGMENT, start + length)
-            x, y = text.ids[first:stop, None], text.ids[first + 1 : stop + 1]
-            window = model.forward(params, x, state, workspace)
-            logits, state = window.output, window.state
-            logits_of_rows = logits.reshape(y.size, model.vocab)
-            rows[: y.size] = logits_of_rows  # both functions overwrite what they are given
-            losses = cross_entropy(rows[: y.size], y)
-            _, dlogits = softmax_cross_entropy(logits_of_rows, y)
-            window.backward(grads, dlogits.reshape(logits.shape))
-            yield losses
+            values, state = reading.segment(first, min(SEGMENT, start + length - first), state)
+            yield values[0]

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from charlm.arrays import Array
 from charlm.config.build import build_corpus, build_pipeline
 from charlm.config.keys import CorpusConfig
 from charlm.data.corpus import SPLITS, Corpus, Progress, nothing
@@ -201,9 +202,9 @@ def evaluate(
     return team.first(completed)
 
 
-def _learned_from(checkpoint: Checkpoint, scored: Corpus, progress: Progress) -> Corpus:
+def _learned_from(checkpoint: Checkpoint, scored: Corpus | None, progress: Progress) -> Corpus:
     """The text that the model was trained on, which may be the one that is scored."""
-    if scored.digest == checkpoint.corpus["digest"]:
+    if scored is not None and scored.digest == checkpoint.corpus["digest"]:
         return scored
     try:
         corpus, _ = build_corpus(
@@ -212,6 +213,22 @@ def _learned_from(checkpoint: Checkpoint, scored: Corpus, progress: Progress) ->
     except CorpusError as error:
         raise CorpusError(f"`dynamic` needs the text that the model was trained on: {error}") from error
     return corpus
+
+
+def adaptation(
+    checkpoint: Checkpoint, own: bool, team: Team = ALONE, progress: Progress = nothing
+) -> tuple[Array, dynamic.Constants]:
+    """What dynamic evaluation of another text, or of the model's own, needs: gradients and constants.
+
+    They are those that `evaluate` uses for the whole of that text. Raises `CorpusError` if the text that
+    the model was trained on cannot be read.
+    """
+    learned_from = _learned_from(checkpoint, None, progress)
+    choice = _choice(learned_from, SPLITS if own else ())
+    model, params = checkpoint.model, checkpoint.parameters
+    rms = dynamic.rms_gradients(model, params, learned_from.part("train"), team)
+    constants = None if choice is None else dynamic.choose(model, params, rms, choice[1], team)
+    return rms, constants or dynamic.DEFAULT
 
 
 def _choice(learned_from: Corpus, scored: Sequence[str]) -> tuple[str, Text] | None:

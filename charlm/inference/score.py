@@ -11,14 +11,14 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from charlm.arrays import Array, Ids
 from charlm.data.texts import Text
-from charlm.nn.loss import cross_entropy
+from charlm.nn.loss import cross_entropy, ranks_of
 from charlm.nn.model import Model
 from charlm.nn.parameters import Parameters
 from charlm.nn.workspace import Workspace
@@ -28,8 +28,8 @@ from charlm.system.workers import FEWEST, WorkerPool, shared, slices
 SHOWN = 5000
 """Most predicted units of a text that is shown with its score."""
 
-BLOCK = 1 << 20
-"""Most units of a text that are scored before the next ones are needed."""
+BLOCK = 1_000_000
+"""Most units of a text that are scored before the next are needed: whole segments of `dynamic`."""
 
 STREAMS = 64
 """Most streams in which a text is scored side by side."""
@@ -157,6 +157,29 @@ def unit_losses(
         return np.concatenate([np.zeros(0), *(values[0] for values in scorer.text(text, window))])
 
 
+def scores(model: Model, params: Parameters, texts: Sequence[Text], team: Team = ALONE) -> list[Score]:
+    """The score of each of several texts, which are scored side by side, each from a zero state.
+
+    Raises `ValueError` if there is nothing to score in one.
+    """
+    if not all(text.targets for text in texts):
+        raise ValueError("it takes two characters to score one")
+    ids = np.concatenate([np.zeros(0, np.uint8), *(text.ids for text in texts)])
+    offsets = np.cumsum([0, *(len(text.ids) for text in texts)])
+    examples = [text.examples() for text in texts]
+    starts = np.concatenate(
+        [np.zeros(0, int), *(k + one[0] for k, one in zip(offsets[:-1], examples, strict=True))]
+    )
+    lengths = np.concatenate([np.zeros(0, int), *(one[1] for one in examples)])
+    nll: list[Array] = [np.zeros(0)]
+    with contextlib.closing(Scorer(model, params, ids, team)) as scorer:
+        for some in blocks_of_lines(lengths):
+            values = scorer.lines(starts[some], lengths[some])[0]
+            nll.append(np.add.reduceat(values, np.cumsum(lengths[some]) - lengths[some]))
+    each = np.split(np.concatenate(nll), np.cumsum([len(one[1]) for one in examples])[:-1]) if texts else []
+    return [Score(float(some.sum()), text.targets) for some, text in zip(each, texts, strict=True)]
+
+
 class _Lanes:
     """Up to _WIDEST streams of a text, advanced side by side by a pool of workers, on every rank.
 
@@ -167,7 +190,7 @@ class _Lanes:
     def __init__(self, model: Model, params: Parameters, ids: Ids, team: Team, ranks: bool) -> None:
         self.model, self.params, self.ids, self.team = model, params, ids, team
         self.K = 1 + ranks
-        self._starts = shared((_WIDEST,), np.int64)
+        self._starts, self._stops = shared((2, _WIDEST), np.int64)
         self._values = shared((self.K * _LONGEST * _WIDEST,), np.float64)
         self._state = shared((model.zero_state(_WIDEST).size,), params.flat.dtype)
         self._workspaces: dict[tuple[int, int], Workspace] = {}
@@ -179,13 +202,17 @@ class _Lanes:
         if self._pool is not None:
             self._pool.close()
 
-    def advance(self, starts: Ids, steps: int, state: Array) -> tuple[Array, Array]:
-        """Score `steps` characters of every stream: values of each `[K, T, B]`, and the state after."""
+    def advance(self, starts: Ids, steps: int, state: Array, stops: Ids) -> tuple[Array, Array]:
+        """Score `steps` characters of every stream: values of each `[K, T, B]`, and the state after.
+
+        No input is read from `stops [B]` on: a line that has ended beside a longer one repeats its last
+        input, so that nothing depends on what follows it. Its values there are not used.
+        """
         B = len(starts)
         shards = slices(B, self.team.parts, FEWEST)
         by_rank = self.team.divide(len(shards))
         own = by_rank[self.team.rank]
-        self._starts[:B] = starts
+        self._starts[:B], self._stops[:B] = starts, stops
         for number in own:
             self._state_of(shards[number])[...] = state[:, :, shards[number]]
         if len(own) > 1:
@@ -225,15 +252,12 @@ class _Lanes:
         shard = slices(B, self.team.parts, FEWEST)[number]
         workspace = self._workspaces.setdefault((B, number), Workspace())
         index = self._starts[None, shard] + np.arange(steps)[:, None]  # [T, b]
-        # a line that has ended beside a longer one is read on, as far as there is a text; its
-        # losses there are not used
-        index = np.minimum(index, len(self.ids) - 2)
+        index = np.minimum(index, self._stops[shard] - 1)
         state, values = self._state_of(shard), self._values_of(shard)
         window = self.model.forward(self.params, self.ids[index], state, workspace)
         logits, targets = window.output.reshape(index.size, -1), self.ids[index + 1].reshape(-1)
         if self.K > 1:
-            own = np.take_along_axis(logits, targets.astype(np.int64)[:, None], axis=1)
-            values[1, :steps] = 1 + np.count_nonzero(logits > own, axis=1).reshape(index.shape)
+            values[1, :steps] = ranks_of(logits, targets).reshape(index.shape)
         values[0, :steps] = cross_entropy(logits, targets).reshape(index.shape)  # overwrites the logits
         state[...] = window.state
 
@@ -257,7 +281,7 @@ class Scorer:
     ) -> None:
         """`progress` is called with the number of characters just scored."""
         self.model, self.params, self.ids = model, params, ids
-        self.progress = progress
+        self.progress, self.K = progress, 1 + ranks
         self.lanes = _Lanes(model, params, ids, team, ranks)
 
     def close(self) -> None:
@@ -282,13 +306,16 @@ class Scorer:
                 values, state = self.carried(start, min(BLOCK, text.targets - start), state)
                 yield values
 
-    def window(self, starts: Ids, steps: int, state: Array) -> tuple[Array, Array]:
-        """One forward pass of up to STEPS steps: values `[K, T, B]` of every character, and the state."""
-        return self.lanes.advance(starts, steps, state)
+    def window(self, starts: Ids, steps: int, state: Array, stops: Ids | None = None) -> tuple[Array, Array]:
+        """One forward pass of up to STEPS steps: values `[K, T, B]` of every character, and the state.
+
+        With `stops [B]`, lines that end before the last step end at these places.
+        """
+        return self.lanes.advance(starts, steps, state, starts + steps if stops is None else stops)
 
     def run(self, starts: Ids, steps: int, state: Array) -> tuple[Array, Array]:
         """Score `steps` characters after each of `starts [B]`: values `[K, B, steps]`, and the state."""
-        values = np.empty((self.lanes.K, len(starts), steps))
+        values = np.empty((self.K, len(starts), steps))
         for first in range(0, steps, STEPS):
             rows, state = self.window(starts + first, min(STEPS, steps - first), state)
             values[:, :, first : first + STEPS] = rows.swapaxes(1, 2)
@@ -365,7 +392,7 @@ class Scorer:
         """
         ends = np.cumsum(all_lengths, dtype=np.int64)
         places = ends - all_lengths  # of the values of each line
-        values = np.empty((self.lanes.K, int(ends[-1]) if len(ends) else 0))
+        values = np.empty((self.K, int(ends[-1]) if len(ends) else 0))
         order = np.argsort(all_lengths, kind="stable")[::-1]  # the longest first
         alone = int(np.count_nonzero(all_lengths >= LONG))
         for line in order[:alone].tolist():
@@ -384,7 +411,8 @@ class Scorer:
                 width = min(width for width in LINES if width >= alive)
                 starts, lengths, outs = starts[:width], lengths[:width], outs[:width]
                 steps = np.arange(first, min(first + LINE_STEPS, int(lengths[0])))[:, None]
-                rows, state = self.window(starts + first, len(steps), state[:, :, :width])
+                stops = starts + lengths
+                rows, state = self.window(starts + first, len(steps), state[:, :, :width], stops)
                 mask = steps < lengths  # [T, B]
                 values[:, (outs + steps)[mask]] = rows[:, mask]
                 self.progress(int(mask.sum()))

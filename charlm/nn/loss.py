@@ -19,6 +19,13 @@ def cross_entropy(logits: Array, targets: Ids) -> Array:
     return nll
 
 
+def ranks_of(logits: Array, targets: Ids) -> Ids:
+    """The rank of the target of each row `[N]`: 1 plus the logits `[N, V]` that are larger than its own."""
+    own = logits[np.arange(len(targets)), targets]
+    ranks: Ids = 1 + np.count_nonzero(logits > own[:, None], axis=1)
+    return ranks
+
+
 def softmax_cross_entropy(
     logits: Array,
     targets: Ids,

@@ -1,0 +1,256 @@
+"""charlm score."""
+
+from __future__ import annotations
+
+import heapq
+import json
+import math
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import click
+
+from charlm.cli.options import FilePath, encoding_option, say_which
+from charlm.cli.reading import warn
+from charlm.cli.show import say, visible
+from charlm.config.reading import with_encoding
+from charlm.inference.rows import By, Row, Rows
+from charlm.inference.surprisal import Reset, judges_of, pieces_of, surprisal, usual_reset
+from charlm.runs import checkpoint
+from charlm.runs.directory import RunDirectory, find_checkpoint
+from charlm.system import blas
+from charlm.system.files import STANDARD_INPUT
+from charlm.system.team import Team
+
+_HELP = """How surprising each line, word or character of a text is, as a table.
+
+TEXT is a file, a directory, a pattern, or - for standard input, which is also
+read if no TEXT is given. The files of a directory or pattern are one text.
+
+The first character of a text is not predicted, and has no bits. A state that
+begins with each line is read from a line break, so that the first character
+of the line is predicted too. An empty line has no bits then.
+
+\b
+charlm score --by line --top 20 letters.txt
+charlm score --by word --format jsonl book.txt
+tail -f log | charlm score --checkpoint runs/log --reset line -
+charlm score --checkpoint runs/a --checkpoint runs/b --by text texts/*.txt
+
+The columns: text is the file, and line and column are counted from 1, columns
+in code points. bits = -log2 p. A character is what a reader takes for one; its
+rank is 1 if it was the likeliest. A word is a run without white space, and
+bits_after belongs to the white space behind it. bits_per_char is per code
+point of the original text. Tabs, line breaks and backslashes in texts are
+written as \\t, \\n, \\r and \\\\.
+"""
+
+
+@click.command(help=_HELP)
+@click.argument("texts", nargs=-1, metavar="[TEXT]...")
+@click.option(
+    "--checkpoint",
+    "checkpoints",
+    type=FilePath(),
+    multiple=True,
+    metavar="PATH",
+    help="A checkpoint file, a run directory (its best), or a directory of runs (its newest); may be "
+    "repeated: every column of bits is then there for each, and `best` names the least surprised, "
+    "for which a character that it lacks costs 20 bits.  "
+    "[default: ./runs]",
+)
+@click.option(
+    "--by",
+    type=click.Choice(["unit", "word", "line", "text"]),
+    default="line",
+    help="What a row is for: a character, a word, a line or a text.",
+)
+@click.option(
+    "--reset",
+    type=click.Choice(["none", "line", "text"]),
+    help="Where the state begins from zero: once for a TEXT, with each line, or with each file.  "
+    "[default: as the model was trained]",
+)
+@click.option(
+    "--top",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="The N most surprising rows, most surprising first; lines and texts by bits_per_char.",
+)
+@click.option(
+    "--unknown",
+    type=click.Choice(["error", "count"]),
+    default="error",
+    help="What a character is that the model lacks: an error, or not scored but counted in a column.",
+)
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["tsv", "jsonl"]),
+    default="tsv",
+    help="A table with tabs and a header, or a JSON object for each row.",
+)
+@click.option(
+    "--dynamic", is_flag=True, help="Let a copy of the model learn from each segment once it is scored."
+)
+@encoding_option("the texts")
+def score(
+    texts: Sequence[str],
+    checkpoints: Sequence[Path],
+    by: By,
+    reset: Reset | None,
+    top: int | None,
+    unknown: Literal["error", "count"],
+    form: Literal["tsv", "jsonl"],
+    dynamic: bool,
+    encoding: str | None,
+) -> None:
+    """Print the table."""
+    if "" in texts:
+        raise click.UsageError("TEXT: the path is empty.")
+    files = [find_checkpoint(path) for path in checkpoints] or [find_checkpoint(None)]
+    if len(set(files)) < len(files):
+        raise click.UsageError("--checkpoint: the same checkpoint is named twice.")
+    models = [checkpoint.load(file) for file in files]
+    if not checkpoints:
+        say_which(None, files[0])
+    reset = reset or usual_reset(models)
+    corpora = [model.config.corpus for model in models]
+    corpus = with_encoding(next((one for one in corpora if one.unit != "byte"), corpora[0]), encoding)
+    paths = list(texts) or [STANDARD_INPUT]
+    table = _Table(by, _names(checkpoints, files) if len(files) > 1 else [], unknown == "count", form)
+    judges = judges_of(models, Team(blas.workers()), by == "unit", paths if dynamic else None)
+    with surprisal(judges, reset == "line", unknown == "count") as reading:
+        pieces = pieces_of(reading, paths, reset, corpus, say, lambda what: warn([what]))
+        made = Rows(by)
+        table.begin()
+        if top is None:
+            for piece in pieces:
+                table.write(made.add(piece))
+        else:
+            table.write(_most((row for piece in pieces for row in made.add(piece)), top))
+
+
+def _most(rows: Iterable[Row], count: int) -> Iterator[Row]:
+    """The most surprising rows, by the model that is least surprised; rows without bits are left out."""
+    numbered = ((_surprise(row), -number, row) for number, row in enumerate(rows))
+    # no two numbers are equal, so that rows are not compared
+    for _, _, row in heapq.nlargest(count, (one for one in numbered if one[0] is not None)):
+        yield row
+
+
+def _surprise(row: Row) -> float | None:
+    """What rows are ranked by: bits, or bits per character for lines and texts."""
+    values = row.per_char() if row.by in ("line", "text") else row.bits
+    return min((value for value in values if value is not None), default=None)
+
+
+def _names(paths: Sequence[Path], files: Sequence[Path]) -> list[str]:
+    """A short name for each checkpoint: of its run, or as it was named if those are not all different."""
+    names = [
+        file.parent.name if path != file or file.name == RunDirectory(file.parent).best.name else str(path)
+        for path, file in zip(paths, files, strict=True)
+    ]
+    return names if len(set(names)) == len(names) else [str(path) for path in paths]
+
+
+class _Table:
+    """Writes rows to standard output, as they come."""
+
+    def __init__(self, by: By, names: Sequence[str], counts: bool, form: str) -> None:
+        self.by, self.names, self.counts, self.form = by, names, counts, form
+        self.repeated = _OF_MODELS | ({"characters", "unknown"} if counts else set())
+        keys = [*_COLUMNS[by], *(["best"] if names else []), *(["unknown"] if counts else [])]
+        self.keys = keys
+        self.columns = [
+            f"{key}:{name}" if key in self.repeated and names else key
+            for key in keys
+            for name in (names if key in self.repeated and names else [""])
+        ]
+
+    def begin(self) -> None:
+        """Write the header of a table."""
+        if self.form == "tsv":
+            self._put("\t".join(map(_escaped, self.columns)) + "\n")
+
+    def write(self, rows: Iterable[Row]) -> None:
+        """Write some rows, and let the reader have them."""
+        line = self._line if self.form == "tsv" else self._object
+        if lines := "".join(map(line, rows)):
+            self._put(lines)
+
+    def _put(self, text: str) -> None:
+        # what could steer a terminal is shown by a sign there
+        sys.stdout.write(visible(text, keep="\t\n") if sys.stdout.isatty() else text)
+        sys.stdout.flush()
+
+    def _values(self, row: Row) -> list[Any]:
+        values: list[Any] = []
+        for key in self.keys:
+            if key == "best":
+                least = row.least_surprised()
+                values.append(None if least is None else self.names[least])
+            else:
+                value = _VALUES[key](row)
+                values += value if key in self.repeated else [value[0] if key == "characters" else value]
+        return values
+
+    def _line(self, row: Row) -> str:
+        return "\t".join(map(_shown, self._values(row))) + "\n"
+
+    def _object(self, row: Row) -> str:
+        values = (
+            None if isinstance(one, float) and not math.isfinite(one) else one for one in self._values(row)
+        )
+        named = dict(zip(self.columns, values, strict=True))
+        line = json.dumps(named, ensure_ascii=False)
+        try:
+            line.encode()
+        except UnicodeEncodeError:  # a byte that is not UTF-8, as a lone surrogate
+            line = json.dumps(named)
+        return f"{line}\n"
+
+
+_COLUMNS = {
+    "unit": ("text", "line", "column", "unit", "bits", "rank"),
+    "word": ("text", "line", "column", "word", "bits", "bits_after"),
+    "line": ("text", "line", "characters", "bits", "bits_per_char", "content"),
+    "text": ("text", "characters", "bits", "bits_per_char"),
+}
+"""The columns of each kind of row."""
+
+_OF_MODELS = {"bits", "bits_after", "bits_per_char", "rank"}
+"""Columns that are there once for each model; so are counts of characters, if models lack some."""
+
+_VALUES: Mapping[str, Callable[[Row], Any]] = {
+    "text": lambda row: row.name,
+    "line": lambda row: row.line,
+    "column": lambda row: row.column,
+    "unit": lambda row: row.text,
+    "word": lambda row: row.text,
+    "content": lambda row: row.text,
+    "characters": lambda row: row.characters,
+    "unknown": lambda row: row.unknown,
+    "bits": lambda row: row.bits,
+    "bits_after": lambda row: row.bits_after,
+    "bits_per_char": Row.per_char,
+    "rank": lambda row: [rank or None for rank in row.ranks],
+}
+"""What each column holds."""
+
+_ESCAPES = str.maketrans({"\\": r"\\", "\t": r"\t", "\n": r"\n", "\r": r"\r"})
+
+
+def _escaped(text: str) -> str:
+    return text.translate(_ESCAPES)
+
+
+def _shown(value: str | float | None) -> str:
+    """A value in a table; 12 digits of a number, so that sums are right."""
+    if value is None:
+        return ""
+    if isinstance(value, float):
+        return f"{value:.12g}"
+    return _escaped(value) if isinstance(value, str) else str(value)

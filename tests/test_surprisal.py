@@ -1,0 +1,340 @@
+"""The surprise of each character, word and line, in whatever pieces a text comes."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
+from typing import Any
+
+import naive
+import numpy as np
+import pytest
+from conftest import FORMS
+
+from charlm.config.build import build_model, build_text
+from charlm.config.reading import resolve
+from charlm.data.units import Units
+from charlm.data.vocabulary import Vocabulary
+from charlm.inference import score, surprisal
+from charlm.inference.rows import By, Row, Rows
+from charlm.inference.score import unit_losses
+from charlm.inference.surprisal import Surprisal, judges_of
+from charlm.runs.checkpoint import NOT_TRAINED, Checkpoint
+from charlm.system.errors import ConfigError, VocabularyError
+from charlm.system.team import Team
+
+CHARACTERS = [
+    *" The  ferry, at",
+    "\n",
+    *"noon",
+    "\t",
+    *"한글",
+    " ",
+    "e\u0301",
+    "\n",
+    "\n",
+    *" 강을 ",
+    "👍🏽",
+    "🇰🇷",
+    *"a\\b",
+    " \u0301",
+    "\u3000",
+    *"end",
+]
+"""A text by its characters: words, several spaces, an empty line, and characters of several code points."""
+
+TEXT = "".join(CHARACTERS)
+
+UNITS = {
+    "char": {},
+    "byte": {"corpus.unit": "byte"},
+    "jamo": {"corpus.normalize": "nfd"},
+    "folded": {"corpus.normalize": "nfkc", "corpus.lowercase": True, "corpus.newlines": "lf"},
+}
+
+
+def make(form: str = "lstm", text: str = TEXT, seed: int = 1, layers: int = 1, **settings: Any) -> Checkpoint:
+    """An untrained model in float64 that knows the units of a text."""
+    cell, _, reset = form.partition(" ")
+    values = {"model.cell": cell, "model.hidden": 7, "model.layers": layers} | settings
+    config = resolve(values | ({"model.gru_reset": reset} if reset else {}), name="made")
+    corpus = config.corpus
+    units = Units(corpus.unit, corpus.normalize, corpus.lowercase, corpus.newlines)
+    codes = {int(code) for code in units.of_text(text)} | {10}
+    vocabulary = Vocabulary(codes, units, corpus.min_count > 1)
+    model = build_model(config.model, len(vocabulary))
+    parameters = model.initialise(np.random.default_rng(seed), "orthogonal", np.float64)
+    parameters.flat += 0.3 * np.random.default_rng(seed).standard_normal(parameters.flat.size)
+    return Checkpoint(config, vocabulary, parameters, {}, NOT_TRAINED)
+
+
+def rows_of(
+    models: Sequence[Checkpoint],
+    pieces: Iterable[str],
+    by: By,
+    by_line: bool = False,
+    count: bool = False,
+    live: bool = False,
+    team: Team = Team(2),  # noqa: B008 (never changed)
+) -> list[Row]:
+    """The rows of one text that comes in these pieces."""
+    rows = Rows(by)
+    with surprisal.surprisal(judges_of(models, team, ranks=True), by_line, count) as reading:
+        return [row for piece in reading.scored([("t", pieces, "")], live) for row in rows.add(piece)]
+
+
+def cut(text: str, seed: int) -> list[str]:
+    """A text in pieces of random sizes, some of them empty."""
+    edges = np.sort(np.random.default_rng(seed).integers(0, len(text) + 1, 12)).tolist()
+    return [text[start:stop] for start, stop in pairwise([0, *edges, len(text)])]
+
+
+def near(bits: float | None, expected: Iterable[float]) -> bool:
+    """Whether bits are the sum of those that are expected, which are None if there are none."""
+    listed = list(expected)
+    return bits == pytest.approx(sum(listed), rel=1e-9) if listed else bits is None
+
+
+@pytest.mark.parametrize("by_line", [False, True], ids=["stream", "lines"])
+@pytest.mark.parametrize("units", UNITS)
+@pytest.mark.parametrize("form", FORMS)
+def test_rows_are_those_of_the_naive_version(form: str, units: str, by_line: bool) -> None:
+    """Every row of every kind has the text, the place, the bits and the rank of the naive version.
+
+    The text comes in pieces that end anywhere, and its last line has no line break.
+    """
+    made = make(form, layers=2, **UNITS[units])
+    arrays = {name: np.asarray(array) for name, array in made.parameters.items()}
+    of = made.vocabulary.units
+
+    def ids_of(text: str) -> list[int]:
+        return made.vocabulary.places(of.of_text(text)).tolist()
+
+    def predict(ids: list[int]) -> list[tuple[float, int]]:
+        return naive.surprise(form, arrays, ids, 2)
+
+    for by in ("unit", "word", "line", "text"):
+        expected = naive.table(CHARACTERS, ids_of, predict, by, by_line)
+        for seed in range(3):
+            rows = rows_of([made], cut(TEXT, seed), by, by_line)
+            if by_line and by == "unit":
+                last = rows.pop()  # the line break that is missing
+                assert (last.text, last.characters) == ("", [1])
+            assert [(row.line, row.column, row.text) for row in rows] == [
+                (row["line"], row["column"], row["text"]) for row in expected
+            ]
+            for row, wanted in zip(rows, expected, strict=True):
+                assert near(row.bits[0], wanted["bits"])
+                if by == "word":
+                    assert near(row.bits_after[0], wanted["after"])
+                if by == "unit":
+                    assert row.ranks == [wanted["rank"]]
+                assert TEXT[row.start : row.stop] == row.text or by == "text"
+            if by == "unit":
+                assert "".join(row.text for row in rows) == TEXT
+
+
+def whole(rows: Iterable[Row]) -> float:
+    """The bits of all rows of one model."""
+    return math.fsum(bits or 0.0 for row in rows for bits in (row.bits[0], *row.bits_after))
+
+
+@pytest.mark.parametrize("by", ["unit", "word", "line", "text"])
+@pytest.mark.parametrize("units", UNITS)
+def test_bits_add_up_to_the_score(units: str, by: By, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All bits are those of the score, for streams and lines, in blocks that are full at awkward places."""
+    text = (TEXT + "\n") * 90
+    for mode in ("text", "lines"):
+        made = make("gru after", text, **UNITS[units], **{"corpus.mode": mode})
+        read = build_text(made.config.corpus, made.vocabulary, text)
+        for block in (score.BLOCK, 2345):
+            monkeypatch.setattr(score, "BLOCK", block)
+            monkeypatch.setattr(surprisal, "BLOCK", block)
+            monkeypatch.setattr(score.blocks_of_lines, "__defaults__", (block,))
+            expected = unit_losses(made.model, made.parameters, read, team=Team(2).of(parts=1)).sum()
+            rows = rows_of([made], cut(text, 1), by, mode == "lines")
+            assert whole(rows) * math.log(2) == pytest.approx(expected, rel=1e-9)
+            if units == "char":
+                assert sum(row.characters[0] for row in rows) == read.targets
+
+
+def test_workers_see_every_block(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A text of many blocks has the rows of one that is scored at once, with two workers and with one."""
+    made = make("rnn", TEXT)
+    text = TEXT * 60
+    once = rows_of([made], [text], "line")
+    monkeypatch.setattr(surprisal, "BLOCK", 2100)
+    for team in (Team(1), Team(2)):
+        for pieces in (cut(text, 3), [text[:100], text[100:]]):
+            lines = rows_of([made], pieces, "line", team=team)
+            assert sum(row.characters[0] for row in lines) == len(text) - 1
+            assert [row.bits[0] for row in lines] == pytest.approx([row.bits[0] for row in once], abs=0.01)
+
+
+def test_crlf_is_one_line_break() -> None:
+    """Both characters are one, whether the model keeps them, reads one, or reads lines."""
+    text = "one\r\ntwo\r\n\r\nthree"
+    for settings in ({}, {"corpus.newlines": "lf"}, {"corpus.mode": "lines", "corpus.newlines": "lf"}):
+        made = make(text=text, **settings)
+        for by_line in (False, True):
+            for seed in range(4):
+                rows = rows_of([made], cut(text, seed), "unit", by_line)
+                assert "".join(row.text for row in rows) == text
+                assert [row.line for row in rows if row.text == "\r\n"] == [1, 2, 3]
+                lines = rows_of([made], cut(text, seed), "line", by_line)
+                assert [row.text for row in lines] == ["one", "two", "", "three"]
+                if by_line:
+                    assert [row.characters for row in lines] == [[4], [4], [0], [6]]
+
+
+def test_each_line_is_read_from_a_line_break() -> None:
+    """A line has the same bits wherever it stands; an empty one has none."""
+    made = make()
+    rows = rows_of([made], ["end\nThe\n\nend\n\n\nend"], "line", by_line=True)
+    assert [row.text for row in rows] == ["end", "The", "", "end", "", "", "end"]
+    assert rows[0].bits == pytest.approx(rows[3].bits)
+    assert rows[0].bits == pytest.approx(rows[6].bits)
+    assert [row.bits[0] is None for row in rows] == [False, False, True, False, True, True, False]
+    assert rows[0].bits != pytest.approx(rows[1].bits)
+    alone = unit_losses(
+        made.model, made.parameters, build_text(made.config.corpus, made.vocabulary, "\nend\n")
+    )
+    assert rows[0].bits[0] == pytest.approx(alone.sum() / math.log(2))
+
+
+def test_each_text_begins_from_zero() -> None:
+    """A text that is scored after another has the bits that it has alone; files of one text have not."""
+    made, rows = make(), Rows("text")
+    with surprisal.surprisal(judges_of([made])) as reading:
+        apart = [
+            row
+            for name in "ab"
+            for piece in reading.scored([(name, ["The end"], "")])
+            for row in rows.add(piece)
+        ]
+        joined = [
+            row
+            for piece in reading.scored([("a", ["The end"], "\n"), ("b", ["The end"], "")])
+            for row in rows.add(piece)
+        ]
+    assert apart[0].bits == apart[1].bits
+    assert [row.name for row in apart] == [row.name for row in joined] == ["a", "b"]
+    assert [row.characters for row in joined] == [[7], [7]]
+    assert joined[1].bits != pytest.approx(apart[1].bits)
+    (one,) = rows_of([made], ["The end\nThe end"], "text")
+    assert whole(joined) == pytest.approx(one.bits[0])
+
+
+def test_models_are_beside_each_other() -> None:
+    """Each has its own bits, whatever its units; rows are cut where the units of all can be."""
+    models = [make(seed=seed, **UNITS[name]) for seed, name in enumerate(UNITS)]
+    for by in ("unit", "word", "line"):
+        rows = rows_of(models, cut(TEXT, 2), by)
+        for number, model in enumerate(models):
+            alone = rows_of([model], [TEXT], by)
+            assert [row.bits[number] for row in rows] == pytest.approx([row.bits[0] for row in alone])
+            assert [row.ranks[number] for row in rows] == [row.ranks[0] for row in alone]
+
+
+@pytest.mark.parametrize("min_count", [1, 2])
+def test_what_is_unknown_is_counted(min_count: int) -> None:
+    """A character that a model lacks is not scored, and a model without `<unk>` does not read it."""
+    made = make(text="The end\n", **{"corpus.min_count": min_count})
+    rows = rows_of([made], ["The eXnd", "é\nZZ\n"], "line", count=True)
+    assert [row.unknown for row in rows] == [[2], [2]]
+    assert [row.characters for row in rows] == [[7], [1]]
+    if min_count == 1:
+        known = rows_of([made], ["The end\n\n"], "line")
+        assert [row.bits[0] for row in rows] == pytest.approx([row.bits[0] for row in known])
+    else:
+        whole_text = build_text(made.config.corpus, made.vocabulary, "The eXndé\nZZ\n")
+        losses = unit_losses(made.model, made.parameters, whole_text) / math.log(2)
+        assert rows[0].bits[0] == pytest.approx(sum(losses[[0, 1, 2, 3, 5, 6, 8]]))
+        scored = rows_of([made], ["The eXndé\nZZ\n"], "line")  # as <unk>
+        assert whole(scored) == pytest.approx(losses.sum())
+    lines = rows_of([made], ["X\nThe\n"], "line", by_line=True, count=True)
+    assert [(row.unknown, row.characters) for row in lines] == [([1], [1]), ([0], [4])]
+
+
+def test_each_model_lacks_its_own_characters() -> None:
+    """Each scores what it knows, as it does alone; one that lacks more is not less surprised for it."""
+    one, other = make(text="The end\n"), make(text="The X\n", seed=2)
+    for by in ("unit", "line"):
+        rows = rows_of([one, other], ["The X en", "d\n"], by, count=True)
+        for number, model in enumerate((one, other)):
+            alone = rows_of([model], ["The X end\n"], by, count=True)
+            for name in ("bits", "characters", "unknown"):
+                values = [getattr(row, name)[number] for row in rows]
+                assert values == pytest.approx([getattr(row, name)[0] for row in alone])
+    (line,) = rows
+    assert (line.unknown, line.characters) == ([1, 2], [8, 7])
+    assert line.bits[1] < line.bits[0] + 20.0 > 20.0
+    assert line.least_surprised() == 0
+    assert dataclasses.replace(line, unknown=[1, 1]).least_surprised() == int(line.bits[1] < line.bits[0])
+
+
+@pytest.mark.parametrize(
+    ("settings", "pieces", "where"),
+    [
+        ({}, ["The end\nThe ", "eXd"], r"t, line 2, column 6: .*'X' \(U\+0058\)"),
+        ({"corpus.normalize": "nfd"}, ["The end\n", "eé"], r"t, line 2, column 2: .*U\+0301"),
+        ({"corpus.unit": "byte"}, ["\n\nTé"], r"t, line 3, column 2: .*byte 0xc3"),
+    ],
+)
+def test_an_unknown_character_is_named(settings: dict[str, Any], pieces: list[str], where: str) -> None:
+    """With its text, line and column, however the text is cut."""
+    with pytest.raises(VocabularyError, match=where):
+        rows_of([make(text="The end\n", **settings)], pieces, "line")
+
+
+def test_a_model_without_line_breaks_reads_no_lines() -> None:
+    """There is nothing from which it could read one."""
+    made = make(text="abc")
+    made = dataclasses.replace(made, vocabulary=Vocabulary(map(ord, "abcd"), Units()))
+    with pytest.raises(ConfigError, match="line breaks"):
+        Surprisal(judges_of([made]), by_line=True)
+
+
+@pytest.mark.parametrize("by", ["unit", "word", "line", "text"])
+def test_there_may_be_nothing_to_score(by: By) -> None:
+    """An empty text has no row but that of the text; one character has a row without bits."""
+    made = make()
+    for by_line in (False, True):
+        rows = rows_of([made], [""], by, by_line)
+        assert [(row.bits, row.characters) for row in rows] == [([None], [0])] * (by == "text")
+    (row,) = rows_of([made], ["T"], by)
+    assert (row.bits, row.characters) == ([None], [0])
+
+
+def test_lines_are_there_as_soon_as_they_come() -> None:
+    """A live text gives the rows of every piece before the next piece is read."""
+    made, given, seen = make(), [], Rows("line")
+
+    def pieces() -> Iterable[str]:
+        for piece in ("The ", "end\nno", "on\n", "at"):
+            given.append(len(rows))
+            yield piece
+
+    rows: list[str] = []
+    with surprisal.surprisal(judges_of([made]), by_line=True) as reading:
+        for piece in reading.scored([("t", pieces(), "")], live=True):
+            rows += [row.text for row in seen.add(piece)]
+    assert (rows, given) == (["The end", "noon", "at"], [0, 0, 1, 2])
+
+
+def test_a_long_line_is_scored_in_streams(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A line longer than a block has the bits of a text, beside short ones, in order."""
+    monkeypatch.setattr(score, "LONG", 2000)
+    monkeypatch.setattr(score, "BLOCK", 2500)
+    monkeypatch.setattr(surprisal, "BLOCK", 2500)
+    made = make("gru before")
+    long = "The end at noon " * 400
+    rows = rows_of([made], cut(f"The\n{long}\nend\n", 5), "line", by_line=True)
+    assert [row.characters for row in rows] == [[4], [len(long) + 1], [4]]
+    alone = build_text(made.config.corpus, made.vocabulary, f"\n{long}\n")
+    expected = unit_losses(made.model, made.parameters, alone).sum() / math.log(2)
+    assert rows[1].bits[0] == pytest.approx(expected, abs=1e-5 * len(long))
+    short = rows_of([made], ["The\nend\n"], "line", by_line=True)
+    assert [rows[0].bits, rows[2].bits] == [pytest.approx(row.bits) for row in short]
