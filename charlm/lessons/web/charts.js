@@ -41,6 +41,7 @@ function reachChart(model) {
     if (at.cut) bar.append(drawn("rect", { class: "cut", x, y: top, width: wide, height: high }));
     for (const [path, size] of entries) {
       const height = (heightOf(share) * size) / sum;
+      if (height < 0.1) continue; // cannot be seen
       y -= height;
       bar.append(
         drawn("rect", { class: `path-${COLOURS[path] ?? path}`, x: x + 1, y, width: wide - 2, height }),

@@ -475,7 +475,10 @@ function meaning(name) {
     before: at("h_prev"),
     memory: at("c_prev"),
   };
-  return keys.map((key) => say(`say.${key}`, words)).find(Boolean) ?? "";
+  return sayFirst(
+    keys.map((key) => `say.${key}`),
+    words,
+  );
 }
 
 function showFormula() {
@@ -498,9 +501,10 @@ function showFormula() {
   const character = quoted(model.signs[ids[state.t]]);
   const [k, n] = [order.indexOf(name) + 1, order.length];
   const place = { k, n, t: state.t, character, layer: state.layer + 1 };
-  const aloud = `${full}, ${nodeName(name)}: ${asked ? "?" : shown(result)}`;
+  const number = isSign ? character : asked ? "?" : shown(result);
+  const aloud = `; ${full}, ${nodeName(name)}: ${number}`;
   const words = say(model.layers > 1 ? "place.layer" : "place", place);
-  element("place").replaceChildren(words, made("span", `; ${aloud}`, { class: "unseen" }));
+  element("place").replaceChildren(words, made("span", aloud, { class: "unseen" }));
   element("answer").hidden = !asked;
 }
 
