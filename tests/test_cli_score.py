@@ -78,6 +78,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "folded": {"corpus__newlines": "lf", "corpus__lowercase": True, "model__cell": "rnn"},
     "lines": {"corpus__mode": "lines"},
     "rare": {"corpus__min_count": 4},
+    "split": {"corpus__split": [0.8, 0.2, 0.0]},
 }
 
 
@@ -173,7 +174,7 @@ def test_top_has_the_most_surprising_rows(
     assert len(table(charlm(*command, "--top", "100000").stdout)) == len(expected) <= len(rows)
 
 
-@pytest.mark.parametrize("name", ["char", "lines"])
+@pytest.mark.parametrize("name", ["char", "lines", "split"])
 def test_dynamic_is_that_of_the_evaluation(
     name: str, runs: Callable[..., Path], charlm: Run, tmp_path: Path
 ) -> None:
@@ -208,6 +209,8 @@ def test_reset(runs: Callable[..., Path], charlm: Run, tmp_path: Path) -> None:
     assert totals("texts/a", "texts/b") == apart
     assert joined == totals("texts", "--reset", "none")
     assert apart[0] == apart[1] != joined[1]
+    rows = table(charlm("score", "texts", "--reset", "line", "--checkpoint", run).stdout)
+    assert [row["content"] for row in rows] == 2 * PLAIN.split("\n")[:-1]
     by_line = totals("texts", "--reset", "line")
     assert float(by_line[0]) == pytest.approx(float(by_line[1]), rel=1e-6)
     assert float(by_line[0]) != pytest.approx(float(apart[0]), rel=1e-3)

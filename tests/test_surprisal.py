@@ -121,7 +121,7 @@ def test_rows_are_those_of_the_naive_version(form: str, units: str, by_line: boo
             rows = rows_of([made], cut(TEXT, seed), by, by_line)
             if by_line and by == "unit":
                 last = rows.pop()  # the line break that is missing
-                assert (last.text, last.characters) == ("", [1])
+                assert (last.text, last.characters, last.stop) == ("", [1], len(TEXT))
             assert [(row.line, row.column, row.text) for row in rows] == [
                 (row["line"], row["column"], row["text"]) for row in expected
             ]
@@ -262,6 +262,15 @@ def test_what_is_unknown_is_counted(min_count: int) -> None:
     if min_count == 1:
         assert [row.bits[0] for row in windows] == pytest.approx([row.bits[0] for row in unix])
     assert [(row.text, row.characters) for row in windows] == [("The", [4]), ("end", [4])]
+
+
+def test_a_character_with_a_unit_that_is_unknown_is_not_read() -> None:
+    """None of its units is: what follows has the bits that it has without the character."""
+    made = make(text="The 한 end\n", **UNITS["jamo"])
+    (row,) = rows_of([made], ["The 각 end"], "line", count=True)
+    (without,) = rows_of([made], ["The  end"], "line")
+    assert (row.unknown, row.characters) == ([1], without.characters)
+    assert row.bits[0] == pytest.approx(without.bits[0])
 
 
 def test_each_model_lacks_its_own_characters() -> None:
