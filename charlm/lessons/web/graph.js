@@ -272,7 +272,12 @@ function arrowDrawn(points, kind, words, at) {
     const aside = { left: -7, beside: 7 }[side] ?? 0;
     const below = upright ? 4 : isFlat ? 14 * (k - brought.length) + 6 : k ? 14 : -5;
     const attributes = { x: x + aside, y: y + below, class: `${k ? "number" : "does"} ${side}` };
-    return [label(text, { ...attributes, class: `${attributes.class} halo` }), label(text, attributes)];
+    const one = label(text, attributes);
+    if (one.childElementCount < 2) return [one];
+    one.classList.add("several");
+    const halo = one.cloneNode(true); // below all parts of the text, whose own would cover each other
+    halo.classList.add("halo");
+    return [halo, one];
   };
   const attributes = { class: `arrow ${kind}`, "aria-hidden": true };
   const lines = kind.startsWith("later") ? [] : brought.flatMap(line);
