@@ -641,7 +641,7 @@ def _threads(lab: Lab) -> None:
             patch.setattr(session, "Trainer", Kept)
             events = lab.run({"run.threads": threads, "train.batch": 6, "train.epochs": 0.25})
         (trainer,) = trainers
-        assert trainer.sharded._pool._count == threads
+        assert trainer.sharded.pool._count == threads
         assert [event.config.train.shards for event in events if isinstance(event, Started)] == [threads]
 
 

@@ -113,19 +113,13 @@ def test_every_optimizer_of_the_configuration_has_a_twin() -> None:
 
 
 @every_optimizer
-@pytest.mark.parametrize("updates", [1, 2, 7])
-def test_updates_agree_with_the_formula_number_by_number(name: str, updates: int) -> None:
-    """After any number of updates every parameter is what the published formula gives for it alone."""
-    p, gs = drawn(9, updates)
-    expected = [TWINS[name](float(p[k]), [float(g[k]) for g in gs], LR) for k in range(p.size)]
-    np.testing.assert_allclose(run(make(name, p.size), p, gs), expected, rtol=1e-12)
-
-
-@every_optimizer
-@pytest.mark.parametrize("size", [1, _BLOCK - 1, _BLOCK, _BLOCK + 1, 3 * _BLOCK + 7])
-def test_blocks_do_not_show(name: str, size: int) -> None:
-    """A buffer of many blocks, the last of them partly filled, is updated like numbers one by one."""
-    p, gs = drawn(size, 3)
+@pytest.mark.parametrize(
+    ("size", "updates"),
+    [(9, 1), (9, 2), (9, 7), (1, 3), (_BLOCK - 1, 3), (_BLOCK, 3), (_BLOCK + 1, 3), (3 * _BLOCK + 7, 3)],
+)
+def test_updates_agree_with_the_formula(name: str, size: int, updates: int) -> None:
+    """After any number of updates, and across blocks, every parameter is what the formula gives for it."""
+    p, gs = drawn(size, updates)
     np.testing.assert_allclose(run(make(name, size), p, gs), TWINS[name](p, gs, LR), rtol=1e-12)
 
 

@@ -121,7 +121,7 @@ def test_rows_are_those_of_the_naive_version(form: str, units: str, by_line: boo
             rows = rows_of([made], cut(TEXT, seed), by, by_line)
             if by_line and by == "unit":
                 last = rows.pop()  # the line break that is missing
-                assert (last.text, last.characters) == ("", 1)
+                assert (last.text, last.characters) == ("", [1])
             assert [(row.line, row.column, row.text) for row in rows] == [
                 (row["line"], row["column"], row["text"]) for row in expected
             ]
@@ -157,7 +157,7 @@ def test_bits_add_up_to_the_score(units: str, by: By, monkeypatch: pytest.Monkey
             rows = rows_of([made], cut(text, 1), by, mode == "lines")
             assert whole(rows) * math.log(2) == pytest.approx(expected, rel=1e-9)
             if units == "char":
-                assert sum(row.characters for row in rows) == read.targets
+                assert sum(row.characters[0] for row in rows) == read.targets
 
 
 def test_workers_see_every_block(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -168,7 +168,7 @@ def test_workers_see_every_block(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(surprisal, "BLOCK", 2100)
     for team in (Team(1), Team(2)):
         lines = rows_of([made], cut(text, 3), "line", team=team)
-        assert sum(row.characters for row in lines) == once.characters == len(text) - 1
+        assert sum(row.characters[0] for row in lines) == once.characters[0] == len(text) - 1
         assert whole(lines) == pytest.approx(once.bits[0], abs=1e-5 * len(text))
 
 
@@ -185,7 +185,7 @@ def test_crlf_is_one_line_break() -> None:
                 lines = rows_of([made], cut(text, seed), "line", by_line)
                 assert [row.text for row in lines] == ["one", "two", "", "three"]
                 if by_line:
-                    assert [row.characters for row in lines] == [4, 4, 0, 6]
+                    assert [row.characters for row in lines] == [[4], [4], [0], [6]]
 
 
 def test_each_line_is_read_from_a_line_break() -> None:
@@ -220,7 +220,7 @@ def test_each_text_begins_from_zero() -> None:
         ]
     assert apart[0].bits == apart[1].bits
     assert [row.name for row in apart] == [row.name for row in joined] == ["a", "b"]
-    assert [row.characters for row in joined] == [7, 7]
+    assert [row.characters for row in joined] == [[7], [7]]
     assert joined[1].bits != pytest.approx(apart[1].bits)
     (one,) = rows_of([made], ["The end\nThe end"], "text")
     assert whole(joined) == pytest.approx(one.bits[0])
@@ -242,8 +242,8 @@ def test_what_is_unknown_is_counted(min_count: int) -> None:
     """A character that a model lacks is not scored, and a model without `<unk>` does not read it."""
     made = make(text="The end\n", **{"corpus.min_count": min_count})
     rows = rows_of([made], ["The eXnd", "é\nZZ\n"], "line", count=True)
-    assert [row.unknown for row in rows] == [2, 2]
-    assert [row.characters for row in rows] == [7, 1]
+    assert [row.unknown for row in rows] == [[2], [2]]
+    assert [row.characters for row in rows] == [[7], [1]]
     if min_count == 1:
         known = rows_of([made], ["The end\n\n"], "line")
         assert [row.bits[0] for row in rows] == pytest.approx([row.bits[0] for row in known])
@@ -254,7 +254,24 @@ def test_what_is_unknown_is_counted(min_count: int) -> None:
         scored = rows_of([made], ["The eXndé\nZZ\n"], "line")  # as <unk>
         assert whole(scored) == pytest.approx(losses.sum())
     lines = rows_of([made], ["X\nThe\n"], "line", by_line=True, count=True)
-    assert [(row.unknown, row.characters) for row in lines] == [(1, 1), (0, 4)]
+    assert [(row.unknown, row.characters) for row in lines] == [([1], [1]), ([0], [4])]
+
+
+def test_each_model_lacks_its_own_characters() -> None:
+    """Each scores what it knows, as it does alone; one that lacks more is not less surprised for it."""
+    one, other = make(text="The end\n"), make(text="The X\n", seed=2)
+    for by in ("unit", "line"):
+        rows = rows_of([one, other], ["The X en", "d\n"], by, count=True)
+        for number, model in enumerate((one, other)):
+            alone = rows_of([model], ["The X end\n"], by, count=True)
+            for name in ("bits", "characters", "unknown"):
+                values = [getattr(row, name)[number] for row in rows]
+                assert values == pytest.approx([getattr(row, name)[0] for row in alone])
+    (line,) = rows
+    assert (line.unknown, line.characters) == ([1, 2], [8, 7])
+    assert line.bits[1] < line.bits[0] + 20.0 > 20.0
+    assert line.least_surprised() == 0
+    assert dataclasses.replace(line, unknown=[1, 1]).least_surprised() == int(line.bits[1] < line.bits[0])
 
 
 @pytest.mark.parametrize(
@@ -285,9 +302,9 @@ def test_there_may_be_nothing_to_score(by: By) -> None:
     made = make()
     for by_line in (False, True):
         rows = rows_of([made], [""], by, by_line)
-        assert [(row.bits, row.characters) for row in rows] == [([None], 0)] * (by == "text")
+        assert [(row.bits, row.characters) for row in rows] == [([None], [0])] * (by == "text")
     (row,) = rows_of([made], ["T"], by)
-    assert (row.bits, row.characters) == ([None], 0)
+    assert (row.bits, row.characters) == ([None], [0])
 
 
 def test_lines_are_there_as_soon_as_they_come() -> None:
@@ -314,7 +331,7 @@ def test_a_long_line_is_scored_in_streams(monkeypatch: pytest.MonkeyPatch) -> No
     made = make("gru before")
     long = "The end at noon " * 400
     rows = rows_of([made], cut(f"The\n{long}\nend\n", 5), "line", by_line=True)
-    assert [row.characters for row in rows] == [4, len(long) + 1, 4]
+    assert [row.characters for row in rows] == [[4], [len(long) + 1], [4]]
     alone = build_text(made.config.corpus, made.vocabulary, f"\n{long}\n")
     expected = unit_losses(made.model, made.parameters, alone).sum() / math.log(2)
     assert rows[1].bits[0] == pytest.approx(expected, abs=1e-5 * len(long))

@@ -57,7 +57,8 @@ written as \\t, \\n, \\r and \\\\.
     multiple=True,
     metavar="PATH",
     help="A checkpoint file, a run directory (its best), or a directory of runs (its newest); may be "
-    "repeated: every column of bits is then there for each, and `best` names the least surprised.  "
+    "repeated: every column of bits is then there for each, and `best` names the least surprised, "
+    "for which a character that it lacks costs 20 bits.  "
     "[default: ./runs]",
 )
 @click.option(
@@ -160,13 +161,14 @@ class _Table:
 
     def __init__(self, by: By, names: Sequence[str], counts: bool, form: str) -> None:
         self.by, self.names, self.counts, self.form = by, names, counts, form
-        keys = _COLUMNS[by]
+        self.repeated = _OF_MODELS | ({"characters", "unknown"} if counts else set())
+        keys = [*_COLUMNS[by], *(["best"] if names else []), *(["unknown"] if counts else [])]
+        self.keys = keys
         self.columns = [
-            f"{key}:{name}" if key in _OF_MODELS and names else key
+            f"{key}:{name}" if key in self.repeated and names else key
             for key in keys
-            for name in (names if key in _OF_MODELS and names else [""])
+            for name in (names if key in self.repeated and names else [""])
         ]
-        self.columns += ["best"] * bool(names) + ["unknown"] * counts
 
     def begin(self) -> None:
         """Write the header of a table."""
@@ -186,13 +188,14 @@ class _Table:
 
     def _values(self, row: Row) -> list[Any]:
         values: list[Any] = []
-        for key in _COLUMNS[self.by]:
-            value = _VALUES[key](row)
-            values += value if key in _OF_MODELS else [value]
-        if self.names:
-            known = [(bits, k) for k, bits in enumerate(row.bits) if bits is not None]
-            values.append(self.names[min(known)[1]] if known else None)
-        return values + [row.unknown] * self.counts
+        for key in self.keys:
+            if key == "best":
+                least = row.least_surprised()
+                values.append(None if least is None else self.names[least])
+            else:
+                value = _VALUES[key](row)
+                values += value if key in self.repeated else [value[0] if key == "characters" else value]
+        return values
 
     def _line(self, row: Row) -> str:
         return "\t".join(map(_shown, self._values(row))) + "\n"
@@ -218,8 +221,8 @@ _COLUMNS = {
 }
 """The columns of each kind of row."""
 
-_OF_MODELS = ("bits", "bits_after", "bits_per_char", "rank")
-"""Columns that are there once for each model."""
+_OF_MODELS = {"bits", "bits_after", "bits_per_char", "rank"}
+"""Columns that are there once for each model; so are counts of characters, if models lack some."""
 
 _VALUES: Mapping[str, Callable[[Row], Any]] = {
     "text": lambda row: row.name,
@@ -229,6 +232,7 @@ _VALUES: Mapping[str, Callable[[Row], Any]] = {
     "word": lambda row: row.text,
     "content": lambda row: row.text,
     "characters": lambda row: row.characters,
+    "unknown": lambda row: row.unknown,
     "bits": lambda row: row.bits,
     "bits_after": lambda row: row.bits_after,
     "bits_per_char": Row.per_char,

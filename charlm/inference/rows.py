@@ -6,6 +6,7 @@ Letters: `M` models, `A` characters of a piece of text, `R` rows.
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
@@ -47,9 +48,9 @@ class Scored:
     ranks: Array
     """`[M, A]`, 1 for the likeliest; 0 where nothing is predicted or ranks were not asked for."""
     scored: Ids
-    """`[A]`, code points that are scored."""
+    """`[M, A]`, code points that are scored."""
     unknown: Ids
-    """`[A]`, code points that a model lacks."""
+    """`[M, A]`, code points that a model lacks."""
     by_line: bool
     """Whether each line begins from a zero state."""
     ends: bool
@@ -76,16 +77,30 @@ class Row:
     """`[M]`, of the white space behind a word."""
     ranks: list[int]
     """`[M]`; of a character of several units the largest, 0 if nothing is predicted."""
-    characters: int
-    """Code points that are scored."""
-    unknown: int
-    """Code points that a model lacks."""
+    characters: list[int]
+    """`[M]`, code points that are scored."""
+    unknown: list[int]
+    """`[M]`, code points that a model lacks."""
     parts: list[str] = field(default_factory=list)
     """The text, as long as the row goes on."""
 
     def per_char(self) -> list[float | None]:
         """Bits per scored character, of each model."""
-        return [None if one is None or not self.characters else one / self.characters for one in self.bits]
+        pairs = zip(self.bits, self.characters, strict=True)
+        return [None if bits is None or not count else bits / count for bits, count in pairs]
+
+    def least_surprised(self) -> int | None:
+        """The number of the model with the fewest bits, where a character that it lacks costs UNKNOWN."""
+        costs = [
+            ((bits or 0.0) + UNKNOWN * lacking, number)
+            for number, (bits, lacking) in enumerate(zip(self.bits, self.unknown, strict=True))
+            if bits is not None or lacking
+        ]
+        return min(costs)[1] if costs else None
+
+
+UNKNOWN = math.log2(0x110000)
+"""Bits of any code point, if all are equally likely: what a model that lacks a character can know of it."""
 
 
 class Rows:
@@ -106,7 +121,8 @@ class Rows:
             yield from map(_whole, complete)
             self._after_space, self._after_break = bool(piece.is_space[-1]), bool(piece.is_break[-1])
         elif self.by == "text" and self._open is None:
-            self._open = Row(self.by, piece.name, 1, 1, 0, 0, "", [None] * len(piece.bits), [], [], 0, 0)
+            M = len(piece.bits)
+            self._open = Row(self.by, piece.name, 1, 1, 0, 0, "", [None] * M, [], [], [0] * M, [0] * M)
         is_whole = self.by == "unit" or (self._after_break and (self.by == "line" or piece.by_line))
         if piece.ends or (A and is_whole and self.by != "text"):
             yield from self._closed()
@@ -148,7 +164,7 @@ class Rows:
         )
         ranks = np.maximum.reduceat(piece.ranks, first, axis=1).astype(np.int64).T.tolist()
         characters, unknown = (
-            np.add.reduceat(counts, first).tolist() for counts in (piece.scored, piece.unknown)
+            np.add.reduceat(counts, first, axis=1).T.tolist() for counts in (piece.scored, piece.unknown)
         )
         starts, stops = piece.limits[first].tolist(), piece.limits[ends].tolist()
         lines, columns = piece.lines[first].tolist(), piece.columns[first].tolist()
@@ -205,8 +221,8 @@ def _joined(before: Row, after: Row) -> Row:
         bits=_added(before.bits, after.bits),
         bits_after=_added(before.bits_after, after.bits_after),
         ranks=[max(pair) for pair in zip(before.ranks, after.ranks, strict=True)],
-        characters=before.characters + after.characters,
-        unknown=before.unknown + after.unknown,
+        characters=[a + b for a, b in zip(before.characters, after.characters, strict=True)],
+        unknown=[a + b for a, b in zip(before.unknown, after.unknown, strict=True)],
     )
 
 

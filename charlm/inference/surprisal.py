@@ -104,7 +104,7 @@ class Judge:
 
     def begin(self) -> None:
         """Begin a text from a zero state."""
-        self._state, self._begun = self._scorer.zero_state(), False
+        self._state, self.begun = self._scorer.zero_state(), False
 
     def read(self, text: str, limits: Ids) -> _Read:
         """A piece of text with the `limits [A+1]` of its characters."""
@@ -114,8 +114,8 @@ class Judge:
 
     def feed(self, ids: Ids) -> None:
         """Score units `[N]` that follow those before; the first one of a text has no values: NaN."""
-        if len(ids) and not self._begun:
-            self._begun = True
+        if len(ids) and not self.begun:
+            self.begun = True
             self._ids[0] = ids[0]
             self._put(np.full((self.K, 1), np.nan))
             ids = ids[1:]
@@ -223,7 +223,7 @@ class Surprisal:
 
     With `by_line`, each line begins from a zero state and is read from a line break; an empty line is not
     scored, and a last line without a line break is scored as if it had one. With `count_unknown`, a
-    character that a model lacks is left out by that model, or read as its `<unk>`, and is scored by none.
+    character that a model lacks is left out by that model, or read as its `<unk>`, and not scored by it.
     """
 
     def __init__(self, judges: Sequence[Judge], by_line: bool = False, count_unknown: bool = False) -> None:
@@ -233,7 +233,6 @@ class Surprisal:
         self.judges, self.by_line, self.count_unknown = judges, by_line, count_unknown
         self._folds = all(judge.units.newlines == "lf" for judge in judges)
         self._queue: deque[_Waiting] = deque()
-        self._begins = True
         self._begin_text()
 
     def close(self) -> None:
@@ -251,7 +250,6 @@ class Surprisal:
 
         Raises `VocabularyError` for a character that a model lacks, unless it is counted.
         """
-        self._begins = True
         for judge in self.judges:
             judge.begin()
         for name, contents, behind in texts:
@@ -303,32 +301,31 @@ class Surprisal:
             lacking = [np.zeros_like(some) for some in lacking]
         if self.by_line:  # a line ends even where a model lacks the carriage return
             lacking = [some & ~piece.is_break for some in lacking]
-        unscored = np.any(lacking, axis=0)
-        if self.by_line:
-            unscored |= self._empty_lines(piece)
-        scored = np.where(piece.is_break, 1, np.diff(edges)) if self.by_line else np.diff(edges)
-        scored[unscored] = 0
-        unknown = np.where(np.any(lacking, axis=0), np.diff(edges), 0)
+        empty = self._empty_lines(piece) if self.by_line else np.zeros(len(edges) - 1, np.bool)
+        sizes = np.diff(edges)
+        scored = np.tile(np.where(piece.is_break, 1, sizes) if self.by_line else sizes, (len(reads), 1))
+        unknown = np.where(np.array(lacking), sizes, 0)  # [M, A]
         fed, counted = [], []
         for number, (judge, read) in enumerate(zip(self.judges, reads, strict=True)):
-            sizes = np.diff(read.edges)
-            left_out = self._empty_lines(piece) if self.by_line else np.zeros_like(unscored)
+            unscored, left_out = lacking[number] | empty, empty
             if not judge.vocabulary.has_unknown:
                 left_out = left_out | lacking[number]
-            fed.append(np.repeat(~left_out, sizes))
+            scored[number, unscored] = 0
+            units = np.diff(read.edges)  # [A]
+            fed.append(np.repeat(~left_out, units))
             if not judge.vocabulary.has_unknown:
                 fed[-1] &= ~read.lacking
-            counted.append(np.repeat(~unscored, sizes))
-            units = np.add.reduceat(fed[-1].astype(np.int64), read.edges[:-1]) if len(sizes) else sizes  # [A]
+            counted.append(np.repeat(~unscored, units))
+            if len(units):
+                units = np.add.reduceat(fed[-1].astype(np.int64), read.edges[:-1])
             ids = read.ids[fed[-1]]
             if self.by_line:
                 judge.feed_lines(ids, _lengths(units, piece.is_break & ~left_out))
-            else:
-                judge.feed(ids)
-            if self._begins and not self.by_line and number == 0 and units.any():
-                first = int(np.flatnonzero(units)[0])  # the first character of all is not predicted
-                scored[first] = max(0, scored[first] - 1)
-                self._begins = False
+                continue
+            if len(ids) and not judge.begun:  # the first character of all is not predicted
+                first = int(np.flatnonzero(units)[0])
+                scored[number, first] = max(0, scored[number, first] - 1)
+            judge.feed(ids)
         if added:  # it is not in the text
             edges = edges.copy()
             edges[-1] -= 1
@@ -350,7 +347,7 @@ class Surprisal:
         )
         starts = np.maximum.accumulate(starts)  # of the line of each character
         lines = self._line + np.concatenate([[0], np.cumsum(is_break)])
-        none = np.zeros(A, np.int64)
+        none: npt.NDArray[Any] = np.zeros((len(self.judges), A), np.int64)
         spaces = np.logical_and.reduceat(is_space(points), edges[:-1]) if A else np.zeros(0, np.bool)
         piece = Scored(
             name,
@@ -361,8 +358,8 @@ class Surprisal:
             edges[:-1] - starts[:-1] + 1,
             spaces,
             is_break,
-            np.zeros((len(self.judges), A)),
-            np.zeros((len(self.judges), A), np.int64),
+            none,
+            none,
             none,
             none,
             self.by_line,

@@ -6,6 +6,8 @@ const data = JSON.parse(element("data").textContent);
 
 /** The numbers whose bytes are written into the page as text. */
 function unpacked(packed, Numbers) {
-  const bytes = Uint8Array.from(atob(packed), (character) => character.charCodeAt(0));
+  const text = atob(packed);
+  const bytes = new Uint8Array(text.length);
+  for (let k = 0; k < bytes.length; k++) bytes[k] = text.charCodeAt(k); // far faster than `from`
   return new Numbers(bytes.buffer);
 }

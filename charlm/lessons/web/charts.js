@@ -3,24 +3,48 @@
 /** The colour of each path of a gradient to the step before: that of the GRU's gate, for the others too. */
 const COLOURS = { i: "z", o: "r", g: "n", h: "n" };
 
-const DECADES = [1, -6]; // of the axis
+const DECADES = [0, -6]; // of the axis
 const DECADE = 20; // pixels
+const ROOM = 8; // pixels above 10⁰, for what grew
+const STRIP = 9; // pixels of the strip that divides what arrives
 
 /** The height of a share of the gradient on the axis, above its lowest decade. */
 const heightOf = (share) =>
-  DECADE * between(0, Math.log10(share || 1e-99) - DECADES[1], DECADES[0] - DECADES[1]);
+  between(0, DECADE * (Math.log10(share || 1e-99) - DECADES[1]), DECADE * (DECADES[0] - DECADES[1]) + ROOM);
 
-/** A chart of how much of the gradient of prediction `of` arrives at each step, or a sentence instead. */
-function reachChart(model) {
+/** The rectangle of a picture as a part of a path. */
+const rectangle = (x, y, width, height) =>
+  `M${x.toFixed(1)} ${y.toFixed(1)}h${width}v${height.toFixed(2)}h${-width}z`;
+
+/** The characters below the columns of a picture: one element, where each is one unit of UTF-16. */
+function characters(signs, left, wide, y) {
+  const middle = (t) => left + wide * (t + 0.5);
+  if (signs.some((sign) => sign.length > 1)) {
+    return signs.map((sign, t) => drawn("text", { class: "character", x: middle(t), y }, sign));
+  }
+  const x = signs.map((_, t) => middle(t)).join(" ");
+  return [drawn("text", { class: "character", x, y }, signs.join(""))];
+}
+
+/** How much of the gradient of prediction `of` arrives at each step; null if there is no such prediction. */
+function reachOf(model) {
   const read = passOf(model);
+  if (!read || state.of >= read.pass.predictions) return null;
   const layer = Math.min(state.layer, model.layers - 1);
-  if (!read) return made("p", say("reach.lacking"), { class: "quiet" });
-  if (state.of >= read.pass.predictions) return made("p", say("reach.none"), { class: "quiet" });
   const memory = model.network.cell.states.at(-1);
   const reached = model.network.reach(read.pass, state.of, layer);
   const most = reached[state.of][memory].norm || 1;
+  const shares = reached.map((at) => at[memory].norm / most);
+  return { read, layer, memory, reached, most, shares, first: reached.findIndex(({ cut }) => !cut) };
+}
+
+/** The chart of a model, or a sentence instead. */
+function reachChart(model) {
+  const chart = reachOf(model);
+  if (!chart) return made("p", say(passOf(model) ? "reach.none" : "reach.lacking"), { class: "quiet" });
+  const { read, layer, memory, reached, most, shares, first } = chart;
   const wide = between(12, Math.floor(230 / reached.length), 40);
-  const [left, top, high] = [4, 8, DECADE * (DECADES[0] - DECADES[1])];
+  const [left, top, high] = [4, 4 + ROOM, DECADE * (DECADES[0] - DECADES[1])];
   const [right, bottom] = [left + wide * reached.length, top + high];
   const all = [];
   for (let decade = DECADES[1]; decade <= DECADES[0]; decade++) {
@@ -30,50 +54,65 @@ function reachChart(model) {
     const power = drawn("tspan", { dy: -4 }, String(decade).replace("-", "−"));
     all.push(drawn("text", { class: "axis decade", x: right + 5, y: y + 4 }, "10", power));
   }
+  if (first > 0) {
+    const size = { x: left, y: top, width: wide * first, height: high + STRIP + 4 };
+    all.push(drawn("rect", { class: "cut", ...size }));
+    all.push(drawn("text", { class: "axis", x: left + 4, y: top + 12 }, say("reach.cut")));
+  }
+  const paths = { all: "" }; // the outlines of what has one colour
   const straight = [];
-  reached.forEach((at, t) => {
+  for (let t = first; t < reached.length; t++) {
     const x = left + t * wide;
-    const share = at[memory].norm / most;
-    const entries = lengths(at, memory, read.pass.steps[t].layers[layer]);
+    const height = heightOf(shares[t]);
+    paths.all += rectangle(x + 1, bottom - height, wide - 2, height);
+    const entries = lengths(reached[t], memory, read.pass.steps[t].layers[layer]);
     const sum = entries.reduce((total, [, size]) => total + size, 0) || 1;
-    let y = bottom;
-    const bar = drawn("g", { "data-t": t }, drawn("title", {}, `t = ${t}: ${shown(share)}`));
-    if (at.cut) bar.append(drawn("rect", { class: "cut", x, y: top, width: wide, height: high }));
+    let from = x + 1;
     for (const [path, size] of entries) {
-      const height = (heightOf(share) * size) / sum;
-      y -= height;
-      bar.append(
-        drawn("rect", { class: `path-${COLOURS[path] ?? path}`, x: x + 1, y, width: wide - 2, height }),
-      );
+      const part = (size / sum) * (wide - 2);
+      const colour = COLOURS[path] ?? path;
+      paths[colour] = (paths[colour] ?? "") + rectangle(from, bottom + 4, part.toFixed(2), STRIP);
+      from += part;
     }
-    const place = { class: `character${t === state.of ? " here" : ""}`, x: x + wide / 2, y: bottom + 16 };
-    bar.append(drawn("rect", { class: "catch", x, y: top, width: wide, height: high + 20 }));
-    all.push(bar, drawn("text", place, model.signs[read.ids[t]]));
-    if (at.straight !== null && !at.cut)
-      straight.push(`${x + wide / 2} ${bottom - heightOf(at.straight / most)}`);
-  });
+    if (heightOf(reached[t].straight / most) > 0)
+      straight.push(`${x + wide / 2} ${bottom - heightOf(reached[t].straight / most)}`);
+  }
+  all.push(...Object.entries(paths).map(([path, d]) => drawn("path", { class: `path-${path}`, d })));
   if (straight.length > 1) all.push(drawn("path", { class: "straight", d: `M${straight.join("L")}` }));
-  const first = reached.findIndex(({ cut }) => !cut);
-  if (first > 0) all.push(drawn("text", { class: "axis", x: left + 4, y: top + 12 }, say("reach.cut")));
-  const words = reading(model, reached, first, most, memory);
-  const svg = drawn(
-    "svg",
-    { width: right + 34, height: bottom + 24, role: "img", "aria-label": words },
-    ...all,
-  );
-  const box = made("div", svg, { class: "scroll", tabindex: 0, "data-arrows": "" });
-  return made("div", [box, made("p", words)]);
+  const signs = reached.map((_, t) => model.signs[read.ids[t]]);
+  all.push(...characters(signs, left, wide, bottom + STRIP + 20));
+  const x = left + state.of * wide;
+  all.push(drawn("path", { class: "straight here", d: `M${x + 3} ${bottom + STRIP + 24}h${wide - 6}` }));
+  const mark = { class: "mark", y: top - 3, width: wide, height: high + STRIP + 10 };
+  all.push(drawn("rect", mark));
+  const size = { width: right + 34, height: bottom + STRIP + 28, "aria-hidden": true };
+  const svg = drawn("svg", { ...size, "data-wide": wide }, ...all);
+  const attributes = { class: "scroll chart", tabindex: 0, role: "application", "data-key": model.key };
+  const box = made("div", svg, { ...attributes, "data-arrows": "" });
+  box.shares = shares;
+  return made("div", [box, made("p", prose(reading(model, chart)))]);
 }
 
-/** The sentence of a chart: what arrives at the first step, and how much of it only ever went straight. */
-function reading(model, reached, first, most, memory) {
-  const steps = reached.length - 1 - first;
-  if (!steps) return say("reach.short");
-  const { straight, [memory]: state } = reached[first];
-  const character = quoted(model.signs[passOf(model).ids[first]]);
-  const words = say("reach.reading", { steps, character, share: percentOf(state.norm / most) });
+/** The sentences of a chart: what arrives at the first step, what of it only went straight, what is striking. */
+function reading(model, { read, layer, memory, reached, most, shares, first }) {
+  const k = reached.length - 1;
+  if (k === first) return say("reach.short");
+  const { straight } = reached[first];
+  const at = (t) => quoted(model.signs[read.ids[t]]);
+  const whole = { steps: k - first, character: at(first), share: percentOf(shares[first]) };
+  const words = [say("reach.reading", whole)];
   const share = percentOf((straight ?? 0) / most);
-  return `${words} ${say(straight === null ? "reach.winding" : "reach.straight", { share })}`;
+  words.push(say(straight === null ? "reach.winding" : "reach.straight", { share }));
+  const top = shares.indexOf(largest(shares));
+  const highest = { character: at(top), t: top, share: percentOf(shares[top]) };
+  if (shares[top] > 1.005) words.push(say("reach.grew", highest));
+  if (straight !== null && shares[first] < 0.01) {
+    const steps = read.pass.steps.slice(first + 1, k + 1);
+    const gates = steps.flatMap(({ layers }) => [...model.network.gateOf(layers[layer])]);
+    const mean = gates.reduce((sum, one) => sum + one, 0) / gates.length;
+    words.push(say("reach.letgo", { gate: memory === "c" ? "f" : "z", share: percentOf(mean) }));
+  }
+  return words.join(" ");
 }
 
 /** A share in per cent, or if that is very little as on the axis. */
@@ -98,18 +137,63 @@ function lengths(at, memory, { o, tanh_c }) {
   return [...found, ...byH.map(([path, { whole }]) => [path, Math.abs(through(whole)) / (norm || 1)])];
 }
 
+/** Where a chart measures the gradient: at h or c, of which layer. */
+function whereOf(model) {
+  const name = model.network.cell.states.at(-1);
+  const words = say(`reach.state.${name}`);
+  const layer = Math.min(state.layer, model.layers - 1) + 1;
+  const place = model.layers > 1 ? say("reach.layer", { state: words, layer }) : words;
+  return [...formulaLine(`d${name}`), `: ${place}`];
+}
+
 function showReach() {
   const figures = models.map((model) => {
-    const name = model.network.cell.states.at(-1);
-    const title = made("h3", [titleOf(model), " ", made("small", formulaLine(`d${name}`))]);
+    const title = made("h3", [titleOf(model), " ", made("small", whereOf(model))]);
     return made("figure", [title, reachChart(model)]);
   });
   arrange("reach", figures);
-  element("longer").hidden = state.text.length > 20;
   for (const box of element("reach").querySelectorAll(".scroll")) box.scrollLeft = box.scrollWidth;
   const swatch = (path) =>
     made("span", [made("i", "", { class: `swatch path-${path}` }), say(`path.${path}`)]);
-  element("paths").replaceChildren(...["direct", "z", "r", "n", "f", "above", "straight"].map(swatch));
+  const strip = ["direct", "z", "r", "n", "f", "above"].map(swatch);
+  const bars = ["all", "straight"].map(swatch);
+  element("paths").replaceChildren(...bars, made("span", say("path.last")), ...strip);
+  const once = onceOf(state.text);
+  const hasFocus = document.activeElement === element("longer");
+  element("longer").hidden = !once && state.text.length > 20 && !hasFocus;
+  element("longer").textContent = say(once ? "reach.once" : "reach.longer", { text: clipped(once) });
+  const isShort = !once && state.text.length < 16;
+  element("short").textContent = isShort ? say("reach.tiny", { text: clipped(state.text) }) : "";
+}
+
+const TIMES = 5; // as often the text is repeated
+
+let repeated = null; // the text that was repeated
+
+/** The text that `text` repeats, if the page has repeated it; else "". */
+const onceOf = (text) => (repeated !== null && text === repeated.repeat(TIMES) ? repeated : "");
+
+/** Mark the chosen step in the charts. */
+function markReach() {
+  for (const box of element("reach").querySelectorAll(".chart")) {
+    const model = models.find(({ key }) => key === box.dataset.key);
+    const wide = Number(box.firstChild.dataset.wide);
+    const share = box.shares[state.t];
+    const mark = box.querySelector(".mark");
+    mark.setAttribute("x", 4 + wide * state.t);
+    mark.setAttribute("visibility", share === undefined ? "hidden" : "visible");
+    const id = passOf(model).ids[state.t];
+    const words = { t: state.t, character: quoted(model.signs[id]), share: percentOf(share ?? 0) };
+    const key = share === undefined ? "reach.after" : "reach.bar";
+    box.setAttribute("aria-label", `${titleOf(model)}, ${say(key, words)}`);
+  }
+}
+
+/** The step of a chart where a pointer is. */
+function stepIn(box, { clientX }) {
+  const { left } = box.firstChild.getBoundingClientRect();
+  const t = Math.floor((clientX - left - 4) / Number(box.firstChild.dataset.wide));
+  return between(0, t, box.shares.length - 1);
 }
 
 // gates
@@ -133,10 +217,11 @@ function unitsThatMatter(model) {
 
 /** What is most striking in a map: the unit and the character where its mean is furthest from elsewhere. */
 function extreme(model, gate) {
-  const { ids, pass } = passOf(model);
+  const { ids: all, pass } = passOf(model);
+  const ids = all.slice(1); // before the first step there is nothing to hold or to forget
   let best = null;
   for (const unit of rows) {
-    const values = pass.steps.map(({ layers }) => layers[state.layer][gate][unit]);
+    const values = pass.steps.map(({ layers }) => layers[state.layer][gate][unit]).slice(1);
     const total = values.reduce((sum, value) => sum + value, 0);
     for (const id of new Set(ids)) {
       const own = values.filter((_, t) => ids[t] === id);
@@ -169,14 +254,14 @@ function gateMap(model, gate) {
     "svg",
     { ...size, "data-wide": wide, "aria-hidden": true },
     ...rows.map((unit, k) => text("axis rows", LEFT - 6, TOP + LINE * k + 11, unit)),
-    ...ids.map((id, t) => text("character", LEFT + wide * (t + 0.5), TOP - 6, model.signs[id])),
+    ...characters([...ids].map((id) => model.signs[id]), LEFT, wide, TOP - 6),
     ...shades(shares, ids.length, LEFT, TOP, wide, LINE),
     drawn("rect", { class: "mark", width: wide }),
   );
   const attributes = { class: "scroll map", tabindex: 0, role: "application", "data-gate": gate };
   const title = made("h3", [...formulaLine(gate), made("small", say(`name.${gate}`))]);
   const box = made("div", svg, { ...attributes, "data-arrows": "" });
-  return made("figure", [title, box, made("p", extreme(model, gate))]);
+  return made("figure", [title, box, made("p", prose(extreme(model, gate)))]);
 }
 
 function showGates() {
@@ -230,8 +315,31 @@ element("gates").addEventListener("keydown", (event) => {
   const row = between(0, Math.max(0, rows.indexOf(state.unit)) + down, rows.length - 1);
   set({ t: state.t + right, unit: rows[row] });
 });
-element("longer").addEventListener("click", () => set({ text: state.text.repeat(5) }));
-element("reach").addEventListener("click", ({ target }) => {
-  const bar = target.closest("[data-t]");
-  if (bar) set({ t: bar.dataset.t });
+element("longer").addEventListener("click", () => {
+  const once = onceOf(state.text);
+  if (!once) repeated = state.text;
+  basis = null;
+  set({ text: once || state.text.repeat(TIMES) });
+});
+element("reach").addEventListener("click", (event) => {
+  const box = event.target.closest(".chart");
+  if (box) set({ t: stepIn(box, event) });
+});
+element("reach").addEventListener("pointermove", (event) => {
+  const box = event.target.closest(".chart");
+  if (!box) return;
+  const t = stepIn(box, event);
+  box.title = `t = ${t}: ${percentOf(box.shares[t])}`;
+});
+element("reach").addEventListener("keydown", (event) => {
+  const box = event.target.closest(".chart");
+  if (!box) return;
+  const last = box.shares.length - 1;
+  const to = { ArrowLeft: state.t - 1, ArrowRight: state.t + 1, Home: 0, End: last }[event.key];
+  if (to === undefined) return;
+  event.preventDefault();
+  set({ t: between(0, to, last) });
+  const x = 4 + Number(box.firstChild.dataset.wide) * state.t;
+  const isSeen = x >= box.scrollLeft && x < box.scrollLeft + box.clientWidth - 40;
+  if (!isSeen) box.scrollLeft = x - box.clientWidth / 2;
 });

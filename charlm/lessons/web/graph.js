@@ -6,61 +6,72 @@
 /** The nodes of each cell in the order of computing: [x, y, equation forward, equation backward]. */
 const GRAPHS = {
   rnn: {
-    h_prev: [64, 262, "", "da Whᵀ"],
-    x: [64, 400, "", "da Wxᵀ"],
-    a: [438, 262, "x Wx + h_prev Wh + b", "dh (1 − h²)"],
-    h: [806, 262, "tanh(a)", ""],
+    h_prev: [62, 262, "", "da Whᵀ"],
+    x: [62, 400, "", "da Wxᵀ"],
+    a: [434, 262, "x Wx + h_prev Wh + b", "dh (1 − h²)"],
+    h: [794, 262, "tanh(a)", ""],
   },
   lstm: {
-    h_prev: [64, 300, "", "da_i Wh_iᵀ + da_f Wh_fᵀ + da_o Wh_oᵀ + da_g Wh_gᵀ"],
-    c_prev: [64, 60, "", "dc f"],
-    x: [64, 470, "", "da_i Wx_iᵀ + da_f Wx_fᵀ + da_o Wx_oᵀ + da_g Wx_gᵀ"],
-    a_f: [266, 150, "x Wx_f + h_prev Wh_f + b_f", "df f (1 − f)"],
-    f: [438, 150, "σ(a_f)", "dc c_prev"],
-    a_i: [266, 238, "x Wx_i + h_prev Wh_i + b_i", "di i (1 − i)"],
-    i: [438, 238, "σ(a_i)", "dc g"],
-    a_g: [266, 326, "x Wx_g + h_prev Wh_g + b_g", "dg (1 − g²)"],
-    g: [438, 326, "tanh(a_g)", "dc i"],
-    a_o: [266, 414, "x Wx_o + h_prev Wh_o + b_o", "do o (1 − o)"],
-    o: [438, 414, "σ(a_o)", "dh tanh_c"],
-    c: [622, 60, "f c_prev + i g", "dtanh_c (1 − tanh_c²) + dc_next"],
-    tanh_c: [622, 262, "tanh(c)", "dh o"],
-    h: [806, 414, "o tanh_c", ""],
+    h_prev: [62, 280, "", "da_i Wh_iᵀ + da_f Wh_fᵀ + da_o Wh_oᵀ + da_g Wh_gᵀ"],
+    c_prev: [62, 40, "", "dc f"],
+    x: [62, 452, "", "da_i Wx_iᵀ + da_f Wx_fᵀ + da_o Wx_oᵀ + da_g Wx_gᵀ"],
+    a_f: [260, 136, "x Wx_f + h_prev Wh_f + b_f", "df f (1 − f)"],
+    f: [434, 136, "σ(a_f)", "dc c_prev"],
+    a_i: [260, 224, "x Wx_i + h_prev Wh_i + b_i", "di i (1 − i)"],
+    i: [434, 224, "σ(a_i)", "dc g"],
+    a_g: [260, 312, "x Wx_g + h_prev Wh_g + b_g", "dg (1 − g²)"],
+    g: [434, 312, "tanh(a_g)", "dc i"],
+    a_o: [260, 400, "x Wx_o + h_prev Wh_o + b_o", "do o (1 − o)"],
+    o: [434, 400, "σ(a_o)", "dh tanh_c"],
+    c: [614, 40, "f c_prev + i g", "dtanh_c (1 − tanh_c²) + dc_next"],
+    tanh_c: [614, 250, "tanh(c)", "dh o"],
+    h: [794, 400, "o tanh_c", ""],
   },
   "gru-after": {
-    h_prev: [64, 258, "", "dh z + da_r Wh_rᵀ + da_z Wh_zᵀ + du Wh_nᵀ"],
-    x: [64, 470, "", "da_r Wx_rᵀ + da_z Wx_zᵀ + da_n Wx_nᵀ"],
-    a_r: [266, 404, "x Wx_r + h_prev Wh_r + b_r", "dr r (1 − r)"],
-    r: [438, 404, "σ(a_r)", "da_n u"],
-    a_z: [266, 110, "x Wx_z + h_prev Wh_z + b_z", "dz z (1 − z)"],
-    z: [438, 110, "σ(a_z)", "dh (h_prev − n)"],
-    u: [266, 318, "h_prev Wh_n + bn", "da_n r"],
-    a_n: [622, 404, "x Wx_n + b_n + r u", "dn (1 − n²)"],
-    n: [622, 318, "tanh(a_n)", "dh (1 − z)"],
-    h: [806, 258, "(1 − z) n + z h_prev", ""],
+    h_prev: [62, 254, "", "dh z + da_r Wh_rᵀ + da_z Wh_zᵀ + du Wh_nᵀ"],
+    x: [62, 452, "", "da_r Wx_rᵀ + da_z Wx_zᵀ + da_n Wx_nᵀ"],
+    a_r: [260, 396, "x Wx_r + h_prev Wh_r + b_r", "dr r (1 − r)"],
+    r: [434, 396, "σ(a_r)", "da_n u"],
+    a_z: [260, 110, "x Wx_z + h_prev Wh_z + b_z", "dz z (1 − z)"],
+    z: [434, 110, "σ(a_z)", "dh (h_prev − n)"],
+    u: [260, 312, "h_prev Wh_n + bn", "da_n r"],
+    a_n: [614, 396, "x Wx_n + b_n + r u", "dn (1 − n²)"],
+    n: [614, 312, "tanh(a_n)", "dh (1 − z)"],
+    h: [794, 254, "(1 − z) n + z h_prev", ""],
   },
   "gru-before": {
-    h_prev: [64, 258, "", "dh z + ds r + da_r Wh_rᵀ + da_z Wh_zᵀ"],
-    x: [64, 470, "", "da_r Wx_rᵀ + da_z Wx_zᵀ + da_n Wx_nᵀ"],
-    a_r: [266, 404, "x Wx_r + h_prev Wh_r + b_r", "dr r (1 − r)"],
-    r: [438, 404, "σ(a_r)", "ds h_prev"],
-    a_z: [266, 110, "x Wx_z + h_prev Wh_z + b_z", "dz z (1 − z)"],
-    z: [438, 110, "σ(a_z)", "dh (h_prev − n)"],
-    s: [438, 318, "r h_prev", "da_n Wh_nᵀ"],
-    a_n: [622, 404, "x Wx_n + s Wh_n + b_n", "dn (1 − n²)"],
-    n: [622, 318, "tanh(a_n)", "dh (1 − z)"],
-    h: [806, 258, "(1 − z) n + z h_prev", ""],
+    h_prev: [62, 254, "", "dh z + ds r + da_r Wh_rᵀ + da_z Wh_zᵀ"],
+    x: [62, 452, "", "da_r Wx_rᵀ + da_z Wx_zᵀ + da_n Wx_nᵀ"],
+    a_r: [260, 396, "x Wx_r + h_prev Wh_r + b_r", "dr r (1 − r)"],
+    r: [434, 396, "σ(a_r)", "ds h_prev"],
+    a_z: [260, 110, "x Wx_z + h_prev Wh_z + b_z", "dz z (1 − z)"],
+    z: [434, 110, "σ(a_z)", "dh (h_prev − n)"],
+    s: [434, 312, "r h_prev", "da_n Wh_nᵀ"],
+    a_n: [614, 396, "x Wx_n + s Wh_n + b_n", "dn (1 − n²)"],
+    n: [614, 312, "tanh(a_n)", "dh (1 − z)"],
+    h: [794, 254, "(1 − z) n + z h_prev", ""],
   },
 };
 
 /** The equations above h in the last layer; those of p and loss are written out by the page. */
 const PREDICTION = { logits: ["h Wy + by", ""], p: ["softmax(logits)", ""], loss: ["− ln p", ""] };
 
+/** Where the nodes of a cell stand on a phone, if it has few enough to fit its width. */
+const NARROW = { rnn: { h_prev: [62, 330], x: [62, 430], a: [232, 330], h: [232, 254] } };
+
+/** The width and the height of the picture of a cell. */
+const sizeOf = (cell, isNarrow) => (isNarrow && NARROW[cell] ? [352, 460] : [908, 482]);
+
 /** The graph of a layer: its nodes by name, as [x, y, equation forward, equation backward]. */
-function graphOf(cell, isLast, scored) {
-  const [x, y, equation] = GRAPHS[cell].h;
+function graphOf(cell, isLast, scored, isNarrow) {
+  const own = Object.entries(GRAPHS[cell]).map(([name, [x, y, ...equations]]) => {
+    const place = (isNarrow && NARROW[cell]?.[name]) || [x, y];
+    return [name, [...place, ...equations]];
+  });
+  const all = Object.fromEntries(own);
+  const [x, y, equation] = all.h;
   const above = isLast ? (scored ? "dlogits Wyᵀ + dh_next" : "dh_next") : "dh_above + dh_next";
-  const nodes = { ...GRAPHS[cell], h: [x, y, equation, above] };
+  const nodes = { ...all, h: [x, y, equation, above] };
   if (!isLast) return nodes;
   const names = Object.keys(PREDICTION).filter((name) => scored || name !== "loss");
   names.forEach((name, k) => (nodes[name] = [x, y - 76 * (k + 1), ...PREDICTION[name]]));
@@ -128,7 +139,7 @@ function arrowsOf(nodes) {
 
 // the picture
 
-const [WIDE, HIGH] = [118, 46]; // of a node
+const [WIDE, HIGH] = [110, 46]; // of a node
 const LEVELS = 6; // shades of a colour
 
 /** An SVG element with attributes and contents. */
@@ -144,6 +155,7 @@ function lettered(text, part) {
   const pieces = text
     .replace("tanh_c²", "tanh² c")
     .replaceAll("tanh_c", "tanh c")
+    .replace(/\bbn\b/, "b_u")
     .split(/(?<![\w.])([A-Za-z]\w*)/);
   return pieces.filter(Boolean).flatMap((piece) => {
     if (!/^[A-Za-z]/.test(piece) || /^(tanh|softmax|exp|ln)$/.test(piece)) return [part(piece, "sign")];
@@ -170,6 +182,13 @@ function shown(number, digits = 3) {
   if (size < 0.001) text = size ? size.toExponential(digits - 1).replace("-", "−") : "0";
   return (number < 0 ? "−" : "") + text;
 }
+
+/** A number where there is little room: two digits that count of a small one. */
+const brief = (number) => {
+  const size = Math.abs(number);
+  if (size < 0.001 || size >= 0.0995) return shown(number, 2);
+  return (number < 0 ? "−" : "") + size.toPrecision(2);
+};
 
 /**
  * Rectangles as one path for each shade: `values` row after row of `columns`, 1 and −1 the strongest.
@@ -231,7 +250,10 @@ const along = (points, s) =>
     return a * (1 - s) ** 3 + 3 * b * s * (1 - s) ** 2 + 3 * c * s * s * (1 - s) + d * s ** 3;
   });
 
-/** An arrow with a tip at its end, and up to two lines of words at the share `at` of its way. */
+/**
+ * An arrow with a tip at its end, and up to two lines of words at the share `at` of its way. The words are
+ * an element of their own, to be drawn above all arrows, except where they are seen only with a pointer.
+ */
 function arrowDrawn(points, kind, words, at) {
   const spot = ([x, y]) => `${x.toFixed(1)} ${y.toFixed(1)}`;
   const [a, b, c, d] = points.map(spot);
@@ -240,19 +262,29 @@ function arrowDrawn(points, kind, words, at) {
   const turned = `translate(${spot(tip)}) rotate(${angle.toFixed(1)})`;
   const [x, y] = along(points, at);
   const upright = points[0][0] === tip[0];
+  const [from, to] = [points[0], tip].sort((one, other) => one[0] - other[0]);
+  const rises = to[1] < from[1];
+  const isFlat = to[1] !== from[1] && Math.abs(to[1] - from[1]) < 70 && !kind.includes("by-matrix");
+  const brought = words.filter(Boolean);
   const line = (text, k) => {
-    const place = upright
-      ? { x: x + 8, y: y + (words.length > 1 ? 13 * k - 2 : 4) }
-      : { x, y: y + (k ? 13 : -5) };
-    return label(text, { ...place, class: `${k ? "number" : "does"}${upright ? " beside" : ""}` });
+    const isLeft = upright ? !k && brought.length > 1 : rises;
+    const side = upright || isFlat ? (isLeft ? "left" : "beside") : "";
+    const aside = { left: -7, beside: 7 }[side] ?? 0;
+    const below = upright ? 4 : isFlat ? 14 * (k - brought.length) + 6 : k ? 14 : -5;
+    const attributes = { x: x + aside, y: y + below, class: `${k ? "number" : "does"} ${side}` };
+    return [label(text, { ...attributes, class: `${attributes.class} halo` }), label(text, attributes)];
   };
-  return drawn(
+  const attributes = { class: `arrow ${kind}`, "aria-hidden": true };
+  const lines = kind.startsWith("later") ? [] : brought.flatMap(line);
+  const isInside = kind === "done by-matrix";
+  const way = drawn(
     "g",
-    { class: `arrow ${kind}`, "aria-hidden": true },
+    attributes,
     drawn("path", { class: "way", pathLength: 1, d: `M${a}C${b} ${c} ${d}` }),
     drawn("path", { class: "tip", d: "M0 0L-8 -4V4z", transform: turned }),
-    ...(kind.startsWith("later") ? [] : words.map(line)),
+    ...(isInside ? lines : []),
   );
+  return { way, words: isInside ? null : drawn("g", attributes, ...lines) };
 }
 
 /** A node: its name, its number, and a strip of all its `values`, from -1 to 1, with one marked. */
@@ -282,8 +314,9 @@ function nodeDrawn(name, [x, y], { title, number, values, mark, state, sum }) {
     );
   }
   if (sum) {
-    one.append(drawn("circle", { class: "sum", cx: WIDE / 2, r: 7 }));
-    one.append(drawn("text", { class: "plus", x: WIDE / 2, y: 4 }, "+"));
+    const [x, y] = [WIDE / 2 - 2, 1 - HIGH / 2]; // the corner, where no arrow ends
+    one.append(drawn("circle", { class: "sum", cx: x, cy: y, r: 7 }));
+    one.append(drawn("text", { class: "plus", x, y: y + 4.5 }, "+"));
   }
   return one;
 }
@@ -297,24 +330,18 @@ function drawGraph(svg, nodes, arrows, { backward, node, words, exits }) {
   const ways = arrows.map((arrow) => {
     const points = curveOf(arrow, nodes, arrows);
     const { state } = views[backward ? arrow.from : arrow.to];
-    const crowded = arrow.byMatrix || arrow.to === "c";
-    const at = points[3][1] === points[0][1] ? 0.5 : arrow.byMatrix ? 0.64 : crowded ? 0.42 : 0.5;
     const kind = arrow.byMatrix ? `${state} by-matrix` : state;
-    return arrowDrawn(
-      backward ? points.slice().reverse() : points,
-      kind,
-      words(arrow),
-      backward ? 1 - at : at,
-    );
+    return arrowDrawn(backward ? points.slice().reverse() : points, kind, words(arrow), 0.5);
   });
   for (const { from, to, state, words: lines } of exits) {
     const points = [from, from, to, to];
     ways.push(arrowDrawn(backward ? points.reverse() : points, state, lines, 0.5));
   }
-  const isNow = (way) => way.classList.contains("now");
+  const isNow = ({ way }) => way.classList.contains("now");
   ways.sort((one, other) => isNow(one) - isNow(other)); // above the others
   svg.replaceChildren(
-    ...ways,
+    ...ways.map(({ way }) => way),
+    ...ways.flatMap((one) => one.words ?? []),
     ...Object.entries(nodes).map(([name, place]) => nodeDrawn(name, place, views[name])),
   );
 }

@@ -23,10 +23,26 @@ function say(key, values = {}) {
 /** The first of several sentences that there is. */
 const sayFirst = (keys, values) => keys.map((key) => say(key, values)).find(Boolean) ?? "";
 
-const percent = (share) => `${Number((100 * share).toPrecision(2))}\u00a0%`;
+/** A share in per cent, of a large one with its first decimal; 100 % is all of it, and not nearly all. */
+function percent(share) {
+  const digits = Number(share < 0.0995 ? (100 * share).toPrecision(2) : (100 * share).toFixed(1));
+  return digits === 100 && share < 1 ? ">\u202f99.9\u00a0%" : `${digits}\u00a0%`;
+}
 
 /** A unit of the text in a sentence. */
 const quoted = (character) => `“${character}”`;
+
+/** A text in a sentence: its beginning, if it is long. */
+const clipped = (text) => quoted(text.length > 24 ? `${text.slice(0, 24).trimEnd()} …` : text);
+
+/** A sentence with names such as h_prev as they are in formulas. */
+const prose = (sentence) =>
+  sentence.split(/(\b[A-Za-z]+_[A-Za-z]+(?:_[a-z]+)?)/).flatMap((piece, k) =>
+    k % 2 ? lettered(piece, (part, kind) => inHtml(part, kind)) : piece ? [piece] : [],
+  );
+
+/** A part of a formula as HTML. */
+const inHtml = (piece, kind) => (kind === "sign" ? piece : made(kind === "below" ? "sub" : "i", piece));
 
 // what is computed
 
@@ -57,6 +73,7 @@ function arrays({ shapes, packed }) {
   return Object.fromEntries(Object.entries(shapes).map(([name, shape]) => [name, next(shape)]));
 }
 
+document.querySelector("main").hidden = false;
 const models = data.models.map(opened);
 
 /** The ids of a text as a model reads it; null if it holds what the model does not know. */
@@ -136,6 +153,8 @@ const chosen = () => models[state.model];
 
 const backward = () => state.direction === "backward";
 
+const phone = matchMedia("(max-width: 30rem)");
+
 let scopeShown = null; // computed once for everything that is shown of a step
 
 const scopeNow = () => (scopeShown ??= scopeOf(backward()));
@@ -144,9 +163,43 @@ const scopeNow = () => (scopeShown ??= scopeOf(backward()));
 function graphNow() {
   const model = chosen();
   const scored = passOf(model).pass.steps[state.t].target !== null;
-  const nodes = graphOf(model.cell, state.layer === model.layers - 1, scored);
+  const nodes = graphOf(model.cell, state.layer === model.layers - 1, scored, phone.matches);
   const order = Object.keys(nodes);
   return { nodes, order: backward() ? order.reverse() : order };
+}
+
+/** The nodes of other cells that do the same as a node: the update gate keeps, and so does the forget gate. */
+const COUNTERPARTS = new Map(
+  Object.entries({
+    ...{ z: ["f"], f: ["z"], r: ["i"], i: ["r"], n: ["g"], g: ["n"], c_prev: ["h_prev"] },
+    ...{ a_z: ["a_f"], a_f: ["a_z"], a_r: ["a_i"], a_i: ["a_r"], a: ["a_n", "a_g"] },
+    ...{ a_n: ["a_g", "a"], a_g: ["a_n", "a"], u: ["s"], s: ["u"] },
+  }),
+);
+
+const LONGEST = 2000; // characters of a text
+
+let refused = ""; // the sentence about a text that was refused, or was cut
+
+/** The part of a text that the page takes. */
+const shortened = (text) => (text.length > LONGEST ? [...text].slice(0, LONGEST).join("") : text);
+
+/** Why a model cannot read a text; "" if it can. */
+function problemOf({ vocabulary, signs }, text) {
+  if (!text) return say("empty");
+  const lacking = vocabulary.lacking(text);
+  if (!lacking.length || vocabulary.unknown !== null) return "";
+  const knows = signs.length <= 40 ? ` ${say("knows", { characters: signs.join(", ") })}` : "";
+  return say("lacking", { characters: listed(lacking) }) + knows;
+}
+
+/** The sentence beside the text, and what it says of what is shown below. */
+function showMessage() {
+  const isRefused = refused !== "" && element("text").value !== state.text;
+  const isStale = isRefused && document.activeElement === element("text");
+  element("message").textContent = refused || changeInWords();
+  element("text").setAttribute("aria-invalid", isStale);
+  for (const id of ["strip", "stage", "reach", "gates"]) element(id).classList.toggle("stale", isStale);
 }
 
 /**
@@ -155,18 +208,18 @@ function graphNow() {
  */
 function set(changes) {
   const { cell, text, ...others } = changes;
-  const before = drawnLast.strip && text !== undefined && passOf(chosen());
-  const was = state.model;
   const byKey = models.findIndex(({ key }) => key === cell);
   const byName = models.findIndex(({ name }) => name === cell);
   const model = byKey >= 0 ? byKey : byName >= 0 ? byName : state.model;
-  const wanted = text ?? state.text;
-  const lacking = models[model].vocabulary.lacking(wanted);
-  if (!wanted || (lacking.length && models[model].vocabulary.unknown === null)) {
-    element("message").textContent = wanted ? say("lacking", { characters: listed(lacking) }) : say("empty");
+  const wanted = shortened(text ?? state.text);
+  const problem = problemOf(models[model], wanted);
+  if (problem) {
+    refused = `${problem} ${say("still", { text: clipped(state.text) })}`;
+    showMessage();
     element("cell").value = chosen().key;
     return false;
   }
+  if (text !== undefined || model !== state.model) refused = "";
   for (const [name, value] of Object.entries(others)) {
     if (Object.hasOwn(state, name) && value !== undefined) state[name] = value;
   }
@@ -183,10 +236,11 @@ function set(changes) {
   state.direction = state.direction === "backward" ? "backward" : "forward";
   if (!Object.hasOwn(data.strings, state.language)) state.language = "en";
   const { order } = graphNow();
-  if (!order.includes(state.node)) state.node = order.at(-1);
+  const counterparts = [state.node, ...(COUNTERPARTS.get(state.node) ?? []), "h"];
+  state.node = counterparts.find((name) => order.includes(name));
   if (quiz) quiz.answered = false;
-  if (model !== was) changed = null;
-  else if (before) compare(before, read);
+  basis ??= wanted;
+  compare(basis === wanted ? null : passOf(chosen(), basis), read);
   render();
   return true;
 }
@@ -215,24 +269,31 @@ function move(by) {
 
 // what a change of the text has changed
 
+let basis = null; // the text that others are compared with: the first one, or that of the field at its focus
 let changed = null; // after an edit, by step: isNew, and by how much the prediction moved
 
 /** Compare two passes step by step: the characters that are new, and how far each prediction moved. */
 function compare(before, after) {
+  changed = null;
+  if (!before) return;
   const [old, now] = [before.ids, after.ids];
   let head = 0;
   while (head < Math.min(old.length, now.length) && old[head] === now[head]) head++;
   let tail = 0;
   while (tail < Math.min(old.length, now.length) - head && old.at(-1 - tail) === now.at(-1 - tail)) tail++;
-  const twin = (t) => (t < head ? t : t >= now.length - tail ? t - now.length + old.length : null);
+  // a character that was replaced has its counterpart, one that was added has none
+  const isNew = now.map((_, t) => t >= head && t < now.length - tail);
+  const twin = (t) => {
+    if (t >= now.length - tail) return t - now.length + old.length;
+    return t < old.length - tail ? t : null;
+  };
   const distance = (t) => {
     const [p, q] = [after.pass.steps[t].p, before.pass.steps[twin(t)].p];
-    return p.length === q.length ? p.reduce((sum, one, k) => sum + Math.abs(one - q[k]), 0) / 2 : 0;
+    return p.reduce((sum, one, k) => sum + Math.abs(one - q[k]), 0) / 2;
   };
   const moved = now.map((_, t) => (twin(t) === null ? 0 : distance(t)));
   const most = largest(moved);
   const where = moved.indexOf(most);
-  const isNew = now.map((_, t) => twin(t) === null);
   changed = { isNew, moved, most, where, was: before.pass.steps[twin(where)]?.p };
 }
 
@@ -243,9 +304,9 @@ function changeInWords() {
   const model = chosen();
   const { p } = passOf(model).pass.steps[where];
   const k = p.reduce((best, _, v) => (Math.abs(p[v] - was[v]) > Math.abs(p[best] - was[best]) ? v : best), 0);
-  const of = model.signs[passOf(model).ids[where]];
   return say("changed", {
-    after: quoted(of),
+    text: clipped(basis),
+    after: quoted(model.signs[passOf(model).ids[where]]),
     t: where,
     what: quoted(model.signs[k]),
     was: percent(was[k]),
@@ -277,6 +338,8 @@ function showStrip() {
     const words = next.map(([id, share]) => `${model.signs[id]} ${percent(share)}`).join(", ");
     const one = made("div", [made("span", model.signs[ids[t]], { class: "character", lang: "" }), ...rows], {
       role: "option",
+      "aria-selected": false,
+      tabindex: -1,
       "data-t": t,
       "aria-label": say("strip.step", { t, character: model.signs[ids[t]], words }),
     });
@@ -286,15 +349,21 @@ function showStrip() {
     return one;
   });
   element("strip").replaceChildren(...steps);
+  const isThere = { true: true, moved: changed?.most, new: changed?.isNew.includes(true) };
+  const kinds = Object.keys(isThere).filter((kind) => isThere[kind]);
+  const entry = (kind) => made("span", say(`legend.${kind}`), { class: `legend-${kind}` });
+  element("legend").replaceChildren(...kinds.map(entry));
 }
 
 /** Mark the chosen step. */
 function markStep() {
-  [...element("strip").children].forEach((one, t) => {
-    one.setAttribute("aria-selected", t === state.t);
-    one.tabIndex = t === state.t ? 0 : -1;
-  });
   const [box, one] = [element("strip"), element("strip").children[state.t]];
+  for (const old of box.querySelectorAll("[aria-selected=true]")) {
+    old.setAttribute("aria-selected", false);
+    old.tabIndex = -1;
+  }
+  one.setAttribute("aria-selected", true);
+  one.tabIndex = 0;
   const left = one.offsetLeft - box.offsetLeft;
   if (left < box.scrollLeft + 40 || left + one.offsetWidth > box.scrollLeft + box.clientWidth - 40) {
     box.scrollLeft = left - box.clientWidth / 2;
@@ -326,6 +395,7 @@ function showGraph() {
   const model = chosen();
   const { nodes, order } = graphNow();
   const { scope, matrices, step } = scopeNow();
+  const [wide, high] = sizeOf(model.cell, phone.matches);
   const d = backward() ? "d" : "";
   const at = order.indexOf(state.node);
   const arrows = arrowsOf(nodes);
@@ -337,7 +407,7 @@ function showGraph() {
     const k = indexOf(name, step);
     const now = stateOf(name);
     const isSign = name === "x" && !d && state.layer === 0;
-    const number = isSign ? quoted(model.signs[step.id]) : shown(vector[k], 2);
+    const number = isSign ? quoted(model.signs[step.id]) : brief(vector[k]);
     const scale = Math.max(1, largest(vector));
     const open = now !== "later" && name !== hidden;
     return {
@@ -354,26 +424,28 @@ function showGraph() {
     if (from === hidden) return [slope];
     const k = indexOf(from, step);
     const brought = back ? termValue(back, scope, matrices, k) : scope[`d${from}`][k];
-    return [slope, shown(brought, 2)];
+    return [slope, brief(brought)];
   };
   const exit = (name, from, to, words, gradient) => {
-    const number = d ? [shown(gradient[state.unit], 2)] : [];
+    const number = d ? [brief(gradient[state.unit])] : [];
     return { from, to, state: stateOf(name), words: [words, ...number] };
   };
   const exits = model.network.cell.states.map((name) => {
     const [x, y] = nodes[name];
-    return exit(name, [x + WIDE / 2, y], [934, y], "t + 1", scope[`d${name}_next`]);
+    return exit(name, [x + WIDE / 2, y], [wide - 4, y], "t + 1", scope[`d${name}_next`]);
   });
   const [x, y] = nodes.h;
   if (!nodes.logits) {
     const words = say("above", { layer: state.layer + 2 });
-    exits.push(exit("h", [x, y - HIGH / 2], [x, y - 110], words, scope.dh_above));
+    exits.push(exit("h", [x, y - HIGH / 2], [x, y - 90], words, scope.dh_above));
   }
+  element("graph").setAttribute("viewBox", `0 0 ${wide} ${high}`);
+  element("graph").classList.toggle("narrow", wide < 500);
   const { scrollWidth, clientWidth } = element("graph-box");
   const focused = element("graph").contains(document.activeElement);
   drawGraph(element("graph"), nodes, arrows, { backward: backward(), node, words, exits });
   if (focused) element("graph").querySelector(".node.now").focus({ preventScroll: true });
-  const middle = (nodes[state.node][0] / 940) * scrollWidth; // of what a phone shows a part of
+  const middle = (nodes[state.node][0] / wide) * scrollWidth; // of what a phone shows a part of
   if (scrollWidth > clientWidth) element("graph-box").scrollLeft = middle - clientWidth / 2;
 }
 
@@ -384,6 +456,13 @@ const summed = (terms) => terms.join(" + ").replaceAll("+ −", "− ");
 
 /** A factor in a product: a negative one in parentheses. */
 const inProduct = (text) => (text.startsWith("−") ? `(${text})` : text);
+
+/** A factor with its numbers put in: 0.3, (1 − 0.3), (1 − 0.3²) or (0.2 − 0.3). */
+function factorInNumbers(factor, scope, k) {
+  const [, left, right, square] = factor.match(/^\((\w+) − (\w+)(²?)\)$/) ?? [];
+  if (!left) return shown(factorValue(factor, scope, k));
+  return `(${left === "1" ? 1 : shown(scope[left][k])} − ${inProduct(shown(scope[right][k]))}${square})`;
+}
 
 /** The equations that are no sums of products: in letters, and with numbers put in. */
 function specialEquation(name, { p, logits, target }, k, N) {
@@ -412,7 +491,7 @@ function equationOf(name) {
   const put = (term) => {
     if (term.some(isMatrix)) return shown(termValue(term, scope, matrices, k));
     return term
-      .map((factor) => shown(factorValue(factor, scope, k)))
+      .map((factor) => factorInNumbers(factor, scope, k))
       .map((text, n) => (n ? inProduct(text) : text))
       .join(" · ");
   };
@@ -437,9 +516,8 @@ function equationOf(name) {
 
 /** A line of a formula as HTML. */
 function formulaLine(text) {
-  const part = (piece, kind) => (kind === "sign" ? piece : made(kind === "below" ? "sub" : "i", piece));
   const terms = text.split(/ (?=[+−=] )/); // lines break between them
-  return terms.flatMap((term) => [made("span", lettered(term, part), { class: "term" }), " "]);
+  return terms.flatMap((term, k) => [k ? " " : "", made("span", lettered(term, inHtml), { class: "term" })]);
 }
 
 /** The name of a node for all like it: a_q before a gate, a_t before tanh. */
@@ -450,6 +528,7 @@ function nodeName(name) {
   const model = chosen();
   const { step } = scopeNow();
   const target = quoted(model.signs[indexOf("p", step)]);
+  if (name === "x" && state.layer) return say("name.x.upper");
   return sayFirst([`name.${name}`, `name.${kindOf(name)}`, "name.a"], { target });
 }
 
@@ -463,9 +542,9 @@ function meaning(name) {
   const at = (other) => shown(scope[other]?.[k] ?? 0);
   const keys = [`${full}.${model.cell}`, `${full}.${model.cell.split("-")[0]}`, full, kindOf(full)];
   if (name === "x" && state.layer) keys.unshift(`${full}.upper`);
-  if (step.target === null) keys.unshift(`${full}.end`);
-  const isCut = step.begins && state.t > 0 && full.startsWith("d") && full.endsWith("_prev");
-  if (isCut) keys.unshift("cut");
+  if (backward() && step.target === null) keys.unshift("end");
+  const isBack = backward() && name.endsWith("_prev");
+  if (isBack && step.begins) keys.unshift(isFresh(state.t) ? (state.t ? "cut.line" : "cut.first") : "cut");
   const words = {
     q: name.slice(2),
     character: quoted(model.signs[step.id]),
@@ -475,7 +554,26 @@ function meaning(name) {
     before: at("h_prev"),
     memory: at("c_prev"),
   };
-  return keys.map((key) => say(`say.${key}`, words)).find(Boolean) ?? "";
+  const ways = keys.map((key) => `say.${key}`);
+  const sentence = sayFirst(ways, words);
+  return [sentence, say(`say.${whyZero(name)}`)].filter(Boolean).join(" ");
+}
+
+/** Whether a step begins from a zero state: the first one, or a line. */
+function isFresh(t) {
+  const { vocabulary } = chosen();
+  return t === 0 || (vocabulary.ofLines && passOf(chosen()).ids[t] === vocabulary.lineBreak);
+}
+
+/** The key of the reason why a gradient, or the part of it that comes from the next step, is 0; or "none". */
+function whyZero(name) {
+  const { steps } = passOf(chosen()).pass;
+  if (!backward() || steps[state.t].target === null) return "none";
+  const isState = chosen().network.cell.states.includes(name);
+  if (isState && steps[state.t + 1].begins) return isFresh(state.t + 1) ? "zero.line" : "zero.cut";
+  if (isState && steps[state.t + 1].target === null) return "zero.last";
+  const isOfOldState = { lstm: ["f", "a_f"], "gru-before": ["r", "a_r"] }[chosen().cell]?.includes(name);
+  return isOfOldState && isFresh(state.t) ? "zero.first" : "none";
 }
 
 function showFormula() {
@@ -492,15 +590,17 @@ function showFormula() {
   element("formula").replaceChildren(
     made("h2", [...formulaLine(full), made("small", nodeName(name))]),
     ...shownLines,
-    made("p", asked ? say("quiz.about") : meaning(name)),
+    made("p", prose(asked ? say("quiz.about") : meaning(name))),
   );
   const { ids } = passOf(model);
   const character = quoted(model.signs[ids[state.t]]);
   const [k, n] = [order.indexOf(name) + 1, order.length];
   const place = { k, n, t: state.t, character, layer: state.layer + 1 };
-  const aloud = `${full}, ${nodeName(name)}: ${asked ? "?" : shown(result)}`;
-  const words = say(model.layers > 1 ? "place.layer" : "place", place);
-  element("place").replaceChildren(words, made("span", `; ${aloud}`, { class: "unseen" }));
+  const number = isSign ? character : asked ? "?" : shown(result);
+  const aloud = `; ${full}, ${nodeName(name)}: ${number}`;
+  const end = beside(1) ? "" : ` · ${say("place.last")}`;
+  const words = say(model.layers > 1 ? "place.layer" : "place", place) + end;
+  element("place").replaceChildren(...prose(words), made("span", aloud, { class: "unseen" }));
   element("answer").hidden = !asked;
 }
 
@@ -546,9 +646,9 @@ function ask() {
 
 /** Judge the answer: right within 2 %, or the step that was missed. */
 function judge() {
-  const text = element("number").value.trim().replace("−", "-").replace(",", ".");
+  const text = element("number").value.trim().replaceAll("−", "-").replace(",", ".");
   const answer = Number(text);
-  if (!text || !Number.isFinite(answer)) {
+  if (!/^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i.test(text)) {
     element("check-result").textContent = say("quiz.number");
     return;
   }
@@ -577,8 +677,8 @@ function translate() {
   document.querySelector("header h1").textContent = say("title");
   document.querySelector("header p").textContent = say("about");
   document.querySelector("footer p").textContent = say("footer");
-  element("previous").replaceChildren(made("span", "←", { "aria-hidden": true }), ` ${say("previous")}`);
-  element("next").replaceChildren(`${say("next")} `, made("span", "→", { "aria-hidden": true }));
+  element("previous").replaceChildren(made("span", "← ", { "aria-hidden": true }), say("previous"));
+  element("next").replaceChildren(say("next"), made("span", " →", { "aria-hidden": true }));
 }
 
 /** Put options into a select. */
@@ -632,9 +732,9 @@ function render() {
   refresh("words", [language], translate);
   refresh("choices", [model, text, language], showChoices);
   showChosen();
-  refresh("strip", [model, text, window, language], showStrip);
-  refresh("step", [model, text, window, language, t], markStep);
-  element("message").textContent = changeInWords();
+  refresh("strip", [model, text, basis, window, language], showStrip);
+  refresh("step", [model, text, basis, window, language, t], markStep);
+  showMessage();
   for (const [id, by] of [
     ["previous", -1],
     ["next", 1],
@@ -648,6 +748,7 @@ function render() {
   later = setTimeout(() => {
     refresh("reach", [text, layer, window, of, language], showReach);
     refresh("gates", [model, text, layer, window, language], showGates);
+    markReach();
     markGates();
   }, 60);
   clearTimeout(addressed);
@@ -666,8 +767,15 @@ function fragment() {
 /** Choose what the fragment of the address says. */
 function openAddress() {
   const given = Object.fromEntries(new URLSearchParams(location.hash.slice(1)));
-  const usual = { text: data.text, t: 2, node: given.direction === "backward" ? "h_prev" : "h" };
-  if (!set({ ...usual, ...given })) set({ ...usual, ...given, text: data.text });
+  const first = { t: 0, node: "h_prev" };
+  const usual = { text: data.text, ...(location.hash.length > 1 ? { t: 2, node: "h" } : first) };
+  basis = null;
+  if (set({ ...usual, ...given })) return;
+  state.text = data.text;
+  const problem = problemOf(chosen(), given.text);
+  set({ ...usual, ...given, text: data.text });
+  refused = `${problem} ${say("still", { text: clipped(state.text) })}`;
+  showMessage();
 }
 
 /** Call `act` with the value of a field when it changes. */
@@ -676,7 +784,29 @@ const onChange = (id, act, kind = "change") =>
 
 for (const id of ["cell", "layer", "unit", "of", "language"]) onChange(id, (value) => set({ [id]: value }));
 onChange("window", (value) => set({ window: Number(value) >= passOf(chosen()).ids.length ? 0 : value }));
-onChange("text", (text) => set({ text }), "input");
+let typed = 0; // a timer
+onChange(
+  "text",
+  (text) => {
+    clearTimeout(typed);
+    const all = [...text].length;
+    if (all > LONGEST) element("text").value = text = shortened(text);
+    const act = () => {
+      if (set({ text }) && all > LONGEST) {
+        refused = say("cut", { all: all.toLocaleString(), most: LONGEST.toLocaleString() });
+        showMessage();
+      }
+    };
+    if (text.length > 200) typed = setTimeout(act, 150);
+    else act();
+  },
+  "input",
+);
+element("text").addEventListener("focus", () => (basis = state.text));
+element("text").addEventListener("blur", () => {
+  if (refused) element("text").value = state.text;
+  showMessage();
+});
 onChange("direction", (direction) => set({ direction }));
 element("setup").addEventListener("submit", (event) => event.preventDefault());
 element("previous").addEventListener("click", () => move(-1));
@@ -711,6 +841,12 @@ element("strip").addEventListener("keydown", ({ key }) => {
   set({ t: Math.min(to, passOf(chosen()).ids.length - 1) });
   element("strip").children[state.t].focus();
 });
+element("graph").addEventListener("keydown", (event) => {
+  const end = { Home: 0, End: -1 }[event.key];
+  if (end === undefined) return;
+  event.preventDefault();
+  set({ node: graphNow().order.at(end) });
+});
 document.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.altKey || event.metaKey) return;
   if (event.target.closest("input, select, textarea, [data-arrows]")) return;
@@ -719,6 +855,7 @@ document.addEventListener("keydown", (event) => {
   event.preventDefault();
   move(by);
 });
+phone.addEventListener("change", () => render());
 addEventListener("hashchange", openAddress);
 openAddress();
 
