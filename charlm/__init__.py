@@ -31,15 +31,18 @@ from charlm.system.errors import (
 from charlm.system.version import __version__
 
 if TYPE_CHECKING:
-    from charlm.config.keys import Config
-    from charlm.inference.evaluate import Evaluation
-    from charlm.inference.gradient_flow import GradientFlow
-    from charlm.inference.novelty import Novelty
-    from charlm.inference.score import Score
-    from charlm.inference.trace import Trace
+    from charlm import interface as interface
     from charlm.interface import (
+        Check,
+        Config,
+        Evaluation,
+        GradientFlow,
         LanguageModel,
+        Novelty,
         Run,
+        Score,
+        Speed,
+        Trace,
         bench,
         check_gradients,
         import_weights,
@@ -50,8 +53,6 @@ if TYPE_CHECKING:
         train,
         untrained,
     )
-    from charlm.nn.gradcheck import Check
-    from charlm.training.benchmark import Speed
 
 __all__ = [
     "ChangedError",
@@ -92,11 +93,12 @@ __all__ = [
 if not TYPE_CHECKING:  # a checker knows the names from above, and that there are no others
 
     def __getattr__(name: str) -> Any:
-        if name not in __all__:
+        if name not in (*__all__, "interface"):
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         # before anything that imports NumPy
         importlib.import_module("charlm.system.blas").load()
-        return getattr(importlib.import_module("charlm.interface"), name)
+        interface = importlib.import_module("charlm.interface")
+        return interface if name == "interface" else getattr(interface, name)
 
 
 def __dir__() -> list[str]:

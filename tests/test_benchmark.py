@@ -86,7 +86,7 @@ def test_what_is_measured_is_what_was_asked_for(
     """From Python and as a command: the configuration, vocabulary, threads (5 is not usual), seconds."""
     measured = []
 
-    def measure(config: Config, vocab: int, seconds: float, team: Team = ALONE) -> Speed:
+    def measure(config: Config, vocab: int, seconds: float, team: Team, characters: int | None) -> Speed:
         measured.append((config.model.hidden, vocab, team.workers, seconds))
         raise CharlmError("nothing is measured here")
 

@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 from conftest import ENVIRONMENT, TEXT, Run, on_terminal
 
-from charlm.cli import reading
+from charlm.cli import bar as bars
 
 SMALL = """\
 corpus: {path: text.txt, split: [0.8, 0.1, 0.1]}
@@ -343,8 +343,8 @@ def test_a_bar_is_removed_before_a_line_is_shown(monkeypatch: pytest.MonkeyPatch
     """What is said while a bar is shown stands alone on its line, and the bar comes back after it."""
     terminal = _Terminal()
     monkeypatch.setattr(sys, "stderr", terminal)
-    monkeypatch.setattr(reading, "_DELAY", 0)
-    bar = reading.ReadingBar()
+    monkeypatch.setattr(bars, "_DELAY", 0)
+    bar = bars.ReadingBar()
     bar.advance("total", 1_000_000)
     bar.advance("encoding", 500_000)
     assert terminal.lines()[0].startswith("encoding: ")
@@ -372,7 +372,7 @@ def test_long_work_has_a_bar(
     """The bar of each command that can take long ends at 100 %."""
     charlm("train", "--config", "small.yaml", "--max-steps", "1")
     told: list[tuple[str, int]] = []
-    monkeypatch.setattr(reading.ReadingBar, "advance", lambda bar, *news: told.append(news))
+    monkeypatch.setattr(bars.ReadingBar, "advance", lambda bar, *news: told.append(news))
     charlm(*arguments.split())
     totals = [place for place, (name, _) in enumerate(told) if name == "total"]
     assert sum(count for name, count in told[totals[-1] :] if name == what) == told[totals[-1]][1] > 2

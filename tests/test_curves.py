@@ -361,7 +361,7 @@ def test_the_command_draws_runs(tmp_path: Path, charlm: Run) -> None:
 @pytest.mark.parametrize(
     ("arguments", "status", "message"),
     [
-        (["run", "--out", "x.jpg"], 2, "x.jpg: the suffix must be one of .png, .svg, .pdf."),
+        (["run", "--out", "x.jpg"], 2, "x.jpg: the suffix must be one of .png, .svg, .pdf"),
         (["run", "--out", "x"], 2, "x: the suffix must be one of"),
         (["run", "--out", "x.png", "--x", "steps"], 2, "is not one of 'updates', 'epochs', 'minutes'"),
         (["nothing", "--out", "x.png"], 1, "nothing holds no run"),

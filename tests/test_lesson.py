@@ -446,14 +446,14 @@ def test_what_cannot_be_shown(charlm: Run, tmp_path: Path, monkeypatch: pytest.M
     for arguments, words in (
         (["--text", ""], "text: 0 characters; a lesson takes from 1 to 2,000"),
         (["--text", "a" * 2001], "text: 2,001 characters; a lesson takes from 1 to 2,000"),
-        (["--out", "lesson.pdf"], "lesson.pdf: the suffix must be .html."),
+        (["--out", "lesson.pdf"], "lesson.pdf: the suffix must be one of .html, .htm"),
     ):
         assert words in charlm("lesson", "made.npz", *arguments, status=2).stderr
     assert "'x'" in charlm("lesson", "--text", "hex", status=1).stderr
     monkeypatch.setattr(lessons, "MOST_PARAMETERS", 1_000)
     told = charlm("lesson", "made.npz", status=2).stderr
     assert "parameters: a lesson holds at most 1,000: name fewer runs, or train a smaller network" in told
-    with pytest.raises(ConfigError, match=r"a\.pdf: the suffix must be \.html"):
+    with pytest.raises(ConfigError, match=r"a\.pdf: the suffix must be one of \.html"):
         package.lesson(path="a.pdf")
     with pytest.raises(ConfigError, match="language: expected one of en, ko"):
         package.lesson(language="fr")  # type: ignore[arg-type]

@@ -10,8 +10,9 @@ from conftest import make_model, make_trainer
 
 from charlm.config.keys import Config, TrainConfig
 from charlm.system.errors import ConfigError
+from charlm.system.files import byte_size
 from charlm.training import memory
-from charlm.training.memory import Need, check_memory, needed, size
+from charlm.training.memory import Need, check_memory, needed
 
 
 @pytest.mark.parametrize("shards", [1, 3])
@@ -65,7 +66,7 @@ def test_the_larger_part_is_named(monkeypatch: pytest.MonkeyPatch, need: Need, k
 
 def test_sizes_are_for_people() -> None:
     """Megabytes are rounded up; larger units have a decimal."""
-    assert [size(n) for n in (1, 78_000_001, 2_340_000_000, 16 * 10**12)] == [
+    assert [byte_size(n) for n in (1, 78_000_001, 2_340_000_000, 16 * 10**12)] == [
         "1 MB",
         "79 MB",
         "2.3 GB",

@@ -12,7 +12,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from charlm.cli.reading import shown_warnings
+from charlm.cli import options
+from charlm.cli.bar import ReadingBar
+from charlm.cli.options import shown_warnings
 from charlm.cli.show import (
     counted,
     decimal,
@@ -26,6 +28,7 @@ from charlm.cli.show import (
     with_options,
 )
 from charlm.system.errors import CharlmError
+from charlm.system.team import Team
 
 
 @pytest.mark.parametrize(
@@ -109,21 +112,24 @@ def test_only_warnings_of_the_package_are_shown(capsys: pytest.CaptureFixture[st
     """A user sees what the package warns of, not what Python tells its programmers."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        with shown_warnings():
+        with shown_warnings(ReadingBar()):
             warnings.warn("the text is short", stacklevel=1)
             warnings.warn("unclosed file", ResourceWarning, stacklevel=1)
     assert capsys.readouterr().err == "Warning: the text is short\n"
 
 
-@pytest.mark.parametrize("shown", [True, False])
-def test_warnings_come_before_the_error_that_follows(capsys: pytest.CaptureFixture[str], shown: bool) -> None:
+@pytest.mark.parametrize("rank", [0, 1])
+def test_warnings_come_before_the_error_that_follows(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, rank: int
+) -> None:
     """What was warned of may explain the error; ranks other than the first show neither."""
+    monkeypatch.setattr(options, "connected", lambda: Team(rank=rank))
 
-    @shown_warnings(shown)
+    @shown_warnings(ReadingBar())
     def fail() -> None:
         warnings.warn("the text is short", stacklevel=1)
         raise CharlmError("nothing fits")
 
     with pytest.raises(CharlmError, match="nothing fits"):
         fail()
-    assert capsys.readouterr().err == "Warning: the text is short\n" * shown
+    assert capsys.readouterr().err == "Warning: the text is short\n" * (rank == 0)

@@ -19,7 +19,7 @@ from charlm.cli.lazy import LazyCommand
 from charlm.config.keys import KEYS
 
 LAYERS = [
-    ["system.errors", "arrays", "system.version", "system.machine"],
+    ["system.errors", "arrays", "system.version", "system.machine", "config.limits"],
     [
         "system.files",
         "system.blas",
@@ -29,7 +29,7 @@ LAYERS = [
         "system.mpi.mapping",
         "runs.npz",
     ],
-    ["arguments", "system.workers", "runs.tensors"],
+    ["system.workers", "runs.tensors"],
     ["system.team"],
     ["system.mpi.team"],
     ["system.mpi"],
@@ -86,9 +86,14 @@ LAYERS = [
     ["report.curves", "report.characters", "report.activity"],
     ["report.page", "lessons.hello"],
     ["lessons.page"],
+    ["interface.arguments"],
+    ["interface.model", "interface.measure"],
+    ["interface.run"],
+    ["interface.pictures"],
     ["interface"],
     ["cli.show", "cli.streams"],
-    ["cli.lazy", "cli.options", "cli.progress", "cli.reading", "cli.curve"],
+    ["cli.lazy", "cli.bar", "cli.curve"],
+    ["cli.options", "cli.progress"],
     [
         "cli.train",
         "cli.init",
@@ -196,13 +201,24 @@ def test_only_the_command_line_knows_options() -> None:
                     assert not re.search(r"(?<![\w(-])--[a-z]+", words), f"{name}: {node.value!r}"
 
 
-def test_help_needs_no_numpy() -> None:
-    """The command line and a configuration error answer without importing NumPy."""
-    code = (
-        "import sys; import charlm.cli; from charlm.config import keys; keys.reference(); "
-        "assert 'numpy' not in sys.modules and 'tqdm' not in sys.modules"
-    )
-    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
+HELP_OF_ALL = """
+import sys
+from click.testing import CliRunner
+from charlm.cli import charlm
+
+for path in sys.argv[1:]:
+    for option, status in (("--help", 0), ("--nonsense", 2)):
+        done = CliRunner().invoke(charlm, [*path.split()[1:], option])
+        assert done.exit_code == status, (path, option, done.output)
+        heavy = {"numpy", "tqdm"} & sys.modules.keys()
+        assert not heavy, (path, option, heavy)
+"""
+
+
+def test_no_help_needs_numpy() -> None:
+    """The help of every command, and a wrong option, answer without NumPy and tqdm, which load slowly."""
+    paths = [path for path, _ in every_command(charlm, "charlm")]
+    subprocess.run([sys.executable, "-c", HELP_OF_ALL, "charlm", "charlm eval", *paths], check=True, cwd=ROOT)
 
 
 def every_command(group: click.Group, path: str) -> Iterator[tuple[str, click.Command]]:

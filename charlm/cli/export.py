@@ -6,11 +6,9 @@ from pathlib import Path
 
 import click
 
-from charlm.cli.options import FilePath, checkpoint_option, say_which
+import charlm
+from charlm.cli.options import Command, FilePath, checkpoint_option, say_which
 from charlm.cli.show import say, shown_path
-from charlm.export import check
-from charlm.interface import load
-from charlm.runs.directory import find_checkpoint
 
 _HELP = """Write a trained model to FILE, in the format of its suffix.
 
@@ -21,7 +19,7 @@ _HELP = """Write a trained model to FILE, in the format of its suffix.
 """
 
 
-@click.command(help=_HELP)
+@click.command(cls=Command, help=_HELP)
 @click.argument("file", type=FilePath())
 @checkpoint_option
 @click.option(
@@ -29,10 +27,8 @@ _HELP = """Write a trained model to FILE, in the format of its suffix.
 )
 def export(file: Path, checkpoint_path: Path | None, float32: bool) -> None:
     """Write a trained model in the format of the suffix."""
-    check(file, float32)
-    checkpoint = find_checkpoint(checkpoint_path)
-    model = load(checkpoint)
-    say_which(checkpoint_path, checkpoint)
+    model = charlm.load(checkpoint_path)
+    say_which(checkpoint_path, model.path)
     lines = model.export(file, float32)
     say(f"{shown_path(file)}: {file.stat().st_size / 1e6:.2f} MB")
     for line in lines:

@@ -2,31 +2,29 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import click
 
+import charlm
+from charlm.cli.bar import ReadingBar
 from charlm.cli.options import (
     Command,
     FilePath,
     config_option,
+    corpus_option,
     encoding_option,
     json_option,
     say_which,
     set_option,
 )
-from charlm.cli.reading import ReadingBar, corpus_option, shown_warnings, warn
-from charlm.cli.show import bar, counted, show, shown_path, shown_text
+from charlm.cli.show import bar, counted, show, shown_path, shown_text, warn
 from charlm.config import reading
-from charlm.inference.gradient_flow import DECADES, MOST_STEPS, STEPS, GradientFlow
-from charlm.interface import load, untrained
-from charlm.runs.directory import find_checkpoint
+from charlm.config.limits import MOST_STEPS, STEPS
 from charlm.system.errors import ConfigError
 from charlm.system.files import STANDARD_INPUT
-from charlm.training.checking import name
 
 
 @click.command(cls=Command)
@@ -51,7 +49,9 @@ from charlm.training.checking import name
     "--steps", type=click.IntRange(1, MOST_STEPS), default=STEPS, metavar="N", help="Steps to look back."
 )
 @json_option
+@click.pass_obj
 def gradient_flow(
+    progress: ReadingBar,
     runs: tuple[Path, ...],
     checkpoints: tuple[Path, ...],
     configs: tuple[Path, ...],
@@ -82,21 +82,17 @@ def gradient_flow(
         raise ConfigError("--corpus - is read once: name a file for several networks")
     labels, flows, lines = [], [], []
     for path in configs or paths or [None]:
-        with shown_warnings():
-            if path is not None and configs:
-                config = reading.load(path, reading.parse_overrides(overrides))
-                label, network = shown_path(path), f"{name(config)}, untrained,"
-                with contextlib.closing(ReadingBar()) as progress:
-                    model = untrained(config, corpus, encoding=encoding, progress=progress.advance)
-                    flow = model.gradient_flow(steps)
-            else:
-                file = find_checkpoint(path)
-                label, network = shown_path(file if path == file else file.parent), shown_path(file)
-                with contextlib.closing(ReadingBar()) as progress:
-                    flow = load(file).gradient_flow(
-                        steps, corpus, encoding=encoding, progress=progress.advance
-                    )
-                say_which(path, file)
+        if path is not None and configs:
+            config = reading.load(path, reading.parse_overrides(overrides))
+            label, network = shown_path(path), f"{charlm.interface.checking.name(config)}, untrained,"
+            model = charlm.untrained(config, corpus, encoding=encoding, progress=progress.advance)
+            flow = model.gradient_flow(steps)
+        else:
+            model = charlm.load(path)
+            flow = model.gradient_flow(steps, corpus, encoding=encoding, progress=progress.advance)
+            file = model.path
+            say_which(path, file)
+            label, network = shown_path(file if path == file else file.parent), shown_path(file)
         reached = flow.norms.shape[-1] - 1
         if reached < steps:
             warn([f"too few characters have {steps} before them: {counted(reached, 'step')} back at most"])
@@ -118,7 +114,7 @@ _LABEL = 20
 """Columns for the name of a state, at most."""
 
 
-def _table(labels: Sequence[str], flows: Sequence[GradientFlow]) -> Iterator[str]:
+def _table(labels: Sequence[str], flows: Sequence[charlm.GradientFlow]) -> Iterator[str]:
     """One table of all networks; a norm beyond the axis of the bars has `<` or `>` at its end."""
     rows = []  # of each state: its name, and its norms
     for label, flow in zip(labels, flows, strict=True):
@@ -129,7 +125,7 @@ def _table(labels: Sequence[str], flows: Sequence[GradientFlow]) -> Iterator[str
                 cut = label if len(label) <= room else f"…{label[len(label) - room + 1 :]}"
                 rows.append((what if len(labels) == 1 else f"{cut} {what}", row))
     most = max(len(row) - 1 for _, row in rows)
-    width, (low, high) = max(len(what) for what, _ in rows), DECADES
+    width, (low, high) = max(len(what) for what, _ in rows), charlm.interface.DECADES
     powers = {0: "1", 1: "10"}
     ticks = "".join(f"{powers.get(power, f'1e{power}'):{2 * _DECADE}}" for power in range(low, high + 1, 2))
     yield "\nnorm of the gradient k steps before the prediction, relative to k = 0"

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
 import sys
 from pathlib import Path
 from typing import Any
 
 import click
 
+import charlm
+from charlm.cli.bar import ReadingBar
 from charlm.cli.options import Command, config_option, json_option, set_option
-from charlm.cli.reading import ReadingBar
 from charlm.cli.show import show
 from charlm.config import reading
-from charlm.nn.gradcheck import TOLERANCE
 from charlm.system.team import ALONE
-from charlm.training import checking
 
 
 @click.command(cls=Command)
@@ -24,7 +22,8 @@ from charlm.training import checking
 )
 @set_option
 @json_option
-def gradients(config_path: Path | None, overrides: tuple[str, ...], as_json: bool) -> None:
+@click.pass_obj
+def gradients(bar: ReadingBar, config_path: Path | None, overrides: tuple[str, ...], as_json: bool) -> None:
     """Check the hand-written gradients against central differences, in float64.
 
     With --config, the network is checked at its own sizes, on one window of the batch that it is
@@ -35,29 +34,29 @@ def gradients(config_path: Path | None, overrides: tuple[str, ...], as_json: boo
     given = reading.parse_overrides(overrides)
     config = None if config_path is None else reading.load(config_path, given)
     rows: list[dict[str, Any]] = []
-    with contextlib.closing(ReadingBar()) as bar:
-        for name, checks in checking.check(config, given, ALONE.prepare(), bar.advance):
-            bar.close()
+    for name, checks in charlm.interface.checking.check(config, given, ALONE.prepare(), bar.advance):
+        bar.close()
+        if not as_json:
+            click.echo(name)
+        for check in checks:
+            rows.append(
+                {
+                    "model": name,
+                    "parameter": check.name,
+                    "worst_relative_error": check.worst,
+                    "entries": check.size,
+                    "entries_checked": check.checked,
+                    "right": check.right,
+                }
+            )
             if not as_json:
-                click.echo(name)
-            for check in checks:
-                rows.append(
-                    {
-                        "model": name,
-                        "parameter": check.name,
-                        "worst_relative_error": check.worst,
-                        "entries": check.size,
-                        "entries_checked": check.checked,
-                        "right": check.right,
-                    }
-                )
-                if not as_json:
-                    entries = f"{check.checked} of {check.size} entries{'' if check.right else '   WRONG'}"
-                    click.echo(f"  {check.name:<16} {check.worst:.1e}   {entries}")
+                entries = f"{check.checked} of {check.size} entries{'' if check.right else '   WRONG'}"
+                click.echo(f"  {check.name:<16} {check.worst:.1e}   {entries}")
+    tolerance = charlm.interface.TOLERANCE
     worst = max(row["worst_relative_error"] for row in rows)
     wrong = [f"{row['parameter']} ({row['model']})" for row in rows if not row["right"]]
-    values = {"worst_relative_error": worst, "tolerance": TOLERANCE, "right": not wrong, "checks": rows}
-    line = f"all {len(rows)} gradients are right: worst relative error {worst:.1e}, tolerance {TOLERANCE:g}"
+    values = {"worst_relative_error": worst, "tolerance": tolerance, "right": not wrong, "checks": rows}
+    line = f"all {len(rows)} gradients are right: worst relative error {worst:.1e}, tolerance {tolerance:g}"
     if wrong:
         line = f"WRONG: {len(wrong)} of {len(rows)} gradients: {', '.join(wrong)}"
     show(values, [line], as_json)

@@ -6,13 +6,12 @@ from pathlib import Path
 
 import click
 
-from charlm.cli.options import FilePath
+import charlm
+from charlm.cli.options import Command, FilePath
 from charlm.cli.show import counted, shell, shown_path
-from charlm.runs import importing
-from charlm.runs.directory import RunDirectory
 
 
-@click.command("import")
+@click.command("import", cls=Command)
 @click.argument("file", type=FilePath())
 @click.option("--out", type=FilePath(), metavar="RUN", required=True, help="The directory of the new run.")
 @click.option(
@@ -30,13 +29,12 @@ def import_(file: Path, out: Path, vocabulary_path: Path | None) -> None:
     one-hot input, one nn.RNN (with tanh), nn.LSTM or nn.GRU (or its cell), and an nn.Linear, under any
     names. Tied weights are read too.
     """
-    loaded = importing.load(file, vocabulary_path)
-    importing.save(loaded, RunDirectory(out))
-    model = loaded.config.model
+    imported = charlm.import_weights(file, out, vocabulary_path).load()
+    model, parameters = imported.config.model, sum(array.size for array in imported.parameters.values())
     assumed = ", with tanh: a state_dict does not say" if vocabulary_path and model.cell == "rnn" else ""
     click.echo(
         f"{shown_path(out)}: {model.cell}, {counted(model.layers, 'layer')} of {model.hidden:,}, "
-        f"{counted(len(loaded.vocabulary), 'unit')}, {loaded.parameters.flat.size:,} parameters{assumed}"
+        f"{counted(len(imported.vocabulary), 'unit')}, {parameters:,} parameters{assumed}"
     )
     click.echo(
         "next:\n"

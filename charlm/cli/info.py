@@ -5,26 +5,19 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import click
 
+import charlm
 from charlm.cli.options import Command, checkpoint_option, json_option, say_which
 from charlm.cli.show import counted, losses, show, shown_path, shown_paths, visible
-from charlm.config.keys import plain
-from charlm.data.cache import Entry, user_cache
-from charlm.data.reader import TextPipeline
-from charlm.interface import LanguageModel
-from charlm.runs import checkpoint
-from charlm.runs.checkpoint import Checkpoint
-from charlm.runs.directory import RunDirectory, find_checkpoint, find_run
-from charlm.runs.log import COLUMNS, read_objects
+from charlm.config.keys import CorpusConfig, plain
+from charlm.runs.log import COLUMNS
 from charlm.system.errors import CorpusError
 from charlm.system.files import reason
-from charlm.system.team import ALONE
 
 
 @click.command(cls=Command)
@@ -62,40 +55,39 @@ def info(
     if show_cache or clear_cache:
         _cache(clear_cache, as_json)
         return
-    file = find_checkpoint(checkpoint_path)
-    loaded = checkpoint.load(file)
-    show(LanguageModel(loaded, ALONE, file).info(), _contents(loaded, file), as_json)
+    model = charlm.load(checkpoint_path)
+    show(model.info(), _contents(model), as_json)
 
 
-def _contents(loaded: Checkpoint, file: Path) -> Iterator[str]:
+def _contents(model: charlm.LanguageModel) -> Iterator[str]:
     """Lines about the contents of a checkpoint."""
-    progress, units = loaded.progress, loaded.vocabulary.units
-    yield f"{shown_path(file)} ({file.stat().st_size / 1e6:.2f} MB)"
-    yield f"update {progress['step']:,}, epoch {progress['epoch']:.2f}"
-    if progress["validation"] is not None:
-        of = progress["best_of"]
-        yield f"{of} loss {losses(progress['validation'])}"
-        yield f"best {of} loss {losses(progress['best'])}, at update {progress['best_step']:,}"
-        scored = loaded.config.run.eval_length
-        if scored and of == "validation":
-            yield f"of the first {scored:,} characters for validation, if there are more"
-    known = " ".join(units.describe(int(code)) for code in loaded.vocabulary.codes[:12])
-    more = " …" if len(loaded.vocabulary) > 12 else ""
-    unknown = ", <unk> the last" if loaded.vocabulary.has_unknown else ""
-    yield f"vocabulary of {counted(len(loaded.vocabulary), units.unit)}: {known}{more}{unknown}"
-    yield f"{loaded.parameters.flat.size:,} parameters:"
-    for name, view in loaded.parameters.items():
-        yield f"  {name:<16} {' x '.join(map(str, view.shape))}"
+    about, vocabulary = model.info(), model.sampler.vocabulary
+    yield f"{shown_path(model.path)} ({model.path.stat().st_size / 1e6:.2f} MB)"
+    yield f"update {about['step']:,}, epoch {about['epoch']:.2f}"
+    for of in ("validation", "training"):
+        if (loss := about[f"{of}_loss"]) is not None:
+            yield f"{of} loss {losses(loss)}"
+            yield f"best {of} loss {losses(about[f'best_{of}_loss'])}, at update {about['best_step']:,}"
+    scored = model.config.run.eval_length
+    if scored and about["validation_loss"] is not None:
+        yield f"of the first {scored:,} characters for validation, if there are more"
+    known = " ".join(vocabulary.units.describe(int(code)) for code in vocabulary.codes[:12])
+    more = " …" if len(vocabulary) > 12 else ""
+    unknown = ", <unk> the last" if vocabulary.has_unknown else ""
+    yield f"vocabulary of {counted(len(vocabulary), vocabulary.units.unit)}: {known}{more}{unknown}"
+    yield f"{about['parameters']:,} parameters:"
+    for name, shape in about["shapes"].items():
+        yield f"  {name:<16} {' x '.join(map(str, shape))}"
     yield "configuration:"
-    for dotted, value in loaded.config.flat().items():
+    for dotted, value in model.config.flat().items():
         yield f"  {dotted}: {visible(plain(value))}"
 
 
 def _metrics(path: Path | None, as_csv: bool, as_json: bool) -> None:
     """Print the log of a run."""
-    run = find_run(path)
-    say_which(path, run / "metrics.jsonl")
-    lines = [line for line, _ in read_objects(RunDirectory(run).metrics)]
+    run = charlm.Run(path)
+    say_which(path, run.path / "metrics.jsonl")
+    lines = run.metrics
     if as_csv:
         # newer versions may log more
         keys = list(dict.fromkeys((*COLUMNS, *chain.from_iterable(lines))))
@@ -118,7 +110,7 @@ def _table(lines: Sequence[Mapping[str, Any]]) -> Iterator[str]:
 
 def _cache(clear: bool, as_json: bool) -> None:
     """List the cache, or empty it."""
-    cache = user_cache()
+    cache = charlm.interface.user_cache()
     if cache is None:
         raise CorpusError("there is no home directory to keep encoded texts in; XDG_CACHE_HOME can name one")
     where = shown_path(cache.directory)
@@ -143,20 +135,18 @@ def _cache(clear: bool, as_json: bool) -> None:
     show(values, [first, *map(_entry, entries)], as_json)
 
 
-def _entry(entry: Entry) -> str:
+def _entry(entry: charlm.interface.Entry) -> str:
     """A cached text: its size, and every setting that is not the default.
 
     A file may hold anything: no setting is needed.
     """
-    usual = asdict(TextPipeline())
     units = entry.settings.get("units")
-    settings = {**entry.settings, **(units if isinstance(units, dict) else {})}
-    defaults = {**usual, **usual["units"], "units": units}
+    settings = {**entry.settings, **(units if isinstance(units, dict) else {}), "units": None}
     unit = str(settings.pop("unit", "unit"))
     how = ", ".join(
         name if value is True else f"{name} {value!r}"
         for name, value in settings.items()
-        if value != defaults.get(name)
+        if value and value != getattr(CorpusConfig, name, None)
     )
     size = f"{counted(entry.units, visible(unit))}{visible(f' ({how})') if how else ''}"
     return f"  {entry.bytes / 1e6:10,.1f} MB  {size} of {shown_paths(entry.names)}"

@@ -8,8 +8,6 @@ from typing import Any
 
 import click
 
-from charlm.system import blas
-
 
 class LazyCommand(click.Command):
     """The name and the purpose of a command whose module is not loaded yet.
@@ -23,7 +21,6 @@ class LazyCommand(click.Command):
 
     def load(self) -> click.Command:
         """The command itself."""
-        blas.prepare()  # before its module imports NumPy
         module, name = self.place.split(":")
         command: click.Command = getattr(import_module(f"charlm.cli.{module}"), name)
         return command

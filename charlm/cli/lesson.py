@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 from pathlib import Path
 from typing import get_args
 
 import click
 
-from charlm.cli.options import FilePath, say_which
-from charlm.cli.reading import ReadingBar, shown_warnings
+import charlm
+from charlm.cli.bar import ReadingBar
+from charlm.cli.options import Command, FilePath, say_which
 from charlm.cli.show import say, shown_path
-from charlm.interface import lesson as write_lesson
-from charlm.interface import load
-from charlm.lessons.page import Language, added_bytes
-from charlm.runs.directory import find_checkpoint
+from charlm.config.limits import Language
 
 _HELP = """Make one web page that steps through a trained network with its own numbers.
 
@@ -34,7 +31,7 @@ charlm lesson runs/rnn runs/lstm runs/gru --out cells.html --language ko
 """
 
 
-@click.command(help=_HELP)
+@click.command(cls=Command, help=_HELP)
 @click.argument("runs", nargs=-1, type=FilePath(), metavar="[RUN]...")
 @click.option(
     "--text",
@@ -53,18 +50,18 @@ charlm lesson runs/rnn runs/lstm runs/gru --out cells.html --language ko
     default="en",
     help="The language of the page, which can be switched in it.",
 )
-def lesson(runs: tuple[Path, ...], text: str | None, out: Path | None, language: Language) -> None:
+@click.pass_obj
+def lesson(
+    bar: ReadingBar, runs: tuple[Path, ...], text: str | None, out: Path | None, language: Language
+) -> None:
     """Make the page."""
-    if out is not None and out.suffix.lower() not in (".html", ".htm"):
-        raise click.UsageError(f"{shown_path(out)}: the suffix must be .html.")
-    files = [find_checkpoint(run) for run in runs]
-    out = out or (files[0].parent if len(files) == 1 else Path()) / "lesson.html"
-    models = [load(file) for file in files]
-    with shown_warnings(), contextlib.closing(ReadingBar()) as reading:
-        write_lesson(models, out, text, language, reading.advance)
-    for run, file, model in zip(runs, files, models, strict=True):
-        say_which(run, file)
+    models = [charlm.load(run) for run in runs]
+    out = out or (models[0].path.parent if len(models) == 1 else Path()) / "lesson.html"
+    charlm.lesson(models, out, text, language, bar.advance)
+    for run, model in zip(runs, models, strict=True):
+        say_which(run, model.path)
         if len(runs) > 1:
-            say(f"{shown_path(run)} adds {added_bytes(model.parameters) / 1e6:.2f} MB")
+            added = charlm.interface.added_bytes(model.parameters)
+            say(f"{shown_path(run)} adds {added / 1e6:.2f} MB")
     say(f"{shown_path(out)}: {out.stat().st_size / 1e6:.2f} MB")
     click.echo("Open it in a browser. It needs no network.")

@@ -1,20 +1,25 @@
-"""Options that several commands share, and the types of their values."""
+"""The class of all commands, the options that several share, and the types of their values."""
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
-from collections.abc import Callable, Iterable, Sequence
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import takewhile
 from pathlib import Path
 from typing import Any, NoReturn
 
 import click
 
-from charlm.cli.show import say, shell, shown_path
+from charlm.cli.bar import ReadingBar
+from charlm.cli.show import say, shell, shown_path, warn
 from charlm.config.reading import parse_overrides
+from charlm.system import blas
 from charlm.system.errors import ConfigError
 from charlm.system.files import expanded
+from charlm.system.mpi import connected
 from charlm.training.request import MINUTES
 
 
@@ -53,7 +58,11 @@ class Number(click.FloatRange):
 
 
 class Command(click.Command):
-    """A command that takes one text: a message about an argument too many names what is meant."""
+    """A command of charlm.
+
+    While it runs, its context's object is a `ReadingBar`, and Python's warnings are lines on stderr.
+    A message about an argument too many names what is meant.
+    """
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """As click does, with a hint."""
@@ -76,8 +85,31 @@ class Command(click.Command):
                 raise several from error
             every = {option for parameter in self.params for option in parameter.opts}
             options = [o for o in ("--prime", "--config", "--checkpoint", "--corpus") if o in every]
+            if not options:
+                raise
             words = f"{error.message.rstrip('.')}: name it with {' or '.join(options)}"
             raise click.UsageError(words, ctx) from error
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command, whose process is charlm's own."""
+        blas.claim()
+        with contextlib.closing(ReadingBar()) as ctx.obj, shown_warnings(ctx.obj):
+            return super().invoke(ctx)
+
+
+@contextlib.contextmanager
+def shown_warnings(bar: ReadingBar) -> Iterator[None]:
+    """Show the warnings that the block causes as warnings of a command, if this is the first rank."""
+
+    def show(message: Warning | str, *_: Any, **__: Any) -> None:
+        bar.close()
+        if connected().is_first:
+            warn([str(message)])
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", UserWarning)
+        warnings.showwarning = show
+        yield
 
 
 def _pattern(files: Sequence[str]) -> str:
@@ -94,6 +126,12 @@ checkpoint_option = click.option(
     metavar="PATH",
     help="A checkpoint file, a run directory (its best), or a directory of runs (its newest).  "
     "[default: ./runs]",
+)
+
+corpus_option = click.option(
+    "--corpus",
+    metavar="FILE",
+    help="This text instead of corpus.path: a file, a directory, a pattern, or - for standard input.",
 )
 
 set_option = click.option(
@@ -143,10 +181,10 @@ def encoding_option(text: str) -> Callable[[Any], Any]:
     )
 
 
-def say_which(path: Path | None, file: Path) -> None:
-    """Say on stderr which checkpoint is used, if `--checkpoint` names neither it nor its run."""
-    if path is None or path not in (file, file.parent):
-        say(f"using {shown_path(file)}")
+def say_which(path: Path | None, used: Path) -> None:
+    """Say on stderr which run or checkpoint is used, if `path` names neither it nor its run."""
+    if path not in ((used, used.parent) if used.is_file() else (used,)):
+        say(f"using {shown_path(used)}")
 
 
 def given(name: str) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,20 +9,17 @@ from typing import Literal
 
 import click
 
+import charlm
+from charlm.cli.bar import ReadingBar
 from charlm.cli.options import (
     Command,
     checkpoint_option,
+    corpus_option,
     encoding_option,
     json_option,
     say_which,
 )
-from charlm.cli.reading import ReadingBar, corpus_option, shown_warnings
 from charlm.cli.show import counted, decimal, duration, show, shown_path, shown_text
-from charlm.inference.evaluate import Evaluation
-from charlm.inference.score import Score
-from charlm.interface import LanguageModel
-from charlm.runs import checkpoint
-from charlm.runs.directory import find_checkpoint
 from charlm.system.mpi import connect
 
 
@@ -48,7 +44,9 @@ from charlm.system.mpi import connect
 )
 @encoding_option("the text of --corpus")
 @json_option
+@click.pass_obj
 def perplexity(
+    bar: ReadingBar,
     checkpoint_path: Path | None,
     corpus: str | None,
     split: Literal["train", "validation", "test"] | None,
@@ -67,20 +65,14 @@ def perplexity(
     rate and the pull back to the trained parameters are chosen on the validation split.
     """
     team = connect(sys.argv[1:]).prepare()
-    file = team.first(lambda: find_checkpoint(checkpoint_path))
-    model = LanguageModel(team.first(lambda: checkpoint.load(file)), team, file)
-    with shown_warnings(team.is_first):
-        with contextlib.closing(ReadingBar()) as bar:
-            evaluation = model.perplexity(
-                corpus, split, window, dynamic, encoding=encoding, progress=bar.advance
-            )
-        if team.is_first:
-            say_which(checkpoint_path, file)
+    model = charlm.load(checkpoint_path, team=team)
+    evaluation = model.perplexity(corpus, split, window, dynamic, encoding=encoding, progress=bar.advance)
     if team.is_first:
-        show(evaluation.figures(), _lines(evaluation, file, model.config.corpus.unit), as_json)
+        say_which(checkpoint_path, model.path)
+        show(evaluation.figures(), _lines(evaluation, model.path, model.config.corpus.unit), as_json)
 
 
-def _lines(evaluation: Evaluation, file: Path, unit: str) -> Iterator[str]:
+def _lines(evaluation: charlm.Evaluation, file: Path, unit: str) -> Iterator[str]:
     """The figures of the model in `file`, and how they were measured."""
     score, raw, learned = evaluation.score, evaluation.raw, evaluation.dynamic
     how = "state carried through" if evaluation.window is None else f"windows of {evaluation.window}"
@@ -105,6 +97,6 @@ def _lines(evaluation: Evaluation, file: Path, unit: str) -> Iterator[str]:
         )
 
 
-def _figures(score: Score) -> str:
+def _figures(score: charlm.Score) -> str:
     nats, bits = decimal(score.nats_per_char), decimal(score.bits_per_char)
     return f"{nats} nats/char   {bits} bits/char   perplexity {decimal(score.perplexity)}"

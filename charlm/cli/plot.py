@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import click
 
-from charlm.cli.options import FilePath
-from charlm.cli.reading import warn
+import charlm
+from charlm.cli.options import Command, FilePath, say_which
 from charlm.cli.show import counted, say, shown_path
-from charlm.report import curves, history
-from charlm.runs.directory import find_run
+from charlm.config.limits import PICTURES
 
 _HELP = """Draw the curves of one or several RUNs, which may still be trained.
 
@@ -25,13 +25,13 @@ charlm plot runs/a runs/b --x epochs --out both.svg
 """
 
 
-@click.command(help=_HELP)
+@click.command(cls=Command, help=_HELP)
 @click.argument("runs", nargs=-1, type=FilePath(), metavar="RUN...")
 @click.option(
     "--out",
     type=FilePath(),
     metavar="FILE",
-    help=f"The picture; its suffix says which kind: {', '.join(curves.SUFFIXES)}.  "
+    help=f"The picture; its suffix says which kind: {', '.join(PICTURES)}.  "
     "[default: curves.png in RUN; of several runs, in the current directory]",
 )
 @click.option(
@@ -41,16 +41,11 @@ charlm plot runs/a runs/b --x epochs --out both.svg
     default="updates",
     help="The horizontal axis; minutes of training alone.",
 )
-def plot(runs: tuple[Path, ...], out: Path | None, axis: str) -> None:
+def plot(runs: tuple[Path, ...], out: Path | None, axis: Literal["updates", "epochs", "minutes"]) -> None:
     """Draw the curves of runs."""
-    if out is not None and out.suffix.lower() not in curves.SUFFIXES:
-        raise click.UsageError(f"{shown_path(out)}: the suffix must be one of {', '.join(curves.SUFFIXES)}.")
-    directories = [find_run(run) for run in runs or (None,)]
-    for run, directory in zip(runs or (None,), directories, strict=True):
-        if run != directory:
-            say(f"using {shown_path(directory)}")
-    histories = [history.read(directory) for directory in directories]
-    out = out or (directories[0] if len(directories) == 1 else Path()) / "curves.png"
-    warn(curves.write(out, histories, axis))
-    lines = sum(one.lines for one in histories)
-    say(f"{shown_path(out)}: {counted(len(histories), 'run')}, {counted(lines, 'log line')}")
+    opened = [charlm.Run(run) for run in runs or (None,)]
+    for path, run in zip(runs or (None,), opened, strict=True):
+        say_which(path, run.path)
+    out = charlm.plot(opened, out or (opened[0].path if len(opened) == 1 else Path()) / "curves.png", axis)
+    lines = sum(len(run.metrics) for run in opened)
+    say(f"{shown_path(out)}: {counted(len(opened), 'run')}, {counted(lines, 'log line')}")

@@ -11,8 +11,7 @@ import unicodedata
 from itertools import accumulate
 from typing import Any
 
-from tqdm import tqdm
-
+from charlm.cli.bar import new_bar
 from charlm.cli.show import (
     counted,
     duration,
@@ -24,8 +23,8 @@ from charlm.cli.show import (
     with_options,
 )
 from charlm.runs.log import COLUMNS, Column, Line
+from charlm.system.files import byte_size
 from charlm.training.events import Event, Logged, Previewed, Started, Updated, Validated, Warned
-from charlm.training.memory import size as size_of_memory
 
 _SMOOTHING = 0.98
 """Share of the shown loss that is kept from update to update: a mean over about 50."""
@@ -112,7 +111,7 @@ class Display:
             f"{shown_paths(config.corpus.paths)}: {size}\n"
             f"({splits}), vocabulary of {run.vocabulary:,}\n"
             f"{model.layers} x {model.hidden} {model.cell}, {run.parameters:,} parameters, "
-            f"about {size_of_memory(run.needed_bytes)} of memory\n"
+            f"about {byte_size(run.needed_bytes)} of memory\n"
             f"{counted(run.planned_steps, 'update')} of {run.streams} x {run.seq_len} {unit}s\n"
             f"run in {shown_path(run.path)}"
         )
@@ -120,8 +119,7 @@ class Display:
             self._line(f"resumed after update {run.step:,}")
         self._planned, self._first, self._begun = run.planned_steps, run.step, time.perf_counter()
         if self.is_terminal:
-            tqdm.monitor_interval = 0  # no thread: workers are forked while the bar is shown
-            self.bar = tqdm(total=run.planned_steps, initial=run.step, **_layout())
+            self.bar = new_bar(total=run.planned_steps, initial=run.step, **_layout())
 
     def _estimate(self, step: int) -> None:
         """Say once how long the run takes, as soon as that is known, unless it is short."""

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 from pathlib import Path
 
 import click
 
+import charlm
+from charlm.cli.bar import ReadingBar
 from charlm.cli.options import Command, FilePath, encoding_option, say_which
-from charlm.cli.reading import ReadingBar, shown_warnings
 from charlm.cli.show import say, shown_path
-from charlm.interface import load
-from charlm.report.page import LENGTH, LONGEST
-from charlm.runs.directory import find_checkpoint, find_run
+from charlm.config.limits import LENGTH, LONGEST
 
 _HELP = """Make one web page of pictures of the trained model of RUN.
 
@@ -44,15 +42,13 @@ charlm report runs/tales --text letter.txt --out letter.html
 @click.option(
     "--out", type=FilePath(), metavar="FILE", help="The page, an .html file.  [default: report.html in RUN]"
 )
-def report(run: Path | None, text: str | None, encoding: str | None, length: int, out: Path | None) -> None:
+@click.pass_obj
+def report(
+    bar: ReadingBar, run: Path | None, text: str | None, encoding: str | None, length: int, out: Path | None
+) -> None:
     """Make the page."""
-    if out is not None and out.suffix.lower() not in (".html", ".htm"):
-        raise click.UsageError(f"{shown_path(out)}: the suffix must be .html.")
-    file = find_checkpoint(find_run(None) if run is None else run)
-    model = load(file)
-    with shown_warnings():
-        with contextlib.closing(ReadingBar()) as reading:
-            out = model.report(out, text, length, encoding, reading.advance)
-        say_which(run, file)
+    model = charlm.load(run)
+    out = model.report(out, text, length, encoding, bar.advance)
+    say_which(run, model.path)
     say(f"{shown_path(out)}: {out.stat().st_size / 1e6:.2f} MB")
     click.echo("Open it in a browser. It needs no network.")

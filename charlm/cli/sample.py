@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from io import TextIOWrapper
 from itertools import chain
@@ -12,20 +11,12 @@ from pathlib import Path
 from typing import IO, BinaryIO
 
 import click
-import numpy as np
 
+import charlm
+from charlm.cli.bar import ReadingBar
 from charlm.cli.options import Command, FilePath, Number, checkpoint_option, encoding_option, given, say_which
-from charlm.cli.reading import ReadingBar, warn
-from charlm.cli.show import counted, say, shown_path, visible
+from charlm.cli.show import counted, say, shown_path, visible, warn
 from charlm.config.reading import with_encoding
-from charlm.data.corpus import Progress, nothing
-from charlm.data.vocabulary import Vocabulary
-from charlm.inference.generate import Sampling, TextSampler, streams_of
-from charlm.inference.novelty import STRETCH, compare
-from charlm.runs import checkpoint
-from charlm.runs.checkpoint import Checkpoint
-from charlm.runs.directory import find_checkpoint
-from charlm.system.errors import CharlmError
 from charlm.system.files import write_file
 
 _LINES = 10
@@ -89,7 +80,9 @@ _LINES = 10
     "--out", type=FilePath(), metavar="FILE", help="Write the text into this file, in UTF-8, instead."
 )
 @encoding_option("the prime's file")
+@click.pass_obj
 def sample(
+    bar: ReadingBar,
     checkpoint_path: Path | None,
     prime: str | None,
     prime_file: Path | None,
@@ -116,10 +109,8 @@ def sample(
     if prime is not None and prime_file is not None:
         raise click.UsageError("--prime and --prime-file exclude each other.")
     warn(_remarks(greedy, num, prime_file is not None, {"--prime": prime or "", "--stop": stop or ""}))
-    file = find_checkpoint(checkpoint_path)
-    loaded = checkpoint.load(file)
-    corpus, vocabulary = loaded.config.corpus, loaded.vocabulary
-    sampler = TextSampler.of(corpus, loaded.model, loaded.parameters, vocabulary)
+    model = charlm.load(checkpoint_path)
+    sampler, is_byte = model.sampler, model.config.corpus.unit == "byte"
     lines = sampler.writes_lines
     if lines and (novelty or stop_after_lines):
         why = "the new ones are always counted" if novelty else "--num says how many"
@@ -128,45 +119,45 @@ def sample(
     if prime_file is None:
         codes = sampler.codes(prime or "")
     else:
-        codes = sampler.codes_of_file(prime_file, with_encoding(corpus, encoding), say)
-    sampling = Sampling(temperature, top_k, top_p, greedy)
-    texts = []
+        codes = sampler.codes_of_file(prime_file, with_encoding(model.config.corpus, encoding), say)
+    choice = charlm.interface.Sampling(temperature, top_k, top_p, greedy)
     count = 1 if greedy else num or (_LINES if lines else 1)
+    samples = charlm.interface.draw(
+        model, codes, length, choice, stop or "", seed, stop_after_lines or 0, count
+    )
+    texts = []
 
-    def write(stream: IO[str], progress: Progress = nothing) -> None:
+    def write(stream: IO[str], progress: Callable[[str, int], object] = lambda what, size: None) -> None:
         """Write the samples as they are drawn, and keep them for the comparison."""
         shown = partial(visible, keep="\n\t") if stream.isatty() else str  # no model may steer a terminal
-        for number, rng in enumerate(streams_of(seed, count)):
-            drawn = sampler.draw(codes, length, sampling, rng, stop or "", stop_after_lines or 0)
+        for number, drawn in enumerate(samples):
             if not number:
-                say_which(checkpoint_path, file)
-                if unknown := sampler.unknown_in(codes):
-                    warn([f"the prime holds what is unknown to the model, read as <unk>: {unknown}"])
+                say_which(checkpoint_path, model.path)
             elif not (lines or raw):
-                click.echo(_heading(number + 1, vocabulary), stream)
+                click.echo(_heading(number + 1, model.vocabulary), stream)
             generated: list[int] = []
             every = chain(codes.tolist(), _kept(drawn, generated, progress))
             if raw:
                 for code in every:
-                    click.echo(bytes([code]) if vocabulary.units.is_byte else chr(code), stream, nl=False)
+                    click.echo(bytes([code]) if is_byte else chr(code), stream, nl=False)
             else:
                 for text in sampler.written(every):
                     click.echo(shown(text), stream, nl=False)
                 click.echo(file=stream)
             # a line is compared whole, of a text what was generated
-            whole = [*codes.tolist(), *generated] if lines else generated
-            texts.append(vocabulary.units.text(np.array(whole, np.uint32)))
+            if not lines or generated[-1:] == [ord("\n")]:
+                texts.append("".join(sampler.written([*codes.tolist(), *generated] if lines else generated)))
 
     if out is None or str(out) == "-":
         write(sys.stdout)
     else:
-        with contextlib.closing(ReadingBar()) as bar:
-            bar.advance("total", count * length)
-            write_file(out, partial(_as_text, partial(write, progress=bar.advance)))
+        bar.advance("total", count * length)
+        write_file(out, partial(_as_text, partial(write, progress=bar.advance)))
+        bar.close()
         what = counted(count, "line" if lines else "sample")
         say(f"{shown_path(out)}: {what}, {counted(out.stat().st_size, 'byte')}")
     if novelty or lines:
-        _compare(loaded, texts)
+        _compare(model, texts, count - len(texts), bar)
 
 
 def _as_text(write: Callable[[IO[str]], object], stream: BinaryIO) -> None:
@@ -195,14 +186,13 @@ _RULES = "─═━│"
 """Characters for a line between samples; the first that the model cannot write is used."""
 
 
-def _heading(number: int, vocabulary: Vocabulary) -> str:
-    """The line between two samples; no text of the model looks like it."""
-    known = set() if vocabulary.units.is_byte else {chr(code) for code in vocabulary.codes.tolist()}
-    rule = next((rule for rule in _RULES if rule not in known), _RULES[0]) * 8
+def _heading(number: int, vocabulary: Sequence[str]) -> str:
+    """The line between two samples; no text of a model with this vocabulary looks like it."""
+    rule = next((rule for rule in _RULES if rule not in vocabulary), _RULES[0]) * 8
     return f"{rule} {number} {rule}"
 
 
-def _kept(codes: Iterable[int], kept: list[int], progress: Progress) -> Iterator[int]:
+def _kept(codes: Iterable[int], kept: list[int], progress: Callable[[str, int], object]) -> Iterator[int]:
     """The codes; each is added to `kept` and counted by `progress`."""
     for code in codes:
         kept.append(code)
@@ -210,19 +200,20 @@ def _kept(codes: Iterable[int], kept: list[int], progress: Progress) -> Iterator
         yield code
 
 
-def _compare(loaded: Checkpoint, texts: list[str]) -> None:
-    """Say on stderr how much of the samples occurs in the training text."""
+def _compare(model: charlm.LanguageModel, texts: Sequence[str], cut_off: int, bar: ReadingBar) -> None:
+    """Say on stderr how much of the samples occurs in the training text, but for lines that were cut off."""
     try:
-        with contextlib.closing(ReadingBar()) as bar:
-            novelty = compare(loaded, texts, bar.advance)
-    except CharlmError as error:
+        novelty = model.novelty(texts, bar.advance)
+    except charlm.CharlmError as error:
+        bar.close()
         warn([f"nothing to compare with: {error}"])
         return
-    if loaded.config.corpus.mode == "lines":
-        cut = f", {novelty.cut_off} cut off" if novelty.cut_off else ""
-        new = novelty.count - novelty.known
-        say(f"{counted(len(texts), 'line')}: {new:,} new, {novelty.known:,} in the training text{cut}")
+    bar.close()
+    if model.sampler.writes_lines:
+        cut = f", {cut_off} cut off" if cut_off else ""
+        lines, new = counted(len(texts) + cut_off, "line"), novelty.count - novelty.known
+        say(f"{lines}: {new:,} new, {novelty.known:,} in the training text{cut}")
     else:
         share = 100 * novelty.known / novelty.count
-        many = f"{novelty.count:,} stretch{'' if novelty.count == 1 else 'es'} of {STRETCH} characters"
-        say(f"{share:.1f} % of {many} occur in the training text")
+        many = f"{novelty.count:,} stretch{'' if novelty.count == 1 else 'es'}"
+        say(f"{share:.1f} % of {many} of {charlm.interface.STRETCH} characters occur in the training text")

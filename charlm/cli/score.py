@@ -12,13 +12,10 @@ from typing import Any, Literal
 
 import click
 
-from charlm.cli.options import FilePath, encoding_option, say_which
-from charlm.cli.reading import warn
-from charlm.cli.show import say, visible
+import charlm
+from charlm.cli.options import Command, FilePath, encoding_option, say_which
+from charlm.cli.show import say, visible, warn
 from charlm.config.reading import with_encoding
-from charlm.inference.rows import By, Row, Rows
-from charlm.inference.surprisal import Reset, judges_of, pieces_of, surprisal, usual_reset
-from charlm.runs import checkpoint
 from charlm.runs.directory import RunDirectory, find_checkpoint
 from charlm.system import blas
 from charlm.system.files import STANDARD_INPUT
@@ -48,7 +45,7 @@ written as \\t, \\n, \\r and \\\\.
 """
 
 
-@click.command(help=_HELP)
+@click.command(cls=Command, help=_HELP)
 @click.argument("texts", nargs=-1, metavar="[TEXT]...")
 @click.option(
     "--checkpoint",
@@ -99,8 +96,8 @@ written as \\t, \\n, \\r and \\\\.
 def score(
     texts: Sequence[str],
     checkpoints: Sequence[Path],
-    by: By,
-    reset: Reset | None,
+    by: charlm.interface.By,
+    reset: charlm.interface.Reset | None,
     top: int | None,
     unknown: Literal["error", "count"],
     form: Literal["tsv", "jsonl"],
@@ -113,18 +110,19 @@ def score(
     files = [find_checkpoint(path) for path in checkpoints] or [find_checkpoint(None)]
     if len(set(files)) < len(files):
         raise click.UsageError("--checkpoint: the same checkpoint is named twice.")
-    models = [checkpoint.load(file) for file in files]
+    models = [charlm.interface.checkpoint.load(file) for file in files]
     if not checkpoints:
         say_which(None, files[0])
-    reset = reset or usual_reset(models)
+    reset = reset or charlm.interface.usual_reset(models)
     corpora = [model.config.corpus for model in models]
     corpus = with_encoding(next((one for one in corpora if one.unit != "byte"), corpora[0]), encoding)
     paths = list(texts) or [STANDARD_INPUT]
     table = _Table(by, _names(checkpoints, files) if len(files) > 1 else [], unknown == "count", form)
-    judges = judges_of(models, Team(blas.workers()), by == "unit", paths if dynamic else None)
-    with surprisal(judges, reset == "line", unknown == "count") as reading:
-        pieces = pieces_of(reading, paths, reset, corpus, say, lambda what: warn([what]))
-        made = Rows(by)
+    team = Team(blas.workers())
+    judges = charlm.interface.judges_of(models, team, by == "unit", paths if dynamic else None)
+    with charlm.interface.surprisal(judges, reset == "line", unknown == "count") as reading:
+        pieces = charlm.interface.pieces_of(reading, paths, reset, corpus, say, lambda what: warn([what]))
+        made = charlm.interface.Rows(by)
         table.begin()
         if top is None:
             for piece in pieces:
@@ -133,7 +131,7 @@ def score(
             table.write(_most((row for piece in pieces for row in made.add(piece)), top))
 
 
-def _most(rows: Iterable[Row], count: int) -> Iterator[Row]:
+def _most(rows: Iterable[charlm.interface.Row], count: int) -> Iterator[charlm.interface.Row]:
     """The most surprising rows, by the model that is least surprised; rows without bits are left out."""
     numbered = ((_surprise(row), -number, row) for number, row in enumerate(rows))
     # no two numbers are equal, so that rows are not compared
@@ -141,7 +139,7 @@ def _most(rows: Iterable[Row], count: int) -> Iterator[Row]:
         yield row
 
 
-def _surprise(row: Row) -> float | None:
+def _surprise(row: charlm.interface.Row) -> float | None:
     """What rows are ranked by: bits, or bits per character for lines and texts."""
     values = row.per_char() if row.by in ("line", "text") else row.bits
     return min((value for value in values if value is not None), default=None)
@@ -159,7 +157,7 @@ def _names(paths: Sequence[Path], files: Sequence[Path]) -> list[str]:
 class _Table:
     """Writes rows to standard output, as they come."""
 
-    def __init__(self, by: By, names: Sequence[str], counts: bool, form: str) -> None:
+    def __init__(self, by: charlm.interface.By, names: Sequence[str], counts: bool, form: str) -> None:
         self.by, self.names, self.counts, self.form = by, names, counts, form
         self.repeated = _OF_MODELS | ({"characters", "unknown"} if counts else set())
         keys = [*_COLUMNS[by], *(["best"] if names else []), *(["unknown"] if counts else [])]
@@ -175,7 +173,7 @@ class _Table:
         if self.form == "tsv":
             self._put("\t".join(map(_escaped, self.columns)) + "\n")
 
-    def write(self, rows: Iterable[Row]) -> None:
+    def write(self, rows: Iterable[charlm.interface.Row]) -> None:
         """Write some rows, and let the reader have them."""
         line = self._line if self.form == "tsv" else self._object
         if lines := "".join(map(line, rows)):
@@ -186,7 +184,7 @@ class _Table:
         sys.stdout.write(visible(text, keep="\t\n") if sys.stdout.isatty() else text)
         sys.stdout.flush()
 
-    def _values(self, row: Row) -> list[Any]:
+    def _values(self, row: charlm.interface.Row) -> list[Any]:
         values: list[Any] = []
         for key in self.keys:
             if key == "best":
@@ -197,10 +195,10 @@ class _Table:
                 values += value if key in self.repeated else [value[0] if key == "characters" else value]
         return values
 
-    def _line(self, row: Row) -> str:
+    def _line(self, row: charlm.interface.Row) -> str:
         return "\t".join(map(_shown, self._values(row))) + "\n"
 
-    def _object(self, row: Row) -> str:
+    def _object(self, row: charlm.interface.Row) -> str:
         values = (
             None if isinstance(one, float) and not math.isfinite(one) else one for one in self._values(row)
         )
@@ -224,7 +222,7 @@ _COLUMNS = {
 _OF_MODELS = {"bits", "bits_after", "bits_per_char", "rank"}
 """Columns that are there once for each model; so are counts of characters, if models lack some."""
 
-_VALUES: Mapping[str, Callable[[Row], Any]] = {
+_VALUES: Mapping[str, Callable[[charlm.interface.Row], Any]] = {
     "text": lambda row: row.name,
     "line": lambda row: row.line,
     "column": lambda row: row.column,
@@ -235,7 +233,7 @@ _VALUES: Mapping[str, Callable[[Row], Any]] = {
     "unknown": lambda row: row.unknown,
     "bits": lambda row: row.bits,
     "bits_after": lambda row: row.bits_after,
-    "bits_per_char": Row.per_char,
+    "bits_per_char": lambda row: row.per_char(),
     "rank": lambda row: [rank or None for rank in row.ranks],
 }
 """What each column holds."""

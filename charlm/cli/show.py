@@ -66,6 +66,12 @@ def say(text: str) -> None:
         click.echo(text, err=True)
 
 
+def warn(messages: Iterable[str]) -> None:
+    """Show warnings on stderr."""
+    for message in messages:
+        say(f"Warning: {one_line(with_options(message))}")
+
+
 def one_line(message: str) -> str:
     """A message in one line without what could steer a terminal."""
     return visible(" ".join(message.split()))

@@ -14,23 +14,27 @@ from types import FrameType
 
 import click
 
+import charlm
+from charlm.cli.bar import ReadingBar
 from charlm.cli.curve import validation_curve
-from charlm.cli.options import Command, FilePath, config_option, minutes_option, set_option, settings
+from charlm.cli.options import (
+    Command,
+    FilePath,
+    config_option,
+    corpus_option,
+    minutes_option,
+    set_option,
+    settings,
+)
 from charlm.cli.progress import Display
-from charlm.cli.reading import ReadingBar, corpus_option
 from charlm.cli.show import counted, duration, losses, shell, short
 from charlm.config import keys
 from charlm.config.keys import Config
-from charlm.runs.directory import RunDirectory
-from charlm.runs.log import read_objects
-from charlm.system.errors import CharlmError
 from charlm.system.files import STANDARD_INPUT
 from charlm.system.mpi import connect
 from charlm.system.team import Team
-from charlm.training import session
 from charlm.training.events import Event, Started, Stopped
 from charlm.training.request import ask
-from charlm.web.assembly import CELLS
 
 _SIGNALS: dict[int, int] = {signal.SIGINT: 130, signal.SIGTERM: 143}
 """Signals that end a run with a checkpoint, and the exit status each leaves."""
@@ -83,7 +87,9 @@ class _WithKeys(Command):
     metavar="N",
     help="Stop after update N of the run, as if interrupted; --resume continues.",
 )
+@click.pass_obj
 def train(
+    bar: ReadingBar,
     config_path: Path | None,
     overrides: tuple[str, ...],
     corpus: str | None,
@@ -122,11 +128,7 @@ def train(
         )
     )
     received, started, stopped = list[int](), list[Started](), list[Stopped]()
-    with (
-        contextlib.ExitStack() as held,
-        contextlib.closing(Display()) as display,
-        contextlib.closing(ReadingBar()) as bar,
-    ):
+    with contextlib.ExitStack() as held, contextlib.closing(Display()) as display:
 
         def on_event(event: Event) -> None:
             if isinstance(event, Started):
@@ -139,7 +141,7 @@ def train(
             if team.is_first:
                 display.show(event)
 
-        session.train(request, on_event, lambda: bool(received), bar.advance, team)
+        charlm.interface.session.train(request, on_event, lambda: bool(received), bar.advance, team)
     if team.is_first:
         _finish(started[0], stopped[0])
     # one rank may have been asked for all
@@ -243,15 +245,15 @@ def _next(started: Started, stopped: Stopped) -> Iterator[tuple[tuple[str, ...],
     scored, held = started.validated
     if scored < held and stopped.whole is None:
         yield ("eval", "perplexity", *run, "--split", "validation"), _again(config)
-    if any(config.model.cell == cell.split()[0] for cell in CELLS):  # the page has no others
+    if any(config.model.cell == cell.split()[0] for cell in charlm.interface.CELLS):  # the page has no others
         yield ("export", *run, f"./{started.path.resolve().name}.html"), ""
 
 
 def _validations(run: Path) -> list[tuple[float, float]]:
     """The validations in the log of a run: epochs, and losses in nats per character."""
     try:
-        lines = [line for line, _ in read_objects(RunDirectory(run).metrics)]
-    except CharlmError:  # no curve is no reason to fail after all is done
+        lines = charlm.Run(run).metrics
+    except charlm.CharlmError:  # no curve is no reason to fail after all is done
         return []
     return [(line["epoch"], line["validation_loss"]) for line in lines if line.get("validation_loss")]
 

@@ -32,6 +32,7 @@ from typing import Any
 import numpy as np
 
 from charlm.arrays import Array, Ids
+from charlm.config.limits import STEPS
 from charlm.data.texts import Text
 from charlm.nn.loss import softmax_cross_entropy
 from charlm.nn.model import Model
@@ -41,14 +42,8 @@ from charlm.system.errors import CorpusError, DivergenceError
 from charlm.system.team import ALONE, Team
 from charlm.system.workers import shared
 
-STEPS = 50
-"""Steps back, by default."""
-
 PLACES = 200
 """Places of a text, at most: enough for the order of magnitude at 50 steps, where they differ most."""
-
-MOST_STEPS = 1000
-"""Steps back at most: each keeps what its backward pass needs."""
 
 WARM_UP = 50
 """Units that are read from a zero state before the first step that the gradient may reach."""

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from charlm.arrays import Array
 from charlm.config.build import build_ids
+from charlm.config.limits import Language
 from charlm.data.corpus import Progress, nothing
 from charlm.inference.generate import Sampling, TextSampler
 from charlm.inference.reading import read_text
@@ -22,9 +23,6 @@ from charlm.runs.description import describe
 from charlm.system.errors import CharlmError, ConfigError, CorpusError, VocabularyError
 from charlm.web import assembly
 from charlm.web.text import signs
-
-Language = Literal["en", "ko"]
-"""The languages of the page."""
 
 LONGEST = 2_000
 """Most characters of a text."""

@@ -30,9 +30,6 @@ _METADATA: dict[str, dict[str, str | None]] = {
 }
 """The program, by which its pictures are recognised, and no date, so that equal logs give equal bytes."""
 
-SUFFIXES = tuple(_METADATA)
-"""The suffixes of pictures."""
-
 FONTS = ("DejaVu Sans", "Noto Sans CJK KR", "NanumGothic", "Malgun Gothic", "Apple SD Gothic Neo", "UnDotum")
 """The font family that comes with matplotlib, and families that have the Hangul that it lacks."""
 
@@ -88,7 +85,7 @@ class _Look(NamedTuple):
 
 
 def write(file: Path, histories: Sequence[History], axis: str = "updates") -> list[str]:
-    """Draw runs into `file`, whose suffix is one of `SUFFIXES`; returns warnings.
+    """Draw runs into `file`, whose suffix is one of `config.limits.PICTURES`; returns warnings.
 
     `axis` is one of `history.AXES`. Raises `ExtraError` if matplotlib is missing, `RunError` if a log
     does not have this axis, and `CharlmError` if the file cannot be written.

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from charlm.arrays import Array
+from charlm.config.limits import LENGTH
 from charlm.data.corpus import Progress, nothing
 from charlm.data.texts import Text
 from charlm.inference.gradient_flow import gradient_flow
@@ -42,9 +43,6 @@ from charlm.system.team import ALONE, Team
 from charlm.web import assembly
 from charlm.web.signs import without_effect
 from charlm.web.text import MOST_BITS, signs
-
-LENGTH, LONGEST = 5_000, 20_000
-"""Characters of the text that are shown by default, and at most."""
 
 _LISTED = 24
 """Units in the list of each property."""

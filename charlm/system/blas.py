@@ -51,9 +51,15 @@ def prepare(threads: int = 0, usual: int = 0) -> int:
     BLAS gets one thread: the package divides batches over workers, elementwise work included (see
     `system.workers`).
     """
-    load(alone=True)
+    claim()
+    load()
     _take()
     return workers(threads, usual)
+
+
+def claim() -> None:
+    """Make this process the package's own: `load` then leaves BLAS with one thread."""
+    _Host.is_ours = True
 
 
 def workers(threads: int = 0, usual: int = 0) -> int:
@@ -61,11 +67,11 @@ def workers(threads: int = 0, usual: int = 0) -> int:
     return threads or _threads_in_environment() or usual or usable_cpus()
 
 
-def load(alone: bool = False) -> None:
+def load() -> None:
     """Load NumPy with the BLAS set up, unless it has been loaded.
 
-    OpenBLAS is left with as many threads as it would have chosen, with one if this package is
-    `alone` in the process. Another library has one thread either way: it reads no other number later.
+    OpenBLAS is left with as many threads as it would have chosen, with one in a process that is the
+    package's own. Another library has one thread either way: it reads no other number later.
     """
     if "numpy" in sys.modules:
         return
@@ -79,14 +85,15 @@ def load(alone: bool = False) -> None:
                 del os.environ[name]
             else:
                 os.environ[name] = value
-    if not alone:
+    if not _Host.is_ours:
         for library in _openblas():
             _call(library, "set_num_threads", number or _call(library, "get_num_procs"))
 
 
 class _Host:
-    """What `borrowed` has found in the process, and how many blocks there are."""
+    """Whether the process is the package's own, what `borrowed` has found in it, and the number of blocks."""
 
+    is_ours = False
     lock = threading.Lock()
     blocks = 0
     threads: Sequence[int | None] = ()

@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import glob
+import math
 import os
 import re
 from collections.abc import Callable
@@ -26,6 +27,14 @@ def reason(error: OSError) -> str:
     """The message of the operating system for `error`, lowercase at the start, without its number."""
     message = error.strerror or str(error)
     return message[:1].lower() + message[1:]
+
+
+def byte_size(number: int) -> str:
+    """Bytes as a person reads them: `45 MB`, `2.3 GB`."""
+    for unit, bytes_of in (("TB", 10**12), ("GB", 10**9)):
+        if number >= bytes_of:
+            return f"{number / bytes_of:,.1f} {unit}"
+    return f"{math.ceil(number / 1e6):,} MB"
 
 
 def anchored(path: str, directory: Path) -> str:

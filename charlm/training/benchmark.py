@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from itertools import islice
+from typing import Any
 
 import numpy as np
 
@@ -21,6 +22,8 @@ from charlm.data.units import Units
 from charlm.data.vocabulary import Vocabulary
 from charlm.inference.generate import Sampling, generate
 from charlm.inference.score import score
+from charlm.nn.activations import sigmoid_form
+from charlm.system import blas
 from charlm.system.machine import peak_bytes
 from charlm.system.team import ALONE, Team
 from charlm.system.workers import slices
@@ -44,8 +47,16 @@ _PRODUCT = 1024
 
 @dataclass(frozen=True)
 class Speed:
-    """Speeds, as medians over the timed pieces, and memory."""
+    """Speeds, as medians over the timed pieces, memory, and what was timed."""
 
+    config: Config
+    vocab: int
+    """Units of the made-up vocabulary."""
+    workers: int
+    """Workers of each rank."""
+    ranks: int
+    characters: int | None
+    """Characters that the configured text has to train on; None without a text."""
     train_chars_per_s: float
     sample_chars_per_s: float
     eval_chars_per_s: float
@@ -75,10 +86,53 @@ class Speed:
         """The share of the time in which ranks compute."""
         return self.compute_ms / (self.compute_ms + self.communication_ms)
 
+    @property
+    def epoch_seconds(self) -> float | None:
+        """Seconds of training for an epoch of the configured text; None without a text."""
+        return self.characters / self.train_chars_per_s if self.characters else None
 
-def measure(config: Config, vocab: int, seconds: float, team: Team = ALONE) -> Speed:
+    def figures(self) -> dict[str, Any]:
+        """The shape, the speeds and the memory, by the keys of `charlm bench --json`."""
+        model, train, epoch = self.config.model, self.config.train, self.epoch_seconds
+        figures: dict[str, Any] = {
+            "cell": model.cell,
+            "hidden": model.hidden,
+            "layers": model.layers,
+            "batch": train.batch,
+            "seq_len": train.seq_len,
+            "vocab": self.vocab,
+            "parameters": self.parameters,
+            "threads": self.workers,
+            "blas": blas.blas(),
+            "sigmoid": sigmoid_form(),
+            "train_chars_per_s": self.train_chars_per_s,
+            "sample_chars_per_s": self.sample_chars_per_s,
+            "eval_chars_per_s": self.eval_chars_per_s,
+            "train_gflops": self.train_gflops,
+            "matmul_gflops": self.matmul_gflops,
+            "fraction_of_matmul": self.fraction_of_matmul,
+            "peak_rss_mb": self.peak_rss_mb,
+            "before_rss_mb": self.before_mb,
+            "needed_mb": self.needed_mb,
+            "epoch_seconds": epoch,
+            "run_seconds": epoch * train.epochs if epoch else None,
+        }
+        if self.ranks > 1:
+            figures |= {
+                "ranks": self.ranks,
+                "compute_ms": self.compute_ms,
+                "communication_ms": self.communication_ms,
+                "efficiency": self.efficiency,
+            }
+        return figures
+
+
+def measure(
+    config: Config, vocab: int, seconds: float, team: Team = ALONE, characters: int | None = None
+) -> Speed:
     """Time a configuration with a vocabulary of `vocab` units, each part for about `seconds`.
 
+    `characters` are those that the configured text has to train on, if it is known.
     All ranks of `team` train and evaluate together. The first generates, and measures its own memory.
     """
     train = config.train
@@ -122,6 +176,11 @@ def measure(config: Config, vocab: int, seconds: float, team: Team = ALONE) -> S
     )
     paper = needed(model, train, train.batch, train.seq_len, team.size, ranks=team.size)
     return Speed(
+        config=config,
+        vocab=vocab,
+        workers=team.workers,
+        ranks=team.size,
+        characters=characters,
         train_chars_per_s=trained,
         sample_chars_per_s=sampled,
         eval_chars_per_s=evaluated,

@@ -7,6 +7,7 @@ from charlm.config.keys import Config, TrainConfig
 from charlm.nn.model import Model
 from charlm.optim.optimizers import OPTIMIZERS
 from charlm.system.errors import ConfigError
+from charlm.system.files import byte_size
 from charlm.system.machine import machine_bytes
 from charlm.system.team import Team
 from charlm.training.sharded import left_to_add
@@ -61,14 +62,6 @@ def check_memory(need: Need, config: Config) -> None:
     if need.parameters > need.window:
         smaller = f"model.hidden ({model.hidden:,}) or model.layers ({model.layers:,})"
     raise ConfigError(
-        f"training needs about {size(need.total)} of memory, and this machine has {size(machine)}: "
+        f"training needs about {byte_size(need.total)} of memory, and this machine has {byte_size(machine)}: "
         f"use a smaller {smaller}"
     )
-
-
-def size(number: int) -> str:
-    """Bytes as a person reads them: `45 MB`, `2.3 GB`."""
-    for unit, bytes_of in (("TB", 10**12), ("GB", 10**9)):
-        if number >= bytes_of:
-            return f"{number / bytes_of:,.1f} {unit}"
-    return f"{math.ceil(number / 1e6):,} MB"

@@ -1,24 +1,33 @@
-"""Arguments of the Python interface: their types are checked before a call does anything."""
+"""Arguments of the Python interface: checked before a call does anything, and turned into what it needs."""
 
 from __future__ import annotations
 
 import contextlib
 import functools
 import inspect
+import math
 import os
+import sys
 import types
 import typing
-from collections.abc import Callable, Mapping, Sequence
+import warnings
+from collections.abc import Callable, Collection, Mapping, Sequence
 from numbers import Integral, Real
+from pathlib import Path
 from typing import Any, Literal, ParamSpec, TypeVar
 
 import numpy as np
 
+from charlm.config import reading
+from charlm.config.keys import Config
 from charlm.system import blas
 from charlm.system.errors import ConfigError, shortened
 
 AnyPath = str | os.PathLike[str]
 """A path as Python takes it: a text, a `pathlib.Path`, or a `charlm.Run`."""
+
+Configuration = AnyPath | Config | Mapping[str, Mapping[str, Any]]
+"""A configuration file, a run directory, a `Config`, or sections of keys as in the file."""
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -62,11 +71,62 @@ def typed(function: Callable[P, R]) -> Callable[P, R]:
     return call
 
 
-def at_least(least: int, **numbers: float | None) -> None:
-    """Check that none of the named numbers is below `least`; None passes. Raises `ConfigError`."""
+def within(least: int, most: float = math.inf, **numbers: float | None) -> None:
+    """Check that the named numbers are from `least` to `most`; None passes. Raises `ConfigError`."""
     for name, number in numbers.items():
-        if number is not None and number < least:
-            raise ConfigError(f"{name}: {number} is below {least}")
+        if number is not None and not least <= number <= most:
+            limit = f"below {least}" if number < least else f"above {most:,}"
+            raise ConfigError(f"{name}: {number} is {limit}")
+
+
+def with_suffix(path: AnyPath, suffixes: Collection[str]) -> Path:
+    """The path of a file to write; raises `ConfigError` if it has none of the suffixes."""
+    if Path(path).suffix.lower() not in suffixes:
+        raise ConfigError(f"{path}: the suffix must be one of {', '.join(suffixes)}")
+    return Path(path)
+
+
+def given(settings: Mapping[str, Any] | None, **paths: AnyPath | None) -> dict[str, Any]:
+    """The checked values of dotted keys, with `corpus` as `corpus.path` and `out` as `run.dir`."""
+    values = _plain(settings or {})
+    checked = {str(key): reading.checked(str(key), value, "settings") for key, value in values.items()}
+    keys = {"corpus": "corpus.path", "out": "run.dir"}
+    return checked | {keys[name]: str(path) for name, path in paths.items() if path is not None}
+
+
+def source(config: Configuration | None) -> reading.Source:
+    """A configuration as the readers of configurations take it."""
+    if config is None or isinstance(config, Config):
+        return config
+    return _plain(config) if isinstance(config, Mapping) else Path(config)
+
+
+def complete(config: Configuration | None, settings: Mapping[str, Any] | None) -> Config:
+    """The whole configuration, with the values of `settings` in their places."""
+    return reading.configuration(source(config), given(settings), "settings")
+
+
+def warn(*messages: str) -> None:
+    """Warn of something at the line that called the package."""
+    frame, level = sys._getframe(), 1
+    while frame.f_back is not None and Path(frame.f_code.co_filename).is_relative_to(_PACKAGE):
+        frame, level = frame.f_back, level + 1
+    for message in messages:
+        warnings.warn(message, stacklevel=level)
+
+
+_PACKAGE = Path(__file__).parent.parent
+
+
+def _plain(value: Any) -> Any:
+    """A value of a key as YAML has it: NumPy's numbers and paths become Python's numbers and texts."""
+    if isinstance(value, Mapping):
+        return {key: _plain(one) for key, one in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(one) for one in value]
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    return value.item() if isinstance(value, np.generic) else value
 
 
 _hints = functools.cache(typing.get_type_hints)
