@@ -74,6 +74,7 @@ def test_greedy_takes_the_likeliest() -> None:
         for seed in range(9)
     ]
     assert texts == texts[:1] * 9, "also without a prime"
+    assert texts[0][0] == 0, "all are as likely"
     assert Sampling(greedy=True, temperature=50).draw(LOGITS, rng) == 1
     assert Sampling(greedy=True).draw(np.zeros(3, np.float32), rng) == 0
 

@@ -256,6 +256,12 @@ def test_what_is_unknown_is_counted(min_count: int) -> None:
         assert whole(scored) == pytest.approx(losses.sum())
     lines = rows_of([made], ["X\nThe\n"], "line", by_line=True, count=True)
     assert [(row.unknown, row.characters) for row in lines] == [([1], [1]), ([0], [4])]
+    # a line break is one, also for a model that does not know its carriage return
+    windows = rows_of([made], ["The\r\nend\r\n"], "line", by_line=True, count=True)
+    unix = rows_of([made], ["The\nend\n"], "line", by_line=True)
+    if min_count == 1:
+        assert [row.bits[0] for row in windows] == pytest.approx([row.bits[0] for row in unix])
+    assert [(row.text, row.characters) for row in windows] == [("The", [4]), ("end", [4])]
 
 
 def test_each_model_lacks_its_own_characters() -> None:

@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from charlm.arrays import Array, Ids
 from charlm.inference.trace import Trace
+from charlm.nn.loss import cross_entropy, ranks_of
 from charlm.report.stretch import PROPERTIES, Stretch, length_of_word, position_in_line
 from charlm.system.errors import DivergenceError
 
@@ -56,13 +57,13 @@ def surprise(logits: Array, ids: Ids) -> Surprise:
     expected, probabilities = np.zeros((N, count), np.int64), np.zeros((N, count))
     for start in range(1, N, _ROWS):
         rows = slice(start, min(start + _ROWS, N))
-        log_p = logits[rows.start - 1 : rows.stop - 1].astype(np.float64)
+        predicting, own = logits[rows.start - 1 : rows.stop - 1], ids[rows].astype(np.int64)
+        # the loss of a unit that is nearly certain may round to -1e-17
+        bits[rows] = np.maximum(0.0, cross_entropy(predicting.copy(), own) / math.log(2))
+        ranks[rows] = ranks_of(predicting, own)
+        log_p = predicting.astype(np.float64)
         log_p -= log_p.max(axis=1, keepdims=True)
         log_p -= np.log(np.exp(log_p).sum(axis=1, keepdims=True))
-        own = np.take_along_axis(log_p, ids[rows].astype(np.int64)[:, None], axis=1)
-        # the loss of a unit that is nearly certain may round to -1e-17
-        bits[rows] = np.maximum(0.0, -own[:, 0] / math.log(2))
-        ranks[rows] = 1 + (log_p > own).sum(axis=1)
         best = np.sort(np.argpartition(-log_p, count - 1, axis=1)[:, :count], axis=1)
         order = np.argsort(-np.take_along_axis(log_p, best, axis=1), axis=1, kind="stable")
         expected[rows] = np.take_along_axis(best, order, axis=1)
