@@ -14,6 +14,7 @@ import pytest
 from conftest import ROOT, make_trainer
 
 from charlm.config.build import build_model
+from charlm.config.keys import Config
 from charlm.data.units import Units
 from charlm.data.vocabulary import Vocabulary
 from charlm.runs import checkpoint
@@ -261,3 +262,22 @@ def test_a_reduced_learning_rate_outlives_its_format() -> None:
     migrated = checkpoint._MIGRATIONS[2]({"progress": {**means, "plateau": plateau}})["progress"]
     assert [migrated[name] for name in names] == [{"loss_sum": 0.0}, {"loss_sum": 1.0}, {"loss_sum": 2.0}]
     assert migrated["plateau"] == {"best": 2.0, "waited": 1, "factor": 0.25}
+
+
+@pytest.mark.parametrize(
+    ("split", "separate", "train", "best_of"),
+    [
+        ((0.7, 0.2, 0.1), {}, 7, "validation"),
+        ((0.8, 0.1, 0.1), {}, 8, "training"),  # one unit: there is nothing to predict
+        ((0.7, 0.2, 0.1), {"corpus.test": "other.txt"}, 8, "validation"),
+        ((0.9, 0.1, 0.0), {"corpus.validation": "other.txt"}, 10, "validation"),
+    ],
+)
+def test_what_older_versions_did_not_record_follows_from_the_split(
+    split: tuple[float, float, float], separate: dict[str, str], train: int, best_of: str
+) -> None:
+    """The size of the training split, and whether the validation split of a text of 10 can be scored."""
+    corpus: dict[str, Any] = {"digest": "", "characters": 10}
+    progress = {name: value for name, value in checkpoint.NOT_TRAINED.items() if name != "best_of"}
+    checkpoint.complete(corpus, progress, Config().replace({"corpus.split": split, **separate}))
+    assert (corpus["train"], progress["best_of"]) == (train, best_of)

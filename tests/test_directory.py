@@ -176,6 +176,23 @@ def test_a_resumed_run_drops_what_was_logged_after_its_checkpoint(tmp_path: Path
     assert directory.config.read_text() == "second: 2\n"
 
 
+def test_a_line_is_written_once_though_it_was_not_flushed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A flush that fails is an error, and the next call does not repeat what is in the file."""
+
+    def fail(file: Path) -> None:
+        raise OSError(errno.EIO, "Input/output error", str(file))
+
+    directory = RunDirectory(tmp_path)
+    directory.create("")
+    with monkeypatch.context() as patch:
+        patch.setattr("charlm.runs.directory.flush", fail)
+        with pytest.raises(RunError, match=r"metrics\.jsonl cannot be written: input/output error"):
+            directory.log({"step": 1}, lasting=True)
+    assert directory.log({"step": 2}, lasting=True) == len('{"step": 1}\n{"step": 2}\n')
+
+
 @pytest.mark.parametrize("step", [0, 1, 2, 3, 9])
 @pytest.mark.parametrize("torn", ["", '{"step": 4, "ep', "\0\0\n", '{"step": "x"}\n', "{}\n"])
 def test_a_resumed_run_drops_previews_of_later_updates(tmp_path: Path, step: int, torn: str) -> None:

@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from conftest import make_trainer
 
+from charlm.arrays import Array
+from charlm.config.keys import CorpusConfig
 from charlm.data.raw_size import RawSize
-from charlm.inference.evaluate import Evaluation, evaluate
+from charlm.data.texts import Text
+from charlm.inference import dynamic
+from charlm.inference.evaluate import Evaluation, adaptation, evaluate
 from charlm.inference.score import Score, score
+from charlm.nn.model import Model
+from charlm.nn.parameters import Parameters
+from charlm.system.team import Team
 
 
 def test_bits_are_for_each_byte_and_for_each_character() -> None:
@@ -22,6 +30,36 @@ def test_bits_are_for_each_byte_and_for_each_character() -> None:
     figures = of.figures()
     assert (figures["bits_per_byte"], figures["bits_per_original_char"]) == pytest.approx((3, 6))
     assert (figures["bits_per_char"], figures["bytes"], figures["original_characters"]) == (2, 20, 10)
+
+
+def test_another_text_is_divided_as_training_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The parts are the shards of the run, whoever scores; what was noticed while reading is told."""
+    saved, parts = make_trainer(tmp_path, train__shards=3).snapshot(), []
+
+    def scored(*arguments: Any) -> Score:
+        parts.append(arguments[4].parts)
+        return score(*arguments)
+
+    monkeypatch.setattr("charlm.inference.evaluate.score", scored)
+    other = tmp_path / "other.txt"
+    other.write_text("\ufeffa lazy fox", encoding="utf-8")
+    found = evaluate(saved, CorpusConfig(path=str(other)))
+    assert parts == [3]
+    assert found.warnings == (f"text {other} begins with a byte-order mark, which is removed",)
+
+
+def test_gradients_are_those_of_the_training_split(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Dynamic evaluation of another text measures none on what the model was not trained on."""
+    trainer, measured = make_trainer(tmp_path), []
+
+    def gradients(model: Model, params: Parameters, text: Text, team: Team) -> Array:
+        measured.append(text.ids.tolist())
+        return params.flat
+
+    monkeypatch.setattr(dynamic, "rms_gradients", gradients)
+    monkeypatch.setattr(dynamic, "choose", lambda *_: None)
+    adaptation(trainer.snapshot(), own=False)
+    assert measured == [trainer.corpus.part("train").ids.tolist()]
 
 
 @pytest.mark.parametrize("split", ["train", "validation"])

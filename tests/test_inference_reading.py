@@ -51,6 +51,15 @@ def test_all_of_another_text_is_taken(tmp_path: Path) -> None:
     assert read.paths == (str(tmp_path / "other.txt"),)
 
 
+def test_a_split_of_its_own_has_its_own_files(tmp_path: Path) -> None:
+    """Text, paths and sources are those of the separate text."""
+    file = tmp_path / "other.txt"
+    file.write_text("a lazy fox")
+    read = read_text(_made(tmp_path), CorpusConfig(path=str(tmp_path / "text.txt"), test=str(file)), "test")
+    assert (_text(read), read.paths) == ("a lazy fox", (str(file),))
+    assert [source.name for source in read.sources] == [str(file)]
+
+
 def test_a_text_that_changed_is_named_with_the_option_for_another(tmp_path: Path) -> None:
     """A text that is not the one of the training is refused, and so is one that is not there."""
     made = _made(tmp_path)

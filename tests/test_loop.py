@@ -357,6 +357,14 @@ def test_a_request_to_stop_is_heeded_after_the_update(tmp_path: Path) -> None:
         assert checkpoint.load(directory.last).progress["step"] == trainer.tally.step == 5
 
 
+def test_a_run_that_is_stopped_at_once_can_be_resumed(tmp_path: Path) -> None:
+    """A new run has its checkpoint though no update was done."""
+    trainer = make_trainer(tmp_path)
+    directory = _begin(tmp_path / "run", trainer)
+    list(run(trainer, directory, should_stop=lambda: True))
+    assert checkpoint.load(directory.last).progress["step"] == 0
+
+
 def test_previews_are_kept(tmp_path: Path) -> None:
     """Each text that is shown is in previews.jsonl, with its update and epoch, and no other."""
     trainer = make_trainer(tmp_path, train__epochs=1.0, run__sample_every=0.25, run__sample_length=9)

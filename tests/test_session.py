@@ -11,8 +11,11 @@ from conftest import make_trainer
 
 from charlm.config.build import find_files
 from charlm.config.reading import resolve
+from charlm.runs.directory import RunDirectory
 from charlm.runs.log import read_objects
-from charlm.training import advice, job, session
+from charlm.system.errors import RunError
+from charlm.system.team import Team
+from charlm.training import advice, job, recipe, session
 from charlm.training.request import Request
 
 
@@ -84,3 +87,41 @@ def test_a_resumed_run_keeps_its_log_and_its_previews(tmp_path: Path) -> None:
         assert previews[: len(shown)] == shown
         assert len(previews) > len(shown)
         shown = previews
+
+
+def _request(tmp_path: Path, **values: Any) -> Request:
+    """A request for a run of an epoch on a short text."""
+    (tmp_path / "text.txt").write_text("abcd" * 60)
+    settings: dict[str, Any] = {"corpus.path": str(tmp_path / "text.txt"), "run.dir": str(tmp_path / "run")}
+    settings |= {"model.hidden": 4, "train.batch": 4, "train.epochs": 1.0}
+    settings |= {name.replace("__", "."): value for name, value in values.items()}
+    return Request(resolve(settings, "run"))
+
+
+def test_a_plan_is_made_with_the_threads_of_its_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is measured for `charlm init` is the speed of training: on `run.threads` workers."""
+    workers: list[int] = []
+
+    def fit(given: job.Job, request: Request, team: Team) -> job.Job:
+        workers.append(team.workers)
+        return given
+
+    monkeypatch.setattr(recipe, "fit", fit)
+    for threads in (1, 2):
+        session.planned(_request(tmp_path, run__threads=threads))
+    assert workers == [1, 2]
+
+
+def test_a_run_that_began_meanwhile_is_not_overwritten(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A directory that comes to hold a run while the text is read is looked at again once it is locked."""
+
+    def slow(*arguments: Any) -> job.Job:
+        RunDirectory(tmp_path / "run").create("of another\n")
+        return job.prepare(*arguments)
+
+    monkeypatch.setattr(session, "prepare", slow)
+    with pytest.raises(RunError, match=r"run holds a run that has no last\.npz to continue from"):
+        session.train(_request(tmp_path))
+    assert (tmp_path / "run/config.yaml").read_text() == "of another\n"

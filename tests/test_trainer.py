@@ -408,9 +408,12 @@ def test_what_a_resume_may_change(tmp_path: Path, dotted: str) -> None:
 
 
 def test_a_snapshot_tells_of_its_text(tmp_path: Path) -> None:
-    """The units of the text, and of its training split."""
+    """The units of the text, and of its training split; of lines, those that are predicted."""
     saved = make_trainer(tmp_path, 2).snapshot()
     assert (saved.corpus["characters"], saved.corpus["train"]) == (len(TEXT), int(0.8 * len(TEXT)))
+    lines = make_line_trainer(tmp_path)
+    saved, train = lines.snapshot(), lines.corpus.part("train")
+    assert (saved.corpus["characters"], saved.corpus["train"]) == (len(lines.corpus.ids), train.targets)
 
 
 def test_more_epochs_are_accepted(tmp_path: Path) -> None:

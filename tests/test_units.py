@@ -65,6 +65,7 @@ def test_a_file_and_a_text_give_the_same_codes(units: Units, text: str) -> None:
 @given(text=texts)
 @example(text="각")
 @example(text="\u0b92\u0bd7\u0bc6\u0bbe")
+@example(text="o\u0327\u0301")  # the first mark stays apart, and the second composes past it
 @pytest.mark.parametrize("units", ALL_UNITS, ids=label)
 def test_written_codes_are_the_text_again(units: Units, text: str) -> None:
     """A text's codes, written one at a time and finished, are the text, normalised and composed."""

@@ -43,7 +43,10 @@ _BYTES = 16 / 3
 """Bytes of a parameter in the page: four of float32, in Base64."""
 
 _LENGTH = 40
-"""Characters of the text, where none is given."""
+"""Most characters of the text, where none is given."""
+
+_FEW = 40
+"""Most characters of a vocabulary that a message lists."""
 
 
 def lesson(
@@ -104,7 +107,7 @@ def added_bytes(parameters: Mapping[str, Array]) -> int:
 
 
 def _usual_text(network: Checkpoint, progress: Progress) -> str:
-    """The text that a network is shown with: the beginning of its held-out text, of lines one line.
+    """The text that a network is shown with: the beginning of its held-out text.
 
     Where this cannot be read, a text that the network writes.
     """
@@ -125,11 +128,12 @@ def _written(network: Checkpoint) -> str:
 
 
 def _beginning(text: str) -> str:
-    """Whole words at the beginning of a text, of its first line that is not empty."""
-    line = next((line for line in text.split("\n") if line.strip()), "").strip()
-    if len(line) <= _LENGTH:
-        return line
-    return line[: _LENGTH + 1].rpartition(" ")[0] or line[:_LENGTH]
+    """Whole words at the beginning of a text, over several lines if they are short."""
+    text = text.strip()
+    if len(text) <= _LENGTH:
+        return text
+    cut = max(text.rfind(space, 0, _LENGTH + 1) for space in " \n")
+    return text[:cut].rstrip() if cut > 0 else text[:_LENGTH]
 
 
 def _data(network: Checkpoint, text: str) -> dict[str, Any]:
@@ -139,7 +143,9 @@ def _data(network: Checkpoint, text: str) -> dict[str, Any]:
         cell = assembly.checked_cell(network)
         ids = build_ids(network.config.corpus, network.vocabulary, text)
     except (ConfigError, VocabularyError) as error:
-        raise type(error)(f"{name}: {error}") from error
+        known = signs(network.vocabulary, np.arange(len(network.vocabulary)))
+        knows = f"; it knows {', '.join(known)}" if len(known) <= _FEW else ""
+        raise type(error)(f"{name}: {error}" + knows * isinstance(error, VocabularyError)) from error
     if not len(ids):
         raise CorpusError("the text has nothing to read: it needs a character")
     return {

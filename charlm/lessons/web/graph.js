@@ -267,12 +267,18 @@ function arrowDrawn(points, kind, words, at) {
   const isFlat = to[1] !== from[1] && Math.abs(to[1] - from[1]) < 70 && !kind.includes("by-matrix");
   const brought = words.filter(Boolean);
   const line = (text, k) => {
-    const isLeft = upright ? !k && brought.length > 1 : rises;
+    const isTall = upright && Math.abs(tip[1] - points[0][1]) > 2 * HIGH; // room for one line above the other
+    const isLeft = upright ? !k && !isTall && brought.length > 1 : rises;
     const side = upright || isFlat ? (isLeft ? "left" : "beside") : "";
     const aside = { left: -7, beside: 7 }[side] ?? 0;
-    const below = upright ? 4 : isFlat ? 14 * (k - brought.length) + 6 : k ? 14 : -5;
+    const below = isTall ? 14 * k - 3 : upright ? 4 : isFlat ? 14 * (k - brought.length) + 6 : k ? 14 : -5;
     const attributes = { x: x + aside, y: y + below, class: `${k ? "number" : "does"} ${side}` };
-    return [label(text, { ...attributes, class: `${attributes.class} halo` }), label(text, attributes)];
+    const one = label(text, attributes);
+    if (one.childElementCount < 2) return [one];
+    one.classList.add("several");
+    const halo = one.cloneNode(true); // below all parts of the text, whose own would cover each other
+    halo.classList.add("halo");
+    return [halo, one];
   };
   const attributes = { class: `arrow ${kind}`, "aria-hidden": true };
   const lines = kind.startsWith("later") ? [] : brought.flatMap(line);

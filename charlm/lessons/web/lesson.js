@@ -154,6 +154,7 @@ const chosen = () => models[state.model];
 const backward = () => state.direction === "backward";
 
 const phone = matchMedia("(max-width: 30rem)");
+const small = matchMedia("(max-width: 75rem)"); // the graph may be wider than its place
 
 let scopeShown = null; // computed once for everything that is shown of a step
 
@@ -441,12 +442,12 @@ function showGraph() {
   }
   element("graph").setAttribute("viewBox", `0 0 ${wide} ${high}`);
   element("graph").classList.toggle("narrow", wide < 500);
-  const { scrollWidth, clientWidth } = element("graph-box");
   const focused = element("graph").contains(document.activeElement);
   drawGraph(element("graph"), nodes, arrows, { backward: backward(), node, words, exits });
   if (focused) element("graph").querySelector(".node.now").focus({ preventScroll: true });
-  const middle = (nodes[state.node][0] / wide) * scrollWidth; // of what a phone shows a part of
-  if (scrollWidth > clientWidth) element("graph-box").scrollLeft = middle - clientWidth / 2;
+  if (!small.matches) return; // a measure of the page takes its time
+  const { scrollWidth, clientWidth } = element("graph-box");
+  element("graph-box").scrollLeft = (nodes[state.node][0] / wide) * scrollWidth - clientWidth / 2;
 }
 
 // the equation of the chosen node
