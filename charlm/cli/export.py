@@ -9,6 +9,7 @@ import click
 import charlm
 from charlm.cli.options import Command, FilePath, checkpoint_option, say_which
 from charlm.cli.show import say, shown_path
+from charlm.export import check
 
 _HELP = """Write a trained model to FILE, in the format of its suffix.
 
@@ -27,6 +28,7 @@ _HELP = """Write a trained model to FILE, in the format of its suffix.
 )
 def export(file: Path, checkpoint_path: Path | None, float32: bool) -> None:
     """Write a trained model in the format of the suffix."""
+    check(file, float32)  # a mistake in the name is found before a run is looked for
     model = charlm.load(checkpoint_path)
     say_which(checkpoint_path, model.path)
     lines = model.export(file, float32)
