@@ -61,7 +61,8 @@ def lesson(
     for run, model in zip(runs, models, strict=True):
         say_which(run, model.path)
         if len(runs) > 1:
-            added = charlm.interface.added_bytes(model.parameters)
+            size = sum(array.size for array in model.parameters.values())
+            added = charlm.interface.added_bytes(size)
             say(f"{shown_path(run)} adds {added / 1e6:.2f} MB")
     say(f"{shown_path(out)}: {out.stat().st_size / 1e6:.2f} MB")
     click.echo("Open it in a browser. It needs no network.")

@@ -7,12 +7,11 @@ The files in `charlm/lessons/web` are its body, its style, its scripts and its s
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from charlm.arrays import Array
 from charlm.config.build import build_ids
 from charlm.config.limits import Language
 from charlm.data.corpus import Progress, nothing
@@ -101,9 +100,9 @@ def lesson(
     )
 
 
-def added_bytes(parameters: Mapping[str, Array]) -> int:
-    """The bytes that a network with these parameters adds to the page."""
-    return round(sum(array.size for array in parameters.values()) * _BYTES)
+def added_bytes(parameters: int) -> int:
+    """The bytes that a network with so many parameters adds to the page."""
+    return round(parameters * _BYTES)
 
 
 def _usual_text(network: Checkpoint, progress: Progress) -> str:
