@@ -57,6 +57,8 @@ def test_a_character_is_whole(character: str) -> None:
         ("x🇰🇷🇯", ["x", "🇰🇷", "🇯"]),
         ("한국", ["한", "국"]),
         ("\u11ab\u1112", ["\u11ab", "\u1112"]),
+        ("\ud558\u1161", ["\ud558\u1161"]),
+        ("\ud55c\u1161", ["\ud55c", "\u1161"]),
         ("👍👍", ["👍", "👍"]),
         ("ab", ["a", "b"]),
         ("", []),
@@ -120,3 +122,8 @@ def test_what_composes_across_characters_stays_together() -> None:
     codes, places = aligned(Units(normalize="nfc"), text, np.arange(len(text) + 1))
     assert places.tolist() == [0, 1, 2, NOWHERE, 3, 4, 5, 6]
     assert len(codes) == 6
+    # marks in another order than that of the normal form
+    codes, places = aligned(Units(normalize="nfd"), "a\u0301\u0323 b", np.arange(6))
+    assert places.tolist() == [0, 1, NOWHERE, 3, 4, 5]
+    codes, places = aligned(Units(newlines="lf"), "a\r\nb", np.arange(5))
+    assert places.tolist() == [0, 1, 1, 2, 3]

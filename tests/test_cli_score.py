@@ -17,6 +17,8 @@ import pytest
 from conftest import ENVIRONMENT, Run
 
 import charlm as package
+from charlm.cli.score import _most
+from charlm.inference.rows import Row
 from charlm.runs import checkpoint
 
 TRICKY = "Thé ferry\tcame\\n over\r\n\r\n  at \u3000noon e\u0301 👍🏽🇰🇷\x0b\x1c\u2028한글\n\n\\ end"
@@ -172,6 +174,16 @@ def test_top_has_the_most_surprising_rows(
     expected = sorted((row for row in rows if row[key]), key=lambda row: -float(row[key]))
     assert table(charlm(*command, "--top", "3").stdout) == expected[:3]
     assert len(table(charlm(*command, "--top", "100000").stdout)) == len(expected) <= len(rows)
+
+
+def test_the_least_surprised_model_ranks_and_the_first_of_equal_rows_comes_first() -> None:
+    """A row is as surprising as it is to the model that it surprises least."""
+    bits_of_rows = ([1.0, 9.0], [3.0, 4.0], [3.0, 5.0], [None, None], [8.0, 2.0])
+    rows = [
+        Row("word", "t", number, 1, 0, 1, "x", bits, [None, None], [0, 0], [1, 1], [0, 0])
+        for number, bits in enumerate(bits_of_rows)
+    ]
+    assert [row.line for row in _most(rows, 3)] == [1, 2, 4]
 
 
 @pytest.mark.parametrize("name", ["char", "lines", "split"])

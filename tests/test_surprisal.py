@@ -165,8 +165,8 @@ def test_workers_see_every_block(monkeypatch: pytest.MonkeyPatch) -> None:
     made = make("rnn", TEXT)
     text = TEXT * 60
     once = rows_of([made], [text], "line")
-    monkeypatch.setattr(surprisal, "BLOCK", 2100)
-    for team in (Team(1), Team(2)):
+    for block, team in ((2100, Team(1)), (2100, Team(2)), (1000, Team(2))):
+        monkeypatch.setattr(surprisal, "BLOCK", block)
         for pieces in (cut(text, 3), [text[:100], text[100:]]):
             lines = rows_of([made], pieces, "line", team=team)
             assert sum(row.characters[0] for row in lines) == len(text) - 1
