@@ -207,7 +207,7 @@ def test_a_score_costs_nothing_more(
     sent = pickle.loads(pickle.dumps(score))  # noqa: S301 (from this process)
     assert sent == copy.deepcopy(score) == score
     assert dataclasses.asdict(score)["characters"] == 12
-    monkeypatch.setattr("charlm.interface.unit_losses", None)
+    monkeypatch.setattr("charlm.interface.model.unit_losses", None)
     again = models["text"].score("the quick fox")
     with pytest.raises(TypeError):
         again._repr_html_()
