@@ -69,6 +69,7 @@ LAYERS = [
     ["runs.lock", "runs.log"],
     ["runs.directory", "runs.description", "inference.reading", "inference.novelty"],
     ["training.job", "training.events", "runs.importing", "inference.evaluate"],
+    ["inference.judge"],
     ["inference.surprisal"],
     ["training.trainer"],
     [
@@ -87,6 +88,7 @@ LAYERS = [
     ["report.page", "lessons.hello"],
     ["lessons.page"],
     ["interface.arguments"],
+    ["interface.surprises"],
     ["interface.model", "interface.measure"],
     ["interface.run"],
     ["interface.pictures"],

@@ -17,10 +17,11 @@ from charlm.config.build import build_model, build_text
 from charlm.config.reading import resolve
 from charlm.data.units import Units
 from charlm.data.vocabulary import Vocabulary
-from charlm.inference import score, surprisal
+from charlm.inference import judge, score
+from charlm.inference.judge import judges_of
 from charlm.inference.rows import By, Row, Rows
 from charlm.inference.score import unit_losses
-from charlm.inference.surprisal import Surprisal, judges_of
+from charlm.inference.surprisal import Surprisal, surprisal
 from charlm.runs.checkpoint import NOT_TRAINED, Checkpoint
 from charlm.system.errors import ConfigError, VocabularyError
 from charlm.system.team import Team
@@ -81,7 +82,7 @@ def rows_of(
 ) -> list[Row]:
     """The rows of one text that comes in these pieces."""
     rows = Rows(by)
-    with surprisal.surprisal(judges_of(models, team, ranks=True), by_line, count) as reading:
+    with surprisal(judges_of(models, team, ranks=True), by_line, count) as reading:
         return [row for piece in reading.scored([("t", pieces, "")], live) for row in rows.add(piece)]
 
 
@@ -151,7 +152,7 @@ def test_bits_add_up_to_the_score(units: str, by: By, monkeypatch: pytest.Monkey
         read = build_text(made.config.corpus, made.vocabulary, text)
         for block in (score.BLOCK, 2345):
             monkeypatch.setattr(score, "BLOCK", block)
-            monkeypatch.setattr(surprisal, "BLOCK", block)
+            monkeypatch.setattr(judge, "BLOCK", block)
             monkeypatch.setattr(score.blocks_of_lines, "__defaults__", (block,))
             expected = unit_losses(made.model, made.parameters, read, team=Team(2).of(parts=1)).sum()
             rows = rows_of([made], cut(text, 1), by, mode == "lines")
@@ -166,7 +167,7 @@ def test_workers_see_every_block(monkeypatch: pytest.MonkeyPatch) -> None:
     text = TEXT * 60
     once = rows_of([made], [text], "line")
     for block, team in ((2100, Team(1)), (2100, Team(2)), (1000, Team(2))):
-        monkeypatch.setattr(surprisal, "BLOCK", block)
+        monkeypatch.setattr(judge, "BLOCK", block)
         for pieces in (cut(text, 3), [text[:100], text[100:]]):
             lines = rows_of([made], pieces, "line", team=team)
             assert sum(row.characters[0] for row in lines) == len(text) - 1
@@ -207,7 +208,7 @@ def test_each_line_is_read_from_a_line_break() -> None:
 def test_each_text_begins_from_zero() -> None:
     """A text that is scored after another has the bits that it has alone; files of one text have not."""
     made, rows = make(), Rows("text")
-    with surprisal.surprisal(judges_of([made])) as reading:
+    with surprisal(judges_of([made])) as reading:
         apart = [
             row
             for name in "ab"
@@ -333,7 +334,7 @@ def test_lines_are_there_as_soon_as_they_come() -> None:
             yield piece
 
     rows: list[str] = []
-    with surprisal.surprisal(judges_of([made]), by_line=True) as reading:
+    with surprisal(judges_of([made]), by_line=True) as reading:
         for piece in reading.scored([("t", pieces(), "")], live=True):
             rows += [row.text for row in seen.add(piece)]
     assert (rows, given) == (["The end", "noon", "at"], [0, 0, 1, 2])
@@ -343,7 +344,7 @@ def test_a_long_line_is_scored_in_streams(monkeypatch: pytest.MonkeyPatch) -> No
     """A line longer than a block has the bits of a text, beside short ones, in order."""
     monkeypatch.setattr(score, "LONG", 2000)
     monkeypatch.setattr(score, "BLOCK", 2500)
-    monkeypatch.setattr(surprisal, "BLOCK", 2500)
+    monkeypatch.setattr(judge, "BLOCK", 2500)
     made = make("gru before")
     long = "The end at noon " * 400
     rows = rows_of([made], cut(f"The\n{long}\nend\n", 5), "line", by_line=True)

@@ -1,17 +1,14 @@
 """How surprising each character of a text is, for one model or several, while the text is read.
 
-The text may be longer than the memory. Each model reads it in its own units and scores a block of them
-at a time with the same `Scorer` that sums up a whole text. A character has the bits of its units.
+Each model reads the text in its own units (see `Judge`). A character has the bits of its units.
 
-Letters: `M` models, `N` units of a piece of text, `A` characters of it, `K` values per unit.
+Letters: `M` models, `N` units of a piece of text, `A` characters of it.
 """
 
 from __future__ import annotations
 
 import contextlib
-import html
 import math
-import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -27,183 +24,17 @@ from charlm.data.characters import Flags, code_points, is_space, limits
 from charlm.data.reader import text_of_file
 from charlm.data.sources import LiveInput, Source, find
 from charlm.data.units import LINE_BREAK
-from charlm.data.vocabulary import translated
-from charlm.inference.dynamic import Constants, Learner
-from charlm.inference.evaluate import adaptation
-from charlm.inference.rows import By, Row, Rows, Scored
-from charlm.inference.score import BLOCK, Scorer, blocks_of_lines
+from charlm.inference.judge import Judge, Reading
+from charlm.inference.rows import Scored
 from charlm.runs.checkpoint import Checkpoint
 from charlm.system.errors import ConfigError, VocabularyError
 from charlm.system.files import STANDARD_INPUT
-from charlm.system.team import ALONE, Team
-from charlm.system.workers import shared
-from charlm.web.signs import without_effect
-from charlm.web.text import shade
 
 Reset = Literal["none", "line", "text"]
 """Where the state begins from zero: once in the files of a path, with each line, or with each file."""
 
-_FEWEST = 1 << 12
-"""Units for which there is room at first."""
-
 _TAIL = 64
 """Code points at the end of a piece in which the last character is looked for."""
-
-
-@dataclass(frozen=True)
-class _Read:
-    """What a model makes of a piece of text."""
-
-    edges: Ids
-    """`[A+1]`, the unit that follows each limit of a character."""
-    ids: Ids
-    """`[N]`."""
-    lacking: Flags
-    """`[N]`, which units the vocabulary lacks."""
-
-
-class Judge:
-    """One model that reads a text in pieces and gives K values of each unit: nats, and the rank if asked.
-
-    The values come in the order of the units, when a block is full or `flush` is called.
-    """
-
-    def __init__(
-        self,
-        loaded: Checkpoint,
-        team: Team = ALONE,
-        ranks: bool = False,
-        learned: tuple[Array, Constants] | None = None,
-    ) -> None:
-        """With `learned`, the gradients and constants of dynamic evaluation, the model goes on learning."""
-        self.vocabulary, self.units = loaded.vocabulary, loaded.vocabulary.units
-        self.K, self.available = 1 + ranks, 0
-        self._loaded = loaded
-        self._team = team.of(parts=loaded.config.train.shards)
-        codes = self.vocabulary.codes
-        self._table = np.full(int(codes.max(initial=0)) + 2, len(codes), np.min_scalar_type(len(codes)))
-        self._table[codes] = np.arange(len(codes))
-        self._values: deque[npt.NDArray[Any]] = deque()
-        self._waiting: list[Ids] = []
-        self._lengths: list[Ids] = []
-        self._size = 0
-        self._room, self._ids = _FEWEST, shared((_FEWEST + 1,), self._table.dtype)
-        self._learner: Learner | None = None
-        if learned is not None:
-            self._learner = Learner(loaded.model, loaded.parameters, *learned, self._ids, ranks=ranks)
-        self._scorer: Scorer | Learner = self._learner or self._new()
-        self.begin()
-
-    def _new(self) -> Scorer:
-        model, params = self._loaded.model, self._loaded.parameters
-        return Scorer(model, params, self._ids, self._team, ranks=self.K > 1)
-
-    def close(self) -> None:
-        """End the workers."""
-        self._scorer.close()
-
-    def begin(self) -> None:
-        """Begin a text from a zero state."""
-        self._state, self.begun = self._scorer.zero_state(), False
-
-    def read(self, text: str, limits: Ids) -> _Read:
-        """A piece of text with the `limits [A+1]` of its characters."""
-        codes, edges = aligned(self.units, text, limits)
-        ids = translated(codes, self._table)
-        return _Read(edges, ids, ids == len(self.vocabulary.codes))
-
-    def feed(self, ids: Ids) -> None:
-        """Score units `[N]` that follow those before; the first one of a text has no values: NaN."""
-        if len(ids) and not self.begun:
-            self.begun = True
-            self._ids[0] = ids[0]
-            self._put(np.full((self.K, 1), np.nan))
-            ids = ids[1:]
-        self._waiting.append(ids)
-        self._size += len(ids)
-        while self._size >= BLOCK:
-            self._score(BLOCK)
-
-    def feed_lines(self, ids: Ids, lengths: Ids) -> None:
-        """Score lines, whose units `[N]` follow one another, each from a zero state and a line break."""
-        self._waiting.append(ids)
-        self._lengths.append(lengths)
-        self._size += len(ids)
-        if self._size > BLOCK:
-            self._score_lines(keep=True)
-
-    def flush(self) -> None:
-        """Score everything that waits."""
-        if self._lengths:
-            self._score_lines(keep=False)
-        elif self._size:
-            self._score(self._size)
-
-    def take(self, count: int) -> Array:
-        """The next values `[K, count]`, which must be available."""
-        self.available -= count
-        parts = [np.zeros((self.K, 0))]
-        while count:
-            values = self._values.popleft()
-            if values.shape[1] > count:
-                self._values.appendleft(values[:, count:])
-                values = values[:, :count]
-            parts.append(values)
-            count -= values.shape[1]
-        return np.concatenate(parts, axis=1)
-
-    def _put(self, values: Array) -> None:
-        self._values.append(values)
-        self.available += values.shape[1]
-
-    def _make(self, room: int) -> None:
-        """Make a scorer with room for so many units and one before them."""
-        self._room, self._ids = room, shared((room + 1,), self._table.dtype)
-        if self._learner is not None:
-            self._learner.move(self._ids)
-            return
-        self._scorer.close()
-        self._scorer = self._new()
-
-    def _fill(self, ids: Ids) -> None:
-        """Put units `[N]` behind the one that was last."""
-        if len(ids) > self._room:
-            before = self._ids[0]
-            self._make(max(len(ids), min(4 * len(ids), BLOCK)))
-            self._ids[0] = before
-        self._ids[1 : len(ids) + 1] = ids
-
-    def _waited(self) -> Ids:
-        ids: Ids = np.concatenate(self._waiting)
-        self._waiting.clear()
-        return ids
-
-    def _score(self, count: int) -> None:
-        ids = self._waited()
-        self._waiting.append(ids[count:])
-        self._size -= count
-        self._fill(ids[:count])
-        values, self._state = self._scorer.carried(0, count, self._state)
-        self._put(values)
-        self._ids[0] = ids[count - 1]
-
-    def _score_lines(self, keep: bool) -> None:
-        """Score lines in blocks; with `keep`, leave those of the last block, which may not be full."""
-        ids, lengths = self._waited(), np.concatenate(self._lengths)
-        self._lengths.clear()
-        blocks, start = list(blocks_of_lines(lengths, BLOCK)), 0
-        kept = blocks.pop() if keep else slice(0, 0)
-        for lines in blocks:
-            size = int(lengths[lines].sum())
-            self._fill(ids[start : start + size])
-            self._ids[0] = self._table[LINE_BREAK]
-            ends = np.cumsum(lengths[lines])
-            self._put(self._scorer.lines(ends - lengths[lines], lengths[lines]))
-            start += size
-        if keep:
-            self._waiting.append(ids[start:])
-            self._lengths.append(lengths[kept])
-        self._size = len(ids) - start
 
 
 @dataclass(frozen=True)
@@ -211,7 +42,7 @@ class _Waiting:
     """A piece of text whose values are not there yet."""
 
     piece: Scored
-    reads: Sequence[_Read]
+    reads: Sequence[Reading]
     fed: Sequence[Flags]
     """For each model, which of its units `[N]` it was given."""
     counted: Sequence[Flags]
@@ -374,7 +205,7 @@ class Surprisal:
         before: Flags = np.concatenate([[True], piece.is_break[:-1]])[: len(piece.is_break)]
         return before & piece.is_break
 
-    def _refuse(self, judge: Judge, read: _Read, piece: Scored, place: int) -> None:
+    def _refuse(self, judge: Judge, read: Reading, piece: Scored, place: int) -> None:
         """Raise the error about a character that a model lacks."""
         units = slice(read.edges[place], read.edges[place + 1])
         unit = int(np.flatnonzero(read.lacking[units])[0]) + int(units.start)
@@ -445,24 +276,6 @@ def surprisal(
         yield Surprisal(judges, by_line, count_unknown)
 
 
-def judges_of(
-    models: Sequence[Checkpoint],
-    team: Team = ALONE,
-    ranks: bool = False,
-    dynamic_on: Sequence[str] | None = None,
-) -> list[Judge]:
-    """A judge for each model; with `dynamic_on`, the paths of the texts, they go on learning.
-
-    Raises `CorpusError` if a model is to learn and the text that it was trained on cannot be read.
-    """
-    if dynamic_on is None:
-        return [Judge(model, team, ranks) for model in models]
-    texts = sorted(os.path.abspath(path) for path in dynamic_on)
-    own = [texts == sorted(os.path.abspath(path) for path in model.config.corpus.paths) for model in models]
-    learned = [adaptation(model, same, team) for model, same in zip(models, own, strict=True)]
-    return [Judge(model, team, ranks, one) for model, one in zip(models, learned, strict=True)]
-
-
 def usual_reset(models: Sequence[Checkpoint]) -> Reset:
     """Where the state began when the models were trained; raises `ConfigError` if they differ."""
     modes = {model.config.corpus.mode for model in models}
@@ -501,76 +314,3 @@ def pieces_of(
                 for source in group
             )
             yield from reading.scored(texts, live and reset == "line")
-
-
-@dataclass(frozen=True, slots=True)
-class Surprise:
-    """How surprising a part of a text is: a row of `charlm score`."""
-
-    start: int
-    """Where it begins in the text."""
-    stop: int
-    """Where it ends; for a word, before the white space behind it."""
-    text: str
-    """The unit or word, or the line without its line break."""
-    bits: float | None
-    """`-log2 p`, of all its units; None if none of them is predicted."""
-    rank: int | None
-    """1 if it was the likeliest; only for units."""
-    bits_after: float | None
-    """Bits of the white space behind a word."""
-    line: int
-    """The number of its line, from 1."""
-    column: int
-    """Its place in the line, from 1."""
-
-    @classmethod
-    def of(cls, row: Row) -> Surprise:
-        """A row of one model."""
-        rank, after = row.ranks[0] or None, row.bits_after[0] if row.bits_after else None
-        rank = rank if row.by == "unit" else None
-        return cls(row.start, row.stop, row.text, row.bits[0], rank, after, row.line, row.column)
-
-
-class Surprises(list[Surprise]):
-    """Rows of a text, which a notebook shows as a table."""
-
-    def _repr_html_(self) -> str:
-        """The first rows; the surprise of each is shaded."""
-        columns = ("line", "column", "text", "bits", "bits_after", "rank")
-        used = [name for name in columns if any(getattr(row, name) is not None for row in self)]
-        head = "".join(f"<th>{name}</th>" for name in used)
-        body = "".join(
-            f"<tr>{''.join(_cell(name, getattr(row, name)) for name in used)}</tr>" for row in self[:_SHOWN]
-        )
-        more = f"<div>and {len(self) - _SHOWN:,} more</div>" if len(self) > _SHOWN else ""
-        return f"<table><tr>{head}</tr>{body}</table>{more}"
-
-
-_SHOWN = 200
-"""Most rows that a notebook shows."""
-
-
-def _cell(name: str, value: str | float | None) -> str:
-    if isinstance(value, str):
-        shown = "".join(map(without_effect, value))
-        return f'<td style="text-align:left;white-space:pre-wrap">{html.escape(shown)}</td>'
-    if isinstance(value, float):
-        return f'<td style="{shade(value) if name == "bits" else ""}">{value:.2f}</td>'
-    return f"<td>{'' if value is None else value}</td>"
-
-
-def surprises(
-    loaded: Checkpoint,
-    text: str,
-    by: By,
-    reset: Reset | None = None,
-    count_unknown: bool = False,
-    team: Team = ALONE,
-) -> Surprises:
-    """The rows of a text in memory; see `Surprisal` for the arguments."""
-    by_line = (reset or usual_reset([loaded])) == "line"
-    rows = Rows(by)
-    with surprisal(judges_of([loaded], team, by == "unit"), by_line, count_unknown) as reading:
-        pieces = reading.scored([("the text", [text], "")])
-        return Surprises(Surprise.of(row) for piece in pieces for row in rows.add(piece))

@@ -36,10 +36,11 @@ from charlm.data.cache import Entry, user_cache
 from charlm.inference.evaluate import Evaluation
 from charlm.inference.generate import Sampling
 from charlm.inference.gradient_flow import DECADES, GradientFlow
+from charlm.inference.judge import judges_of
 from charlm.inference.novelty import STRETCH, Novelty
 from charlm.inference.rows import By, Row, Rows
 from charlm.inference.score import Score
-from charlm.inference.surprisal import Reset, judges_of, pieces_of, surprisal, usual_reset
+from charlm.inference.surprisal import Reset, pieces_of, surprisal, usual_reset
 from charlm.inference.trace import Trace
 from charlm.interface.measure import bench, check_gradients
 from charlm.interface.model import LanguageModel, draw, load, untrained

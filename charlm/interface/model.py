@@ -25,9 +25,9 @@ from charlm.inference.gradient_flow import GradientFlow, gradient_flow
 from charlm.inference.novelty import Novelty
 from charlm.inference.reading import ReadText, held_out, read_text
 from charlm.inference.score import SHOWN, Score, score, scores, unit_losses
-from charlm.inference.surprisal import Surprises, surprises
 from charlm.inference.trace import Trace, trace
 from charlm.interface.arguments import AnyPath, Configuration, complete, typed, warn, with_suffix, within
+from charlm.interface.surprises import Surprises, surprises
 from charlm.report import page
 from charlm.runs import checkpoint
 from charlm.runs.checkpoint import NOT_TRAINED, Checkpoint
@@ -52,8 +52,6 @@ class LanguageModel:
         one, is the last.
     parameters
         Its arrays by name, read-only.
-    path
-        Its checkpoint file; `ConfigError` if it comes from no file.
     sampler
         What writes its text, unit by unit (`charlm.inference.generate`).
     """
@@ -88,7 +86,7 @@ class LanguageModel:
 
     @property
     def path(self) -> Path:
-        """See above."""
+        """The checkpoint file; raises `ConfigError` if the model comes from no file."""
         if self._path is None:
             raise ConfigError("the model comes from no file")
         return self._path
