@@ -70,7 +70,7 @@ class LanguageModel:
         self.parameters: Mapping[str, Array] = MappingProxyType(
             {name: _read_only(array) for name, array in loaded.parameters.items()}
         )
-        self._loaded, self._team, self.paths = loaded, team, tuple(paths)
+        self._loaded, self.paths, self._team = loaded, tuple(paths), team
         self._read: ReadText | None = None  # its own text, if `untrained` has read that
         self.sampler = TextSampler.of(
             loaded.config.corpus, loaded.network, loaded.parameters, loaded.vocabulary
