@@ -11,11 +11,11 @@ import pytest
 from conftest import FORMS, ROOT, Run
 
 import charlm as api
-from charlm.config.keys import Config
+from charlm.config.keys import KEYS, Config
 from charlm.nn.parameters import Parameters
 from charlm.runs import checkpoint
 from charlm.system.errors import ConfigError
-from charlm.training.job import copy_rows
+from charlm.training.job import _OF_THE_MODEL, copy_rows
 
 TALES = (ROOT / "data/tales.txt").read_text()
 
@@ -127,6 +127,13 @@ def test_what_contradicts_the_weights_is_refused(
     command = ("train", "--corpus", "b.txt", "--init", "a", "--out", "b", *options)
     assert re.search(message, charlm(*command, "--minutes", "0.1", status=2).stderr)
     assert not (tmp_path / "b").exists()
+
+
+def test_what_belongs_to_weights() -> None:
+    """All that a run cannot change of its network and its units, but for what only its own text needs."""
+    fixed = {dotted for dotted, key in KEYS.items() if key.fixed and dotted.startswith(("model.", "corpus."))}
+    of_the_text = {"model.init", "corpus.encoding", "corpus.separator", "corpus.split"}
+    assert set(_OF_THE_MODEL) == fixed - of_the_text
 
 
 def test_defaults_that_are_given_in_python_are_refused_too(first: Path, tmp_path: Path) -> None:
