@@ -190,7 +190,7 @@ function problemOf({ vocabulary, signs }, text) {
 function showMessage() {
   const isRefused = refused !== "" && element("text").value !== state.text;
   const isStale = isRefused && document.activeElement === element("text");
-  element("message").textContent = refused || changeInWords();
+  fill(element("message"), refused || changeInWords());
   element("text").setAttribute("aria-invalid", isStale);
   for (const id of ["strip", "stage", "reach", "gates"]) element(id).classList.toggle("stale", isStale);
 }
@@ -435,8 +435,7 @@ function showGraph() {
     const words = say("above", { layer: state.layer + 2 });
     exits.push(exit("h", [x, y - HIGH / 2], [x, y - 90], words, scope.dh_above));
   }
-  element("graph").setAttribute("viewBox", `0 0 ${wide} ${high}`);
-  element("graph").classList.toggle("narrow", wide < 500);
+  change(element("graph"), { viewBox: `0 0 ${wide} ${high}`, class: wide < 500 ? "narrow" : "" });
   const focused = element("graph").contains(document.activeElement);
   fill(element("graph"), graphDrawn(nodes, arrows, { backward: backward(), node, words, exits }));
   if (focused) element("graph").querySelector(".node.now").focus({ preventScroll: true });
@@ -744,7 +743,7 @@ function render() {
   fill(element("check-result"));
   showGraph();
   showFormula();
-  element("key").textContent = say(backward() ? "key.backward" : "key.forward");
+  fill(element("key"), say(backward() ? "key.backward" : "key.forward"));
   clearTimeout(later);
   later = setTimeout(() => {
     refresh("reach", [text, layer, window, of, language], showReach);
