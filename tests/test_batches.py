@@ -97,7 +97,7 @@ def test_windows_are_steps_by_streams(kind: type[np.unsignedinteger]) -> None:
     streams, warning = Text(text).batches(2, 2, 1)
     assert (streams.batch, streams.seq_len, streams.windows, warning) == (2, 2, 2, None)
     for step in (1, 3, 401):
-        x, y, mask = streams.window(step)
+        x, y, mask, places = streams.window(step)
         np.testing.assert_array_equal(x, np.array([[2, 6], [3, 7]], kind), strict=True)
         np.testing.assert_array_equal(y, x + kind(1), strict=True)
         assert (mask, streams.window_length(step), streams.characters(step)) == (None, 2, 4)
@@ -172,7 +172,7 @@ def read_lines(lengths: list[int], batch: int, seq_len: int, share: float, epoch
     batches = _batches(Lines(ids, lines.starts, lines.lengths), batch, seq_len, 3)
     read: list[list[list[tuple[Ids, Ids, Ids]]]] = []
     for step in range(epochs * batches.windows):
-        x, y, padding = batches.window(step)
+        x, y, padding, places = batches.window(step)
         mask = np.ones(x.shape, bool) if padding is None else padding
         assert batches.window_length(step) == len(x)
         assert batches.characters(step) == mask.sum() > 0

@@ -528,7 +528,7 @@ def test_padding_changes_no_gradient(tmp_path: Path, cell: dict[str, Any], threa
     begins = [step for step in range(len(windows)) if trainer.streams.resets_state(step)]
     assert trainer.config.train.shards == threads
     assert len(begins) < len(windows), "no line is cut"
-    assert any(mask is not None and (~mask).all(axis=0).any() for _, _, mask in windows), "no row is empty"
+    assert any(mask is not None and (~mask).all(axis=0).any() for _, _, mask, _ in windows), "no row is empty"
     expected = []
     for first, stop in zip(begins, [*begins[1:], len(windows)], strict=True):
         expected += _gradients_one_line_at_a_time(trainer, windows[first:stop])
