@@ -444,6 +444,7 @@ class LanguageModel:
             "parameters": loaded.parameters.flat.size,
             "shapes": {name: list(view.shape) for name, view in loaded.parameters.items()},
             "corpus": loaded.corpus,
+            "network": progress.get("generation", 0) + 1,
             "step": progress["step"],
             "epoch": progress["epoch"],
             **dict.fromkeys(
