@@ -81,7 +81,7 @@ def make(
         if len(set(pairwise(ids))) > 15:
             break
     change(parameters)
-    progress = {"step": 1, "epoch": 1.0, "validation": 1.5, "best": 1.5, "best_step": 1}
+    progress = {"step": 1, "epoch": 1.0, "validation": 1.5, "best": 1.4, "best_step": 1}
     progress |= {"best_of": "validation" if corpus.usable("validation") else "training"}
     described = {
         "digest": corpus.digest,

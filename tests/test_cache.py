@@ -68,6 +68,14 @@ def test_ids_come_back(tmp_path: Path, kind: npt.DTypeLike, pieces: list[Any]) -
         assert found.codes == CODES
 
 
+def test_only_their_owner_can_read_texts(tmp_path: Path) -> None:
+    """A new directory is for its owner alone, whether a text is stored in it or is still being read."""
+    caches = Cache(tmp_path / "stored"), Cache(tmp_path / "read")
+    store(caches[0])
+    caches[1].spool().close()
+    assert [cache.directory.stat().st_mode & 0o777 for cache in caches] == [0o700, 0o700]
+
+
 def test_ids_are_mapped_into_memory(tmp_path: Path) -> None:
     """Nothing is copied: ids are those in the file, cannot be written to, and outlive its removal."""
     cache = Cache(tmp_path)

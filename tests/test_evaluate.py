@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from charlm.config.keys import CorpusConfig
 from charlm.data.raw_size import RawSize
 from charlm.data.texts import Text
 from charlm.inference import dynamic
-from charlm.inference.evaluate import Evaluation, adaptation, evaluate
+from charlm.inference.evaluate import Dynamic, Evaluation, adaptation, evaluate
 from charlm.inference.score import Score, score
 from charlm.nn.model import Model
 from charlm.nn.parameters import Parameters
@@ -30,10 +31,14 @@ def test_bits_are_for_each_byte_and_for_each_character() -> None:
     figures = of.figures()
     assert (figures["bits_per_byte"], figures["bits_per_original_char"]) == pytest.approx((3, 6))
     assert (figures["bits_per_char"], figures["bytes"], figures["original_characters"]) == (2, 20, 10)
+    learned = Dynamic(Score(nll=30 * math.log(2), characters=30), dynamic.DEFAULT, None, 1.0)
+    figures = replace(of, dynamic=learned).figures()
+    names = ("bits_per_char", "bits_per_byte", "bits_per_original_char")
+    assert [figures[name] for name in names] == pytest.approx((1, 1.5, 3)), "what was asked for is dynamic"
 
 
 def test_another_text_is_divided_as_training_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The parts are the shards of the run, whoever scores; what was noticed while reading is told."""
+    """The parts are the shards of the run, whoever scores; files and what was noticed in them are told."""
     saved, parts = make_trainer(tmp_path, train__shards=3).snapshot(), []
 
     def scored(*arguments: Any) -> Score:
@@ -43,8 +48,9 @@ def test_another_text_is_divided_as_training_was(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr("charlm.inference.evaluate.score", scored)
     other = tmp_path / "other.txt"
     other.write_text("\ufeffa lazy fox", encoding="utf-8")
-    found = evaluate(saved, CorpusConfig(path=str(other)))
+    found = evaluate(saved, CorpusConfig(str(tmp_path / "text.txt"), validation=str(other)), "validation")
     assert parts == [3]
+    assert found.paths == (str(other),)
     assert found.warnings == (f"text {other} begins with a byte-order mark, which is removed",)
 
 

@@ -156,6 +156,8 @@ def test_a_prime_in_a_file_may_end_in_a_line_break(contents: str, prime: str | N
     assert "\n" in sampler.preview(np.array([0, 1, 0]), 90, np.random.default_rng(0)), "several lines"
     assert drawn.count(ord("\n")) == 1
     assert drawn[-1] == ord("\n")
+    first = {next(sampler.draw(codes, 1, Sampling(), np.random.default_rng(seed))) for seed in range(40)}
+    assert (ord("\n") in first) == bool(prime), "a line may end where the prime does, but is not empty"
 
 
 def test_a_preview_of_a_text_that_begins_with_the_unknown_has_no_prime() -> None:

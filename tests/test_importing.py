@@ -37,6 +37,7 @@ def test_what_was_exported_comes_back(form: str, kind: str, tmp_path: Path, char
     assert again.parameters.flat.tobytes() == loaded.parameters.flat.tobytes()
     assert again.vocabulary == loaded.vocabulary
     assert again.config.model == loaded.config.model
+    assert again.config.run.dir == "run"
     text = KINDS[kind][0][:500]
     assert nats(again, text) == nats(loaded, text)
     charlm("export", "two.safetensors", "--checkpoint", "run")

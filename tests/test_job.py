@@ -12,11 +12,11 @@ import pytest
 from conftest import FORMS, ROOT, Run
 
 import charlm as api
-from charlm.config.keys import Config
+from charlm.config.keys import KEYS, Config
 from charlm.nn.parameters import Parameters
 from charlm.runs import checkpoint
-from charlm.system.errors import ConfigError, VocabularyError
-from charlm.training.job import copy_rows
+from charlm.system.errors import ConfigError
+from charlm.training.job import _OF_THE_MODEL, copy_rows
 
 TALES = (ROOT / "data/tales.txt").read_text()
 
@@ -130,6 +130,13 @@ def test_what_contradicts_the_weights_is_refused(
     assert not (tmp_path / "b").exists()
 
 
+def test_what_belongs_to_weights() -> None:
+    """All that a run cannot change of its network and its units, but for what only its own text needs."""
+    fixed = {dotted for dotted, key in KEYS.items() if key.fixed and dotted.startswith(("model.", "corpus."))}
+    of_the_text = {"model.init", "corpus.encoding", "corpus.separator", "corpus.split"}
+    assert set(_OF_THE_MODEL) == fixed - of_the_text
+
+
 def test_defaults_that_are_given_in_python_are_refused_too(first: Path, tmp_path: Path) -> None:
     """In settings, in sections of keys, and in a `Config`, which says every key."""
     message = "model.hidden: 256 differs from .*a, .* set it to 12"
@@ -190,10 +197,11 @@ def test_a_run_keeps_its_teachers(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "settings", "problem"),
     [
-        (TALES[:2900] + "Ω", {}, r"it lacks 'Ω' \(U\+03A9\)"),
-        ("the cat", {}, r"it has '\\n' \(U\+000A\), .* and \d+ more"),
-        (TALES[:3000].lower(), {"corpus.lowercase": True}, "lowercase is False instead of True"),
-        (TALES[:3000], {"corpus.min_count": 2}, "<unk> is False instead of True"),
+        (TALES[:3000] + "Ω", {}, r"the vocabulary of .*/a lacks 'Ω' \(U\+03A9\)"),
+        ("the cat", {}, r"the vocabulary of the text lacks '\\n' \(U\+000A\), .* and \d+ more"),
+        (TALES[:3000].lower(), {"corpus.lowercase": True}, "corpus.lowercase is True and False"),
+        (TALES[:3000], {"corpus.min_count": 2}, "only the text has <unk>"),
+        (TALES[:3000], {"corpus.mode": "lines"}, "corpus.mode is lines and stream"),
     ],
 )
 def test_a_teacher_must_know_the_same_units(
@@ -204,6 +212,6 @@ def test_a_teacher_must_know_the_same_units(
     (tmp_path / "b.txt").write_text(text)
     teacher = api.train({}, tmp_path / "a.txt", tmp_path / "a", SETTINGS).path
     taught = {**SETTINGS, **settings, "train.teacher": str(teacher)}
-    with pytest.raises(VocabularyError, match=f"train.teacher: .*a has another vocabulary .*: {problem}"):
+    with pytest.raises(ConfigError, match=f"train.teacher: .*/a cannot teach this run: {problem}"):
         api.train({}, tmp_path / "b.txt", tmp_path / "b", taught)
     assert not (tmp_path / "b").exists()

@@ -93,7 +93,9 @@ def test_events_hold_the_numbers_of_their_updates(tmp_path: Path, monkeypatch: p
     assert saved.count("last.npz") == 3
     stopped = events[-1]
     assert isinstance(stopped, Stopped)
-    assert stopped.seconds == trainer.tally.total.seconds > 0
+    total = trainer.tally.total
+    assert (stopped.seconds, stopped.chars_per_s) == (total.seconds, total.chars_per_s)
+    assert total.seconds > 0
 
 
 def test_a_dropped_update_is_told_and_not_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,7 @@ import pytest
 import test_cells
 import test_gradcheck
 import test_model
-from conftest import GEOMETRIES, TEXT, Run
+from conftest import TEXT, Run
 
 from charlm.nn import cells
 from charlm.nn.cells import CELL_NAMES, make_cell, register
@@ -32,12 +32,12 @@ def test_a_name_is_given_once() -> None:
         register("leaky", "leaky:LeakyRNN")
 
 
-@pytest.mark.parametrize("noise", [0.0, 0.3])
-@pytest.mark.parametrize("geometry", ["small", "training"])
-def test_its_gradients_are_checked(geometry: str, noise: float) -> None:
+def test_its_gradients_are_checked() -> None:
     """The check of all cells covers it, its own parameter included."""
-    test_gradcheck.test_gradients_are_right_where_training_runs("leaky", noise, GEOMETRIES[geometry])
-    test_gradcheck.test_an_error_of_a_thousandth_is_found_and_named("leaky", "layers.1.leak")
+    test_gradcheck.test_every_gradient_is_right("leaky", 2, 0.3, "window", 0.4)
+    test_gradcheck.test_gradients_are_right_where_training_runs("leaky", "narrow")
+    test_gradcheck.test_errors_of_a_thousandth_are_found_and_named("leaky", 0)
+    test_gradcheck.test_errors_of_a_thousandth_are_found_and_named("leaky", 1)
 
 
 def test_it_keeps_the_promises_of_all_cells() -> None:

@@ -120,6 +120,13 @@ def test_lines_are_shown_whole(units: Units, block: int) -> None:
     assert found == {"가나", "각각각"}
 
 
+def test_every_line_counts(tmp_path: Path) -> None:
+    """A line that was generated twice is two lines; one that was cut off is neither new nor known."""
+    (tmp_path / "text.txt").write_text("ab\ncd\n" * 9)
+    made = make_trainer(tmp_path, corpus__mode="lines", corpus__split=(1.0, 0.0, 0.0)).snapshot()
+    assert compare(made, ["ab\n", "ab\n", "bd\n", "ab"]) == Novelty(count=3, known=2, cut_off=1)
+
+
 def test_unknown_units_stand_for_no_character() -> None:
     """`<unk>` is shown as the replacement character, so that no stretch is found across it."""
     units = Units()

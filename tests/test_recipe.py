@@ -22,6 +22,7 @@ from charlm.data.corpus import Corpus
 from charlm.data.units import Units
 from charlm.data.vocabulary import Vocabulary
 from charlm.system.errors import ConfigError
+from charlm.system.team import Team
 from charlm.training import advice, recipe
 from charlm.training.job import Job, prepare
 from charlm.training.recipe import Pace, enough, held_out, looks_like_lines, rules
@@ -80,7 +81,7 @@ def test_more_time_makes_no_smaller_model(paces: list[Config]) -> None:
     """With more time the network and its regularisation grow, and all of the time is used."""
     corpus = _corpus(600_000)
     found = []
-    for minutes in (0.1, 0.5, 1, 3, 10, 30, 300):
+    for minutes in (0.1, 0.5, 1, 3, 4, 10, 15, 20, 30, 60, 300):
         config, split = _fitted(Config(), corpus, 60 * minutes)
         trained = config.train.epochs * split.part("train").targets / _speed(config, split)
         assert 0.85 < trained / (60 * minutes) < 1
@@ -314,12 +315,14 @@ def test_what_is_seen_often_is_regularised() -> None:
     assert lines[1] < usual[1]
 
 
-def test_short_lines_are_read_in_larger_batches() -> None:
+def test_short_lines_are_read_in_larger_batches(paces: list[Config]) -> None:
     """An update of short lines holds about as many characters as one of a stream."""
     assert rules(10**5, 65, 192, 4e6, 7)["train.batch"] == 64
     assert rules(10**5, 65, 192, 0.8e6, 7)["train.batch"] == 40
     assert rules(10**5, 65, 192, 1.2e6)["train.batch"] == 16
     assert rules(10**5, 65, 192, 3.6e6)["train.batch"] == 24
+    lines = replace(_corpus(0), ids=np.tile(np.arange(7, dtype=np.uint8), 9000)[:-6], by_line=True)
+    assert _fitted(Config(), lines, 600)[0].train.batch == 64
 
 
 def test_rules_are_keys_with_valid_values() -> None:
@@ -481,10 +484,18 @@ def test_line_ends_of_windows_are_converted(tmp_path: Path, line_end: str) -> No
         assert ord("\r") in corpus.vocabulary.codes
 
 
-def test_chosen_line_ends_are_written(charlm: Run, tmp_path: Path) -> None:
-    """The configuration that is printed converts the line ends, and the user is told."""
+def test_chosen_line_ends_are_written(charlm: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The configuration that is printed, for the minutes asked for, converts the line ends, and says so."""
+    asked: list[float | None] = []
+
+    def fit(job: Job, request: Request, team: Team) -> Job:
+        asked.append(request.seconds)
+        return job
+
+    monkeypatch.setattr(recipe, "fit", fit)
     (tmp_path / "my.txt").write_text(TEXT.replace(". ", ".\r\n"), newline="")
     done = charlm("init", "--corpus", "my.txt", "--minutes", "0.1")
+    assert asked == [6.0]
     assert "newlines: lf" in done.stdout
     assert done.stderr.count("corpus.newlines=lf is chosen") == 1
     assert "carriage returns" not in done.stderr

@@ -50,6 +50,27 @@ def test_many_small_updates_are_a_warning(tmp_path: Path, small: int, many: int,
     assert messages == ([expected] if told else [])
 
 
+@pytest.mark.parametrize(("unit", "step"), [("char", 0), ("byte", 0), ("char", 1)])
+def test_an_odd_text_is_a_warning(tmp_path: Path, unit: str, step: int) -> None:
+    """Carriage returns among characters are a warning at any update, the look of a text only at the first."""
+    (tmp_path / "text.txt").write_bytes(b"ab\r\n" * 99)
+    trainer = make_trainer(tmp_path, corpus__unit=unit)
+    trainer.tally.step = step
+    messages = [*advice.of_run(trainer, Request(trainer.config))]
+    words = ["looks like a list of lines"] * (step == 0) + ["holds carriage returns"] * (unit == "char")
+    assert [word for message in messages for word in words if word in message] == words
+    assert len(messages) == len(words)
+
+
+@pytest.mark.parametrize("size", ["batch", "seq_len"])
+def test_the_sizes_that_are_told_fit_the_text(tmp_path: Path, size: str) -> None:
+    """Where the text is too short for the configured batch or window, the smaller ones are told."""
+    trainer = make_trainer(tmp_path, **{f"train__{size}": 4000})
+    started = session._started(trainer, RunDirectory(tmp_path))
+    assert (started.streams, started.seq_len) == (trainer.streams.batch, trainer.streams.seq_len)
+    assert max(started.streams, started.seq_len) < 4000
+
+
 def test_only_a_pipe_becomes_standard_input(tmp_path: Path) -> None:
     """The files beside it keep their names, by which later commands find them."""
     (tmp_path / "a.txt").write_text("a")
@@ -99,7 +120,10 @@ def _request(tmp_path: Path, **values: Any) -> Request:
 
 
 def test_a_plan_is_made_with_the_threads_of_its_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is measured for `charlm init` is the speed of training: on `run.threads` workers."""
+    """What is measured for `charlm init` is the speed of training: on `run.threads` workers.
+
+    What was noticed while the text was read is said too.
+    """
     workers: list[int] = []
 
     def fit(given: job.Job, request: Request, team: Team) -> job.Job:
@@ -108,7 +132,12 @@ def test_a_plan_is_made_with_the_threads_of_its_run(tmp_path: Path, monkeypatch:
 
     monkeypatch.setattr(recipe, "fit", fit)
     for threads in (1, 2):
-        session.planned(_request(tmp_path, run__threads=threads))
+        request = _request(tmp_path, run__threads=threads)
+        (tmp_path / "text.txt").write_text("\ufeff" + "abcd" * 60, encoding="utf-8")
+        _, messages = session.planned(request)
+        assert [message.partition("text.txt ")[2] for message in messages] == [
+            "begins with a byte-order mark, which is removed"
+        ]
     assert workers == [1, 2]
 
 

@@ -49,23 +49,6 @@ class Vocabulary:
     def __hash__(self) -> int:
         return hash((self.units, self.has_unknown, self.codes.tobytes()))
 
-    def difference(self, other: Vocabulary) -> str:
-        """What `other` has that this one lacks, and the reverse, for a message; empty if they are equal."""
-        for name, own in (*vars(self.units).items(), ("<unk>", self.has_unknown)):
-            theirs = other.has_unknown if name == "<unk>" else getattr(other.units, name)
-            if own != theirs:
-                return f"{name} is {theirs} instead of {own}"
-        found = []
-        for what, codes in (
-            ("it lacks", np.setdiff1d(self.codes, other.codes)),
-            ("it has", np.setdiff1d(other.codes, self.codes)),
-        ):
-            named = [self.units.describe(int(code)) for code in codes[:_SHOWN]]
-            more = f", and {len(codes) - _SHOWN} more" if len(codes) > _SHOWN else ""
-            if named:
-                found.append(f"{what} {', '.join(named)}{more}")
-        return " and ".join(found)
-
     @property
     def unknown(self) -> int | None:
         """The id of `<unk>`, if there is one."""

@@ -18,8 +18,8 @@ import numpy as np
 
 from charlm.arrays import Array, Ids
 from charlm.data.texts import Text
+from charlm.nn.ensemble import Network
 from charlm.nn.loss import cross_entropy, likeliest, ranks_of, softmax
-from charlm.nn.model import Model
 from charlm.nn.parameters import Parameters
 from charlm.nn.workspace import Workspace
 from charlm.system.team import ALONE, Team
@@ -117,7 +117,7 @@ class Score:
 
 @np.errstate(over="ignore", invalid="ignore")  # a model that diverged has a score: not finite
 def score(
-    model: Model,
+    model: Network,
     params: Parameters,
     text: Text,
     window: int | None = None,
@@ -146,7 +146,7 @@ def score(
 
 
 def unit_losses(
-    model: Model, params: Parameters, text: Text, window: int | None = None, team: Team = ALONE
+    model: Network, params: Parameters, text: Text, window: int | None = None, team: Team = ALONE
 ) -> Array:
     """The loss in nats of every unit of a text that is predicted, in their order; `score` sums them.
 
@@ -157,7 +157,7 @@ def unit_losses(
         return np.concatenate([np.zeros(0), *(values[0] for values in scorer.text(text, window))])
 
 
-def scores(model: Model, params: Parameters, texts: Sequence[Text], team: Team = ALONE) -> list[Score]:
+def scores(model: Network, params: Parameters, texts: Sequence[Text], team: Team = ALONE) -> list[Score]:
     """The score of each of several texts, which are scored side by side, each from a zero state.
 
     Raises `ValueError` if there is nothing to score in one.
@@ -188,7 +188,7 @@ class _Lanes:
     """
 
     def __init__(
-        self, model: Model, params: Parameters, ids: Ids, team: Team, ranks: bool, named: int
+        self, model: Network, params: Parameters, ids: Ids, team: Team, ranks: bool, named: int
     ) -> None:
         self.model, self.params, self.ids, self.team = model, params, ids, team
         self.ranks, self.named = ranks, named
@@ -279,7 +279,7 @@ class Scorer:
 
     def __init__(
         self,
-        model: Model,
+        model: Network,
         params: Parameters,
         ids: Ids,
         team: Team = ALONE,

@@ -153,7 +153,7 @@ def _data(network: Checkpoint, text: str) -> dict[str, Any]:
         **{key: about[key] for key in ("model", "corpus", "vocabulary")},
         "signs": signs(network.vocabulary, np.arange(len(network.vocabulary))),
         "parameters": {
-            "shapes": network.parameters.shapes,
+            "shapes": network.model.shapes(),
             "packed": assembly.packed(network.parameters.flat, "<f4"),
         },
     }

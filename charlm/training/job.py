@@ -19,6 +19,7 @@ from charlm.nn.parameters import Parameters
 from charlm.runs import checkpoint
 from charlm.runs.checkpoint import Checkpoint
 from charlm.runs.directory import RunDirectory, find_checkpoint
+from charlm.runs.ensemble import Reader, check_alike, reader
 from charlm.system.errors import ChangedError, ConfigError, CorpusError, RunError, VocabularyError
 from charlm.system.files import STANDARD_INPUT, is_descriptor
 from charlm.training.request import Request
@@ -147,17 +148,14 @@ def _teachers(
 ) -> tuple[tuple[Path, Checkpoint], ...]:
     """The networks of `train.teacher` with their files, or their copies in a run that is continued.
 
-    Raises `VocabularyError` if one has another vocabulary than the text.
+    Raises `ConfigError` if one predicts other units than the run.
     """
     paths = [Path(name) for name in config.train.teachers if name != COUNTS]
     files = [find_checkpoint(path) for path in paths] if run is None else run.teachers(len(paths))
     teachers = tuple((file, checkpoint.load(file)) for file in files)
+    own = Reader("the text", config.corpus.mode, corpus.vocabulary)
     for path, (_, teacher) in zip(paths, teachers, strict=True):
-        if difference := corpus.vocabulary.difference(teacher.vocabulary):
-            raise VocabularyError(
-                f"train.teacher: {path} has another vocabulary than the text: {difference}; a teacher is "
-                "trained on the same text, or begins with `init`"
-            )
+        check_alike(f"train.teacher: {path} cannot teach this run", own, reader(str(path), teacher))
     return teachers
 
 

@@ -158,12 +158,6 @@ function showReach() {
   const strip = ["direct", "z", "r", "n", "f", "above"].map(swatch);
   const bars = ["all", "straight"].map(swatch);
   element("paths").replaceChildren(...bars, made("span", say("path.last")), ...strip);
-  const once = onceOf(state.text);
-  const hasFocus = document.activeElement === element("longer");
-  element("longer").hidden = !once && state.text.length > 20 && !hasFocus;
-  element("longer").textContent = say(once ? "reach.once" : "reach.longer", { text: clipped(once) });
-  const isShort = !once && state.text.length < 16;
-  element("short").textContent = isShort ? say("reach.tiny", { text: clipped(state.text) }) : "";
 }
 
 const TIMES = 5; // as often the text is repeated
@@ -172,6 +166,16 @@ let repeated = null; // the text that was repeated
 
 /** The text that `text` repeats, if the page has repeated it; else "". */
 const onceOf = (text) => (repeated !== null && text === repeated.repeat(TIMES) ? repeated : "");
+
+/** The button that repeats the text or brings it back, and the hint that a text is short. */
+function showLonger() {
+  const once = onceOf(state.text);
+  const hasFocus = document.activeElement === element("longer");
+  element("longer").hidden = !once && state.text.length > 20 && !hasFocus;
+  element("longer").textContent = say(once ? "reach.once" : "reach.longer", { text: clipped(once) });
+  const isShort = !once && state.text.length < 16;
+  element("short").textContent = isShort ? say("reach.tiny", { text: clipped(state.text) }) : "";
+}
 
 /** Mark the chosen step in the charts. */
 function markReach() {

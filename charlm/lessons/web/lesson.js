@@ -732,6 +732,7 @@ function render() {
   const { model, text, t, layer, unit, window, of, language } = state;
   refresh("words", [language], translate);
   refresh("choices", [model, text, language], showChoices);
+  refresh("longer", [text, language], showLonger);
   showChosen();
   refresh("strip", [model, text, basis, window, language], showStrip);
   refresh("step", [model, text, basis, window, language, t], markStep);
