@@ -136,6 +136,26 @@ def test_what_is_to_come_has_no_number(page: Page, file: Path) -> None:
     assert "output gate shows" in page.text("#formula")
 
 
+def test_what_was_drawn_is_changed_in_place(page: Page, file: Path) -> None:
+    """After steps, changes of network and edits the page is that of a new one, and its nodes are the same."""
+    drawn = "['strip', 'graph', 'formula', 'reach', 'gates'].map((id) => element(id).outerHTML)"
+    view = {"cell": "lstm", "text": "hello", "t": 1, "node": "c", "direction": "backward", "of": 3, "unit": 2}
+    show(page, file, "&".join(f"{name}={value}" for name, value in view.items()))
+    settled = "new Promise((done) => setTimeout(done, 80))"  # charts and maps are drawn after 60 ms
+    page.evaluate(settled)
+    fresh = page.evaluate(drawn)
+    for other in ({"cell": "rnn", "text": "ll", "window": 1}, {"text": "helloheo", "unit": 0, "t": 4}):
+        page.evaluate(f"set({json.dumps(other)})")
+        page.evaluate(settled)
+        for _ in range(3):
+            page.evaluate("move(1)")
+    page.evaluate(f"basis = null, set({json.dumps({**view, 'window': 0})})")
+    page.evaluate(settled)
+    assert page.evaluate(drawn) == fresh
+    page.evaluate("globalThis.before = [...element('graph').children], move(1), move(-1)")
+    assert page.evaluate("before.every((one, k) => one === element('graph').children[k])")
+
+
 def test_an_address_opens_the_same_view(page: Page, file: Path) -> None:
     """The fragment follows what is chosen and brings it back; what makes no sense in one is left out."""
     view = {"cell": "gru-before", "text": "loe", "t": 1, "unit": 4, "direction": "backward"}
