@@ -667,6 +667,10 @@ def test_an_update_learns_from_text_and_teachers(tmp_path: Path, make: Callable[
     assert _differ(gradients[0.3], mixed) < 1e-12
     plain = make(tmp_path, 1, np.float64, train__shards=2, train__batch=5)
     assert _differ(gradients[0.0], _gradients(plain)) < 1e-12
+    table = trainer.table  # of which the teacher now says what the text says, at every place
+    assert table is not None
+    table._ids[:, 0], table._q[...] = table.text.ids, np.eye(1, table.named)
+    assert _differ(gradients[0.0], _gradients(trainer)) < 1e-12
     assert _differ(gradients[0.0], gradients[1.0]) > 1e-2
 
 
