@@ -101,13 +101,15 @@ function reachChart(model) {
 /** The sentences of a chart: what arrives at the first step, what of it only went straight, what is striking. */
 function reading(model, { read, layer, memory, reached, most, shares, first }) {
   const k = reached.length - 1;
-  if (k === first) return say("reach.short");
   const { straight } = reached[first];
   const at = (t) => quoted(model.signs[read.ids[t]]);
+  const cut = first > 0 ? say("reach.truncated", { character: at(first), t: first }) : "";
+  if (k === first) return cut || say("reach.short");
+  const gate = memory === "c" ? "f" : "z";
   const whole = { steps: k - first, character: at(first), share: percentOf(shares[first]) };
   const words = [say("reach.reading", whole)];
   const share = percentOf((straight ?? 0) / most);
-  words.push(say(straight === null ? "reach.winding" : "reach.straight", { share }));
+  words.push(say(straight === null ? "reach.winding" : "reach.straight", { share, gate }));
   const top = shares.indexOf(largest(shares));
   const highest = { character: at(top), t: top, share: percentOf(shares[top]) };
   if (shares[top] > 1.005) words.push(say("reach.grew", highest));
@@ -115,8 +117,9 @@ function reading(model, { read, layer, memory, reached, most, shares, first }) {
     const steps = read.pass.steps.slice(first + 1, k + 1);
     const gates = steps.flatMap(({ layers }) => [...model.network.gateOf(layers[layer])]);
     const mean = gates.reduce((sum, one) => sum + one, 0) / gates.length;
-    words.push(say("reach.letgo", { gate: memory === "c" ? "f" : "z", share: percentOf(mean) }));
+    words.push(say("reach.letgo", { gate, share: percentOf(mean) }));
   }
+  if (cut) words.push(cut);
   return words.join(" ");
 }
 
@@ -159,7 +162,7 @@ function showReach() {
   arrange("reach", figures);
   for (const box of element("reach").querySelectorAll(".scroll")) box.scrollLeft = box.scrollWidth;
   const swatch = (path) =>
-    made("span", {}, made("i", { class: `swatch path-${path}` }), say(`path.${path}`));
+    made("span", {}, made("i", { class: `swatch path-${path}` }), prose(say(`path.${path}`)));
   const strip = ["direct", "z", "r", "n", "f", "above"].map(swatch);
   const bars = ["all", "straight"].map(swatch);
   fill(element("paths"), bars, made("span", {}, say("path.last")), strip);
@@ -277,7 +280,7 @@ function showGates() {
   rows = unitsThatMatter(model);
   const names = [...new Set([...model.network.cell.gates, ...model.network.cell.states])];
   const most = rows.length < model.hidden ? say("gates.most", { shown: rows.length, all: model.hidden }) : "";
-  element("gates-about").textContent = `${say("gates.about")} ${most}`;
+  fill(element("gates-about"), prose(`${say("gates.about")} ${most}`));
   arrange(
     "gates",
     names.map((name) => gateMap(model, name)),

@@ -27,11 +27,12 @@ const quoted = (character) => `“${character}”`;
 /** A text in a sentence: its beginning, if it is long. */
 const clipped = (text) => quoted(text.length > 24 ? `${text.slice(0, 24).trimEnd()} …` : text);
 
-/** A sentence with names such as h_prev as they are in formulas. */
+/** Names in a sentence: h_prev, Wx, N, dh, z; not the article a, the verb do, or a character in quotes. */
+const NAMES = /(?<![\w“’])([A-Za-z]+_[a-z]+|d?W[hxy]|N|d?[b-np-z]|da|o)(?!\w)/;
+
+/** A sentence with names as they are in formulas. */
 const prose = (sentence) =>
-  sentence.split(/(\b[A-Za-z]+_[A-Za-z]+(?:_[a-z]+)?)/).flatMap((piece, k) =>
-    k % 2 ? lettered(piece, (part, kind) => inHtml(part, kind)) : piece ? [piece] : [],
-  );
+  sentence.split(NAMES).map((piece, k) => (k % 2 ? lettered(piece, inHtml) : piece));
 
 /** A part of a formula as HTML. */
 const inHtml = (piece, kind) => (kind === "sign" ? piece : made(kind === "below" ? "sub" : "i", {}, piece));
@@ -743,7 +744,7 @@ function render() {
   fill(element("check-result"));
   showGraph();
   showFormula();
-  fill(element("key"), say(backward() ? "key.backward" : "key.forward"));
+  fill(element("key"), prose(say(backward() ? "key.backward" : "key.forward")));
   clearTimeout(later);
   later = setTimeout(() => {
     refresh("reach", [text, layer, window, of, language], showReach);
@@ -807,7 +808,11 @@ element("text").addEventListener("blur", () => {
   if (refused) element("text").value = state.text;
   showMessage();
 });
-onChange("direction", (direction) => set({ direction }));
+onChange("direction", (direction) => {
+  const isAtStart = state.node === graphNow().order[0];
+  set({ direction });
+  if (isAtStart) set({ node: graphNow().order[0] });
+});
 element("setup").addEventListener("submit", (event) => event.preventDefault());
 element("previous").addEventListener("click", () => move(-1));
 element("next").addEventListener("click", () => move(1));
