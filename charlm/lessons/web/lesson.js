@@ -355,10 +355,7 @@ function markStep() {
   }
   one.setAttribute("aria-selected", true);
   one.tabIndex = 0;
-  const left = one.offsetLeft - box.offsetLeft;
-  if (left < box.scrollLeft + 40 || left + one.offsetWidth > box.scrollLeft + box.clientWidth - 40) {
-    box.scrollLeft = left - box.clientWidth / 2;
-  }
+  keepSeen(box, one.offsetLeft - box.offsetLeft - 40, one.offsetWidth + 80);
 }
 
 // the graph
@@ -839,12 +836,6 @@ element("graph").addEventListener("click", ({ target, clientX }) => {
 element("strip").addEventListener("click", ({ target }) => {
   const step = target.closest("[data-t]");
   if (step) set({ t: step.dataset.t });
-});
-element("strip").addEventListener("keydown", ({ key }) => {
-  const to = { ArrowLeft: state.t - 1, ArrowRight: state.t + 1, Home: 0, End: Infinity }[key];
-  if (to === undefined) return;
-  set({ t: Math.min(to, passOf(chosen()).ids.length - 1) });
-  element("strip").children[state.t].focus();
 });
 element("graph").addEventListener("keydown", (event) => {
   const end = { Home: 0, End: -1 }[event.key];
