@@ -2,8 +2,11 @@
 
 from collections.abc import Iterator
 
+import numpy as np
+
 from charlm.config.keys import Config
 from charlm.data.corpus import Corpus
+from charlm.data.texts import Text
 from charlm.system import blas
 from charlm.system.team import machine
 from charlm.training import recipe
@@ -41,7 +44,7 @@ def of_run(
         yield trainer.warning
     corpus, train = trainer.config.corpus, trainer.config.train
     for code, what in _ODD.items():
-        if corpus.unit == "char" and code in trainer.corpus.vocabulary.codes:
+        if corpus.unit == "char" and _holds(trainer.corpus, code):
             yield f"the text holds {what}"
     if train.warmup > trainer.planned_steps:
         yield (
@@ -63,6 +66,13 @@ def of_run(
             f"each validation scores the first {scored:,} of {held:,} characters (run.eval_length), and "
             f"best.npz goes by them; {end}"
         )
+
+
+def _holds(corpus: Corpus, code: int) -> bool:
+    """Whether a text holds a code; the vocabulary of the weights that a run begins with may hold more."""
+    codes = corpus.vocabulary.codes
+    unit = np.searchsorted(codes, code)
+    return code in codes and any((block == unit).any() for block in Text(corpus.ids).blocks())
 
 
 def of_text(config: Config, corpus: Corpus, request: Request) -> Iterator[str]:
