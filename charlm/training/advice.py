@@ -9,6 +9,7 @@ from charlm.data.corpus import Corpus
 from charlm.data.texts import Text
 from charlm.system import blas
 from charlm.system.team import machine
+from charlm.system.workers import slices
 from charlm.training import recipe
 from charlm.training.request import Request
 from charlm.training.trainer import Trainer
@@ -95,12 +96,13 @@ def of_text(config: Config, corpus: Corpus, request: Request) -> Iterator[str]:
 
 def of_team(trainer: Trainer) -> Iterator[str]:
     """Warnings about several ranks; all of them call this."""
-    team, shards = trainer.team, trainer.config.train.shards
+    team, B = trainer.team, trainer.streams.batch
+    shards = len(slices(B, trainer.config.train.shards))
     if shards < team.size:
         idle = team.size - shards
         yield (
             f"{idle} of {team.size} ranks {'has' if idle == 1 else 'have'} nothing to do: the batch of "
-            f"{trainer.streams.batch} is divided into train.shards = {shards}"
+            f"{B} is divided into {shards} shard{'' if shards == 1 else 's'} (train.shards)"
         )
     machines = team.gather((machine(), blas.arithmetic()))
     for where, other in dict.fromkeys(machines):
