@@ -9,10 +9,11 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import takewhile
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
+import charlm
 from charlm.cli.bar import ReadingBar
 from charlm.cli.show import say, shell, shown_path, warn
 from charlm.config.reading import parse_overrides
@@ -21,6 +22,9 @@ from charlm.system.errors import ConfigError
 from charlm.system.files import expanded
 from charlm.system.mpi import connected
 from charlm.training.request import MINUTES
+
+if TYPE_CHECKING:
+    from charlm.system.team import Team
 
 
 class FilePath(click.Path):
@@ -119,14 +123,39 @@ def _pattern(files: Sequence[str]) -> str:
     return os.path.join("texts" if others else directory, "*" if further else f"*{suffix}")
 
 
+_CHECKPOINT = "A checkpoint file, a run directory (its best), or a directory of runs (its newest)"
+
 checkpoint_option = click.option(
     "--checkpoint",
     "checkpoint_path",
     type=FilePath(),
     metavar="PATH",
-    help="A checkpoint file, a run directory (its best), or a directory of runs (its newest).  "
-    "[default: ./runs]",
+    help=f"{_CHECKPOINT}.  [default: ./runs]",
 )
+
+
+def checkpoints_option(several: str) -> Callable[[Any], Any]:
+    """The options `--checkpoint`, with what its help says of `several`, and `--mean`."""
+    one = click.option(
+        "--checkpoint",
+        "checkpoints",
+        type=FilePath(),
+        multiple=True,
+        metavar="PATH",
+        help=f"{_CHECKPOINT}; may be repeated{several}.  [default: ./runs]",
+    )
+    mean = click.option(
+        "--mean", is_flag=True, help="Predict with the mean of the probabilities of all --checkpoint."
+    )
+    return lambda command: one(mean(command))
+
+
+def load(checkpoints: Sequence[Path], mean: bool, team: Team | None = None) -> charlm.LanguageModel:
+    """The model that `--checkpoint` and `--mean` name."""
+    if len(checkpoints) > 1 and not mean:
+        raise click.UsageError("several --checkpoint: add --mean for the mean of their probabilities.")
+    return charlm.load(checkpoints or None, team=team)
+
 
 corpus_option = click.option(
     "--corpus",
@@ -185,6 +214,13 @@ def say_which(path: Path | None, used: Path) -> None:
     """Say on stderr which run or checkpoint is used, if `path` names neither it nor its run."""
     if path not in ((used, used.parent) if used.is_file() else (used,)):
         say(f"using {shown_path(used)}")
+
+
+def say_which_of(checkpoints: Sequence[Path | None], used: Sequence[Path]) -> None:
+    """Say which are used, as `say_which` does, where several can be named."""
+    named = checkpoints or [None]
+    for path, file in zip(named, used, strict=True):
+        say_which(path, file)
 
 
 def given(name: str) -> bool:

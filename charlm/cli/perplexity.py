@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -13,18 +13,19 @@ import charlm
 from charlm.cli.bar import ReadingBar
 from charlm.cli.options import (
     Command,
-    checkpoint_option,
+    checkpoints_option,
     corpus_option,
     encoding_option,
     json_option,
-    say_which,
+    load,
+    say_which_of,
 )
 from charlm.cli.show import counted, decimal, duration, show, shown_path, shown_text
 from charlm.system.mpi import connect
 
 
 @click.command(cls=Command)
-@checkpoint_option
+@checkpoints_option(" with --mean")
 @corpus_option
 @click.option(
     "--split",
@@ -47,7 +48,8 @@ from charlm.system.mpi import connect
 @click.pass_obj
 def perplexity(
     bar: ReadingBar,
-    checkpoint_path: Path | None,
+    checkpoints: Sequence[Path],
+    mean: bool,
     corpus: str | None,
     split: Literal["train", "validation", "test"] | None,
     window: int | None,
@@ -65,21 +67,22 @@ def perplexity(
     rate and the pull back to the trained parameters are chosen on the validation split.
     """
     team = connect(sys.argv[1:]).prepare()
-    model = charlm.load(checkpoint_path, team=team)
+    model = load(checkpoints, mean, team)
     evaluation = model.perplexity(corpus, split, window, dynamic, encoding=encoding, progress=bar.advance)
     if team.is_first:
-        say_which(checkpoint_path, model.path)
-        show(evaluation.figures(), _lines(evaluation, model.path, model.config.corpus.unit), as_json)
+        say_which_of(checkpoints, model.paths)
+        show(evaluation.figures(), _lines(evaluation, model.paths, model.config.corpus.unit), as_json)
 
 
-def _lines(evaluation: charlm.Evaluation, file: Path, unit: str) -> Iterator[str]:
-    """The figures of the model in `file`, and how they were measured."""
+def _lines(evaluation: charlm.Evaluation, files: Sequence[Path], unit: str) -> Iterator[str]:
+    """The figures of the model in `files`, and how they were measured."""
     score, raw, learned = evaluation.score, evaluation.raw, evaluation.dynamic
     how = "state carried through" if evaluation.window is None else f"windows of {evaluation.window}"
     if evaluation.lines is not None:
         how = f"{counted(evaluation.lines, 'line')}, each from a zero state"
     text = shown_text(evaluation.paths, evaluation.split)
-    yield f"{shown_path(file)} on {text}, {counted(score.characters, unit)} scored, {how}"
+    model = f"{'the mean of ' * (len(files) > 1)}{' and '.join(map(shown_path, files))}"
+    yield f"{model} on {text}, {counted(score.characters, unit)} scored, {how}"
     yield f"{_figures(score)}   {decimal(evaluation.bits_per_byte)} bits/byte"
     if not evaluation.units_are_characters:
         yield (

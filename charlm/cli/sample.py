@@ -14,7 +14,16 @@ import click
 
 import charlm
 from charlm.cli.bar import ReadingBar
-from charlm.cli.options import Command, FilePath, Number, checkpoint_option, encoding_option, given, say_which
+from charlm.cli.options import (
+    Command,
+    FilePath,
+    Number,
+    checkpoints_option,
+    encoding_option,
+    given,
+    load,
+    say_which_of,
+)
 from charlm.cli.show import counted, say, shown_path, visible, warn
 from charlm.config.reading import with_encoding
 from charlm.system.files import write_file
@@ -24,7 +33,7 @@ _LINES = 10
 
 
 @click.command(cls=Command)
-@checkpoint_option
+@checkpoints_option(" with --mean")
 @click.option("--prime", metavar="TEXT", help="Text to continue; printed first.")
 @click.option(
     "--prime-file",
@@ -83,7 +92,8 @@ _LINES = 10
 @click.pass_obj
 def sample(
     bar: ReadingBar,
-    checkpoint_path: Path | None,
+    checkpoints: Sequence[Path],
+    mean: bool,
     prime: str | None,
     prime_file: Path | None,
     length: int,
@@ -109,7 +119,7 @@ def sample(
     if prime is not None and prime_file is not None:
         raise click.UsageError("--prime and --prime-file exclude each other.")
     warn(_remarks(greedy, num, prime_file is not None, {"--prime": prime or "", "--stop": stop or ""}))
-    model = charlm.load(checkpoint_path)
+    model = load(checkpoints, mean)
     sampler, is_byte = model.sampler, model.config.corpus.unit == "byte"
     lines = sampler.writes_lines
     if lines and (novelty or stop_after_lines):
@@ -132,7 +142,7 @@ def sample(
         shown = partial(visible, keep="\n\t") if stream.isatty() else str  # no model may steer a terminal
         for number, drawn in enumerate(samples):
             if not number:
-                say_which(checkpoint_path, model.path)
+                say_which_of(checkpoints, model.paths)
             elif not (lines or raw):
                 click.echo(_heading(number + 1, model.vocabulary), stream)
             generated: list[int] = []

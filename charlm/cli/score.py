@@ -13,7 +13,7 @@ from typing import Any, Literal
 import click
 
 import charlm
-from charlm.cli.options import Command, FilePath, encoding_option, say_which
+from charlm.cli.options import Command, checkpoints_option, encoding_option, say_which_of
 from charlm.cli.show import say, visible, warn
 from charlm.config.reading import with_encoding
 from charlm.runs.directory import RunDirectory, find_checkpoint
@@ -47,16 +47,9 @@ written as \\t, \\n, \\r and \\\\.
 
 @click.command(cls=Command, help=_HELP)
 @click.argument("texts", nargs=-1, metavar="[TEXT]...")
-@click.option(
-    "--checkpoint",
-    "checkpoints",
-    type=FilePath(),
-    multiple=True,
-    metavar="PATH",
-    help="A checkpoint file, a run directory (its best), or a directory of runs (its newest); may be "
-    "repeated: every column of bits is then there for each, and `best` names the least surprised, "
-    "for which a character that it lacks costs 20 bits.  "
-    "[default: ./runs]",
+@checkpoints_option(
+    ": without --mean every column of bits is then there for each, and `best` names the least surprised, "
+    "for which a character that it lacks costs 20 bits"
 )
 @click.option(
     "--by",
@@ -96,6 +89,7 @@ written as \\t, \\n, \\r and \\\\.
 def score(
     texts: Sequence[str],
     checkpoints: Sequence[Path],
+    mean: bool,
     by: charlm.interface.By,
     reset: charlm.interface.Reset | None,
     top: int | None,
@@ -111,13 +105,15 @@ def score(
     if len(set(files)) < len(files):
         raise click.UsageError("--checkpoint: the same checkpoint is named twice.")
     models = [charlm.interface.checkpoint.load(file) for file in files]
-    if not checkpoints:
-        say_which(None, files[0])
+    if mean:
+        models = [charlm.interface.together([str(file) for file in files], models)]
+    if mean or not checkpoints:
+        say_which_of(checkpoints, files)
     reset = reset or charlm.interface.usual_reset(models)
     corpora = [model.config.corpus for model in models]
     corpus = with_encoding(next((one for one in corpora if one.unit != "byte"), corpora[0]), encoding)
     paths = list(texts) or [STANDARD_INPUT]
-    table = _Table(by, _names(checkpoints, files) if len(files) > 1 else [], unknown == "count", form)
+    table = _Table(by, _names(checkpoints, files) if len(models) > 1 else [], unknown == "count", form)
     team = Team(blas.workers())
     judges = charlm.interface.judges_of(models, team, by == "unit", paths if dynamic else None)
     with charlm.interface.surprisal(judges, reset == "line", unknown == "count") as reading:

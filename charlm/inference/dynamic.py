@@ -19,8 +19,8 @@ import numpy as np
 
 from charlm.arrays import Array, Ids
 from charlm.data.texts import Text
+from charlm.nn.ensemble import Network
 from charlm.nn.loss import cross_entropy, ranks_of, softmax_cross_entropy
-from charlm.nn.model import Model
 from charlm.nn.parameters import Parameters
 from charlm.nn.workspace import Workspace
 from charlm.system.team import ALONE, Team
@@ -69,7 +69,7 @@ GRID = tuple(Constants(rate, pull_back) for rate, pull_back in product(RATES, PU
 
 
 @np.errstate(over="ignore", invalid="ignore")  # a model that diverged has gradients: not finite
-def rms_gradients(model: Model, params: Parameters, text: Text, team: Team = ALONE) -> Array:
+def rms_gradients(model: Network, params: Parameters, text: Text, team: Team = ALONE) -> Array:
     """`MS = √(mean over segments of g²)` of every weight, `[P]`, over a part of a training text.
 
     g is the gradient of the mean loss of a segment, without dropout. The pieces that are read are
@@ -97,7 +97,9 @@ def rms_gradients(model: Model, params: Parameters, text: Text, team: Team = ALO
     return total
 
 
-def choose(model: Model, params: Parameters, rms: Array, text: Text, team: Team = ALONE) -> Constants | None:
+def choose(
+    model: Network, params: Parameters, rms: Array, text: Text, team: Team = ALONE
+) -> Constants | None:
     """Those constants of `GRID` with the lowest loss on `text`; the first of equal ones.
 
     For `rms` see `rms_gradients`. A combination whose loss is not finite is dropped; None if all are.
@@ -114,7 +116,7 @@ def choose(model: Model, params: Parameters, rms: Array, text: Text, team: Team 
 
 @np.errstate(over="ignore", invalid="ignore")  # what diverges has losses that are not finite
 def dynamic_losses(
-    model: Model,
+    model: Network,
     params: Parameters,
     rms: Array,
     text: Text,
@@ -141,7 +143,7 @@ class Learner:
 
     def __init__(
         self,
-        model: Model,
+        model: Network,
         params: Parameters,
         rms: Array,
         constants: Constants,
@@ -221,7 +223,7 @@ class _Reading:
     # where the static score is 1.2297.
 
     def __init__(
-        self, model: Model, params: Parameters, grads: Parameters, ids: Ids, ranks: bool = False
+        self, model: Network, params: Parameters, grads: Parameters, ids: Ids, ranks: bool = False
     ) -> None:
         self.model, self.params, self.grads, self.ids, self.ranks = model, params, grads, ids, ranks
         self._workspace = Workspace()
@@ -247,7 +249,7 @@ class _Reading:
         return values, state
 
 
-def _segments(model: Model, params: Parameters, grads: Parameters, text: Text) -> Iterator[Array]:
+def _segments(model: Network, params: Parameters, grads: Parameters, text: Text) -> Iterator[Array]:
     """Read a text in segments: the loss of every character of each in nats, `[T]`.
 
     With it the gradient of their mean is in `grads`. Each example of the text begins from a zero

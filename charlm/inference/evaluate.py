@@ -163,7 +163,7 @@ def evaluate(
     shown = progress if team.is_first else nothing
     shown("total", text.targets)
     result = score(
-        checkpoint.model,
+        checkpoint.network,
         checkpoint.parameters,
         text,
         window,
@@ -204,6 +204,8 @@ def evaluate(
 
 def _learned_from(checkpoint: Checkpoint, scored: Corpus | None, progress: Progress) -> Corpus:
     """The text that the model was trained on, which may be the one that is scored."""
+    if len({member.corpus["digest"] for member in checkpoint.members}) > 1:
+        raise CorpusError("`dynamic` needs the text that the model was trained on, and these have several")
     if scored is not None and scored.digest == checkpoint.corpus["digest"]:
         return scored
     try:
@@ -225,7 +227,7 @@ def adaptation(
     """
     learned_from = _learned_from(checkpoint, None, progress)
     choice = _choice(learned_from, SPLITS if own else ())
-    model, params = checkpoint.model, checkpoint.parameters
+    model, params = checkpoint.network, checkpoint.parameters
     rms = dynamic.rms_gradients(model, params, learned_from.part("train"), team)
     constants = None if choice is None else dynamic.choose(model, params, rms, choice[1], team)
     return rms, constants or dynamic.DEFAULT
@@ -253,7 +255,7 @@ def _dynamic(
 ) -> Dynamic:
     """Measure the gradients of the training text, choose the constants, and score `text`."""
     begun = time.perf_counter()
-    model, params = checkpoint.model, checkpoint.parameters
+    model, params = checkpoint.network, checkpoint.parameters
     rms = dynamic.rms_gradients(model, params, train, team)
     chosen_on, constants = None, None
     if choice is not None:

@@ -21,7 +21,7 @@ from charlm.config.keys import CorpusConfig
 from charlm.data.sources import Source
 from charlm.data.units import LINE_BREAK
 from charlm.data.vocabulary import Vocabulary
-from charlm.nn.model import Model
+from charlm.nn.ensemble import Network
 from charlm.nn.parameters import Parameters
 from charlm.nn.workspace import Workspace
 from charlm.system.errors import ConfigError
@@ -85,7 +85,7 @@ class Sampling:
 
 
 def generate(
-    model: Model,
+    model: Network,
     parameters: Parameters,
     prime: Ids,
     choice: Sampling,
@@ -155,7 +155,7 @@ def streams_of(seed: int | None, count: int) -> Iterator[np.random.Generator]:
 class TextSampler:
     """A trained model as something that continues text."""
 
-    model: Model
+    model: Network
     params: Parameters
     vocabulary: Vocabulary
     writes_lines: bool
@@ -163,7 +163,7 @@ class TextSampler:
 
     @classmethod
     def of(
-        cls, config: CorpusConfig, model: Model, params: Parameters, vocabulary: Vocabulary
+        cls, config: CorpusConfig, model: Network, params: Parameters, vocabulary: Vocabulary
     ) -> TextSampler:
         """For a model that was trained on a corpus read as `config` says."""
         return cls(model, params, vocabulary, config.mode == "lines")

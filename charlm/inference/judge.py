@@ -73,12 +73,12 @@ class Judge:
         self._room, self._ids = _FEWEST, shared((_FEWEST + 1,), self._table.dtype)
         self._learner: Learner | None = None
         if learned is not None:
-            self._learner = Learner(loaded.model, loaded.parameters, *learned, self._ids, ranks=ranks)
+            self._learner = Learner(loaded.network, loaded.parameters, *learned, self._ids, ranks=ranks)
         self._scorer: Scorer | Learner = self._learner or self._new()
         self.begin()
 
     def _new(self) -> Scorer:
-        model, params = self._loaded.model, self._loaded.parameters
+        model, params = self._loaded.network, self._loaded.parameters
         return Scorer(model, params, self._ids, self._team, ranks=self.K > 1)
 
     def close(self) -> None:

@@ -20,8 +20,8 @@ Import it as `charlm`. Each command has its function:
 `charlm info`               `model.info()`, `Run(path).metrics`
 ==========================  ================================================================
 
-`model` is `load(path)` or `Run(path).load()`. A model also has `score`, `losses`, `predict` and
-`trace` for texts in memory.
+`model` is `load(path)` or `Run(path).load()`; `load([a, b])` is `--checkpoint a --checkpoint b --mean`.
+A model also has `score`, `losses`, `predict` and `trace` for texts in memory.
 
 Nothing is printed. Errors are `charlm.CharlmError`s: a wrong type or value of an argument is a
 `ConfigError`. Remarks are `UserWarning`s, or events of training. A path is a text, a `pathlib.Path`,
@@ -49,6 +49,7 @@ from charlm.interface.run import Run, import_weights, recipe, train
 from charlm.lessons.page import added_bytes
 from charlm.nn.gradcheck import TOLERANCE, Check
 from charlm.runs import checkpoint
+from charlm.runs.ensemble import together
 from charlm.training import checking, session
 from charlm.training.benchmark import Speed
 from charlm.web.assembly import CELLS
@@ -89,6 +90,7 @@ __all__ = [
     "recipe",
     "session",
     "surprisal",
+    "together",
     "train",
     "untrained",
     "user_cache",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -32,6 +33,7 @@ from charlm.report import page
 from charlm.runs import checkpoint
 from charlm.runs.checkpoint import NOT_TRAINED, Checkpoint
 from charlm.runs.directory import find_checkpoint
+from charlm.runs.ensemble import together
 from charlm.system import blas
 from charlm.system.errors import ConfigError
 from charlm.system.team import Team
@@ -45,8 +47,10 @@ class LanguageModel:
 
     Attributes
     ----------
+    paths
+        The checkpoint files: one, or those of several models that predict together.
     config
-        The configuration that it was trained with.
+        The configuration that it was trained with; of several models the first one's.
     vocabulary
         Its units in the order of their ids: characters, jamo, or names of bytes; `<unk>`, if there is
         one, is the last.
@@ -58,7 +62,7 @@ class LanguageModel:
 
     __module__ = "charlm"  # a copy in another process is made from there: BLAS is set up before NumPy
 
-    def __init__(self, loaded: Checkpoint, team: Team, path: Path | None = None) -> None:
+    def __init__(self, loaded: Checkpoint, team: Team, paths: Sequence[Path] = ()) -> None:
         """`team` scores long texts."""
         loaded = replace(loaded, training={})  # what only a run that is resumed needs
         self.config = loaded.config
@@ -66,30 +70,34 @@ class LanguageModel:
         self.parameters: Mapping[str, Array] = MappingProxyType(
             {name: _read_only(array) for name, array in loaded.parameters.items()}
         )
-        self._loaded, self._model, self._team, self._path = loaded, loaded.model, team, path
+        self._loaded, self.paths, self._team = loaded, tuple(paths), team
         self._read: ReadText | None = None  # its own text, if `untrained` has read that
-        self.sampler = TextSampler.of(loaded.config.corpus, self._model, loaded.parameters, loaded.vocabulary)
+        self.sampler = TextSampler.of(
+            loaded.config.corpus, loaded.network, loaded.parameters, loaded.vocabulary
+        )
 
     def __repr__(self) -> str:
         """The network, its sizes, and where it comes from, in a line."""
-        model, unit = self.config.model, self.config.corpus.unit
-        source = "untrained" if self._path is None else f"from {self._path}"
+        shapes = [member.config.model for member in self._loaded.members]
+        networks = " and ".join(f"{shape.layers} x {shape.hidden} {shape.cell}" for shape in shapes)
+        unit = self.config.corpus.unit
+        source = f"from {' and '.join(map(str, self.paths))}" if self.paths else "untrained"
         return (
-            f"<LanguageModel: {model.layers} x {model.hidden} {model.cell}, "
+            f"<LanguageModel: {networks}, "
             f"{self._loaded.parameters.flat.size:,} parameters, "
             f"vocabulary of {len(self.vocabulary):,} {unit}s, {source}>"
         )
 
-    def __reduce__(self) -> tuple[type[LanguageModel], tuple[Checkpoint, Team, Path | None]]:
+    def __reduce__(self) -> tuple[type[LanguageModel], tuple[Checkpoint, Team, Sequence[Path]]]:
         """A copy, also in another process, has the same parameters."""
-        return LanguageModel, (self._loaded, self._team, self._path)
+        return LanguageModel, (self._loaded, self._team, self.paths)
 
     @property
     def path(self) -> Path:
-        """The checkpoint file; raises `ConfigError` if the model comes from no file."""
-        if self._path is None:
-            raise ConfigError("the model comes from no file")
-        return self._path
+        """The checkpoint file; raises `ConfigError` if there is none, or several."""
+        if len(self.paths) != 1:
+            raise ConfigError(f"the model comes from {'several files' if self.paths else 'no file'}")
+        return self.paths[0]
 
     @typed
     def sample(
@@ -181,13 +189,13 @@ class LanguageModel:
             raise ConfigError("`window` is for texts: a model of lines begins each line from a zero state")
         read, params, vocabulary = self._text(text), self._loaded.parameters, self._loaded.vocabulary
         team = self._team.of(parts=self.config.train.shards)
-        result = score(self._model, params, read, window, team)
+        result = score(self._loaded.network, params, read, window, team)
         if read.targets > SHOWN:
             return result
 
         @blas.borrowed()
         def html() -> str:
-            bits = unit_losses(self._model, params, read, window, team) / math.log(2)
+            bits = unit_losses(self._loaded.network, params, read, window, team) / math.log(2)
             if read.lines is None:  # the first unit is not predicted; of lines it is an added line break
                 return shaded(vocabulary, read.ids, np.concatenate([[np.nan], bits])) + legend()
             return shaded(vocabulary, read.ids[1:], bits) + legend()
@@ -202,7 +210,7 @@ class LanguageModel:
         `score` does.
         """
         team = self._team.of(parts=self.config.train.shards)
-        return unit_losses(self._model, self._loaded.parameters, self._text(text), team=team)
+        return unit_losses(self._loaded.network, self._loaded.parameters, self._text(text), team=team)
 
     @typed
     def scores(self, texts: Sequence[str]) -> list[Score]:
@@ -211,7 +219,7 @@ class LanguageModel:
         Raises what `score` does.
         """
         read, team = [self._text(text) for text in texts], self._team.of(parts=self.config.train.shards)
-        return scores(self._model, self._loaded.parameters, read, team)
+        return scores(self._loaded.network, self._loaded.parameters, read, team)
 
     @typed
     def surprisal(
@@ -259,7 +267,7 @@ class LanguageModel:
         begins = np.arange(len(ids)) == 0
         if self.sampler.writes_lines:
             begins = ids == self._loaded.vocabulary.line_break
-        return trace(self._model, self._loaded.parameters, ids, begins, self.vocabulary)
+        return trace(self._loaded.model, self._loaded.parameters, ids, begins, self.vocabulary)
 
     @typed
     def predict(self, prime: str = "", top: int = 5) -> list[tuple[str, float]]:
@@ -275,8 +283,8 @@ class LanguageModel:
         V = len(self.vocabulary)
         probabilities: Array = np.full(V, 1 / V)
         if len(context):
-            params = self._loaded.parameters
-            step = self._model.decoder(params, self._model.zero_state(1, params.flat.dtype))
+            network, params = self._loaded.network, self._loaded.parameters
+            step = network.decoder(params, network.zero_state(1, params.flat.dtype))
             for unit in context:
                 logits = step(int(unit))
             exponentials = np.exp(logits.astype(np.float64) - logits.max())
@@ -352,7 +360,7 @@ class LanguageModel:
         """
         within(1, MOST_STEPS, steps=steps)
         read = self._held_out("corpus", corpus, encoding, progress)
-        flow = gradient_flow(self._model, self._loaded.parameters, read.text, steps, team=self._team)
+        flow = gradient_flow(self._loaded.model, self._loaded.parameters, read.text, steps, team=self._team)
         return replace(flow, split=read.split, paths=read.paths)
 
     @typed
@@ -411,7 +419,7 @@ class LanguageModel:
         Raises `CorpusError` if the text cannot be read or holds nothing to predict, and
         `CharlmError` if the page cannot be written.
         """
-        run = None if self._path is None else self._path.parent
+        run = self.paths[0].parent if self.paths else None
         if path is None:
             if run is None:
                 raise ConfigError("path: name the page: the model comes from no file")
@@ -419,7 +427,7 @@ class LanguageModel:
         out = with_suffix(path, PAGES)
         within(2, LONGEST, length=length)
         read = self._held_out("text", text, encoding, progress)
-        learned = ", which it has learned" if read.split == "train" and self._path else ""
+        learned = ", which it has learned" if read.split == "train" and self.paths else ""
         split = f"{'training' if read.split == 'train' else read.split} split{learned}"
         source = f"the {split}" if read.split else "the text" if text in (None, "-") else str(text)
         html, remarks = page.report(self._loaded, run, read.text, source, length, self._team, progress)
@@ -430,8 +438,9 @@ class LanguageModel:
     def info(self) -> dict[str, Any]:
         """Contents of the checkpoint, by the keys of `charlm info --json`."""
         loaded, progress, units = self._loaded, self._loaded.progress, self._loaded.vocabulary.units
+        shapes = loaded.model.shapes()
         return {
-            "checkpoint": None if self._path is None else str(self._path),
+            "checkpoint": str(self.path) if self.paths else None,
             "format": loaded.format,
             "config": loaded.config.nested(),
             "vocabulary": {
@@ -442,8 +451,9 @@ class LanguageModel:
                 "codes": [int(code) for code in loaded.vocabulary.codes],
             },
             "parameters": loaded.parameters.flat.size,
-            "shapes": {name: list(view.shape) for name, view in loaded.parameters.items()},
+            "shapes": {name: list(shape) for name, shape in shapes.items()},
             "corpus": loaded.corpus,
+            "network": progress.get("generation", 0) + 1,
             "step": progress["step"],
             "epoch": progress["epoch"],
             **dict.fromkeys(
@@ -500,19 +510,32 @@ def _warn_of_unknown(model: LanguageModel, prime: Ids) -> None:
 
 
 @typed
-def load(path: AnyPath | None = None, *, team: Team | None = None) -> LanguageModel:
+def load(path: AnyPath | Sequence[AnyPath] | None = None, *, team: Team | None = None) -> LanguageModel:
     """The model at `path`: in a checkpoint file, or the best one of a run directory.
 
-    In a directory of runs it is the newest run's; None is `./runs`. `team` scores long texts: by default
-    as many workers as `run.threads` of 0 means.
+    In a directory of runs it is the newest run's; None is `./runs`. Several paths are several models as
+    one, which predicts with the mean of their probabilities. They may differ in cell and size; it writes
+    and scores texts, and has no trace, gradient flow, report or export.
+    `team` scores long texts: by default as many workers as `run.threads` of 0 means.
 
-    Raises `CheckpointError` if there is none, or it is damaged.
+    Raises `CheckpointError` if there is none, or it is damaged, and `ConfigError` if several
+    models do not read texts in the same way.
     """
     if warning := blas.warning():
         warn(warning)
     team = team or Team(blas.workers())
-    file = team.first(lambda: find_checkpoint(None if path is None else Path(path)))
-    return LanguageModel(team.first(lambda: checkpoint.load(file)), team, file)
+    named = [path] if path is None or isinstance(path, (str, os.PathLike)) else path
+    if not named:
+        raise ConfigError("path: name a checkpoint or a run")
+
+    def found() -> tuple[Checkpoint, list[Path]]:
+        files = [find_checkpoint(None if one is None else Path(one)) for one in named]
+        if len(set(files)) < len(files):
+            raise ConfigError("the same checkpoint is named twice")
+        return together([str(file) for file in files], [checkpoint.load(file) for file in files]), files
+
+    loaded, files = team.first(found)
+    return LanguageModel(loaded, team, files)
 
 
 @typed

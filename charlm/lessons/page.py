@@ -32,6 +32,7 @@ MOST_PARAMETERS = 4_000_000
 SCRIPTS = (
     "web/network.js",
     "web/text.js",
+    "lessons/web/elements.js",
     "lessons/web/graph.js",
     "lessons/web/charts.js",
     "lessons/web/lesson.js",
@@ -153,7 +154,7 @@ def _data(network: Checkpoint, text: str) -> dict[str, Any]:
         **{key: about[key] for key in ("model", "corpus", "vocabulary")},
         "signs": signs(network.vocabulary, np.arange(len(network.vocabulary))),
         "parameters": {
-            "shapes": network.parameters.shapes,
+            "shapes": network.model.shapes(),
             "packed": assembly.packed(network.parameters.flat, "<f4"),
         },
     }

@@ -6,11 +6,13 @@ version, configuration, vocabulary, corpus, progress, and the SHA-256 of everyth
 It is enough to sample, to evaluate any text, and to resume training.
 """
 
+from __future__ import annotations
+
 import copy
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
@@ -27,6 +29,7 @@ from charlm.config.reading import from_nested
 from charlm.data.corpus import own_shares
 from charlm.data.texts import boundaries
 from charlm.data.vocabulary import Vocabulary
+from charlm.nn.ensemble import Network
 from charlm.nn.model import Model
 from charlm.nn.parameters import Parameters
 from charlm.runs.npz import Archive
@@ -75,6 +78,16 @@ class Checkpoint:
     def model(self) -> Model:
         """The network that the parameters belong to."""
         return build_model(self.config.model, len(self.vocabulary), self.config.run.kernel)
+
+    @property
+    def network(self) -> Network:
+        """What predicts: `model`, or several together."""
+        return self.model
+
+    @property
+    def members(self) -> Sequence[Checkpoint]:
+        """The models that predict together: this one."""
+        return (self,)
 
 
 def save(path: Path, checkpoint: Checkpoint) -> None:

@@ -22,11 +22,13 @@ class Need:
     """Of parameters, the gradients of every shard, and the state of the optimiser."""
     window: int
     """Of the activations of a window, and their gradients."""
+    taught: int = 0
+    """Of what teachers say of the training text."""
 
     @property
     def total(self) -> int:
         """All of them."""
-        return self.parameters + self.window
+        return self.parameters + self.window + self.taught
 
 
 def needed(
@@ -61,10 +63,12 @@ def check_memory(need: Need, config: Config) -> None:
     if machine is None or need.total <= machine:
         return
     model, train = config.model, config.train
-    smaller = f"train.batch ({train.batch:,}) or train.seq_len ({train.seq_len:,})"
+    advice = f"use a smaller train.batch ({train.batch:,}) or train.seq_len ({train.seq_len:,})"
     if need.parameters > need.window:
-        smaller = f"model.hidden ({model.hidden:,}) or model.layers ({model.layers:,})"
+        advice = f"use a smaller model.hidden ({model.hidden:,}) or model.layers ({model.layers:,})"
+    if need.taught > max(need.parameters, need.window):
+        advice = f"use fewer teachers (train.teacher) or train.generations ({train.generations:,})"
     raise ConfigError(
         f"training needs about {byte_size(need.total)} of memory, and this machine has {byte_size(machine)}: "
-        f"use a smaller {smaller}"
+        f"{advice}"
     )
