@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 from pathlib import Path
@@ -38,10 +39,12 @@ def deep(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return file
 
 
+VISITS = itertools.count()
+
+
 def show(page: Page, file: Path, fragment: str = "") -> None:
-    """Open a page anew; to another fragment of the same page the browser would go without loading it."""
-    page.open("about:blank")
-    page.open(file, fragment)
+    """Open a page anew: to another fragment of the same address the browser would go without loading it."""
+    page.open(f"{file.as_uri()}?{next(VISITS)}", fragment)
 
 
 def chosen(page: Page) -> dict[str, Any]:
@@ -66,25 +69,29 @@ def test_both_languages_say_the_same() -> None:
         assert key in scripts or f"{kind}." in scripts, key
 
 
-@pytest.mark.parametrize("language", STRINGS)
-def test_every_formula_gives_the_number_of_the_network(page: Page, deep: Path, language: str) -> None:
-    """With numbers put in, the equation of each node is its value or its gradient; each has a sentence."""
-    show(page, deep, f"language={language}")
+def test_every_formula_gives_the_number_of_the_network(page: Page, deep: Path) -> None:
+    """With numbers put in, the equation of each node is its value or its gradient; each has sentences."""
+    show(page, deep)
     nodes, wrong = page.evaluate(
         """(() => {
           const wrong = [];
           let nodes = 0;
-          for (const { key, hidden } of models) for (const layer of [0, 1]) for (const t of [0, 9, 24])
-          for (const direction of ["forward", "backward"]) for (const window of [0, 3]) {
-            set({ cell: key, layer, t, direction, window, unit: t % hidden });
+          for (const [model, { key, hidden }] of models.entries()) for (const layer of [0, 1])
+          for (const t of [0, 9, 24]) for (const window of [0, 3])
+          for (const direction of ["forward", "backward"]) {
+            Object.assign(state, { model, layer, t, direction, window, unit: t % hidden });
+            scopeShown = null;
             const { nodes: graph, order } = graphNow();
             const { scope, matrices, step } = scopeNow();
             for (const name of order) {
               nodes += 1;
               const full = (backward() ? "d" : "") + name;
-              const words = [meaning(name), nodeName(name), ...equationOf(name).lines];
-              const isWrong = (line) => !line || /[{}]|undefined|NaN/.test(line);
-              if (words.some(isWrong)) wrong.push([full, ...words]);
+              for (const language of Object.keys(data.strings)) {
+                state.language = language;
+                const words = [meaning(name), nodeName(name), ...equationOf(name).lines];
+                const isWrong = (line) => !line || /[{}]|undefined|NaN/.test(line);
+                if (words.some(isWrong)) wrong.push([full, ...words]);
+              }
               const formula = graph[name][backward() ? 3 : 2];
               if (!formula || /softmax|ln/.test(formula)) continue;
               const { f, terms } = parsed(formula);
