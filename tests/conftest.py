@@ -7,11 +7,13 @@ import json
 import math
 import os
 import select
+import shutil
 import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -261,38 +263,60 @@ def process(tmp_path: Path) -> Run:
     return run
 
 
-@pytest.fixture
-def charlm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+def command(
+    directory: Path, *arguments: str, status: int = 0, input: str = ""
+) -> subprocess.CompletedProcess[str]:
     """What `process` gives, from within this process: no interpreter is started, NumPy is there.
 
     Only the streams are not those of the operating system; tests of pipes, terminals and signals
     start a process.
     """
+    streams = [
+        io.TextIOWrapper(io.BytesIO(contents), encoding="utf-8", write_through=True)
+        for contents in (input.encode(), b"", b"")
+    ]
+    found: object = 0
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(directory)
+        patch.setattr(sys, "argv", ["charlm", *arguments])
+        for name, stream in zip(("stdin", "stdout", "stderr"), streams, strict=True):
+            patch.setattr(sys, name, stream)
+        try:
+            main()
+        except SystemExit as end:
+            found = end.code or 0
+    _, shown, told = (stream.buffer.getvalue().decode() for stream in streams)  # type: ignore[attr-defined]
+    assert found == status, f"status {found}\n{shown}\n{told}"
+    return subprocess.CompletedProcess(arguments, status, shown, told)
 
-    def run(*arguments: str, status: int = 0, input: str = "") -> subprocess.CompletedProcess[str]:
-        stdin, stdout, stderr = (
-            io.TextIOWrapper(io.BytesIO(contents), encoding="utf-8", write_through=True)
-            for contents in (input.encode(), b"", b"")
-        )
-        found: object = 0
-        with monkeypatch.context() as patch:
-            patch.chdir(tmp_path)
-            for name, value in (
-                ("argv", ["charlm", *arguments]),
-                ("stdin", stdin),
-                ("stdout", stdout),
-                ("stderr", stderr),
-            ):
-                patch.setattr(sys, name, value)
-            try:
-                main()
-            except SystemExit as end:
-                found = end.code or 0
-        shown, told = (stream.buffer.getvalue().decode() for stream in (stdout, stderr))  # type: ignore[attr-defined]
-        assert found == status, f"status {found}\n{shown}\n{told}"
-        return subprocess.CompletedProcess(arguments, status, shown, told)
 
-    return run
+@pytest.fixture
+def charlm(tmp_path: Path) -> Run:
+    """A function that runs a command in an empty directory; see `command`."""
+    return partial(command, tmp_path)
+
+
+@pytest.fixture
+def small(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
+    """A directory with a small corpus, `text.txt`, and `small.yaml`, the module's `SMALL`, to train on it."""
+    (tmp_path / "text.txt").write_text(TEXT)
+    (tmp_path / "small.yaml").write_text(request.module.SMALL)
+    return tmp_path
+
+
+@pytest.fixture(scope="module")
+def _trained(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Path:
+    directory = tmp_path_factory.mktemp("trained")
+    (directory / "text.txt").write_text(TEXT)
+    (directory / "small.yaml").write_text(request.module.SMALL)
+    command(directory, "train", "--config", "small.yaml")
+    return directory
+
+
+@pytest.fixture
+def trained(_trained: Path, tmp_path: Path) -> Path:
+    """What `small` holds, with the run of `small.yaml`, whose text is that of another directory."""
+    return shutil.copytree(_trained, tmp_path, dirs_exist_ok=True)
 
 
 MEASURED = ("chars_per_s", "seconds")
