@@ -829,7 +829,7 @@ element("graph").addEventListener("click", ({ target, clientX }) => {
   if (!node) return;
   const { left, width } = node.querySelector(".box").getBoundingClientRect();
   const share = ((clientX - left) / width) * WIDE; // in the strip of all units, the unit
-  const unit = Math.floor(((share - 7) / (WIDE - 14)) * chosen().hidden);
+  const unit = Math.floor(((share - 5) / (WIDE - 10)) * chosen().hidden);
   const isUnit = target.matches(".shade") && isByUnit(node.dataset.node);
   set({ node: node.dataset.node, unit: isUnit ? unit : state.unit });
 });
