@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -29,14 +30,21 @@ SETTINGS: dict[str, Any] = {
 }
 
 
-@pytest.fixture
-def first(tmp_path: Path) -> Path:
-    """A run on the first 3,000 characters of the tales."""
-    (tmp_path / "a.txt").write_text(TALES[:3000])
-    (tmp_path / "b.txt").write_text(TALES[3000:5000].translate(dict.fromkeys(map(ord, "ZVJQKq"), 101)))
-    (tmp_path / "c.txt").write_text(TALES[3000:5000] + "Ωж")
+@pytest.fixture(scope="module")
+def _first(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    made = tmp_path_factory.mktemp("first")
+    (made / "a.txt").write_text(TALES[:3000])
+    (made / "b.txt").write_text(TALES[3000:5000].translate(dict.fromkeys(map(ord, "ZVJQKq"), 101)))
+    (made / "c.txt").write_text(TALES[3000:5000] + "Ωж")
     settings = {**SETTINGS, "model.cell": "gru", "model.gru_reset": "before", "corpus.lowercase": True}
-    return api.train({}, tmp_path / "a.txt", tmp_path / "a", settings).path
+    api.train({}, made / "a.txt", made / "a", settings)
+    return made
+
+
+@pytest.fixture
+def first(_first: Path, tmp_path: Path) -> Path:
+    """A run on the first 3,000 characters of the tales."""
+    return shutil.copytree(_first, tmp_path, dirs_exist_ok=True) / "a"
 
 
 def test_a_run_begins_with_the_weights(first: Path, tmp_path: Path) -> None:
@@ -151,7 +159,7 @@ def test_defaults_that_are_given_in_python_are_refused_too(first: Path, tmp_path
 def test_everything_else_is_chosen(first: Path, tmp_path: Path, charlm: Run) -> None:
     """Without a configuration the network is that of the weights, and the epochs fit into the minutes."""
     command = ("train", "--corpus", "b.txt", "--init", "a", "--out", "b")
-    charlm(*command, "--minutes", "0.04")
+    charlm(*command, "--minutes", "0.02")
     made = checkpoint.load(tmp_path / "b/last.npz").config
     assert (made.model.hidden, made.model.layers) == (12, Config().model.layers)
     assert made.train.schedule == "cosine"
