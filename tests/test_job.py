@@ -159,7 +159,7 @@ def test_defaults_that_are_given_in_python_are_refused_too(first: Path, tmp_path
 def test_everything_else_is_chosen(first: Path, tmp_path: Path, charlm: Run) -> None:
     """Without a configuration the network is that of the weights, and the epochs fit into the minutes."""
     command = ("train", "--corpus", "b.txt", "--init", "a", "--out", "b")
-    charlm(*command, "--minutes", "0.02")
+    charlm(*command, "--minutes", "0.04")
     made = checkpoint.load(tmp_path / "b/last.npz").config
     assert (made.model.hidden, made.model.layers) == (12, Config().model.layers)
     assert made.train.schedule == "cosine"
