@@ -35,8 +35,9 @@ def read(size: int, batch: int, seq_len: int) -> Epoch:
     position = np.argsort(ids)
     streams = Streams(ids, batch, seq_len)
     windows = [streams.window(number) for number in range(streams.windows)]
-    assert all(mask is None for _, _, mask in windows), "a text has no padding"
-    return Epoch(size, seq_len, [position[x] for x, _, _ in windows], [position[y] for _, y, _ in windows])
+    assert all(window.mask is None for window in windows), "a text has no padding"
+    inputs, targets = ([position[ids] for ids in some] for some in list(zip(*windows, strict=True))[:2])
+    return Epoch(size, seq_len, inputs, targets)
 
 
 # text, streams, window: what a floor or a ceiling gets wrong; everything divides, nothing does, one of each
@@ -97,9 +98,10 @@ def test_windows_are_steps_by_streams(kind: type[np.unsignedinteger]) -> None:
     streams, warning = Text(text).batches(2, 2, 1)
     assert (streams.batch, streams.seq_len, streams.windows, warning) == (2, 2, 2, None)
     for step in (1, 3, 401):
-        x, y, mask = streams.window(step)
+        x, y, mask, places = streams.window(step)
         np.testing.assert_array_equal(x, np.array([[2, 6], [3, 7]], kind), strict=True)
         np.testing.assert_array_equal(y, x + kind(1), strict=True)
+        np.testing.assert_array_equal(text[places], y)
         assert (mask, streams.window_length(step), streams.characters(step)) == (None, 2, 4)
         assert [streams.resets_state(step - 1), streams.resets_state(step)] == [True, False]
     lines = _batches(Lines.of(np.array([0, 1, 0, 1, 1, 0], kind)), 2, 9).window(0)
@@ -172,10 +174,11 @@ def read_lines(lengths: list[int], batch: int, seq_len: int, share: float, epoch
     batches = _batches(Lines(ids, lines.starts, lines.lengths), batch, seq_len, 3)
     read: list[list[list[tuple[Ids, Ids, Ids]]]] = []
     for step in range(epochs * batches.windows):
-        x, y, padding = batches.window(step)
+        x, y, padding, places = batches.window(step)
         mask = np.ones(x.shape, bool) if padding is None else padding
         assert batches.window_length(step) == len(x)
         assert batches.characters(step) == mask.sum() > 0
+        np.testing.assert_array_equal(ids[places][mask], y[mask])
         if step % batches.windows == 0:
             read.append([])
         if batches.resets_state(step):

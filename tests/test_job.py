@@ -104,11 +104,14 @@ def test_rows_follow_their_units() -> None:
 
 def test_what_the_weights_lack_is_named(first: Path, tmp_path: Path, charlm: Run) -> None:
     """Characters that the vocabulary lacks are an error that names them and the option that adds them."""
-    command = ("train", "--corpus", "c.txt", "--init", "a", "--out", "c")
-    done = charlm(*command, *(f"--set={key}={value}" for key, value in SETTINGS.items()), status=1)
+    sets = [f"--set={key}={value}" for key, value in SETTINGS.items()]
+    command = ("train", "--corpus", "c.txt", "--init", "a", "--out", "c", "--max-steps", "1", *sets)
+    done = charlm(*command, status=1)
     assert done.stdout == ""
     assert "'ω' (U+03C9) once, 'ж' (U+0436) once; --extend-vocabulary adds them" in done.stderr
     assert not (tmp_path / "c").exists()
+    charlm(*command, "--extend-vocabulary")
+    assert {"ω", "ж"} < set(api.load(tmp_path / "c").vocabulary)
 
 
 @pytest.mark.parametrize(
@@ -177,3 +180,48 @@ def test_it_resumes_exactly_and_on_any_number_of_workers(average: float, first: 
     assert whole.vocabulary == resumed.vocabulary
     assert np.array_equal(whole.parameters.flat, resumed.parameters.flat)
     assert all(np.array_equal(array, resumed.training[name]) for name, array in whole.training.items())
+
+
+def test_a_run_keeps_its_teachers(tmp_path: Path) -> None:
+    """A run that is resumed learns from the copies that it has, though the teachers are gone."""
+    (tmp_path / "a.txt").write_text(TALES[:3000])
+    teachers = [
+        api.train({}, tmp_path / "a.txt", tmp_path / cell, {**SETTINGS, "model.cell": cell}).path
+        for cell in ("rnn", "gru")
+    ]
+    taught = {**SETTINGS, "train.teacher": [str(path) for path in teachers], "train.generations": 2}
+    whole = api.train({}, tmp_path / "a.txt", tmp_path / "whole", taught)
+    half = api.train(
+        {}, tmp_path / "a.txt", tmp_path / "half", taught, max_steps=whole.metrics[-1]["step"] // 2 + 3
+    )
+    for path in teachers:
+        shutil.rmtree(path)
+    api.train(half.path, resume=True)
+    first, second = (np.load(run.path / "last.npz") for run in (whole, half))
+    assert all(np.array_equal(first[name], second[name]) for name in first if name != "metadata")
+    assert "training/earlier/0" in first
+    again = api.train({}, tmp_path / "a.txt", tmp_path / "whole", SETTINGS, overwrite=True)
+    assert not [*again.path.glob("teacher-*")], "of the run before"
+
+
+@pytest.mark.parametrize(
+    ("text", "settings", "problem"),
+    [
+        (TALES[:3000] + "Ω", {}, r"the vocabulary of .*/a lacks 'Ω' \(U\+03A9\)"),
+        ("the cat", {}, r"the vocabulary of the text lacks '\\n' \(U\+000A\), .* and \d+ more"),
+        (TALES[:3000].lower(), {"corpus.lowercase": True}, "corpus.lowercase is True and False"),
+        (TALES[:3000], {"corpus.min_count": 2}, "only the text has <unk>"),
+        (TALES[:3000], {"corpus.mode": "lines"}, "corpus.mode is lines and stream"),
+    ],
+)
+def test_a_teacher_must_know_the_same_units(
+    text: str, settings: dict[str, Any], problem: str, tmp_path: Path
+) -> None:
+    """Another vocabulary is an error that says what differs, before anything is written."""
+    (tmp_path / "a.txt").write_text(TALES[:3000])
+    (tmp_path / "b.txt").write_text(text)
+    teacher = api.train({}, tmp_path / "a.txt", tmp_path / "a", SETTINGS).path
+    taught = {**SETTINGS, **settings, "train.teacher": str(teacher)}
+    with pytest.raises(ConfigError, match=f"train.teacher: .*/a cannot teach this run: {problem}"):
+        api.train({}, tmp_path / "b.txt", tmp_path / "b", taught)
+    assert not (tmp_path / "b").exists()

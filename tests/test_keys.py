@@ -31,7 +31,7 @@ from charlm.optim.schedules import Schedule
 from charlm.runs.directory import EVENT_FILES, RunDirectory
 from charlm.system.errors import DivergenceError
 from charlm.training import session
-from charlm.training.events import Event, Logged, Previewed, Started, Stopped, Validated
+from charlm.training.events import Event, Logged, Previewed, Started, Stopped, Taught, Validated
 from charlm.training.job import Job
 from charlm.training.request import Request
 from charlm.training.trainer import Trainer
@@ -563,6 +563,43 @@ def _shards(lab: Lab) -> None:
             patch.setattr(Model, "forward", spy)
             trainer.update()
         assert seen == widths
+
+
+@case("train.generations")
+def _generations(lab: Lab) -> None:
+    for generations in (1, 3):
+        events = lab.run({"train.generations": generations, "train.epochs": 1.0})
+        (stopped,) = (event for event in events if isinstance(event, Stopped))
+        assert (stopped.finished, stopped.step) == (True, 4 * generations)
+        assert sum(isinstance(event, Taught) for event in events) == generations - 1
+
+
+@case("train.teacher")
+def _teacher(lab: Lab) -> None:
+    runs = []
+    for cell in ("rnn", "gru"):
+        lab.run({"run.dir": str(lab.directory / cell), "model.cell": cell, "train.epochs": 0.25})
+        runs.append(str(lab.directory / cell))
+    for teachers, names in (([], []), (["counts"], []), (runs[0], [1]), ([*runs, "counts"], [1, 2])):
+        trained = lab.run(
+            {"train.teacher": teachers, "train.epochs": 0.25, "run.dir": str(lab.directory / "t")}
+        )
+        (started,) = (event for event in trained if isinstance(event, Started))
+        assert list(started.config.train.teachers) == ([teachers] if isinstance(teachers, str) else teachers)
+        copies = sorted((lab.directory / "t").glob("teacher-*.npz"))
+        assert copies == [lab.directory / "t" / f"teacher-{number}.npz" for number in names]
+        for copy, run in zip(copies, runs, strict=False):
+            assert copy.read_bytes() == Path(run, "best.npz").read_bytes()
+
+
+@case("train.teacher_share")
+def _teacher_share(lab: Lab) -> None:
+    moves = []
+    for share in (0.0, 0.5, 1.0):
+        values = {"train.teacher": "counts", "train.teacher_share": share, "train.optimizer": "sgd"}
+        moves.append(np.concatenate([change.ravel() for change in moved(lab.trainer(values))[0].values()]))
+    np.testing.assert_allclose(moves[1], (moves[0] + moves[2]) / 2, atol=1e-12)
+    assert np.abs(moves[0] - moves[2]).max() > 1e-3
 
 
 @case("train.seed")

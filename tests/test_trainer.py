@@ -15,7 +15,7 @@ from conftest import TEXT, make_trainer
 
 from charlm.arrays import Ids
 from charlm.config import build
-from charlm.config.keys import KEYS
+from charlm.config.keys import COUNTS, KEYS
 from charlm.data.batches import Window
 from charlm.inference.score import Score, score
 from charlm.nn.activations import sigmoid_by_exp_into, sigmoid_by_tanh_into
@@ -29,6 +29,7 @@ from charlm.runs import checkpoint
 from charlm.system.errors import DivergenceError, RunError
 from charlm.system.team import ALONE
 from charlm.training.job import Job
+from charlm.training.teachers import Table
 from charlm.training.trainer import Means, Trainer, Update
 
 REGULARISED: dict[str, dict[str, Any]] = {
@@ -447,7 +448,7 @@ def test_any_number_of_workers_gives_the_same_bits(
     mask = "window" if (transport == "threads") == (cell["model__cell"] == "gru") else "step"
     if transport == "threads":
         monkeypatch.setattr("charlm.system.workers._FORKS", False)
-    values = {**cell, **REGULARISED[mask], "train__batch": 13}
+    values = {**cell, **REGULARISED[mask], "train__batch": 13, "train__generations": 2, "train__epochs": 0.4}
     states = []
     for threads in (1, 2, 4):
         with make_trainer(tmp_path, threads, train__shards=4, **values) as trainer:
@@ -490,7 +491,7 @@ def _gradients_one_line_at_a_time(trainer: Trainer, windows: list[Window]) -> li
     model, parameters = trainer.model, trainer.parameters
     states = [model.zero_state(1, np.float64) for _ in range(trainer.streams.batch)]
     results = []
-    for x, y, padding in windows:
+    for x, y, padding, _ in windows:
         mask = np.ones(x.shape, bool) if padding is None else padding
         total, nats = parameters.zeros_like(), 0.0
         for b in range(x.shape[1]):
@@ -539,7 +540,7 @@ def test_padding_changes_no_gradient(tmp_path: Path, cell: dict[str, Any], threa
     begins = [step for step in range(len(windows)) if trainer.streams.resets_state(step)]
     assert trainer.config.train.shards == threads
     assert len(begins) < len(windows), "no line is cut"
-    assert any(mask is not None and (~mask).all(axis=0).any() for _, _, mask in windows), "no row is empty"
+    assert any(mask is not None and (~mask).all(axis=0).any() for _, _, mask, _ in windows), "no row is empty"
     expected = []
     for first, stop in zip(begins, [*begins[1:], len(windows)], strict=True):
         expected += _gradients_one_line_at_a_time(trainer, windows[first:stop])
@@ -560,10 +561,10 @@ def test_what_padding_holds_does_not_matter(
         return np.where(mask, ids, rng.integers(0, trainer.model.vocab, ids.shape))
 
     def filled(step: int) -> Window:
-        x, y, mask = window(step)
+        x, y, mask, places = window(step)
         if mask is None:
-            return Window(x, y, None)
-        return Window(other(x, mask), other(y, mask), mask if heeded else None)
+            return Window(x, y, None, places)
+        return Window(other(x, mask), other(y, mask), mask if heeded else None, places)
 
     monkeypatch.setattr(trainer.streams, "window", filled)
     difference = _differ(_gradients(trainer), expected)
@@ -615,6 +616,101 @@ def test_lines_resume_exactly(tmp_path: Path, updates: int, mask: str, threads: 
     while updates % one.steps_per_epoch == 0 or one.streams.resets_state(updates):
         updates += 1
     _assert_exact(make, tmp_path / "last.npz", updates)
+
+
+TAUGHT: dict[str, Any] = {
+    "model__dropout": 0.3,
+    "train__average": 0.5,
+    "train__schedule": "cosine",
+    "train__epochs": 2.0,
+    "train__generations": 3,
+    "train__teacher": COUNTS,
+}
+"""Three networks, one after the other, and the counts of the text."""
+
+
+def test_a_network_follows_another(tmp_path: Path) -> None:
+    """Each begins as a run of its own does, from other weights, and is taught by all before it."""
+    trainer, alone = make_trainer(tmp_path, **TAUGHT), make_trainer(tmp_path, train__epochs=2.0)
+    updates, V = alone.planned_steps, trainer.model.vocab
+    assert trainer.planned_steps == 3 * updates
+    begun, taught, counts = [], [], Table(trainer.corpus.part("train"), V, 1, 0.0)
+    counts.add_counts()
+    table = trainer.table
+    assert table is not None
+    for number in range(3):
+        assert trainer.begins_network
+        trainer.prepare()
+        assert not trainer.begins_network
+        assert table.teachers == number + 1
+        begun.append(trainer.parameters.flat.copy())
+        assert not any(slot.any() for slot in trainer.optimizer.slots.values())
+        assert trainer.mean.flat.tobytes() == trainer.parameters.flat.tobytes()
+        losses = [trainer.update() for _ in range(updates)]
+        assert [update.lr for update in losses] == [
+            trainer.config.train.lr * trainer.schedule.factor(step, Plateau()) for step in range(updates)
+        ]
+        taught.append(trainer.mean.copy())
+    assert trainer.finished
+    assert len({weights.tobytes() for weights in begun}) == 3
+    expected = Table(trainer.corpus.part("train"), V, 3, 0.5)
+    expected.add_counts()
+    for params in taught[:2]:
+        expected.add_network(trainer.model, params)
+    places = np.arange(1, 80)
+    for mine, theirs in zip(table.at(places) or (), expected.at(places) or (), strict=True):
+        np.testing.assert_array_equal(mine, theirs)
+
+
+@pytest.mark.parametrize("make", [make_trainer, make_line_trainer])
+def test_an_update_learns_from_text_and_teachers(tmp_path: Path, make: Callable[..., Trainer]) -> None:
+    """Its gradient is (1 - α) of the text's and α of the teachers', its loss that of the text."""
+    values = {"train__teacher": COUNTS, "train__shards": 2, "train__batch": 5}
+    gradients = {}
+    for share in (0.0, 0.3, 1.0):
+        trainer = make(tmp_path, 1, np.float64, **values, train__teacher_share=share)
+        trainer.prepare()
+        gradients[share] = _gradients(trainer)
+    mixed = [
+        (loss, _mixed(text, teachers, 0.3))
+        for (loss, text), (_, teachers) in zip(gradients[0.0], gradients[1.0], strict=True)
+    ]
+    assert _differ(gradients[0.3], mixed) < 1e-12
+    plain = make(tmp_path, 1, np.float64, train__shards=2, train__batch=5)
+    assert _differ(gradients[0.0], _gradients(plain)) < 1e-12
+    table = trainer.table  # of which the teacher now says what the text says, at every place
+    assert table is not None
+    table._ids[:, 0], table._q[...] = table.text.ids, np.eye(1, table.named)
+    assert _differ(gradients[0.0], _gradients(trainer)) < 1e-12
+    assert _differ(gradients[0.0], gradients[1.0]) > 1e-2
+
+
+def _mixed(text: Parameters, teachers: Parameters, share: float) -> Parameters:
+    mixed = text.copy()
+    mixed.flat[...] = (1 - share) * text.flat + share * teachers.flat
+    return mixed
+
+
+@pytest.mark.parametrize("make", [make_trainer, make_line_trainer])
+@pytest.mark.parametrize("after", [-7, 0, 3])
+def test_networks_resume_exactly(tmp_path: Path, make: Callable[..., Trainer], after: int) -> None:
+    """A checkpoint before, at or after the end of the first network goes on as if nothing had been."""
+    updates = make(tmp_path, **TAUGHT).schedule.steps
+    _assert_exact(partial(make, tmp_path, **TAUGHT), tmp_path / "last.npz", updates + after)
+
+
+def test_patience_is_of_each_network(tmp_path: Path) -> None:
+    """A later network may be worse than the best for as long as it improves; the best stays."""
+    trainer = make_trainer(tmp_path, train__generations=2, train__epochs=1.0, train__patience=2)
+    trainer.record_validation(1.0)
+    for _ in range(trainer.schedule.steps + 1):
+        trainer.update()
+    for loss, kept in ((5.0, False), (4.0, False), (3.0, False), (0.5, True), (0.6, False)):
+        assert trainer.record_validation(loss) is kept
+        assert not trainer.out_of_patience
+    assert not trainer.record_validation(0.5)
+    assert trainer.out_of_patience
+    assert trainer.tally.best == 0.5
 
 
 @pytest.mark.parametrize("transport", ["processes", "threads"])

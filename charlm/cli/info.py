@@ -64,6 +64,11 @@ def _contents(model: charlm.LanguageModel) -> Iterator[str]:
     about, vocabulary = model.info(), model.sampler.vocabulary
     yield f"{shown_path(model.path)} ({model.path.stat().st_size / 1e6:.2f} MB)"
     yield f"update {about['step']:,}, epoch {about['epoch']:.2f}"
+    train = model.config.train
+    if train.generations > 1:
+        yield f"network {about['network']} of {train.generations}, each taught by those before it"
+    if train.teachers:
+        yield f"taught by {shown_paths(train.teachers)} (train.teacher)"
     for of in ("validation", "training"):
         if (loss := about[f"{of}_loss"]) is not None:
             yield f"{of} loss {losses(loss)}"

@@ -24,7 +24,7 @@ from charlm.cli.show import (
 )
 from charlm.runs.log import COLUMNS, Column, Line
 from charlm.system.files import byte_size
-from charlm.training.events import Event, Logged, Previewed, Started, Updated, Validated, Warned
+from charlm.training.events import Event, Logged, Previewed, Started, Taught, Updated, Validated, Warned
 
 _SMOOTHING = 0.98
 """Share of the shown loss that is kept from update to update: a mean over about 50."""
@@ -78,6 +78,9 @@ class Display:
         match event:
             case Started():
                 self._start(event)
+            case Taught(network, networks):
+                which = f"network {network + 1} of {networks}: " if networks > 1 else ""
+                self._line(f"{which}the teachers read the training text")
             case Updated(step, loss, chars_per_s):
                 self._estimate(step)
                 self._advance(loss, chars_per_s)
@@ -106,12 +109,15 @@ class Display:
         size = counted(run.units, unit) + ("" if run.lines is None else f" in {counted(run.lines, 'line')}")
         separate = {name: f" in {shown_paths(paths)}" for name, paths in config.corpus.separate_paths.items()}
         splits = ", ".join(f"{count:,} {name}{separate.get(name, '')}" for name, count in run.sizes.items())
-        model = config.model
+        model, count = config.model, config.train.generations
+        networks = (
+            f"\n{count} networks one after the other, each taught by those before it" if count > 1 else ""
+        )
         self._line(
             f"{shown_paths(config.corpus.paths)}: {size}\n"
             f"({splits}), vocabulary of {run.vocabulary:,}\n"
             f"{model.layers} x {model.hidden} {model.cell}, {run.parameters:,} parameters, "
-            f"about {byte_size(run.needed_bytes)} of memory\n"
+            f"about {byte_size(run.needed_bytes)} of memory{networks}\n"
             f"{counted(run.planned_steps, 'update')} of {run.streams} x {run.seq_len} {unit}s\n"
             f"run in {shown_path(run.path)}"
         )

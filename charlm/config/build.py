@@ -125,9 +125,10 @@ def build_model(config: ModelConfig, vocab: int, kernel: str = "fused") -> Model
 
 
 def fresh_parameters(
-    model: Model, config: ModelConfig, seed: int, dtype: npt.DTypeLike = np.float32
+    model: Model, config: ModelConfig, seed: int, dtype: npt.DTypeLike = np.float32, generation: int = 0
 ) -> Parameters:
-    """The parameters that a run with this `train.seed` begins with."""
+    """The parameters that a network of a run with this `train.seed` begins with; the first is number 0."""
     # the noise of the run comes from child 1 of the same seed, the order of lines from child 2
-    rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(0,)))
+    key = (0, generation) if generation else (0,)
+    rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=key))
     return model.initialise(rng, config.init, dtype)

@@ -30,8 +30,8 @@ Value = TypeVar("Value")
 class Key:
     """A configuration key: its default, whose type all values have, its meaning, and its valid values.
 
-    With `paths` a value may also be a list of texts. A run that is resumed cannot change a key that is
-    `fixed`.
+    With `paths` a value may also be a list of texts, and with `optional` an empty one. A run that is
+    resumed cannot change a key that is `fixed`.
     """
 
     default: Any
@@ -42,6 +42,7 @@ class Key:
     at_most: float = math.inf
     below: float = math.inf
     paths: bool = False
+    optional: bool = False
     fixed: bool = False
 
     @property
@@ -79,6 +80,8 @@ class Key:
     def _converted(self, value: Any) -> Any:
         """`value` in the type of the default, without loss."""
         if self.paths and isinstance(value, (list, tuple)):
+            if not value and self.optional:
+                return ""
             if not value or "" in value:
                 raise ValueError(f"expected a path, or a list of paths, got {spoken(value)}")
             return tuple(map(_text, value))
@@ -351,9 +354,35 @@ class TrainConfig(Settings):
         at_most=10_000,
         fixed=True,
     )
+    generations: int = key(
+        1,
+        "networks that are trained one after the other, each for all epochs and taught by those before it; "
+        "the best is kept (Furlanello et al. 2018)",
+        at_least=1,
+        at_most=100,
+    )
+    teacher: str | tuple[str, ...] = key(
+        "",
+        "models of the same vocabulary whose probabilities are learned too: a run, a checkpoint, `counts` "
+        "for the counts of the text itself, or a list of these; they are copied into the run",
+        paths=True,
+        optional=True,
+        fixed=True,
+    )
+    teacher_share: float = key(
+        0.5,
+        "the share of the loss that is the teachers', whichever they are (Hinton et al. 2015)",
+        at_least=0,
+        at_most=1,
+    )
     seed: int = key(
         1, "seed of the initial parameters, of dropout, and of the order of lines", at_least=0, fixed=True
     )
+
+    @property
+    def teachers(self) -> tuple[str, ...]:
+        """All teachers, as a tuple."""
+        return _listed(self.teacher)
 
 
 @dataclass(frozen=True)
@@ -455,7 +484,10 @@ KEYS: dict[str, Key] = {
 """Every key of a configuration by its dotted name."""
 
 PATH_KEYS = tuple(dotted for dotted, key in KEYS.items() if key.paths)
-"""Keys that name texts."""
+"""Keys that name files."""
+
+COUNTS = "counts"
+"""The teacher that is not a file: the counts of the text."""
 
 
 def reference(width: int = 80) -> str:

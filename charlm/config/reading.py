@@ -14,7 +14,7 @@ from typing import Any
 
 import yaml
 
-from charlm.config.keys import KEYS, PATH_KEYS, SECTIONS, Config, CorpusConfig, Key, nearest, spoken
+from charlm.config.keys import COUNTS, KEYS, PATH_KEYS, SECTIONS, Config, CorpusConfig, Key, nearest, spoken
 from charlm.system.errors import ConfigError, shortened
 from charlm.system.files import STANDARD_INPUT, anchored, expanded, is_descriptor, reason
 
@@ -181,19 +181,24 @@ def _name_of(values: Mapping[str, Any]) -> str:
 
 
 def _anchored(values: Mapping[str, Any], directory: Path) -> dict[str, Any]:
-    """The values with absolute paths of texts; a relative one is relative to `directory`.
+    """The values with absolute paths of files; a relative one is relative to `directory`.
 
     A leading `~` is a home directory, in `run.dir` too.
     """
     absolute = dict(values)
     if "run.dir" in values:
         absolute["run.dir"] = os.path.expanduser(values["run.dir"])
+
+    def path_of(path: str, dotted: str) -> str:
+        is_word = dotted == "train.teacher" and path == COUNTS
+        return path if is_word else anchored(path, directory)
+
     for dotted in PATH_KEYS:
         paths = values.get(dotted)
         if isinstance(paths, tuple):
-            absolute[dotted] = tuple(anchored(path, directory) for path in paths)
+            absolute[dotted] = tuple(path_of(path, dotted) for path in paths)
         elif paths:
-            absolute[dotted] = anchored(paths, directory)
+            absolute[dotted] = path_of(paths, dotted)
     return absolute
 
 

@@ -37,6 +37,8 @@ class Window(NamedTuple):
     """Targets: the inputs shifted by one step."""
     mask: npt.NDArray[np.bool] | None
     """False for padding; None if there is no padding."""
+    places: Ids
+    """Places of the targets in the text."""
 
 
 class Batches(ABC):
@@ -93,7 +95,7 @@ class Streams(Batches):
         # stream b starts at floor(b M / B), so the last one ends exactly at the end of the text
         starts = np.arange(self.batch) * (len(self.ids) - 1) // self.batch
         index = starts[None, :] + np.arange(first, stop)[:, None]  # [T, B]
-        return Window(self.ids[index], self.ids[index + 1], None)
+        return Window(self.ids[index], self.ids[index + 1], None, index + 1)
 
 
 _PADDING_LIMIT = 0.5
@@ -163,7 +165,7 @@ class LineBatches(Batches):
         mask = steps < lengths  # [T, B]
         # padding repeats the last step of the line; any valid id works
         targets = starts + np.minimum(steps, np.maximum(lengths - 1, 0))
-        return Window(self.ids[targets - 1], self.ids[targets], None if mask.all() else mask)
+        return Window(self.ids[targets - 1], self.ids[targets], None if mask.all() else mask, targets)
 
     def _span(self, step: int) -> tuple[int, int]:
         return self._find(step)[1:]

@@ -61,6 +61,14 @@ class Text:
         """For each example `[K]`, the index of its first input in `ids`, and its number of targets."""
         return np.zeros(1, np.int64), np.array([max(0, len(self) - 1)])
 
+    def target_places(self, start: int, stop: int) -> Ids:
+        """Places in `ids` of the predicted units from number `start` up to `stop`."""
+        first_inputs, lengths = self.examples()
+        ends, numbers = np.cumsum(lengths, dtype=np.int64), np.arange(start, stop)
+        example = np.searchsorted(ends, numbers, side="right")
+        places: Ids = (first_inputs + 1 - ends + lengths)[example] + numbers
+        return places
+
     def blocks(self) -> Iterator[Ids]:
         """The units in pieces; lines are not cut."""
         for first in range(0, len(self), _BLOCK):

@@ -19,7 +19,7 @@ import numpy as np
 from charlm.arrays import Array, Ids
 from charlm.data.texts import Text
 from charlm.nn.ensemble import Network
-from charlm.nn.loss import cross_entropy, ranks_of
+from charlm.nn.loss import cross_entropy, likeliest, ranks_of, softmax
 from charlm.nn.parameters import Parameters
 from charlm.nn.workspace import Workspace
 from charlm.system.team import ALONE, Team
@@ -187,9 +187,12 @@ class _Lanes:
     `ids` have when a pass begins, if it is `shared`.
     """
 
-    def __init__(self, model: Network, params: Parameters, ids: Ids, team: Team, ranks: bool) -> None:
+    def __init__(
+        self, model: Network, params: Parameters, ids: Ids, team: Team, ranks: bool, named: int
+    ) -> None:
         self.model, self.params, self.ids, self.team = model, params, ids, team
-        self.K = 1 + ranks
+        self.ranks, self.named = ranks, named
+        self.K = 1 + ranks + 2 * named
         self._starts, self._stops = shared((2, _WIDEST), np.int64)
         self._values = shared((self.K * _LONGEST * _WIDEST,), np.float64)
         self._state = shared((model.zero_state(_WIDEST).size,), params.flat.dtype)
@@ -256,8 +259,11 @@ class _Lanes:
         state, values = self._state_of(shard), self._values_of(shard)
         window = self.model.forward(self.params, self.ids[index], state, workspace)
         logits, targets = window.output.reshape(index.size, -1), self.ids[index + 1].reshape(-1)
-        if self.K > 1:
+        if self.ranks:
             values[1, :steps] = ranks_of(logits, targets).reshape(index.shape)
+        if self.named:
+            pair = np.stack(likeliest(softmax(logits), self.named))  # [2, T b, named]
+            values[-2 * self.named :, :steps] = pair.swapaxes(1, 2).reshape(-1, *index.shape)
         values[0, :steps] = cross_entropy(logits, targets).reshape(index.shape)  # overwrites the logits
         state[...] = window.state
 
@@ -266,8 +272,9 @@ class Scorer:
     """The rows that every score sums: `K` values of each predicted unit, in the order of the text.
 
     The first is the loss in nats. With `ranks` the second is the rank: 1 for the likeliest unit, one
-    more than the units with a larger logit. Units are named by their places in `ids`. If `ids` is
-    `shared`, its contents may be changed between two calls.
+    more than the units with a larger logit. With `named` the last are the ids of that many likeliest
+    units, and then their probabilities (`loss.likeliest`). Units of the text are named by their places
+    in `ids`. If `ids` is `shared`, its contents may be changed between two calls.
     """
 
     def __init__(
@@ -278,11 +285,13 @@ class Scorer:
         team: Team = ALONE,
         progress: Callable[[int], object] = lambda characters: None,
         ranks: bool = False,
+        named: int = 0,
     ) -> None:
         """`progress` is called with the number of characters just scored."""
         self.model, self.params, self.ids = model, params, ids
-        self.progress, self.K = progress, 1 + ranks
-        self.lanes = _Lanes(model, params, ids, team, ranks)
+        self.progress, self.block = progress, BLOCK // (1 + named)
+        self.lanes = _Lanes(model, params, ids, team, ranks, named)
+        self.K = self.lanes.K
 
     def close(self) -> None:
         """End the workers."""
@@ -298,12 +307,12 @@ class Scorer:
             yield from self.windows(text.targets, window)
         elif text.lines is not None:
             starts, lengths = text.examples()
-            for lines in blocks_of_lines(lengths):
+            for lines in blocks_of_lines(lengths, self.block):
                 yield self.lines(starts[lines], lengths[lines])
         else:
             state = self.zero_state()
-            for start in range(0, text.targets, BLOCK):
-                values, state = self.carried(start, min(BLOCK, text.targets - start), state)
+            for start in range(0, text.targets, self.block):
+                values, state = self.carried(start, min(self.block, text.targets - start), state)
                 yield values
 
     def window(self, starts: Ids, steps: int, state: Array, stops: Ids | None = None) -> tuple[Array, Array]:

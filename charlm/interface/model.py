@@ -453,6 +453,7 @@ class LanguageModel:
             "parameters": loaded.parameters.flat.size,
             "shapes": {name: list(shape) for name, shape in shapes.items()},
             "corpus": loaded.corpus,
+            "network": progress.get("generation", 0) + 1,
             "step": progress["step"],
             "epoch": progress["epoch"],
             **dict.fromkeys(

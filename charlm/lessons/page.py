@@ -32,6 +32,7 @@ MOST_PARAMETERS = 4_000_000
 SCRIPTS = (
     "web/network.js",
     "web/text.js",
+    "lessons/web/elements.js",
     "lessons/web/graph.js",
     "lessons/web/charts.js",
     "lessons/web/lesson.js",

@@ -3,6 +3,8 @@
 Letters: `N` rows (`T·B` of a window), `V` vocabulary.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 import numpy.typing as npt
 
@@ -26,11 +28,45 @@ def ranks_of(logits: Array, targets: Ids) -> Ids:
     return ranks
 
 
+def softmax(logits: Array) -> Array:
+    """The probabilities of each row of `logits [N, V]`."""
+    p: Array = np.exp(logits - logits.max(axis=1, keepdims=True))
+    p /= p.sum(axis=1, keepdims=True)
+    return p
+
+
+def likeliest(p: Array, count: int) -> tuple[Ids, Array]:
+    """The `count` likeliest units of each row, and their probabilities given that it is one of them.
+
+    `p [N, V]`, V at least `count`; both results `[N, count]`, in no order.
+    """
+    ids: Ids = np.argpartition(p, p.shape[1] - count, axis=1)[:, -count:]
+    chosen = np.take_along_axis(p, ids, axis=1)
+    return ids, chosen / chosen.sum(axis=1, keepdims=True)
+
+
+class SoftTargets(NamedTuple):
+    """What teachers say of N places: K units of each, and their probabilities.
+
+    A unit may be named several times; its probabilities then add up.
+    """
+
+    ids: Ids
+    """`[N, K]`."""
+    q: Array
+    """`[N, K]`; each row adds up to 1, times the number of teachers."""
+    share: float
+    """α: the share of the loss that is the teachers'."""
+    weight: float = 1.0
+    """The weight of each teacher: 1 over their number."""
+
+
 def softmax_cross_entropy(
     logits: Array,
     targets: Ids,
     scored: int | None = None,
     mask: npt.NDArray[np.bool] | None = None,
+    soft: SoftTargets | None = None,
 ) -> tuple[float, Array]:
     """Mean loss in nats per character, and the gradient with respect to the logits.
 
@@ -39,12 +75,21 @@ def softmax_cross_entropy(
     are one shard of a batch, `scored` is the N of the whole batch, and the losses of the shards add
     up to the mean of the batch.
     Rows where `mask [N]` is false are padding: no loss, no gradient, and not counted in N.
+
+    With `soft`, whose mean distribution is q, the gradient is of `(1 - α) loss - α/N Σ_n Σ_v q[n, v]
+    log p[n, v]` (Hinton, Vinyals, Dean 2015, arXiv 1503.02531, at temperature 1):
+    `(p - (1 - α) onehot(targets) - α q) / N`. The loss that is returned is still that of the targets.
     """
     N = scored or (len(targets) if mask is None else np.count_nonzero(mask))
     nll, normaliser = _nll_and_normaliser(logits, targets)
     p = logits  # the exponentials, from here on
     np.multiply(p, (1.0 / (normaliser * N)).astype(p.dtype)[:, None], p)
-    p[np.arange(len(targets)), targets] -= p.dtype.type(1.0 / N)
+    rows = np.arange(len(targets))
+    p[rows, targets] -= p.dtype.type((1.0 - (soft.share if soft else 0.0)) / N)
+    if soft is not None:
+        shares = soft.q.astype(p.dtype) * p.dtype.type(soft.share * soft.weight / N)
+        for k in range(shares.shape[1]):  # one after the other: a row may name a unit twice
+            p[rows, soft.ids[:, k]] -= shares[:, k]
     if mask is not None:
         nll[~mask] = 0.0
         p[~mask] = 0.0

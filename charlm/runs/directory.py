@@ -4,7 +4,7 @@ import contextlib
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,9 @@ EVENT_FILES = "events.out.tfevents.*.charlm"
 """Pattern of the files that TensorBoard reads."""
 
 _NO_RUN = f"no run under ./{RUNS}: train one (charlm train --config FILE)"
+
+_TEACHER = "teacher-"
+"""How the names of the checkpoints of teachers begin."""
 
 _NEW = ".new"
 """Name of the directory, within a run's, of a run that will replace it."""
@@ -67,6 +70,10 @@ class RunDirectory:
         """The checkpoint with the lowest validation loss."""
         return self._files / "best.npz"
 
+    def teachers(self, count: int) -> list[Path]:
+        """The checkpoints of the networks that teach it, as many as it has."""
+        return [self._files / f"{_TEACHER}{number}.npz" for number in range(1, count + 1)]
+
     @property
     def _files(self) -> Path:
         return self.path / _NEW if self.replaces else self.path
@@ -97,8 +104,8 @@ class RunDirectory:
             self._recover()
             return held.pop_all()
 
-    def create(self, config: str) -> None:
-        """Start a run: create the directory, write `config`, begin the log.
+    def create(self, config: str, teachers: Sequence[Path] = ()) -> None:
+        """Start a run: create the directory, write `config`, copy the `teachers`, begin the log.
 
         An earlier run with a checkpoint stays until `publish`. A `config.yaml` that belongs to no
         run is never replaced. The caller holds the lock. Raises `RunError` naming the file and the
@@ -119,6 +126,9 @@ class RunDirectory:
                 self.metrics.write_bytes(b"")
                 self.previews.unlink(missing_ok=True)
                 self.remove_events()
+                self._remove_teachers()
+            for teacher, copy in zip(teachers, self.teachers(len(teachers)), strict=True):
+                shutil.copyfile(teacher, copy)
             self._write_config(config)
 
     def continue_from(self, config: str, log_bytes: int, step: int) -> None:
@@ -177,7 +187,9 @@ class RunDirectory:
                 if not os.path.exists(new / name):
                     (self.path / name).unlink(missing_ok=True)
             self.remove_events()
-        for name in ("metrics.jsonl", "last.npz", "best.npz", "previews.jsonl"):
+            self._remove_teachers()
+        teachers = sorted(file.name for file in new.glob(f"{_TEACHER}*.npz"))
+        for name in ("metrics.jsonl", "last.npz", "best.npz", "previews.jsonl", *teachers):
             if os.path.exists(new / name):
                 move(new / name, self.path / name)
         shutil.rmtree(new, ignore_errors=True)
@@ -189,6 +201,10 @@ class RunDirectory:
             shutil.rmtree(new, ignore_errors=True)
         elif os.path.isdir(new):
             self._replace()
+
+    def _remove_teachers(self) -> None:
+        for file in self.path.glob(f"{_TEACHER}*.npz"):
+            file.unlink(missing_ok=True)
 
     def remove_events(self) -> None:
         """Remove the files that TensorBoard reads; raises `OSError`."""

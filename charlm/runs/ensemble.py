@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from typing import NamedTuple
 
 import numpy as np
 
+from charlm.data.vocabulary import Vocabulary
 from charlm.nn.ensemble import Ensemble, Network
 from charlm.nn.model import Model
 from charlm.nn.parameters import Parameters
@@ -49,7 +51,9 @@ def together(names: Sequence[str], loaded: Sequence[Checkpoint]) -> Checkpoint:
     if not others:
         return first
     for name, other in zip(names[1:], others, strict=True):
-        _check(names[0], first, name, other)
+        check_alike(
+            f"{names[0]} and {name} cannot predict together", reader(names[0], first), reader(name, other)
+        )
     flat = np.concatenate([one.parameters.flat for one in loaded])
     shapes = Ensemble(tuple(one.model for one in loaded)).shapes()
     parameters = Parameters(shapes, flat=flat)
@@ -58,18 +62,30 @@ def together(names: Sequence[str], loaded: Sequence[Checkpoint]) -> Checkpoint:
     )
 
 
-def _check(name: str, one: Checkpoint, other_name: str, other: Checkpoint) -> None:
-    """Raise an error if two models differ in the units that they predict."""
-    where = f"{name} and {other_name} cannot predict together"
-    settings = [{"mode": each.config.corpus.mode} | asdict(each.vocabulary.units) for each in (one, other)]
+class Reader(NamedTuple):
+    """What reads a text: its name in messages, the form of the text, and the units."""
+
+    name: str
+    mode: str
+    vocabulary: Vocabulary
+
+
+def reader(name: str, loaded: Checkpoint) -> Reader:
+    """A model as a reader."""
+    return Reader(name, loaded.config.corpus.mode, loaded.vocabulary)
+
+
+def check_alike(where: str, one: Reader, other: Reader) -> None:
+    """Raise `ConfigError`, which begins with `where`, if two readers predict different units."""
+    settings = [{"mode": each.mode} | asdict(each.vocabulary.units) for each in (one, other)]
     for key, value in settings[0].items():
         if value != settings[1][key]:
             raise ConfigError(f"{where}: corpus.{key} is {value} and {settings[1][key]}")
     if one.vocabulary.has_unknown != other.vocabulary.has_unknown:
-        raise ConfigError(f"{where}: only {name if one.vocabulary.has_unknown else other_name} has <unk>")
-    for lacking, which, whole in ((one, name, other), (other, other_name, one)):
+        raise ConfigError(f"{where}: only {(one if one.vocabulary.has_unknown else other).name} has <unk>")
+    for lacking, whole in ((one, other), (other, one)):
         codes = np.setdiff1d(whole.vocabulary.codes, lacking.vocabulary.codes).tolist()
         if codes:
             listed = ", ".join(lacking.vocabulary.units.describe(code) for code in codes[:_SHOWN])
             more = f" and {len(codes) - _SHOWN} more" if len(codes) > _SHOWN else ""
-            raise ConfigError(f"{where}: the vocabulary of {which} lacks {listed}{more}")
+            raise ConfigError(f"{where}: the vocabulary of {lacking.name} lacks {listed}{more}")

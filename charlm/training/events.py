@@ -41,6 +41,16 @@ class Started:
 
 
 @dataclass(frozen=True)
+class Taught:
+    """The teachers of a network read the text, for which its training waits."""
+
+    network: int
+    """Its number in the run, from 0."""
+    networks: int
+    """Networks of the run."""
+
+
+@dataclass(frozen=True)
 class Updated:
     """One more update was done."""
 
@@ -102,6 +112,6 @@ class Stopped:
     there was time at the end."""
 
 
-Event = Started | Updated | Logged | Validated | Previewed | Warned | Stopped
+Event = Started | Taught | Updated | Logged | Validated | Previewed | Warned | Stopped
 
 Listener = Callable[[Event], object]

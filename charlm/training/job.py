@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from charlm.config.build import Files, build_corpus, find_files, fresh_parameters
-from charlm.config.keys import Config, plain
+from charlm.config.keys import COUNTS, Config, plain
 from charlm.data.corpus import Corpus, Progress, nothing
 from charlm.data.vocabulary import Vocabulary
 from charlm.nn.model import Model
@@ -19,6 +19,7 @@ from charlm.nn.parameters import Parameters
 from charlm.runs import checkpoint
 from charlm.runs.checkpoint import Checkpoint
 from charlm.runs.directory import RunDirectory, find_checkpoint
+from charlm.runs.ensemble import Reader, check_alike, reader
 from charlm.system.errors import ChangedError, ConfigError, CorpusError, RunError, VocabularyError
 from charlm.system.files import STANDARD_INPUT, is_descriptor
 from charlm.training.request import Request
@@ -52,16 +53,19 @@ class Job:
         The model whose weights a new run begins with; without it they are drawn.
     saved
         The last checkpoint of a run that is continued.
+    teachers
+        The networks of `train.teacher`, and their files.
     """
 
     config: Config
     corpus: Corpus
     init: Checkpoint | None = None
     saved: Checkpoint | None = None
+    teachers: tuple[tuple[Path, Checkpoint], ...] = ()
 
-    def parameters(self, model: Model, dtype: npt.DTypeLike) -> Parameters:
-        """The parameters that a new run begins with: fresh, or copied from `init`."""
-        params = fresh_parameters(model, self.config.model, self.config.train.seed, dtype)
+    def parameters(self, model: Model, dtype: npt.DTypeLike, generation: int = 0) -> Parameters:
+        """The parameters that a network of the run begins with: fresh, or copied from `init`."""
+        params = fresh_parameters(model, self.config.model, self.config.train.seed, dtype, generation)
         if self.init is not None:
             vocabulary = self.corpus.vocabulary
             places = vocabulary.places(self.init.vocabulary.codes)
@@ -136,7 +140,23 @@ def prepare(request: Request, directory: RunDirectory | None = None, progress: P
         ) from error
     if saved is not None and not config.train.shards:
         config = config.replace({"train.shards": saved.config.train.shards})
-    return Job(config, corpus, init, saved)
+    return Job(config, corpus, init, saved, _teachers(config, corpus, None if saved is None else directory))
+
+
+def _teachers(
+    config: Config, corpus: Corpus, run: RunDirectory | None
+) -> tuple[tuple[Path, Checkpoint], ...]:
+    """The networks of `train.teacher` with their files, or their copies in a run that is continued.
+
+    Raises `ConfigError` if one predicts other units than the run.
+    """
+    paths = [Path(name) for name in config.train.teachers if name != COUNTS]
+    files = [find_checkpoint(path) for path in paths] if run is None else run.teachers(len(paths))
+    teachers = tuple((file, checkpoint.load(file)) for file in files)
+    own = Reader("the text", config.corpus.mode, corpus.vocabulary)
+    for path, (_, teacher) in zip(paths, teachers, strict=True):
+        check_alike(f"train.teacher: {path} cannot teach this run", own, reader(str(path), teacher))
+    return teachers
 
 
 def _last(directory: RunDirectory) -> Checkpoint:

@@ -17,7 +17,7 @@ from charlm.runs import checkpoint
 from charlm.runs.directory import RunDirectory
 from charlm.runs.log import Line
 from charlm.system.errors import CheckpointError, RunError
-from charlm.training.events import Event, Logged, Previewed, Stopped, Updated, Validated, Warned
+from charlm.training.events import Event, Logged, Previewed, Stopped, Taught, Updated, Validated, Warned
 from charlm.training.trainer import Means, Trainer
 
 
@@ -39,6 +39,9 @@ def run(
     while not trainer.finished:
         if trainer.team.agree(should_stop()) or (max_steps is not None and tally.step >= max_steps):
             break
+        if trainer.begins_network:
+            yield Taught(len(trainer.earlier) + trainer.is_last_of_network, trainer.config.train.generations)
+            trainer.prepare()
         started = time.perf_counter()
         update = trainer.update()
         seconds = time.perf_counter() - started
@@ -50,7 +53,7 @@ def run(
         loss = None if update.dropped else update.loss
         yield Updated(tally.step, loss, tally.since_validation.chars_per_s)
 
-        is_last = tally.step >= trainer.planned_steps
+        is_last = trainer.is_last_of_network
         if is_last or _falls_due(trainer, settings.eval_every):
             yield from _validate(trainer, directory, update.lr)
             saved = tally.step

@@ -10,6 +10,7 @@ from charlm.system.errors import ConfigError
 from charlm.system.files import byte_size
 from charlm.system.machine import machine_bytes
 from charlm.system.team import Team
+from charlm.system.workers import slices
 from charlm.training.sharded import left_to_add
 
 
@@ -21,11 +22,13 @@ class Need:
     """Of parameters, the gradients of every shard, and the state of the optimiser."""
     window: int
     """Of the activations of a window, and their gradients."""
+    taught: int = 0
+    """Of what teachers say of the training text."""
 
     @property
     def total(self) -> int:
         """All of them."""
-        return self.parameters + self.window
+        return self.parameters + self.window + self.taught
 
 
 def needed(
@@ -37,8 +40,10 @@ def needed(
     layer the gates and their gradients, two arrays as the textbook has them (the cells save one of
     them), the states, and what dropout makes of h; for each step and stream the gradient at h, and
     the logits, which their gradient replaces; the masks of weights, and what each shard makes of them.
-    With several ranks, each has its share of the shards, and of the others what it adds up.
+    A shard has a stream at least, so that there may be fewer than `shards`. With several ranks, each has its
+    share of the shards, and of the others what it adds up.
     """
+    shards = len(slices(B, shards))
     here, *others = Team(size=ranks).divide(shards)
     received = sum(len(left_to_add(shards, own)) for own in others)
     whole = shards if ranks == 1 else 1 + len(here) + -(-received // ranks)
@@ -58,10 +63,12 @@ def check_memory(need: Need, config: Config) -> None:
     if machine is None or need.total <= machine:
         return
     model, train = config.model, config.train
-    smaller = f"train.batch ({train.batch:,}) or train.seq_len ({train.seq_len:,})"
+    advice = f"use a smaller train.batch ({train.batch:,}) or train.seq_len ({train.seq_len:,})"
     if need.parameters > need.window:
-        smaller = f"model.hidden ({model.hidden:,}) or model.layers ({model.layers:,})"
+        advice = f"use a smaller model.hidden ({model.hidden:,}) or model.layers ({model.layers:,})"
+    if need.taught > max(need.parameters, need.window):
+        advice = f"use fewer teachers (train.teacher) or train.generations ({train.generations:,})"
     raise ConfigError(
         f"training needs about {byte_size(need.total)} of memory, and this machine has {byte_size(machine)}: "
-        f"use a smaller {smaller}"
+        f"{advice}"
     )

@@ -77,7 +77,7 @@ def train(
             if not exists:
                 held.enter_context(directory.lock())
                 _refuse_to_overwrite(directory, request)
-            directory.create(text)
+            directory.create(text, [file for file, _ in job.teachers])
 
         team.first(write)  # the first files, now that all is checked
         listeners = [on_event]

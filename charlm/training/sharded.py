@@ -30,6 +30,7 @@ from charlm.optim.clipping import clip_factor, clip_values
 from charlm.optim.optimizers import Optimizer
 from charlm.system.team import Team
 from charlm.system.workers import FEWEST, shared, slices
+from charlm.training.teachers import Table
 
 
 def default_shards(batch: int, team: Team) -> int:
@@ -107,11 +108,15 @@ class ShardedUpdate:
         optimizer: Optimizer,
         train: TrainConfig,
         team: Team,
+        taught: Table | None = None,
     ) -> None:
-        """`optimizer` must have its state in shared memory; `train.shards` is above 0."""
+        """`optimizer` must have its state in shared memory; `train.shards` is above 0.
+
+        `taught` is what teachers say of the text that `batches` read.
+        """
         B, size, dtype = batches.batch, params.flat.size, params.flat.dtype
         self.model, self.batches, self.optimizer = model, batches, optimizer
-        self.train = train
+        self.train, self.taught = train, taught
         output = params.span(OUTPUT)
         self._rates = [(slice(0, output.start), 1.0), (output, train.output_lr)]
         self.params = Parameters(params.shapes, flat=shared((size,), dtype))
@@ -220,17 +225,18 @@ class ShardedUpdate:
     def _backpropagate(self, number: int, step: int) -> float:
         """One shard: its loss; it leaves its gradients and advances its state."""
         shard = self._shards[number]
-        x, y, mask = self.batches.window(step)
+        x, y, mask, places = self.batches.window(step)
         scored = self.batches.characters(step)  # of the whole window
         x, y = x[:, shard], y[:, shard].reshape(-1)
         mask = None if mask is None else mask[:, shard].reshape(-1)
+        soft = self.taught.at(places[:, shard].reshape(-1)) if self.taught else None
         masks = {
             name: noise.cut(self._noise[name][: noise.size].reshape(noise.shape), shard)
             for name, noise in self.model.noise(len(x), self.batches.batch).items()
         }
         window = self.model.forward(self.params, x, self.state[:, :, shard], self._workspaces[number], masks)
         logits = window.output
-        loss, dlogits = softmax_cross_entropy(logits.reshape(y.size, self.model.vocab), y, scored, mask)
+        loss, dlogits = softmax_cross_entropy(logits.reshape(y.size, self.model.vocab), y, scored, mask, soft)
         window.backward(self._grads[number], dlogits.reshape(logits.shape))
         self.state[:, :, shard] = window.state
         return loss

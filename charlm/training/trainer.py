@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import math
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from charlm.arrays import Array
 from charlm.config.build import build_model
-from charlm.config.keys import KEYS, plain
+from charlm.config.keys import COUNTS, KEYS, plain
 from charlm.data.texts import Text
 from charlm.inference.score import Score, score
 from charlm.nn.parameters import Parameters
@@ -30,6 +30,7 @@ from charlm.system.workers import shared
 from charlm.training.job import Job
 from charlm.training.memory import check_memory, needed
 from charlm.training.sharded import ShardedUpdate, default_shards
+from charlm.training.teachers import Table, table_bytes
 
 
 @dataclass
@@ -79,12 +80,20 @@ class Tally:
 
     step: int = 0
     """Updates done."""
+    generation: int = 0
+    """Networks of the run that are finished and teach this one."""
+    begun: int = 0
+    """Updates done before this network."""
+    applied_before: int = 0
+    """Those of them that changed parameters."""
     plateau: Plateau = field(default_factory=Plateau)
     best: float | None = None
     """Lowest loss so far, in nats per character, of what `Trainer.best_of` says."""
     best_step: int = 0
     validation: float | None = None
     """The last loss that could become the best."""
+    lowest: float | None = None
+    """Lowest such loss of this network."""
     waited: int = 0
     """Validations in a row without improvement."""
     skipped: int = 0
@@ -134,6 +143,9 @@ class Update:
     """What was not finite, if the update was dropped for it."""
 
 
+_EARLIER = "earlier/"
+"""How the names of the parameters of finished networks begin, in a checkpoint."""
+
 _LARGEST_LOSS = 1e100
 """Nats per character from which a loss counts as not finite: sums of such losses would not be."""
 
@@ -169,8 +181,12 @@ class Trainer(contextlib.AbstractContextManager["Trainer"]):
         What a validation scores: the validation split, or the beginning of it (`run.eval_length`).
     warning
         Set if the corpus is too small for the configured batch or window.
-    steps_per_epoch, planned_steps
-        Updates in an epoch, and in the whole run.
+    steps_per_epoch
+        Updates in an epoch.
+    earlier
+        The finished networks of the run, which teach this one.
+    table
+        What the teachers say of the training text; None if there never is one.
     needed
         Memory of a training step.
     """
@@ -207,20 +223,25 @@ class Trainer(contextlib.AbstractContextManager["Trainer"]):
         self.config = config
         self.model = build_model(config.model, len(corpus.vocabulary), config.run.kernel)
         B, T, itemsize = self.streams.batch, self.streams.seq_len, np.dtype(dtype).itemsize
-        self.needed = needed(self.model, config.train, B, T, config.train.shards, itemsize, team.size)
+        train, text, V = config.train, corpus.part("train"), len(corpus.vocabulary)
+        self.needed = needed(self.model, train, B, T, train.shards, itemsize, team.size)
+        teachers = len(train.teachers) + train.generations - 1
+        self.needed = replace(self.needed, taught=table_bytes(len(text.ids), V, teachers))
         check_memory(self.needed, config)
-        # the same numbers on every rank, though their libraries may differ
-        params = team.first(lambda: job.parameters(self.model, dtype))
-        self.team = team
+        self.team, self._dtype = team, dtype
+        self._job = replace(job, saved=None)  # its arrays are not needed for long
+        self.earlier: list[Parameters] = []
+        self.table = Table(text, V, teachers, train.teacher_share) if teachers else None
+        params = self._fresh_parameters(0)
         self.optimizer = OPTIMIZERS[config.train.optimizer](params.flat.size, dtype, config.train, shared)
-        self.sharded = ShardedUpdate(self.model, params, self.streams, self.optimizer, config.train, team)
+        self.sharded = ShardedUpdate(
+            self.model, params, self.streams, self.optimizer, train, team, self.table
+        )
         self.parameters, self.state = self.sharded.params, self.sharded.state
         self.mean = self.sharded.mean
-        _, dropping = np.random.SeedSequence(config.train.seed).spawn(2)
-        self.rng = np.random.Generator(np.random.PCG64(dropping))
+        self.rng = self._noise(0)
         self.steps_per_epoch = self.streams.windows
         self.schedule = Schedule(config.train, self.steps_per_epoch)
-        self.planned_steps = self.schedule.steps
         self.tally = Tally()
         if job.saved is not None:
             where = f"run {Path(config.run.dir)}"
@@ -231,9 +252,70 @@ class Trainer(contextlib.AbstractContextManager["Trainer"]):
                     f"which {where} has reached: it must be {math.ceil(100 * self.epoch) / 100:g} at least"
                 )
 
+    def _fresh_parameters(self, generation: int) -> Parameters:
+        """Those that a network of the run begins with."""
+        # the same numbers on every rank, though their libraries may differ
+        return self.team.first(lambda: self._job.parameters(self.model, self._dtype, generation))
+
+    def _noise(self, generation: int) -> np.random.Generator:
+        """The source of the noise of a network of the run."""
+        key = (1, generation) if generation else (1,)
+        return np.random.default_rng(np.random.SeedSequence(self.config.train.seed, spawn_key=key))
+
+    @property
+    def planned_steps(self) -> int:
+        """Updates of the whole run."""
+        networks = max(1, self.config.train.generations - self.tally.generation)
+        return self.tally.begun + networks * self.schedule.steps
+
+    @property
+    def is_last_of_network(self) -> bool:
+        """Whether the network has done its last update."""
+        return self.tally.step >= self.tally.begun + self.schedule.steps
+
+    @property
+    def begins_network(self) -> bool:
+        """Whether the next update is the first of another network, or the first that is taught."""
+        return not self.finished and (self.is_last_of_network or self._unread > 0)
+
+    @property
+    def _unread(self) -> int:
+        """The teachers that have yet to read the text."""
+        return 0 if self.table is None else self._teachers - self.table.teachers
+
+    @property
+    def _teachers(self) -> int:
+        return len(self.config.train.teachers) + len(self.earlier)
+
+    def prepare(self) -> None:
+        """Begin the next network where one is finished, and let the teachers read the text."""
+        if self.is_last_of_network and not self.finished:
+            self._begin_network()
+        nets = [(teacher.model, teacher.parameters) for _, teacher in self._job.teachers]
+        nets += [(self.model, params) for params in self.earlier]
+        while self.table is not None and self._unread:
+            number, has_counts = self.table.teachers, COUNTS in self.config.train.teachers
+            if has_counts and not number:
+                self.table.add_counts(self.team)
+            else:
+                team = self.team.of(parts=self.config.train.shards)
+                self.table.add_network(*nets[number - has_counts], team)
+
+    def _begin_network(self) -> None:
+        """Begin the next network; the one that is finished teaches it."""
+        tally = self.tally
+        self.earlier.append(self.mean.copy())
+        tally.generation, tally.begun, tally.applied_before = len(self.earlier), tally.step, tally.applied
+        tally.plateau, tally.lowest, tally.waited = Plateau(), None, 0
+        self.parameters.flat[...] = self._fresh_parameters(tally.generation).flat
+        self.mean.flat[...] = self.parameters.flat
+        for slot in self.optimizer.slots.values():
+            slot[...] = 0.0
+        self.rng = self._noise(tally.generation)
+
     @property
     def epoch(self) -> float:
-        """Epochs done; a fraction within one."""
+        """Epochs done, of all networks; a fraction within one."""
         return self.tally.step / self.steps_per_epoch
 
     @property
@@ -258,7 +340,8 @@ class Trainer(contextlib.AbstractContextManager["Trainer"]):
         says whether it is a `DivergenceError`, or the update is dropped (ten in a row are an
         error in any case).
         """
-        step = self.tally.step
+        self.prepare()
+        step = self.tally.step - self.tally.begun
         if self.streams.resets_state(step):
             self.state[...] = 0.0
         elif self.config.train.reset_state:
@@ -270,11 +353,11 @@ class Trainer(contextlib.AbstractContextManager["Trainer"]):
         dropped = None
         is_finite = loss < _LARGEST_LOSS
         if is_finite and math.isfinite(clipped.norm):
-            self.sharded.update(lr, clipped.factor, self.tally.applied + 1)
+            self.sharded.update(lr, clipped.factor, self.tally.applied - self.tally.applied_before + 1)
             self.tally.skipped_in_a_row = 0
         else:
             dropped = f"gradient of {self.sharded.first_not_finite()}" if is_finite else "loss"
-            self._drop(step + 1, dropped)
+            self._drop(self.tally.step + 1, dropped)
         self.tally.step += 1
         is_clipped = clipped.values or clipped.factor < 1
         return Update(loss, clipped.norm, lr, self.streams.characters(step), is_clipped, dropped)
@@ -322,11 +405,13 @@ class Trainer(contextlib.AbstractContextManager["Trainer"]):
         tally = self.tally
         tally.validation = loss
         tally.plateau = self.schedule.after_validation(loss, tally.plateau)
-        if tally.best is None or loss < tally.best:
-            tally.best, tally.best_step, tally.waited = loss, tally.step, 0
-            return True
         tally.waited += 1
-        return False
+        if tally.lowest is None or loss < tally.lowest:
+            tally.lowest, tally.waited = loss, 0
+        if tally.best is not None and loss >= tally.best:
+            return False
+        tally.best, tally.best_step = loss, tally.step
+        return True
 
     def __exit__(self, *error: object) -> None:
         self.sharded.pool.close()
@@ -342,6 +427,7 @@ class Trainer(contextlib.AbstractContextManager["Trainer"]):
         arrays |= self.model.named(self.state, "carried/")
         if self.config.train.average:
             arrays["trained"] = self.parameters.flat
+        arrays |= {f"{_EARLIER}{number}": params.flat for number, params in enumerate(self.earlier)}
         progress = {
             **self.tally.to_json(),
             "epoch": self.epoch,
@@ -375,6 +461,10 @@ class Trainer(contextlib.AbstractContextManager["Trainer"]):
             del values["epoch"], values["best_of"], values["optimizer_updates"]
             self.rng.bit_generator.state = values.pop("random")
             self.tally = Tally.from_json(values)
+            for number in range(self.tally.generation):
+                earlier = self.parameters.zeros_like()
+                _fill(earlier.flat, checkpoint.training[f"{_EARLIER}{number}"])
+                self.earlier.append(earlier)
             for name, slot in self.optimizer.slots.items():
                 _fill(slot, checkpoint.training[f"optimizer/{name}"])
             for name, array in self.model.named(self.state, "carried/").items():

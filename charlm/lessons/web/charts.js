@@ -20,10 +20,10 @@ const rectangle = (x, y, width, height) =>
 function characters(signs, left, wide, y) {
   const middle = (t) => left + wide * (t + 0.5);
   if (signs.some((sign) => sign.length > 1)) {
-    return signs.map((sign, t) => drawn("text", { class: "character", x: middle(t), y }, sign));
+    return signs.map((sign, t) => made("text", { class: "character", x: middle(t), y }, sign));
   }
   const x = signs.map((_, t) => middle(t)).join(" ");
-  return [drawn("text", { class: "character", x, y }, signs.join(""))];
+  return [made("text", { class: "character", x, y }, signs.join(""))];
 }
 
 /** How much of the gradient of prediction `of` arrives at each step; null if there is no such prediction. */
@@ -38,10 +38,16 @@ function reachOf(model) {
   return { read, layer, memory, reached, most, shares, first: reached.findIndex(({ cut }) => !cut) };
 }
 
+/** A picture in which the arrow keys choose a step. */
+const picture = (attributes, svg) =>
+  made("div", { ...attributes, tabindex: 0, role: "application", "data-arrows": "" }, svg);
+
+const sharesOf = {}; // by the key of a model: what its chart shows for each step
+
 /** The chart of a model, or a sentence instead. */
 function reachChart(model) {
   const chart = reachOf(model);
-  if (!chart) return made("p", say(passOf(model) ? "reach.none" : "reach.lacking"), { class: "quiet" });
+  if (!chart) return made("p", { class: "quiet" }, say(passOf(model) ? "reach.none" : "reach.lacking"));
   const { read, layer, memory, reached, most, shares, first } = chart;
   const wide = between(12, Math.floor(230 / reached.length), 40);
   const [left, top, high] = [4, 4 + ROOM, DECADE * (DECADES[0] - DECADES[1])];
@@ -49,15 +55,15 @@ function reachChart(model) {
   const all = [];
   for (let decade = DECADES[1]; decade <= DECADES[0]; decade++) {
     const y = bottom - DECADE * (decade - DECADES[1]);
-    all.push(drawn("path", { class: decade ? "grid" : "grid one", d: `M${left} ${y}H${right}` }));
+    all.push(made("path", { class: decade ? "grid" : "grid one", d: `M${left} ${y}H${right}` }));
     if (decade % 2) continue;
-    const power = drawn("tspan", { dy: -4 }, String(decade).replace("-", "−"));
-    all.push(drawn("text", { class: "axis decade", x: right + 5, y: y + 4 }, "10", power));
+    const power = made("tspan", { dy: -4 }, String(decade).replace("-", "−"));
+    all.push(made("text", { class: "axis decade", x: right + 5, y: y + 4 }, "10", power));
   }
   if (first > 0) {
     const size = { x: left, y: top, width: wide * first, height: high + STRIP + 4 };
-    all.push(drawn("rect", { class: "cut", ...size }));
-    all.push(drawn("text", { class: "axis", x: left + 4, y: top + 12 }, say("reach.cut")));
+    all.push(made("rect", { class: "cut", ...size }));
+    all.push(made("text", { class: "axis", x: left + 4, y: top + 12 }, say("reach.cut")));
   }
   const paths = { all: "" }; // the outlines of what has one colour
   const straight = [];
@@ -77,32 +83,33 @@ function reachChart(model) {
     if (heightOf(reached[t].straight / most) > 0)
       straight.push(`${x + wide / 2} ${bottom - heightOf(reached[t].straight / most)}`);
   }
-  all.push(...Object.entries(paths).map(([path, d]) => drawn("path", { class: `path-${path}`, d })));
-  if (straight.length > 1) all.push(drawn("path", { class: "straight", d: `M${straight.join("L")}` }));
+  all.push(...Object.entries(paths).map(([path, d]) => made("path", { class: `path-${path}`, d })));
+  if (straight.length > 1) all.push(made("path", { class: "straight", d: `M${straight.join("L")}` }));
   const signs = reached.map((_, t) => model.signs[read.ids[t]]);
   all.push(...characters(signs, left, wide, bottom + STRIP + 20));
   const x = left + state.of * wide;
-  all.push(drawn("path", { class: "straight here", d: `M${x + 3} ${bottom + STRIP + 24}h${wide - 6}` }));
+  all.push(made("path", { class: "straight here", d: `M${x + 3} ${bottom + STRIP + 24}h${wide - 6}` }));
   const mark = { class: "mark", y: top - 3, width: wide, height: high + STRIP + 10 };
-  all.push(drawn("rect", mark));
+  all.push(made("rect", mark));
   const size = { width: right + 34, height: bottom + STRIP + 28, "aria-hidden": true };
-  const svg = drawn("svg", { ...size, "data-wide": wide }, ...all);
-  const attributes = { class: "scroll chart", tabindex: 0, role: "application", "data-key": model.key };
-  const box = made("div", svg, { ...attributes, "data-arrows": "" });
-  box.shares = shares;
-  return made("div", [box, made("p", prose(reading(model, chart)))]);
+  const svg = made("svg", { ...size, "data-wide": wide }, all);
+  sharesOf[model.key] = shares;
+  const box = picture({ class: "scroll chart", "data-key": model.key }, svg);
+  return [box, made("p", {}, prose(reading(model, chart)))];
 }
 
 /** The sentences of a chart: what arrives at the first step, what of it only went straight, what is striking. */
 function reading(model, { read, layer, memory, reached, most, shares, first }) {
   const k = reached.length - 1;
-  if (k === first) return say("reach.short");
   const { straight } = reached[first];
   const at = (t) => quoted(model.signs[read.ids[t]]);
+  const cut = first > 0 ? say("reach.truncated", { character: at(first), t: first }) : "";
+  if (k === first) return cut || say("reach.short");
+  const gate = memory === "c" ? "f" : "z";
   const whole = { steps: k - first, character: at(first), share: percentOf(shares[first]) };
   const words = [say("reach.reading", whole)];
   const share = percentOf((straight ?? 0) / most);
-  words.push(say(straight === null ? "reach.winding" : "reach.straight", { share }));
+  words.push(say(straight === null ? "reach.winding" : "reach.straight", { share, gate }));
   const top = shares.indexOf(largest(shares));
   const highest = { character: at(top), t: top, share: percentOf(shares[top]) };
   if (shares[top] > 1.005) words.push(say("reach.grew", highest));
@@ -110,8 +117,9 @@ function reading(model, { read, layer, memory, reached, most, shares, first }) {
     const steps = read.pass.steps.slice(first + 1, k + 1);
     const gates = steps.flatMap(({ layers }) => [...model.network.gateOf(layers[layer])]);
     const mean = gates.reduce((sum, one) => sum + one, 0) / gates.length;
-    words.push(say("reach.letgo", { gate: memory === "c" ? "f" : "z", share: percentOf(mean) }));
+    words.push(say("reach.letgo", { gate, share: percentOf(mean) }));
   }
+  if (cut) words.push(cut);
   return words.join(" ");
 }
 
@@ -120,8 +128,8 @@ const percentOf = (share) => (share < 1e-3 ? shown(share, 2) : percent(share));
 
 /** Give pictures that are beside each other as much room as the widest needs. */
 function arrange(id, figures) {
-  element(id).replaceChildren(...figures);
-  const widths = figures.map((figure) => Number(figure.querySelector("svg")?.getAttribute("width") ?? 0));
+  fill(element(id), figures);
+  const widths = [...element(id).querySelectorAll("svg")].map((svg) => Number(svg.getAttribute("width")));
   element(id).style.setProperty("--wide", `${Math.max(280, ...widths)}px`);
 }
 
@@ -148,16 +156,16 @@ function whereOf(model) {
 
 function showReach() {
   const figures = models.map((model) => {
-    const title = made("h3", [titleOf(model), " ", made("small", whereOf(model))]);
-    return made("figure", [title, reachChart(model)]);
+    const title = made("h3", {}, titleOf(model), " ", made("small", {}, whereOf(model)));
+    return made("figure", {}, title, reachChart(model));
   });
   arrange("reach", figures);
   for (const box of element("reach").querySelectorAll(".scroll")) box.scrollLeft = box.scrollWidth;
   const swatch = (path) =>
-    made("span", [made("i", "", { class: `swatch path-${path}` }), say(`path.${path}`)]);
+    made("span", {}, made("i", { class: `swatch path-${path}` }), prose(say(`path.${path}`)));
   const strip = ["direct", "z", "r", "n", "f", "above"].map(swatch);
   const bars = ["all", "straight"].map(swatch);
-  element("paths").replaceChildren(...bars, made("span", say("path.last")), ...strip);
+  fill(element("paths"), bars, made("span", {}, say("path.last")), strip);
 }
 
 const TIMES = 5; // as often the text is repeated
@@ -182,7 +190,7 @@ function markReach() {
   for (const box of element("reach").querySelectorAll(".chart")) {
     const model = models.find(({ key }) => key === box.dataset.key);
     const wide = Number(box.firstChild.dataset.wide);
-    const share = box.shares[state.t];
+    const share = sharesOf[model.key][state.t];
     const mark = box.querySelector(".mark");
     mark.setAttribute("x", 4 + wide * state.t);
     mark.setAttribute("visibility", share === undefined ? "hidden" : "visible");
@@ -197,7 +205,7 @@ function markReach() {
 function stepIn(box, { clientX }) {
   const { left } = box.firstChild.getBoundingClientRect();
   const t = Math.floor((clientX - left - 4) / Number(box.firstChild.dataset.wide));
-  return between(0, t, box.shares.length - 1);
+  return between(0, t, sharesOf[box.dataset.key].length - 1);
 }
 
 // gates
@@ -252,20 +260,19 @@ function gateMap(model, gate) {
   const values = rows.flatMap((unit) => pass.steps.map(({ layers }) => layers[state.layer][gate][unit]));
   const scale = Math.max(1, largest(values));
   const shares = values.map((value) => value / scale);
-  const text = (kind, x, y, words) => drawn("text", { class: kind, x, y }, words);
+  const text = (kind, x, y, words) => made("text", { class: kind, x, y }, words);
   const size = { width: LEFT + wide * ids.length + 4, height: TOP + LINE * rows.length + 4 };
-  const svg = drawn(
+  const svg = made(
     "svg",
     { ...size, "data-wide": wide, "aria-hidden": true },
-    ...rows.map((unit, k) => text("axis rows", LEFT - 6, TOP + LINE * k + 11, unit)),
-    ...characters([...ids].map((id) => model.signs[id]), LEFT, wide, TOP - 6),
-    ...shades(shares, ids.length, LEFT, TOP, wide, LINE),
-    drawn("rect", { class: "mark", width: wide }),
+    rows.map((unit, k) => text("axis rows", LEFT - 6, TOP + LINE * k + 11, unit)),
+    characters(ids.map((id) => model.signs[id]), LEFT, wide, TOP - 6),
+    shades(shares, ids.length, LEFT, TOP, wide, LINE),
+    made("rect", { class: "mark", width: wide }),
   );
-  const attributes = { class: "scroll map", tabindex: 0, role: "application", "data-gate": gate };
-  const title = made("h3", [...formulaLine(gate), made("small", say(`name.${gate}`))]);
-  const box = made("div", svg, { ...attributes, "data-arrows": "" });
-  return made("figure", [title, box, made("p", prose(extreme(model, gate)))]);
+  const title = made("h3", {}, formulaLine(gate), made("small", {}, say(`name.${gate}`)));
+  const box = picture({ class: "scroll map", "data-gate": gate }, svg);
+  return made("figure", {}, title, box, made("p", {}, prose(extreme(model, gate))));
 }
 
 function showGates() {
@@ -273,7 +280,7 @@ function showGates() {
   rows = unitsThatMatter(model);
   const names = [...new Set([...model.network.cell.gates, ...model.network.cell.states])];
   const most = rows.length < model.hidden ? say("gates.most", { shown: rows.length, all: model.hidden }) : "";
-  element("gates-about").textContent = `${say("gates.about")} ${most}`;
+  fill(element("gates-about"), prose(`${say("gates.about")} ${most}`));
   arrange(
     "gates",
     names.map((name) => gateMap(model, name)),
@@ -333,12 +340,12 @@ element("reach").addEventListener("pointermove", (event) => {
   const box = event.target.closest(".chart");
   if (!box) return;
   const t = stepIn(box, event);
-  box.title = `t = ${t}: ${percentOf(box.shares[t])}`;
+  box.title = `t = ${t}: ${percentOf(sharesOf[box.dataset.key][t])}`;
 });
 element("reach").addEventListener("keydown", (event) => {
   const box = event.target.closest(".chart");
   if (!box) return;
-  const last = box.shares.length - 1;
+  const last = sharesOf[box.dataset.key].length - 1;
   const to = { ArrowLeft: state.t - 1, ArrowRight: state.t + 1, Home: 0, End: last }[event.key];
   if (to === undefined) return;
   event.preventDefault();

@@ -28,7 +28,7 @@ const GRAPHS = {
     h: [794, 400, "o tanh_c", ""],
   },
   "gru-after": {
-    h_prev: [62, 254, "", "dh z + da_r Wh_rᵀ + da_z Wh_zᵀ + du Wh_nᵀ"],
+    h_prev: [62, 258, "", "dh z + da_r Wh_rᵀ + da_z Wh_zᵀ + du Wh_nᵀ"],
     x: [62, 452, "", "da_r Wx_rᵀ + da_z Wx_zᵀ + da_n Wx_nᵀ"],
     a_r: [260, 396, "x Wx_r + h_prev Wh_r + b_r", "dr r (1 − r)"],
     r: [434, 396, "σ(a_r)", "da_n u"],
@@ -37,10 +37,10 @@ const GRAPHS = {
     u: [260, 312, "h_prev Wh_n + bn", "da_n r"],
     a_n: [614, 396, "x Wx_n + b_n + r u", "dn (1 − n²)"],
     n: [614, 312, "tanh(a_n)", "dh (1 − z)"],
-    h: [794, 254, "(1 − z) n + z h_prev", ""],
+    h: [794, 258, "(1 − z) n + z h_prev", ""],
   },
   "gru-before": {
-    h_prev: [62, 254, "", "dh z + ds r + da_r Wh_rᵀ + da_z Wh_zᵀ"],
+    h_prev: [62, 258, "", "dh z + ds r + da_r Wh_rᵀ + da_z Wh_zᵀ"],
     x: [62, 452, "", "da_r Wx_rᵀ + da_z Wx_zᵀ + da_n Wx_nᵀ"],
     a_r: [260, 396, "x Wx_r + h_prev Wh_r + b_r", "dr r (1 − r)"],
     r: [434, 396, "σ(a_r)", "ds h_prev"],
@@ -49,7 +49,7 @@ const GRAPHS = {
     s: [434, 312, "r h_prev", "da_n Wh_nᵀ"],
     a_n: [614, 396, "x Wx_n + s Wh_n + b_n", "dn (1 − n²)"],
     n: [614, 312, "tanh(a_n)", "dh (1 − z)"],
-    h: [794, 254, "(1 − z) n + z h_prev", ""],
+    h: [794, 258, "(1 − z) n + z h_prev", ""],
   },
 };
 
@@ -141,14 +141,7 @@ function arrowsOf(nodes) {
 
 const [WIDE, HIGH] = [110, 46]; // of a node
 const LEVELS = 6; // shades of a colour
-
-/** An SVG element with attributes and contents. */
-function drawn(kind, attributes, ...contents) {
-  const one = document.createElementNS(element("graph").namespaceURI, kind);
-  for (const [name, value] of Object.entries(attributes)) one.setAttribute(name, value);
-  one.append(...contents);
-  return one;
-}
+const FLAT = 70; // below this height an arrow has its words beside it
 
 /** The parts of a formula: names, indices that stand below (Wh_r, h_prev, da_z), and the rest. */
 function lettered(text, part) {
@@ -170,9 +163,9 @@ function label(text, attributes) {
   const parts = lettered(text, (piece, kind) => {
     const shift = (kind === "below" ? 3 : 0) - low;
     low += shift;
-    return drawn("tspan", { class: kind, dy: shift }, piece);
+    return kind === "sign" && !shift ? piece : made("tspan", { class: kind, dy: shift }, piece);
   });
-  return drawn("text", attributes, ...parts);
+  return made("text", attributes, parts);
 }
 
 /** A number for a reader: `digits` that count, and a minus as wide as a plus. */
@@ -192,20 +185,19 @@ const brief = (number) => {
 
 /**
  * Rectangles as one path for each shade: `values` row after row of `columns`, 1 and −1 the strongest.
- * So a picture of a thousand cells is at most thirteen elements.
+ * So a picture of a thousand cells is thirteen elements.
  */
 function shades(values, columns, x, y, width, height) {
-  const paths = new Map();
+  const paths = new Array(2 * LEVELS + 1).fill("");
   values.forEach((value, k) => {
-    const level = Math.round(LEVELS * Math.max(-1, Math.min(1, value || 0)));
+    const level = Math.round(LEVELS * between(-1, value || 0, 1));
     const left = (x + (k % columns) * width).toFixed(2);
-    const path = `M${left} ${y + Math.floor(k / columns) * height}h${width}v${height}h${-width}z`;
-    paths.set(level, (paths.get(level) ?? "") + path);
+    const top = y + Math.floor(k / columns) * height;
+    paths[LEVELS + level] += `M${left} ${top}h${width}v${height}h${-width}z`;
   });
-  return [...paths].map(([level, d]) => {
-    const path = drawn("path", { class: level < 0 ? "shade below-zero" : "shade", d });
-    path.style.setProperty("--level", Math.abs(level) / LEVELS);
-    return path;
+  return paths.map((d, k) => {
+    const strength = Math.abs(k - LEVELS) / LEVELS;
+    return made("path", { class: k < LEVELS ? "shade below-zero" : "shade", "--level": strength, d });
   });
 }
 
@@ -251,10 +243,10 @@ const along = (points, s) =>
   });
 
 /**
- * An arrow with a tip at its end, and up to two lines of words at the share `at` of its way. The words are
- * an element of their own, to be drawn above all arrows, except where they are seen only with a pointer.
+ * An arrow with a tip at its end, and up to two lines of words at the share `at` of its way. The words are an
+ * element of their own, to be drawn above all arrows, except where they are seen only with a pointer.
  */
-function arrowDrawn(points, kind, words, at) {
+function arrowDrawn(points, kind, words, at = 0.5) {
   const spot = ([x, y]) => `${x.toFixed(1)} ${y.toFixed(1)}`;
   const [a, b, c, d] = points.map(spot);
   const [near, tip] = [along(points, 0.96), points[3]];
@@ -264,7 +256,7 @@ function arrowDrawn(points, kind, words, at) {
   const upright = points[0][0] === tip[0];
   const [from, to] = [points[0], tip].sort((one, other) => one[0] - other[0]);
   const rises = to[1] < from[1];
-  const isFlat = to[1] !== from[1] && Math.abs(to[1] - from[1]) < 70 && !kind.includes("by-matrix");
+  const isFlat = to[1] !== from[1] && Math.abs(to[1] - from[1]) < FLAT && !kind.includes("by-matrix");
   const brought = words.filter(Boolean);
   const line = (text, k) => {
     const isTall = upright && Math.abs(tip[1] - points[0][1]) > 2 * HIGH; // room for one line above the other
@@ -272,31 +264,39 @@ function arrowDrawn(points, kind, words, at) {
     const side = upright || isFlat ? (isLeft ? "left" : "beside") : "";
     const aside = { left: -7, beside: 7 }[side] ?? 0;
     const below = isTall ? 14 * k - 3 : upright ? 4 : isFlat ? 14 * (k - brought.length) + 6 : k ? 14 : -5;
-    const attributes = { x: x + aside, y: y + below, class: `${k ? "number" : "does"} ${side}` };
-    const one = label(text, attributes);
-    if (one.childElementCount < 2) return [one];
-    one.classList.add("several");
-    const halo = one.cloneNode(true); // below all parts of the text, whose own would cover each other
-    halo.classList.add("halo");
+    const place = { x: x + aside, y: y + below };
+    const [one, halo] = [side, `${side} halo`].map((kinds) => label(text, { ...place, class: kinds }));
+    if (one.contents.flat().length < 2) return [one];
+    one.attributes.class += " several"; // parts, whose own halos would cover each other
     return [halo, one];
   };
   const attributes = { class: `arrow ${kind}`, "aria-hidden": true };
   const lines = kind.startsWith("later") ? [] : brought.flatMap(line);
   const isInside = kind === "done by-matrix";
-  const way = drawn(
+  const way = made(
     "g",
     attributes,
-    drawn("path", { class: "way", pathLength: 1, d: `M${a}C${b} ${c} ${d}` }),
-    drawn("path", { class: "tip", d: "M0 0L-8 -4V4z", transform: turned }),
-    ...(isInside ? lines : []),
+    made("path", { class: "way", pathLength: 1, d: `M${a}C${b} ${c} ${d}` }),
+    made("path", { class: "tip", d: "M0 0L-8 -4V4z", transform: turned }),
+    isInside ? lines : [],
   );
-  return { way, words: isInside ? null : drawn("g", attributes, ...lines) };
+  return { way, words: made("g", attributes, isInside ? [] : lines) };
 }
 
-/** A node: its name, its number, and a strip of all its `values`, from -1 to 1, with one marked. */
-function nodeDrawn(name, [x, y], { title, number, values, mark, state, sum }) {
+const strips = new WeakMap(); // by their numbers
+
+/** The strip of a node: its numbers, which `shade` brings between -1 and 1. It is drawn once. */
+function stripOf(numbers, shade) {
+  const width = Number(((WIDE - 14) / numbers.length).toFixed(3));
+  if (!strips.has(numbers))
+    strips.set(numbers, shades(Array.from(numbers, shade), numbers.length, 7 - WIDE / 2, 6, width, 10));
+  return strips.get(numbers);
+}
+
+/** A node: its name, its number, and a `strip` of all its numbers, `count`, with one marked. */
+function nodeDrawn(name, [x, y], { title, number, strip, count, mark, state, sum }) {
   const left = 7 - WIDE / 2;
-  const width = (WIDE - 14) / values.length;
+  const width = (WIDE - 14) / count;
   const attributes = {
     class: `node ${state}`,
     transform: `translate(${x} ${y})`,
@@ -306,48 +306,45 @@ function nodeDrawn(name, [x, y], { title, number, values, mark, state, sum }) {
     "aria-label": title,
     "aria-pressed": state === "now",
   };
-  const one = drawn(
+  const marked = { class: "mark", x: left + mark * width, y: 5, width: Math.max(width, 2), height: 12 };
+  const [right, top] = [WIDE / 2 - 2, 1 - HIGH / 2]; // the corner, where no arrow ends
+  const plus = () => [
+    made("circle", { class: "sum", cx: right, cy: top, r: 7 }),
+    made("text", { class: "plus", x: right, y: top + 4.5 }, "+"),
+  ];
+  return made(
     "g",
     attributes,
-    drawn("rect", { class: "box", x: -WIDE / 2, y: -HIGH / 2, width: WIDE, height: HIGH, rx: 7 }),
+    made("rect", { class: "box", x: -WIDE / 2, y: -HIGH / 2, width: WIDE, height: HIGH, rx: 7 }),
     label(title.split(",")[0], { x: left, y: -3, class: "title" }),
-    drawn("text", { x: -left, y: -3, class: "number" }, number),
+    made("text", { x: -left, y: -3, class: "number" }, number),
+    state !== "later" && count > 1 ? [strip, made("rect", marked)] : [],
+    sum ? plus() : [],
   );
-  if (state !== "later" && values.length > 1) {
-    one.append(...shades(values, values.length, left, 6, Number(width.toFixed(3)), 10));
-    one.append(
-      drawn("rect", { class: "mark", x: left + mark * width, y: 5, width: Math.max(width, 2), height: 12 }),
-    );
-  }
-  if (sum) {
-    const [x, y] = [WIDE / 2 - 2, 1 - HIGH / 2]; // the corner, where no arrow ends
-    one.append(drawn("circle", { class: "sum", cx: x, cy: y, r: 7 }));
-    one.append(drawn("text", { class: "plus", x, y: y + 4.5 }, "+"));
-  }
-  return one;
 }
 
 /**
- * Draw a graph into an SVG. `node(name)` is what is drawn of a node; its `state` is now, done or later, as
- * is that of the arrows to it. `words(arrow)` are the lines at an arrow, and `exits` the arrows to elsewhere.
+ * The contents of the picture of a graph. `node(name)` is what is drawn of a node; its `state` is now, done or
+ * later, as is that of the arrows to it. `words(arrow)` are the lines at an arrow, and `exits` the arrows to
+ * elsewhere.
  */
-function drawGraph(svg, nodes, arrows, { backward, node, words, exits }) {
+function graphDrawn(nodes, arrows, { backward, node, words, exits }) {
   const views = Object.fromEntries(Object.keys(nodes).map((name) => [name, node(name)]));
+  const meeting = (end, arrow) => arrows.filter((one) => one[end] === arrow[end]).length;
   const ways = arrows.map((arrow) => {
-    const points = curveOf(arrow, nodes, arrows);
+    // the words of steep arrows that meet stand where these are further apart
+    const isSteep = Math.abs(nodes[arrow.from][1] - nodes[arrow.to][1]) >= FLAT;
+    const more = isSteep ? meeting("from", arrow) - meeting("to", arrow) : 0;
+    const at = Math.abs(more) < 2 ? 0.5 : more > 0 ? 0.62 : 0.38;
     const { state } = views[backward ? arrow.from : arrow.to];
     const kind = arrow.byMatrix ? `${state} by-matrix` : state;
-    return arrowDrawn(backward ? points.slice().reverse() : points, kind, words(arrow), 0.5);
+    return [curveOf(arrow, nodes, arrows), kind, words(arrow), backward ? 1 - at : at];
   });
-  for (const { from, to, state, words: lines } of exits) {
-    const points = [from, from, to, to];
-    ways.push(arrowDrawn(backward ? points.reverse() : points, state, lines, 0.5));
-  }
-  const isNow = ({ way }) => way.classList.contains("now");
-  ways.sort((one, other) => isNow(one) - isNow(other)); // above the others
-  svg.replaceChildren(
-    ...ways.map(({ way }) => way),
-    ...ways.flatMap((one) => one.words ?? []),
-    ...Object.entries(nodes).map(([name, place]) => nodeDrawn(name, place, views[name])),
-  );
+  for (const { from, to, state, words: lines } of exits) ways.push([[from, from, to, to], state, lines]);
+  const drawn = ways.map(([points, ...how]) => arrowDrawn(backward ? points.toReversed() : points, ...how));
+  return [
+    drawn.map(({ way }) => way),
+    drawn.map((one) => one.words),
+    Object.entries(nodes).map(([name, place]) => nodeDrawn(name, place, views[name])),
+  ];
 }

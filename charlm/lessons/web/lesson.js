@@ -1,13 +1,5 @@
 // The lesson: what is chosen, and what the page shows of it.
 
-/** An element with contents and attributes. */
-function made(kind, contents = "", attributes = {}) {
-  const one = document.createElement(kind);
-  for (const [name, value] of Object.entries(attributes)) one.setAttribute(name, value);
-  one.append(...[contents].flat());
-  return one;
-}
-
 const between = (low, k, high) => Math.max(low, Math.min(high, k));
 
 const largest = (values) => values.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
@@ -35,14 +27,15 @@ const quoted = (character) => `“${character}”`;
 /** A text in a sentence: its beginning, if it is long. */
 const clipped = (text) => quoted(text.length > 24 ? `${text.slice(0, 24).trimEnd()} …` : text);
 
-/** A sentence with names such as h_prev as they are in formulas. */
+/** Names in a sentence: h_prev, Wx, N, dh, z; not the article a, the verb do, or a character in quotes. */
+const NAMES = /(?<![\w“’])([A-Za-z]+_[a-z]+|d?W[hxy]|N|d?[b-np-z]|da|o)(?!\w)/;
+
+/** A sentence with names as they are in formulas. */
 const prose = (sentence) =>
-  sentence.split(/(\b[A-Za-z]+_[A-Za-z]+(?:_[a-z]+)?)/).flatMap((piece, k) =>
-    k % 2 ? lettered(piece, (part, kind) => inHtml(part, kind)) : piece ? [piece] : [],
-  );
+  sentence.split(NAMES).map((piece, k) => (k % 2 ? lettered(piece, inHtml) : piece));
 
 /** A part of a formula as HTML. */
-const inHtml = (piece, kind) => (kind === "sign" ? piece : made(kind === "below" ? "sub" : "i", piece));
+const inHtml = (piece, kind) => (kind === "sign" ? piece : made(kind === "below" ? "sub" : "i", {}, piece));
 
 // what is computed
 
@@ -198,7 +191,7 @@ function problemOf({ vocabulary, signs }, text) {
 function showMessage() {
   const isRefused = refused !== "" && element("text").value !== state.text;
   const isStale = isRefused && document.activeElement === element("text");
-  element("message").textContent = refused || changeInWords();
+  fill(element("message"), refused || changeInWords());
   element("text").setAttribute("aria-invalid", isStale);
   for (const id of ["strip", "stage", "reach", "gates"]) element(id).classList.toggle("stale", isStale);
 }
@@ -330,30 +323,27 @@ function showStrip() {
   const steps = pass.steps.map(({ p, target, begins }, t) => {
     const next = likeliest(p, 3);
     const rows = next.map(([id, share]) => {
-      const row = made("span", [model.signs[id], made("small", share.toFixed(2))], {
-        class: id === target ? "expected true" : "expected",
-      });
-      row.style.setProperty("--share", share.toFixed(3));
-      return row;
+      const kind = id === target ? "expected true" : "expected";
+      const attributes = { class: kind, "--share": share.toFixed(3) };
+      return made("span", attributes, model.signs[id], made("small", {}, share.toFixed(2)));
     });
     const words = next.map(([id, share]) => `${model.signs[id]} ${percent(share)}`).join(", ");
-    const one = made("div", [made("span", model.signs[ids[t]], { class: "character", lang: "" }), ...rows], {
+    const attributes = {
+      class: `${begins && t ? "begins" : ""} ${changed?.isNew[t] ? "new" : ""}`,
       role: "option",
       "aria-selected": false,
       tabindex: -1,
       "data-t": t,
       "aria-label": say("strip.step", { t, character: model.signs[ids[t]], words }),
-    });
-    if (begins && t) one.classList.add("begins");
-    if (changed?.isNew[t]) one.classList.add("new");
-    one.style.setProperty("--moved", changed?.most ? (changed.moved[t] / changed.most).toFixed(3) : 0);
-    return one;
+      "--moved": changed?.most ? (changed.moved[t] / changed.most).toFixed(3) : 0,
+    };
+    return made("div", attributes, made("span", { class: "character", lang: "" }, model.signs[ids[t]]), rows);
   });
-  element("strip").replaceChildren(...steps);
+  fill(element("strip"), steps);
   const isThere = { true: true, moved: changed?.most, new: changed?.isNew.includes(true) };
   const kinds = Object.keys(isThere).filter((kind) => isThere[kind]);
-  const entry = (kind) => made("span", say(`legend.${kind}`), { class: `legend-${kind}` });
-  element("legend").replaceChildren(...kinds.map(entry));
+  const entry = (kind) => made("span", { class: `legend-${kind}` }, say(`legend.${kind}`));
+  fill(element("legend"), kinds.map(entry));
 }
 
 /** Mark the chosen step. */
@@ -389,6 +379,12 @@ const isByUnit = (name) => !["logits", "p", "loss"].includes(name) && (name !== 
 /** Whether a node is given, not computed in this step. */
 const isGiven = (name) => !backward() && ["x", "h_prev", "c_prev"].includes(name);
 
+/** The shade of a value: itself, or relative to the largest if this is more than 1. */
+function inScale(vector) {
+  const scale = Math.max(1, largest(vector));
+  return (value) => value / scale;
+}
+
 /** The shade of a gradient: its root, so that small ones are seen, relative to the largest of the step. */
 const rooted = (value, most) => Math.sign(value) * Math.sqrt(Math.abs(value) / (most || 1));
 
@@ -404,18 +400,18 @@ function showGraph() {
   const stateOf = (name) => ["done", "now", "later"][1 + Math.sign(order.indexOf(name) - at)];
   const hidden = isAsked() ? state.node : null;
   const node = (name) => {
-    const vector = Array.from(scope[d + name]);
+    const vector = scope[d + name];
     const k = indexOf(name, step);
     const now = stateOf(name);
     const isSign = name === "x" && !d && state.layer === 0;
     const number = isSign ? quoted(model.signs[step.id]) : brief(vector[k]);
-    const scale = Math.max(1, largest(vector));
     const open = now !== "later" && name !== hidden;
     return {
       state: now,
       number: open ? number : name === hidden ? "?" : "",
       title: `${d}${name}, ${nodeName(name)}${open ? `: ${number}` : ""}`,
-      values: vector.map((value) => (name === hidden ? 0 : d ? rooted(value, most) : value / scale)),
+      strip: name === hidden ? [] : stripOf(vector, d ? (value) => rooted(value, most) : inScale(vector)),
+      count: vector.length,
       mark: k,
       sum: d && now !== "later" && parsed(nodes[name][3]).terms.length > 1,
     };
@@ -440,10 +436,9 @@ function showGraph() {
     const words = say("above", { layer: state.layer + 2 });
     exits.push(exit("h", [x, y - HIGH / 2], [x, y - 90], words, scope.dh_above));
   }
-  element("graph").setAttribute("viewBox", `0 0 ${wide} ${high}`);
-  element("graph").classList.toggle("narrow", wide < 500);
+  change(element("graph"), { viewBox: `0 0 ${wide} ${high}`, class: wide < 500 ? "narrow" : "" });
   const focused = element("graph").contains(document.activeElement);
-  drawGraph(element("graph"), nodes, arrows, { backward: backward(), node, words, exits });
+  fill(element("graph"), graphDrawn(nodes, arrows, { backward: backward(), node, words, exits }));
   if (focused) element("graph").querySelector(".node.now").focus({ preventScroll: true });
   if (!small.matches) return; // a measure of the page takes its time
   const { scrollWidth, clientWidth } = element("graph-box");
@@ -518,7 +513,7 @@ function equationOf(name) {
 /** A line of a formula as HTML. */
 function formulaLine(text) {
   const terms = text.split(/ (?=[+−=] )/); // lines break between them
-  return terms.flatMap((term, k) => [k ? " " : "", made("span", lettered(term, inHtml), { class: "term" })]);
+  return terms.flatMap((term, k) => [k ? " " : "", made("span", { class: "term" }, lettered(term, inHtml))]);
 }
 
 /** The name of a node for all like it: a_q before a gate, a_t before tanh. */
@@ -585,13 +580,14 @@ function showFormula() {
   const { full, lines, result } = equationOf(name);
   const isSign = name === "x" && !backward() && state.layer === 0;
   const shownLines = lines.map((line, k) =>
-    made("div", formulaLine(k ? `= ${line}` : line), { class: k ? "put" : "letters" }),
+    made("div", { class: k ? "put" : "letters" }, formulaLine(k ? `= ${line}` : line)),
   );
-  if (!isSign) shownLines.push(made("div", `= ${asked ? "?" : shown(result)}`, { class: "put result" }));
-  element("formula").replaceChildren(
-    made("h2", [...formulaLine(full), made("small", nodeName(name))]),
-    ...shownLines,
-    made("p", prose(asked ? say("quiz.about") : meaning(name))),
+  if (!isSign) shownLines.push(made("div", { class: "put result" }, `= ${asked ? "?" : shown(result)}`));
+  fill(
+    element("formula"),
+    made("h2", {}, formulaLine(full), made("small", {}, nodeName(name))),
+    shownLines,
+    made("p", {}, prose(asked ? say("quiz.about") : meaning(name))),
   );
   const { ids } = passOf(model);
   const character = quoted(model.signs[ids[state.t]]);
@@ -601,12 +597,12 @@ function showFormula() {
   const aloud = `; ${full}, ${nodeName(name)}: ${number}`;
   const end = beside(1) ? "" : ` · ${say("place.last")}`;
   const words = say(model.layers > 1 ? "place.layer" : "place", place) + end;
-  element("place").replaceChildren(...prose(words), made("span", aloud, { class: "unseen" }));
+  fill(element("place"), prose(words), made("span", { class: "unseen" }, aloud));
   element("answer").hidden = !asked;
 }
 
 /** A sentence that says right or wrong. */
-const verdict = (isRight, words) => made("p", words, { class: isRight ? "right" : "wrong" });
+const verdict = (isRight, words) => made("p", { class: isRight ? "right" : "wrong" }, words);
 
 /** Compare the gradient of the chosen number with a difference of two losses. */
 function checkGradient() {
@@ -615,21 +611,24 @@ function checkGradient() {
   const { node: name, t, layer } = state;
   const result = element("check-result");
   if (name === "loss" || !read.pass.predictions) {
-    result.replaceChildren(made("p", say("check.none")));
+    fill(result, made("p", {}, say("check.none")));
     return;
   }
   const place = { name, t, layer, unit: indexOf(name, scopeNow().step) };
   const { analytic, numeric, error, by } = model.network.check(gradientsOf(read), place);
   const isRight = error < 1e-4 || Math.abs(analytic - numeric) < 1e-9;
-  const row = (key, value) => made("tr", [made("th", say(key), { scope: "row" }), made("td", value)]);
+  const row = (key, value) => made("tr", {}, made("th", { scope: "row" }, say(key)), made("td", {}, value));
   const digits = (number, count) => number.toExponential(count).replaceAll("-", "−");
-  result.replaceChildren(
-    made("table", [
-      made("caption", formulaLine(`d${name}`)),
+  fill(
+    result,
+    made(
+      "table",
+      {},
+      made("caption", {}, formulaLine(`d${name}`)),
       row("check.analytic", digits(analytic, 6)),
       row("check.numeric", digits(numeric, 6)),
       row("check.error", digits(error, 1)),
-    ]),
+    ),
     verdict(isRight, say(isRight ? "check.right" : "check.wrong", { by: digits(by, 0) })),
   );
 }
@@ -661,7 +660,7 @@ function judge() {
   quiz.answered = true;
   render();
   const words = say(`quiz.${key}`, { answer: shown(answer), result: shown(result) });
-  element("check-result").replaceChildren(verdict(key === "right", words));
+  fill(element("check-result"), verdict(key === "right", words));
   element("number").value = "";
   element("next").focus();
 }
@@ -678,13 +677,13 @@ function translate() {
   document.querySelector("header h1").textContent = say("title");
   document.querySelector("header p").textContent = say("about");
   document.querySelector("footer p").textContent = say("footer");
-  element("previous").replaceChildren(made("span", "← ", { "aria-hidden": true }), say("previous"));
-  element("next").replaceChildren(say("next"), made("span", " →", { "aria-hidden": true }));
+  fill(element("previous"), made("span", { "aria-hidden": true }, "← "), say("previous"));
+  fill(element("next"), say("next"), made("span", { "aria-hidden": true }, " →"));
 }
 
 /** Put options into a select. */
 function options(id, entries) {
-  element(id).replaceChildren(...entries.map(([value, words]) => made("option", words, { value })));
+  fill(element(id), entries.map(([value, words]) => made("option", { value }, words)));
 }
 
 const titleOf = ({ cell, name }) =>
@@ -742,10 +741,10 @@ function render() {
     ["next", 1],
   ])
     element(id).setAttribute("aria-disabled", !beside(by));
-  element("check-result").replaceChildren();
+  fill(element("check-result"));
   showGraph();
   showFormula();
-  element("key").textContent = say(backward() ? "key.backward" : "key.forward");
+  fill(element("key"), prose(say(backward() ? "key.backward" : "key.forward")));
   clearTimeout(later);
   later = setTimeout(() => {
     refresh("reach", [text, layer, window, of, language], showReach);
@@ -809,7 +808,11 @@ element("text").addEventListener("blur", () => {
   if (refused) element("text").value = state.text;
   showMessage();
 });
-onChange("direction", (direction) => set({ direction }));
+onChange("direction", (direction) => {
+  const isAtStart = state.node === graphNow().order[0];
+  set({ direction });
+  if (isAtStart) set({ node: graphNow().order[0] });
+});
 element("setup").addEventListener("submit", (event) => event.preventDefault());
 element("previous").addEventListener("click", () => move(-1));
 element("next").addEventListener("click", () => move(1));

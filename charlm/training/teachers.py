@@ -1,0 +1,98 @@
+"""What teachers say of a training text, which a network learns beside the text itself.
+
+A teacher is a network, or the counts of the text. It reads the text once, before it teaches. Of its
+distribution at each place the likeliest units are kept, so that an update with teachers takes hardly
+longer than one without.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+
+import numpy as np
+
+from charlm.arrays import Ids
+from charlm.data.texts import Text
+from charlm.inference.counts import Counts, blocks
+from charlm.inference.score import Scorer
+from charlm.nn.loss import SoftTargets, likeliest
+from charlm.nn.model import Model
+from charlm.nn.parameters import Parameters
+from charlm.system.team import ALONE, Team
+from charlm.system.workers import shared
+
+NAMED = 16
+"""Units that a teacher names at each place, at most: they have more than 99 % of the probability."""
+
+
+def table_bytes(places: int, vocab: int, teachers: int) -> int:
+    """The memory that a `Table` needs."""
+    return places * teachers * min(NAMED, vocab) * (np.min_scalar_type(vocab).itemsize + 2)
+
+
+class Table:
+    """What some teachers say of each place of a text; workers that are made after it see it too."""
+
+    def __init__(self, text: Text, vocab: int, most: int, share: float) -> None:
+        """The table of a training text, for `most` teachers; `share` is `train.teacher_share`."""
+        self.text, self.vocab, self.share = text, vocab, share
+        self.named = min(NAMED, vocab)
+        shape = len(text.ids), most * self.named
+        self._ids = shared(shape, np.min_scalar_type(vocab))
+        self._q = shared(shape, np.float16)
+        self._teachers = shared((1,), np.int64)
+
+    @property
+    def teachers(self) -> int:
+        """The number of teachers that have read the text."""
+        return int(self._teachers[0])
+
+    def at(self, places: Ids) -> SoftTargets | None:
+        """The mean of the teachers' distributions at places of the text; None without teachers."""
+        if not self.teachers:
+            return None
+        columns = self.teachers * self.named
+        return SoftTargets(
+            self._ids[places, :columns], self._q[places, :columns], self.share, 1 / self.teachers
+        )
+
+    def add_network(
+        self,
+        model: Model,
+        params: Parameters,
+        team: Team = ALONE,
+        progress: Callable[[int], object] = lambda characters: None,
+    ) -> None:
+        """Let a network read the text as it is scored: without dropout, with the state carried through.
+
+        Each line is read from a zero state. `progress` is called with the number of characters just read.
+        """
+        columns, read = self._next(), 0
+        scorer = Scorer(model, params, self.text.ids, team, progress, named=self.named)
+        with contextlib.closing(scorer):
+            for values in scorer.text(self.text):
+                ids, q = np.split(values[1:], 2)
+                places = self.text.target_places(read, read + values.shape[1])
+                self._ids[places, columns], self._q[places, columns] = ids.T, q.T
+                read += values.shape[1]
+        self._teachers += 1
+
+    def add_counts(self, team: Team = ALONE) -> None:
+        """Let the counts of the text read it, each place without its own occurrence."""
+        columns, counts = self._next(), Counts(self.text, self.vocab)
+        parts = blocks(self.text.targets, self.vocab)
+
+        def read(number: int) -> None:
+            part = parts[number]
+            places = self.text.target_places(part.start, part.stop)
+            p = counts.predict(part.start, part.stop)
+            self._ids[places, columns], self._q[places, columns] = likeliest(p, self.named)
+
+        with team.pool(len(parts), read) as pool:
+            pool.map(read, range(len(parts)))
+        self._teachers += 1
+
+    def _next(self) -> slice:
+        """The columns of the next teacher."""
+        return slice(self.teachers * self.named, (self.teachers + 1) * self.named)

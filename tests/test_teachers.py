@@ -1,0 +1,100 @@
+"""What teachers say of a text, against a reader that reads it unit by unit."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from conftest import FORMS, make_model
+
+from charlm.arrays import Array
+from charlm.data.texts import Lines, Text
+from charlm.inference.counts import Counts
+from charlm.nn.model import Model
+from charlm.nn.parameters import Parameters
+from charlm.nn.workspace import Workspace
+from charlm.system.team import Team
+from charlm.training import teachers
+from charlm.training.teachers import Table, table_bytes
+
+V = 20
+
+
+def text_of(by_line: bool, size: int = 3000) -> Text:
+    """Some units; of lines a break about every tenth."""
+    ids = np.random.default_rng(2).integers(0, 10 if by_line else V, size).astype(np.uint8)
+    ids[[0, -1]] = 0
+    return Lines.of(ids) if by_line else Text(ids)
+
+
+def network(form: str, seed: int) -> tuple[Model, Parameters]:
+    """A network with dropout, whose parameters are drawn."""
+    model = make_model(form, 2, V, 6, dropout=0.5)
+    params = model.initialise(np.random.default_rng(seed), "uniform")
+    params.flat *= 3
+    return model, params
+
+
+def naive(model: Model, params: Parameters, text: Text) -> Array:
+    """The distribution at every place of the text, `[N, V]`: one unit after the other, the state carried."""
+    q = np.zeros((len(text.ids), V))
+    for first, length in zip(*text.examples(), strict=True):
+        state = model.zero_state(1)
+        for place in range(first, first + length):
+            window = model.forward(params, text.ids[place : place + 1, None], state, Workspace())
+            logits, state = window.output[0, 0].astype(np.float64), window.state
+            q[place + 1] = np.exp(logits) / np.exp(logits).sum()
+    return q
+
+
+def told(table: Table, size: int) -> Array:
+    """The mean distribution that the table gives for each place, `[N, V]`."""
+    soft = table.at(np.arange(size))
+    assert soft is not None
+    q = np.zeros((size, V))
+    for k in range(soft.ids.shape[1]):
+        q[np.arange(size), soft.ids[:, k]] += soft.weight * soft.q[:, k]
+    return q
+
+
+@pytest.mark.parametrize("by_line", [False, True])
+@pytest.mark.parametrize("form", FORMS)
+def test_a_table_is_what_its_teachers_say(form: str, by_line: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Networks read from a zero state, without dropout, counts without the place itself; all are averaged."""
+    monkeypatch.setattr(teachers, "NAMED", V)
+    text = text_of(by_line)
+    table, networks = Table(text, V, 3, 0.25), [network(form, seed) for seed in (1, 2)]
+    assert table.at(np.arange(3)) is None
+    counts = np.zeros((len(text.ids), V))
+    counts[text.target_places(0, text.targets)] = Counts(text, V).predict(0, text.targets)
+    expected = [naive(*networks[0], text), counts, naive(*networks[1], text)]
+    for number in range(3):
+        if number == 1:
+            table.add_counts(Team(workers=2))
+        else:
+            table.add_network(*networks[number // 2], Team(workers=2))
+        # streams that began from zero have forgotten it to 1e-5 nats, and numbers have eleven bits
+        np.testing.assert_allclose(told(table, len(text.ids)), np.mean(expected[: number + 1], 0), atol=2e-3)
+    soft = table.at(np.arange(5))
+    assert soft is not None
+    assert (soft.share, soft.weight, table.teachers) == (0.25, 1 / 3, 3)
+
+
+def test_the_likeliest_units_are_kept() -> None:
+    """A teacher names no more than NAMED units, the likeliest, whose probabilities add up to 1."""
+    text, (model, params) = text_of(False, 300), network("lstm", 1)
+    table = Table(text, V, 1, 0.5)
+    table.add_network(model, params)
+    soft, full = table.at(np.arange(1, 300)), naive(model, params, text)[1:]
+    assert soft is not None
+    assert soft.ids.shape == (299, teachers.NAMED)
+    np.testing.assert_allclose(soft.q.sum(axis=1, dtype=np.float64), 1, atol=5e-3)
+    assert all(
+        set(ids) == set(np.argsort(-q)[: teachers.NAMED]) for ids, q in zip(soft.ids, full, strict=True)
+    )
+
+
+@pytest.mark.parametrize(("vocab", "most"), [(5, 1), (300, 3)])
+def test_the_memory_of_a_table_is_known(vocab: int, most: int) -> None:
+    """What is announced is what the arrays take."""
+    table = Table(Text(np.zeros(100, np.uint16)), vocab, most, 0.5)
+    assert table_bytes(100, vocab, most) == table._ids.nbytes + table._q.nbytes
