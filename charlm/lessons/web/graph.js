@@ -287,16 +287,16 @@ const strips = new WeakMap(); // by their numbers
 
 /** The strip of a node: its numbers, which `shade` brings between -1 and 1. It is drawn once. */
 function stripOf(numbers, shade) {
-  const width = Number(((WIDE - 14) / numbers.length).toFixed(3));
+  const width = Number(((WIDE - 10) / numbers.length).toFixed(3));
   if (!strips.has(numbers))
-    strips.set(numbers, shades(Array.from(numbers, shade), numbers.length, 7 - WIDE / 2, 6, width, 10));
+    strips.set(numbers, shades(Array.from(numbers, shade), numbers.length, 5 - WIDE / 2, 6, width, 10));
   return strips.get(numbers);
 }
 
 /** A node: its name, its number, and a `strip` of all its numbers, `count`, with one marked. */
 function nodeDrawn(name, [x, y], { title, number, strip, count, mark, state, sum }) {
-  const left = 7 - WIDE / 2;
-  const width = (WIDE - 14) / count;
+  const left = 5 - WIDE / 2;
+  const width = (WIDE - 10) / count;
   const attributes = {
     class: `node ${state}`,
     transform: `translate(${x} ${y})`,

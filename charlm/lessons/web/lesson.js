@@ -355,10 +355,7 @@ function markStep() {
   }
   one.setAttribute("aria-selected", true);
   one.tabIndex = 0;
-  const left = one.offsetLeft - box.offsetLeft;
-  if (left < box.scrollLeft + 40 || left + one.offsetWidth > box.scrollLeft + box.clientWidth - 40) {
-    box.scrollLeft = left - box.clientWidth / 2;
-  }
+  keepSeen(box, one.offsetLeft - box.offsetLeft - 40, one.offsetWidth + 80);
 }
 
 // the graph
@@ -677,8 +674,6 @@ function translate() {
   document.querySelector("header h1").textContent = say("title");
   document.querySelector("header p").textContent = say("about");
   document.querySelector("footer p").textContent = say("footer");
-  fill(element("previous"), made("span", { "aria-hidden": true }, "← "), say("previous"));
-  fill(element("next"), say("next"), made("span", { "aria-hidden": true }, " →"));
 }
 
 /** Put options into a select. */
@@ -832,19 +827,13 @@ element("graph").addEventListener("click", ({ target, clientX }) => {
   if (!node) return;
   const { left, width } = node.querySelector(".box").getBoundingClientRect();
   const share = ((clientX - left) / width) * WIDE; // in the strip of all units, the unit
-  const unit = Math.floor(((share - 7) / (WIDE - 14)) * chosen().hidden);
+  const unit = Math.floor(((share - 5) / (WIDE - 10)) * chosen().hidden);
   const isUnit = target.matches(".shade") && isByUnit(node.dataset.node);
   set({ node: node.dataset.node, unit: isUnit ? unit : state.unit });
 });
 element("strip").addEventListener("click", ({ target }) => {
   const step = target.closest("[data-t]");
   if (step) set({ t: step.dataset.t });
-});
-element("strip").addEventListener("keydown", ({ key }) => {
-  const to = { ArrowLeft: state.t - 1, ArrowRight: state.t + 1, Home: 0, End: Infinity }[key];
-  if (to === undefined) return;
-  set({ t: Math.min(to, passOf(chosen()).ids.length - 1) });
-  element("strip").children[state.t].focus();
 });
 element("graph").addEventListener("keydown", (event) => {
   const end = { Home: 0, End: -1 }[event.key];
