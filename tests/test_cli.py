@@ -726,11 +726,12 @@ def test_commands_that_read_the_text_again_say_so(
     assert [line for line in commands if line.endswith(" < TEXT")] == reading
 
 
+@pytest.mark.parametrize("pace", [10, 1])
 def test_a_resumed_run_says_how_long_is_left(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], pace: int
 ) -> None:
     """All updates count at the beginning and in the bar, only those to come for the time that is left."""
-    seconds = iter(range(0, 10**6, 10))
+    seconds = iter(range(0, 10**6, pace))
     monkeypatch.setattr(progress.time, "perf_counter", lambda: float(next(seconds)))
     display = progress.Display()
     display.is_terminal = True
@@ -742,8 +743,17 @@ def test_a_resumed_run_says_how_long_is_left(
     told = capsys.readouterr().err
     assert "300 updates of 4 x 7 chars" in told
     assert "resumed after update 100" in told
-    # ten seconds from update 105 to update 125, with 175 to come
-    assert "about 1 min 28 s left" in told
+    # ten seconds from update 105 to update 125, with 175 to come; or one, and nine to come are not told
+    assert ("about 1 min 28 s left" in told) == ("left on this machine" in told) == (pace == 10)
+
+
+def test_a_finished_run_is_not_asked_for_more_than_there_can_be(capsys: pytest.CaptureFixture[str]) -> None:
+    """The command that trains longer doubles the epochs, up to the largest valid value."""
+    for epochs, longer in ((4.0, "8"), (9e5, "1000000")):
+        config = from_mapping({"corpus": {"path": "a"}, "train": {"epochs": epochs}})
+        stopped = Stopped(True, False, 1000, epochs, 9.0, 100.0, 0, 1.5, 900)
+        train_module._finish(begun(step=1000, config=config), stopped)
+        assert f"--resume --set train.epochs={longer}\n" in capsys.readouterr().out
 
 
 def test_the_curve_of_a_run_is_over_epochs(tmp_path: Path) -> None:

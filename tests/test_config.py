@@ -130,6 +130,7 @@ def test_a_written_configuration_is_for_people_too() -> None:
     read = yaml.safe_load(written)
     assert [f"{section}.{name}" for section, names in read.items() for name in names] == list(KEYS)
     assert "/보기/é.txt" in written
+    assert "or lines, each a separate example that begins from a zero state (stream |\n" in written
 
 
 @pytest.mark.parametrize(

@@ -277,6 +277,10 @@ def test_little_time_is_for_validation(paces: list[Config]) -> None:
     _, split = _fitted(Config(), corpus, 60)
     scored = split.part("validation").targets / (2.5 * _speed(paces[0], corpus))
     assert scored == pytest.approx(0.003 * 60, rel=0.01)
+    separate = {"validation": replace(corpus, ids=np.zeros(50_000_000, np.uint8), split=(1.0, 0.0, 0.0))}
+    config, split = _fitted(Config(), replace(corpus, separate=separate), 600)
+    scored = config.run.eval_length / (2.5 * _speed(config, split))
+    assert scored == pytest.approx(0.003 * 600, rel=0.2), "by the speed of the network that is chosen"
 
 
 def test_larger_networks_want_more() -> None:
