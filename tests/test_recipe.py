@@ -271,6 +271,16 @@ def test_what_is_held_out(N: int, characters: float, share: float) -> None:
     assert held_out(N, characters) == share
 
 
+@pytest.mark.parametrize(("seconds", "hidden"), [(10, 48), (11, 192)])
+def test_a_short_run_is_measured_with_the_smallest_network(
+    paces: list[Config], seconds: float, hidden: int
+) -> None:
+    """The usual network takes too long where there is hardly time for a few updates."""
+    job = Job(Config(), _corpus(9000))
+    recipe.choose(job, seconds)
+    assert paces[0].model.hidden == hidden
+
+
 def test_little_time_is_for_validation(paces: list[Config]) -> None:
     """Of a long text as much is held out as takes 0.003 of the time: scoring is 2.5 times as fast."""
     corpus = replace(_corpus(9), ids=np.zeros(2_000_000, np.uint8))
