@@ -39,6 +39,9 @@ _BRIEF = 10.0
 _VALIDATIONS = 8
 """Validations of a run."""
 
+_FEWEST_VALIDATIONS = 3
+"""Fewest validations of each network of a run."""
+
 _VALIDATION_SHARE = 0.003
 """Largest share of the time for one validation of a run that is chosen."""
 
@@ -65,6 +68,12 @@ _LONGEST = 20.0
 
 _RESERVE = 0.03
 """Share of the time for previews, checkpoints and slower moments."""
+
+_PER_NETWORK = 20
+"""Epochs of a network after which another one, taught by it, gains more than further epochs."""
+
+_NETWORKS = 4
+"""Most networks of a run."""
 
 _UPDATES = 3000
 """Updates of a run, if the batch can be chosen so."""
@@ -164,21 +173,24 @@ def choose(job: Job, seconds: float, team: Team = ALONE) -> Job:
     if "model.hidden" not in given:
         hidden = max((H for H in _SIZES if enough(N, V, H, trained(H))), default=_SIZES[0])
     n = trained(hidden)
-    job = _with(job, job.config.choose(rules(N, V, hidden, n, steps, cell)))
-    one, count = _VALIDATION_SHARE * seconds, _VALIDATIONS
+    count = job.config.train.generations if "train.generations" in given else networks(N, n)
+    job = _with(job, job.config.choose(rules(N, V, hidden, n / count, steps, cell)))
+    job = _with(job, job.config.choose({"train.generations": count}))
+    each = max(_FEWEST_VALIDATIONS, math.ceil(_VALIDATIONS / count))
+    one, validations = _VALIDATION_SHARE * seconds, count * each
     if "run.eval_every" in given:
         one = min(one, _VALIDATING / _validations(job, Pace(n / usable, 0.0), seconds) * seconds)
     job = _in_part(job, n / usable, one)
     chosen = pace(job, _measuring(seconds), team)
     left = team.first(lambda: (1 - _RESERVE) * seconds - (time.perf_counter() - started))
     if "run.eval_every" in given:
-        count = _validations(job, chosen, left)
-    job = _with(job, job.config.choose({"train.epochs": _epochs(job, chosen, left, count)}))
+        validations = _validations(job, chosen, left)
+    job = _with(job, job.config.choose({"train.epochs": _epochs(job, chosen, left, validations)}))
     epochs = job.config.train.epochs
     updates = int(epochs * _windows(job))
     reports = {
         # rounded up, so that the last validation falls on the last update
-        "run.eval_every": _digits(1.0005 * epochs / _VALIDATIONS),
+        "run.eval_every": _digits(1.0005 * epochs / each),
         "run.sample_every": _digits(epochs / 4),
         "run.log_every": min(100, max(1, updates // 40)),
         "train.warmup": min(100, updates // 20),
@@ -216,7 +228,9 @@ def _in_part(job: Job, speed: float, seconds: float) -> Job:
 
 
 def _epochs(job: Job, measured: Pace, seconds: float, validations: int) -> float:
-    """Epochs that fit into `seconds` beside so many validations, and the scoring of the whole split.
+    """Epochs of each network that fit into `seconds`.
+
+    Beside them fit so many validations, what teachers read, and the scoring of the whole split.
 
     Raises `ConfigError` if not even one update fits.
     """
@@ -226,7 +240,9 @@ def _epochs(job: Job, measured: Pace, seconds: float, validations: int) -> float
         whole = held / (SCORING * measured.characters)
         if is_scored_whole(held, (seconds - whole) * measured.characters):
             seconds -= whole
-    epochs = seconds * measured.characters / train
+    settings = job.config.train
+    readings = (len(settings.teachers) + settings.generations - 1) / SCORING  # in epochs of training
+    epochs = (seconds * measured.characters / train - readings) / settings.generations
     if epochs * _windows(job) < 1:
         raise ConfigError("`minutes`: not even one update of this network fits into the time")
     return _digits(min(epochs, 1e6))
@@ -242,6 +258,14 @@ def enough(N: int, V: int, H: int, n: float) -> bool:
     for_time = 2.2e6 * (H / 192) ** 1.5 if n >= _OFTEN * N else 3e6 * (H / 192) ** 2
     largest = max(128.0, 430 * (N / 1e6) ** 0.35 * (65 / max(65, V)) ** 0.08)
     return _SIZES[0] >= H or (n >= for_time and largest >= H)
+
+
+def networks(N: int, n: float) -> int:
+    """Networks of a run that is trained on `n` characters, of a text of `N`.
+
+    A text that has been seen often is learned better by another network that the first one teaches.
+    """
+    return max(1, min(_NETWORKS, int(n / (_PER_NETWORK * N))))
 
 
 def rules(N: int, V: int, H: int, n: float, steps: int = _WINDOW, cell: str = "lstm") -> dict[str, Any]:
@@ -306,7 +330,9 @@ def pace(job: Job, seconds: float, team: Team = ALONE) -> Pace:
     A validation is measured too, unless it would take longer than `seconds`: a short text is scored
     in few streams, which is slow.
     """
-    with Trainer(job, team) as trainer:
+    # as fast as with teachers, who would have to read the text first
+    alone = _with(job, job.config.replace({"train.teacher": "", "train.generations": 1}))
+    with Trainer(alone, team) as trainer:
         for _ in range(_FIRST):
             trainer.update()
         started, characters, taken, done = time.perf_counter(), 0, 0.0, False
