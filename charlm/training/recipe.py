@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from charlm.config.keys import Config
+from charlm.config.keys import COUNTS, Config
 from charlm.data.corpus import Corpus
 from charlm.nn.cells import make_cell
 from charlm.system.errors import ConfigError
@@ -74,6 +74,15 @@ _PER_NETWORK = 20
 
 _NETWORKS = 4
 """Most networks of a run."""
+
+_COUNTED = (1.5, 12.0)
+"""Epochs, at least and at most, of a network that is taught by the counts of the text."""
+
+_COUNTED_SHARE = 0.2
+"""Largest share of the time for the counts to read the text."""
+
+_COUNTING = 96
+"""Hidden units of a network that is trained on a text once in the time in which its counts read it."""
 
 _UPDATES = 3000
 """Updates of a run, if the batch can be chosen so."""
@@ -173,7 +182,9 @@ def choose(job: Job, seconds: float, team: Team = ALONE) -> Job:
     if "model.hidden" not in given:
         hidden = max((H for H in _SIZES if enough(N, V, H, trained(H))), default=_SIZES[0])
     n = trained(hidden)
-    count = job.config.train.generations if "train.generations" in given else networks(N, n)
+    count = networks(N, n) if job.corpus.usable("validation") else 1
+    if "train.generations" in given:
+        count = job.config.train.generations
     job = _with(job, job.config.choose(rules(N, V, hidden, n / count, steps, cell)))
     job = _with(job, job.config.choose({"train.generations": count}))
     each = max(_FEWEST_VALIDATIONS, math.ceil(_VALIDATIONS / count))
@@ -240,12 +251,20 @@ def _epochs(job: Job, measured: Pace, seconds: float, validations: int) -> float
         whole = held / (SCORING * measured.characters)
         if is_scored_whole(held, (seconds - whole) * measured.characters):
             seconds -= whole
-    settings = job.config.train
-    readings = (len(settings.teachers) + settings.generations - 1) / SCORING  # in epochs of training
-    epochs = (seconds * measured.characters / train - readings) / settings.generations
+    epochs = (seconds * measured.characters / train - _readings(job)) / job.config.train.generations
     if epochs * _windows(job) < 1:
         raise ConfigError("`minutes`: not even one update of this network fits into the time")
     return _digits(min(epochs, 1e6))
+
+
+def _readings(job: Job) -> float:
+    """The epochs of training that take as long as what the teachers read."""
+    train, model = job.config.train, job.config.model
+    readers = len(train.teachers) + train.generations - 1
+    if COUNTS not in train.teachers:
+        return readers / SCORING
+    counting = _relative_pace(len(job.corpus.vocabulary), model.hidden, _COUNTING, model.cell)
+    return (readers - 1) / SCORING + counting
 
 
 def enough(N: int, V: int, H: int, n: float) -> bool:
@@ -287,7 +306,10 @@ def rules(N: int, V: int, H: int, n: float, steps: int = _WINDOW, cell: str = "l
     batch = _ROWS * round(n / _UPDATES / min(steps, _WINDOW) / _ROWS)
     batch = min(max(16, batch), 32 if steps >= _WINDOW else 64)
     seldom = 0.6 * math.log2(max(65, V) / 65)
-    rates = _RATES.get(cell, _RATES["gru"])
+    known = cell if cell in _RATES else "gru"
+    epochs, (least, most) = n / N, _COUNTED
+    counted = least <= epochs < most and _relative_pace(V, H, _COUNTING, known) < _COUNTED_SHARE * epochs
+    rates = _RATES[known]
     lr = min(rates.largest, rates.times_hidden / H)
     return {
         "model.cell": cell,
@@ -307,6 +329,9 @@ def rules(N: int, V: int, H: int, n: float, steps: int = _WINDOW, cell: str = "l
         "train.weight_decay": round(0.05 * min(1.0, 2 * weights / N), 4),
         "train.schedule": "cosine",
         "train.warmup": 100,
+        # counts know at once what a network has to learn, and in the end less than it
+        "train.teacher": COUNTS if counted else "",
+        "train.teacher_share": round(min(0.5, 2 / epochs), 2) if counted else 0.5,
     }
 
 
