@@ -69,12 +69,6 @@ _LONGEST = 20.0
 _RESERVE = 0.03
 """Share of the time for previews, checkpoints and slower moments."""
 
-_PER_NETWORK = 20
-"""Epochs of a network after which another one, taught by it, gains more than further epochs."""
-
-_NETWORKS = 4
-"""Most networks of a run."""
-
 _COUNTED = (1.5, 12.0)
 """Epochs, at least and at most, of a network that is taught by the counts of the text."""
 
@@ -182,13 +176,10 @@ def choose(job: Job, seconds: float, team: Team = ALONE) -> Job:
     if "model.hidden" not in given:
         hidden = max((H for H in _SIZES if enough(N, V, H, trained(H))), default=_SIZES[0])
     n = trained(hidden)
-    count = networks(N, n) if job.corpus.usable("validation") else 1
-    if "train.generations" in given:
-        count = job.config.train.generations
-    job = _with(job, job.config.choose(rules(N, V, hidden, n / count, steps, cell)))
-    job = _with(job, job.config.choose({"train.generations": count}))
-    each = max(_FEWEST_VALIDATIONS, math.ceil(_VALIDATIONS / count))
-    one, validations = _VALIDATION_SHARE * seconds, count * each
+    networks = job.config.train.generations
+    job = _with(job, job.config.choose(rules(N, V, hidden, n / networks, steps, cell)))
+    each = max(_FEWEST_VALIDATIONS, math.ceil(_VALIDATIONS / networks))
+    one, validations = _VALIDATION_SHARE * seconds, networks * each
     if "run.eval_every" in given:
         one = min(one, _VALIDATING / _validations(job, Pace(n / usable, 0.0), seconds) * seconds)
     job = _in_part(job, n / usable, one)
@@ -277,14 +268,6 @@ def enough(N: int, V: int, H: int, n: float) -> bool:
     for_time = 2.2e6 * (H / 192) ** 1.5 if n >= _OFTEN * N else 3e6 * (H / 192) ** 2
     largest = max(128.0, 430 * (N / 1e6) ** 0.35 * (65 / max(65, V)) ** 0.08)
     return _SIZES[0] >= H or (n >= for_time and largest >= H)
-
-
-def networks(N: int, n: float) -> int:
-    """Networks of a run that is trained on `n` characters, of a text of `N`.
-
-    A text that has been seen often is learned better by another network that the first one teaches.
-    """
-    return max(1, min(_NETWORKS, int(n / (_PER_NETWORK * N))))
 
 
 def rules(N: int, V: int, H: int, n: float, steps: int = _WINDOW, cell: str = "lstm") -> dict[str, Any]:
