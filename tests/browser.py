@@ -282,6 +282,7 @@ _KEYS = {
     "Tab": (9, ""),
     "Escape": (27, ""),
     "Home": (36, ""),
+    "Delete": (46, ""),
     "End": (35, ""),
     "ArrowLeft": (37, ""),
     "ArrowUp": (38, ""),

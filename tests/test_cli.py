@@ -72,7 +72,9 @@ def test_the_worked_example(charlm: Run, tmp_path: Path) -> None:
 
 def test_train_writes_a_run(charlm: Run, small: Path) -> None:
     """A run holds its configuration, its log and its checkpoints, and the output says what to do next."""
+    handlers = [signal.getsignal(number) for number in train_module._SIGNALS]
     done = charlm("train", "--config", "small.yaml")
+    assert [signal.getsignal(number) for number in train_module._SIGNALS] == handlers
     run = small / "runs" / "small"
     assert sorted(file.name for file in run.iterdir()) == [
         "best.npz",

@@ -337,6 +337,7 @@ def test_limits_hold_exactly_at_their_edges(key: Key, fitting: list[Any], breaki
     [
         ("split: [0.5, 0.3, 0.1]", "line 2: corpus.split: the fractions sum to 0.9, not to 1"),
         ("split: [0.9, 0.1, 0.1]", "line 2: corpus.split: the fractions sum to 1.1, not to 1"),
+        ("split: [0.9, 0.05, 0.055]", "line 2: corpus.split: the fractions sum to 1.005, not to 1"),
         ("split: [0, 0, 0]", "line 2: corpus.split: the fractions sum to 0, not to 1"),
         ("split: [0, 0.5, 0.5]", "line 2: corpus.split: the first fraction, for training, must be above 0"),
         ("{unit: byte, normalize: nfc}",

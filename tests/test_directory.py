@@ -174,6 +174,9 @@ def test_a_resumed_run_drops_what_was_logged_after_its_checkpoint(tmp_path: Path
         assert not left_over.exists()
         assert directory.metrics.read_text() == '{"step": 1}\n'
     assert directory.config.read_text() == "second: 2\n"
+    directory.metrics.unlink()
+    directory.continue_from("third: 3\n", length, 1)
+    assert directory.metrics.read_bytes() == b"", "a run whose log was removed goes on, too"
 
 
 def test_a_line_is_written_once_though_it_was_not_flushed(

@@ -578,14 +578,19 @@ def test_everything_shows_itself_in_a_line(
 def test_warnings_point_at_the_caller(models: dict[str, charlm.LanguageModel], text: Path) -> None:
     """A warning is one of the line that called, however deep in the package it arises."""
     text.write_text("abcabcabcabc" * 4)
+    marked = text.with_name("marked.txt")
+    marked.write_text("\ufeff" + TEXT, encoding="utf-8")
     calls: list[Callable[[], object]] = [
         lambda: models["unknown"].sample("the §", 3),
         lambda: list(models["unknown"].stream("the §", 3)),
         lambda: models["unknown"].predict("the §"),
         lambda: charlm.train(_config(text), settings={"train.batch": 64, "train.epochs": 1}),
+        lambda: models["text"].perplexity(marked),
+        lambda: models["text"].gradient_flow(2, marked),
+        lambda: charlm.untrained(models["text"].config, marked),
     ]
     for call in calls:
-        with pytest.warns(UserWarning, match="§|train.batch") as caught:
+        with pytest.warns(UserWarning, match="§|train.batch|byte-order mark") as caught:
             call()
         assert {warning.filename for warning in caught} == {__file__}
 
@@ -776,12 +781,13 @@ def test_information_and_checks_are_those_of_the_commands(
 
 
 def test_a_recipe_is_that_of_the_command(text: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """`charlm.recipe` chooses what `charlm init` prints, at the same pace."""
-    text.write_text(TEXT * 8)
+    """`charlm.recipe` chooses what `charlm init` prints, at the same pace, and gives its warnings."""
+    text.write_text("\ufeff" + TEXT * 8, encoding="utf-8")
     monkeypatch.setattr(training_recipe, "pace", lambda *_: training_recipe.Pace(50_000.0, 0.01))
     monkeypatch.setattr(time, "perf_counter", lambda: 0.0)
     told = _command("init", "--corpus", str(text), "--minutes", "0.2", "--set", "train.seed=7")
-    config = charlm.recipe(text, minutes=0.2, settings={"train.seed": 7})
+    with pytest.warns(UserWarning, match="begins with a byte-order mark"):
+        config = charlm.recipe(text, minutes=0.2, settings={"train.seed": 7})
     assert config.to_commented_yaml() == told
     assert isinstance(config, charlm.Config)
 

@@ -97,11 +97,14 @@ def test_rows_follow_their_units() -> None:
 
 def test_what_the_weights_lack_is_named(first: Path, tmp_path: Path, charlm: Run) -> None:
     """Characters that the vocabulary lacks are an error that names them and the option that adds them."""
-    command = ("train", "--corpus", "c.txt", "--init", "a", "--out", "c")
-    done = charlm(*command, *(f"--set={key}={value}" for key, value in SETTINGS.items()), status=1)
+    sets = [f"--set={key}={value}" for key, value in SETTINGS.items()]
+    command = ("train", "--corpus", "c.txt", "--init", "a", "--out", "c", "--max-steps", "1", *sets)
+    done = charlm(*command, status=1)
     assert done.stdout == ""
     assert "'ω' (U+03C9) once, 'ж' (U+0436) once; --extend-vocabulary adds them" in done.stderr
     assert not (tmp_path / "c").exists()
+    charlm(*command, "--extend-vocabulary")
+    assert {"ω", "ж"} < set(api.load(tmp_path / "c").vocabulary)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 from pathlib import Path
@@ -38,10 +39,12 @@ def deep(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return file
 
 
+VISITS = itertools.count()
+
+
 def show(page: Page, file: Path, fragment: str = "") -> None:
-    """Open a page anew; to another fragment of the same page the browser would go without loading it."""
-    page.open("about:blank")
-    page.open(file, fragment)
+    """Open a page anew: to another fragment of the same address the browser would go without loading it."""
+    page.open(f"{file.as_uri()}?{next(VISITS)}", fragment)
 
 
 def chosen(page: Page) -> dict[str, Any]:
@@ -66,25 +69,29 @@ def test_both_languages_say_the_same() -> None:
         assert key in scripts or f"{kind}." in scripts, key
 
 
-@pytest.mark.parametrize("language", STRINGS)
-def test_every_formula_gives_the_number_of_the_network(page: Page, deep: Path, language: str) -> None:
-    """With numbers put in, the equation of each node is its value or its gradient; each has a sentence."""
-    show(page, deep, f"language={language}")
+def test_every_formula_gives_the_number_of_the_network(page: Page, deep: Path) -> None:
+    """With numbers put in, the equation of each node is its value or its gradient; each has sentences."""
+    show(page, deep)
     nodes, wrong = page.evaluate(
         """(() => {
           const wrong = [];
           let nodes = 0;
-          for (const { key, hidden } of models) for (const layer of [0, 1]) for (const t of [0, 9, 24])
-          for (const direction of ["forward", "backward"]) for (const window of [0, 3]) {
-            set({ cell: key, layer, t, direction, window, unit: t % hidden });
+          for (const [model, { key, hidden }] of models.entries()) for (const layer of [0, 1])
+          for (const t of [0, 9, 24]) for (const window of [0, 3])
+          for (const direction of ["forward", "backward"]) {
+            Object.assign(state, { model, layer, t, direction, window, unit: t % hidden });
+            scopeShown = null;
             const { nodes: graph, order } = graphNow();
             const { scope, matrices, step } = scopeNow();
             for (const name of order) {
               nodes += 1;
               const full = (backward() ? "d" : "") + name;
-              const words = [meaning(name), nodeName(name), ...equationOf(name).lines];
-              const isWrong = (line) => !line || /[{}]|undefined|NaN/.test(line);
-              if (words.some(isWrong)) wrong.push([full, ...words]);
+              for (const language of Object.keys(data.strings)) {
+                state.language = language;
+                const words = [meaning(name), nodeName(name), ...equationOf(name).lines];
+                const isWrong = (line) => !line || /[{}]|undefined|NaN/.test(line);
+                if (words.some(isWrong)) wrong.push([full, ...words]);
+              }
               const formula = graph[name][backward() ? 3 : 2];
               if (!formula || /softmax|ln/.test(formula)) continue;
               const { f, terms } = parsed(formula);
@@ -216,13 +223,77 @@ def test_a_gradient_is_checked(page: Page, file: Path) -> None:
     page.evaluate(
         "(() => { const { cell } = chosen().network; const right = cell.backward;"
         " const wrong = (d) => ({ ...d, dz: d.dz.map((one) => 1.001 * one) });"
-        " cell.backward = (...all) => wrong(right(...all)); chosen().passes.clear(); })()"
+        " cell.backward = (...all) => wrong(right.call(cell, ...all)); chosen().passes.clear(); })()"
     )
     page.click("#check")
     assert "They disagree" in page.text("#check-result")
     page.evaluate("lesson.set({ node: 'n' })")
     page.click("#check")
     assert "They agree" in page.text("#check-result")
+
+
+def tab_to(page: Page, name: str) -> None:
+    """Press Tab until the element with this id, or one in it, has the focus."""
+    for _ in range(40):
+        page.press("Tab")
+        if page.evaluate(f"document.activeElement.closest('[id]')?.id === '{name}'"):
+            return
+    pytest.fail(f"Tab never reaches #{name}")
+
+
+TASKS = {
+    "Which gate of the LSTM kept the state at step 3?": (
+        "cell ArrowDown strip" + 3 * " ArrowRight" + " graph" + 4 * " ArrowRight",
+        "#formula",
+        r"The forget gate keeps \d\d % of the old memory 0\.\d+\.",
+    ),
+    "Why does the gradient of the last o reach the first h in the LSTM, and not in the RNN?": (
+        "longer Enter",
+        "#reach",
+        r"RNN.*At “h”, 23 back: \d\.\de−7 of it arrives\. No way is straight: each step multiplies it by the "
+        r"slope of tanh and by Wh.*LSTM.*At “h”, 23 back: 1\d\.\d % of it arrives\. 1\d\.\d % came straight "
+        r"at every step: times f, past every matrix and tanh",
+    ),
+    "What is dz made of?": (
+        "cell ArrowDown ArrowDown strip ArrowRight ArrowRight direction ArrowRight graph" + 7 * " ArrowRight",
+        "#formula",
+        r"dz = dh \(hprev − n\)= 0\.\d+ · .*So dz is dh times the way between them",
+    ),
+    "What happens to the prediction if the second letter is another one?": (
+        "text Home ArrowRight Delete o",
+        "#message",
+        r"Compared with “hello”: the prediction after “o” \(step 1\) changed most\. "
+        r"“l” went from 9\d\.\d % to [67]\d\.\d %",
+    ),
+    "What does truncation cut?": (
+        "window ArrowDown ArrowDown",
+        "#reach",
+        r"RNN.*The window begins at “l” \(step 3\): truncation cuts off everything before\.",
+    ),
+    "Is the gradient of the page right?": (
+        "direction ArrowRight graph ArrowRight ArrowRight ArrowRight check Enter",
+        "#check-result",
+        r"Backward pass.*Central difference.*✓ They agree\. The number was moved by ±1e−5",
+    ),
+}
+"""Questions after a lecture: the keys that lead from the new page to the answer, and what is read there.
+
+A word that is no key is an element: Tab is pressed until it has the focus.
+"""
+
+
+@pytest.mark.parametrize("question", TASKS)
+def test_a_question_of_the_lecture_is_answered(page: Page, file: Path, question: str) -> None:
+    """With the keyboard alone, the page says in words and numbers what was asked."""
+    keys, place, answer = TASKS[question]
+    show(page, file)
+    for word in keys.split():
+        if word.islower() and len(word) > 1:
+            tab_to(page, word)
+        else:
+            page.press(word)
+    page.wait_for("document.querySelectorAll('.map').length")
+    page.wait_for(f"/{answer}/.test(document.querySelector('{place}').textContent.replace(/\\u00a0/g, ' '))")
 
 
 @pytest.mark.parametrize(
@@ -261,7 +332,7 @@ def test_a_window_cuts_the_way_back(page: Page, file: Path) -> None:
     assert not page.evaluate("equationOf('h').lines[1].endsWith(' + 0')")
     page.evaluate("lesson.set({ window: 2 })")
     page.wait_for("document.querySelectorAll('.cut').length")
-    assert page.text("#reach").count("truncation") == 4
+    assert page.text("#reach").count("The window begins at “l” (step 2): truncation cuts") == 4
     assert page.evaluate("document.querySelectorAll('.cut').length") == 4
     assert page.evaluate("equationOf('h').lines[1].endsWith(' + 0')")
     page.evaluate("lesson.set({ t: 2, node: 'h_prev' })")

@@ -7,7 +7,9 @@ import hashlib
 import json
 import re
 import tomllib
+from collections.abc import Callable
 from fnmatch import fnmatch
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -41,10 +43,16 @@ def page_of(kind: str, directory: Path) -> Path:
     return file
 
 
+@pytest.fixture(scope="module")
+def pages(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """The page of each kind, made when it is first asked for."""
+    return cache(lambda kind: page_of(kind, tmp_path_factory.mktemp(kind)))
+
+
 @EACH
-def test_it_asks_for_nothing(tmp_path: Path, kind: str) -> None:
+def test_it_asks_for_nothing(pages: Callable[[str], Path], kind: str) -> None:
     """The policy allows this script and this style alone; no attribute is an address or a style."""
-    source = page_of(kind, tmp_path).read_text()
+    source = pages(kind).read_text()
     policy = re.findall(r'Content-Security-Policy" content="([^"]*)"', source)[0]
     for tag in ("script", "style"):
         contents = re.findall(f"<{tag}>(.*?)</{tag}>", source, re.DOTALL)
@@ -62,13 +70,13 @@ def test_it_asks_for_nothing(tmp_path: Path, kind: str) -> None:
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [320, 390, 1280])
 @EACH
-def test_it_can_be_read_everywhere(page: Page, tmp_path: Path, kind: str, width: int, scheme: str) -> None:
+def test_it_can_be_read_everywhere(
+    page: Page, pages: Callable[[str], Path], kind: str, width: int, scheme: str
+) -> None:
     """Nothing is wider than the screen, controls can be touched, and texts have a contrast of 4.5 to 1."""
     page.resize(width, 800, phone=width < 500)
     page.prefer(color_scheme=scheme)
-    page.open(
-        page_of(kind, tmp_path), f"prime={200 * 'W'}&length=200&temperature=5" if kind == "html" else ""
-    )
+    page.open(pages(kind), f"prime={200 * 'W'}&length=200&temperature=5" if kind == "html" else "")
     page.wait_for("typeof run === 'undefined' || run === null")
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     heights = page.evaluate(
@@ -103,9 +111,9 @@ def test_it_can_be_read_everywhere(page: Page, tmp_path: Path, kind: str, width:
 
 
 @EACH
-def test_everything_has_a_name(page: Page, tmp_path: Path, kind: str) -> None:
+def test_everything_has_a_name(page: Page, pages: Callable[[str], Path], kind: str) -> None:
     """Every control, picture and region has a name that is read out."""
-    page.open(page_of(kind, tmp_path))
+    page.open(pages(kind))
     nameless = page.evaluate(
         "[...document.querySelectorAll('select, input, button, section, aside, [role], [tabindex]')]"
         ".filter((e) => !['alert', 'status'].includes(e.role))"

@@ -345,11 +345,11 @@ class _Told(Team):
 
 def test_ranks_that_differ_are_a_warning(tmp_path: Path) -> None:
     """Another arithmetic on one machine is one warning that says what it costs; so are idle ranks."""
-    with make_trainer(tmp_path, train__shards=2) as trainer:
+    with make_trainer(tmp_path, train__batch=2, train__shards=9) as trainer:
         assert list(advice.of_team(trainer)) == []
         trainer.team = _Told(size=3)
         idle, differs = advice.of_team(trainer)
-    assert idle.startswith("1 of 3 ranks has nothing to do")
+    assert idle == "1 of 3 ranks has nothing to do: the batch of 2 is divided into 2 shards (train.shards)"
     assert differs.startswith("elsewhere has another NumPy, and ")
     assert "same bits" in differs
 

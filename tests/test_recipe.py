@@ -89,6 +89,8 @@ def test_more_time_makes_no_smaller_model(paces: list[Config]) -> None:
         assert paces[-1].model == config.model, "the pace is that of the network that is chosen"
         updates = config.train.epochs * recipe._windows(Job(config, split))
         assert 0 < config.train.warmup <= min(100, updates / 20), "most of the run is not warm-up"
+        lines = updates / config.run.log_every
+        assert config.run.log_every == 100 or 40 <= lines < 80, "a curve has points enough, and few lines"
         found.append((config.model.hidden, config.model.dropout, config.model.weight_drop))
     assert [hidden for hidden, _, _ in found] == sorted(hidden for hidden, _, _ in found)
     assert len({hidden for hidden, _, _ in found}) > 2
@@ -286,6 +288,14 @@ def test_no_time_at_all_is_refused(paces: list[Config]) -> None:
 def test_what_is_held_out(N: int, characters: float, share: float) -> None:
     """A twentieth, less of a text that would take too long to score, nothing of a tiny one."""
     assert held_out(N, characters) == share
+
+
+def test_little_time_is_for_validation(paces: list[Config]) -> None:
+    """Of a long text as much is held out as takes 0.003 of the time: scoring is 2.5 times as fast."""
+    corpus = replace(_corpus(9), ids=np.zeros(2_000_000, np.uint8))
+    _, split = _fitted(Config(), corpus, 60)
+    scored = split.part("validation").targets / (2.5 * _speed(paces[0], corpus))
+    assert scored == pytest.approx(0.003 * 60, rel=0.01)
 
 
 def test_larger_networks_want_more() -> None:

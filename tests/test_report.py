@@ -6,6 +6,7 @@ import json
 import math
 import re
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -414,6 +415,17 @@ def test_a_page_says_where_its_values_end(tmp_path: Path) -> None:
     )
     assert whole == "The values of c are tanh(c). "
     assert "at the first 49 characters only; the correlations are over all 50." in part
+
+
+@pytest.mark.parametrize(("hard", "most"), [(9, 8), (11, 16)])
+def test_the_darkest_shade_is_that_of_few(tmp_path: Path, hard: int, most: int) -> None:
+    """It stands for twice as many bits if more than a quarter of the characters would have it."""
+    made = make(tmp_path)
+    stretch = stretch_of(made, KINDS["char"][0], 41)
+    network = traced(made, stretch)
+    bits = np.array([np.nan, *[20.0] * hard, *[1.0] * (40 - hard)])
+    found = replace(surprise(network.logits, stretch.ids), bits=bits)
+    assert pages._data(made, stretch, found, neurons(network, stretch))["most"] == most
 
 
 def test_marks_are_moved_apart() -> None:

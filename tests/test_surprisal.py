@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Iterable, Sequence
-from itertools import pairwise
+from itertools import chain, pairwise
 from typing import Any
 
 import naive
@@ -17,8 +17,10 @@ from charlm.config.build import build_model, build_text
 from charlm.config.reading import resolve
 from charlm.data.units import Units
 from charlm.data.vocabulary import Vocabulary
+from charlm.inference import dynamic as dynamics
 from charlm.inference import judge, score
-from charlm.inference.judge import judges_of
+from charlm.inference import surprisal as surprisals
+from charlm.inference.judge import Judge, judges_of
 from charlm.inference.rows import By, Row, Rows
 from charlm.inference.score import unit_losses
 from charlm.inference.surprisal import Surprisal, surprisal
@@ -83,7 +85,8 @@ def rows_of(
     """The rows of one text that comes in these pieces."""
     rows = Rows(by)
     with surprisal(judges_of(models, team, ranks=True), by_line, count) as reading:
-        return [row for piece in reading.scored([("t", pieces, "")], live) for row in rows.add(piece)]
+        every = chain(reading.scored([("t", pieces, "")], live), reading.flushed())
+        return [row for piece in every for row in rows.add(piece)]
 
 
 def cut(text: str, seed: int) -> list[str]:
@@ -226,6 +229,46 @@ def test_each_text_begins_from_zero() -> None:
     assert joined[1].bits != pytest.approx(apart[1].bits)
     (one,) = rows_of([made], ["The end\nThe end"], "text")
     assert whole(joined) == pytest.approx(one.bits[0])
+
+
+@pytest.mark.parametrize(("dynamic", "many"), [(False, 2), (False, 3), (True, 2)])
+def test_short_texts_are_scored_side_by_side(
+    dynamic: bool, many: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each has the rows that it has alone, in order: long and short ones, empty ones, unknown characters."""
+    monkeypatch.setattr(surprisals, "LONG", 60)
+    monkeypatch.setattr(judge, "BLOCK", 90)
+    monkeypatch.setattr(judge, "_MANY", many)
+    texts = ["The end", "", "a", "ΩΩ", "at\nnoon Ω. " * 3, "Ωt", "The end at noon " * 5, "no", "e"]
+    texts += ["on the " * 9, *"end at noon"]
+    models = [make(seed=1), make("gru before", seed=2, **UNITS["byte"])]
+    for by in ("unit", "text"):
+        rows, apart = Rows(by), Rows(by)
+        with surprisal(_judges(models, dynamic), count_unknown=True) as reading:
+            every = chain(
+                *(reading.scored([(str(k), [text], "")], alone=True) for k, text in enumerate(texts)),
+                reading.flushed(),
+            )
+            found = [row for piece in every for row in rows.add(piece)]
+        expected = []
+        with surprisal(_judges(models, dynamic), count_unknown=True) as reading:
+            for k, text in enumerate(texts):
+                pieces = list(reading.scored([(str(k), [text], "")]))
+                expected += [row for piece in pieces for row in apart.add(piece)]
+        assert len(found) == len(expected) > len(texts) - 1
+        for row, one in zip(found, expected, strict=True):
+            assert (row.name, row.text, row.ranks) == (one.name, one.text, one.ranks)
+            assert (row.characters, row.unknown) == (one.characters, one.unknown)
+            assert row.bits == [None if bits is None else pytest.approx(bits, rel=1e-9) for bits in one.bits]
+
+
+def _judges(models: Sequence[Checkpoint], dynamic: bool) -> list[Judge]:
+    """Judges of models, which go on learning or not."""
+    learned = [(np.full(one.parameters.flat.size, 0.01), dynamics.DEFAULT) for one in models]
+    return [
+        Judge(model, Team(2), True, one if dynamic else None)
+        for model, one in zip(models, learned, strict=True)
+    ]
 
 
 def test_models_are_beside_each_other() -> None:

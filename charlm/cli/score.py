@@ -7,6 +7,7 @@ import json
 import math
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -150,19 +151,25 @@ def _names(paths: Sequence[Path], files: Sequence[Path]) -> list[str]:
     return names if len(set(names)) == len(names) else [str(path) for path in paths]
 
 
+_Value = Callable[["charlm.interface.Row", int], Any]
+"""What a row has in a column, for the model of that number."""
+
+
 class _Table:
     """Writes rows to standard output, as they come."""
 
     def __init__(self, by: charlm.interface.By, names: Sequence[str], counts: bool, form: str) -> None:
-        self.by, self.names, self.counts, self.form = by, names, counts, form
-        self.repeated = _OF_MODELS | ({"characters", "unknown"} if counts else set())
+        self.form = form
         keys = [*_COLUMNS[by], *(["best"] if names else []), *(["unknown"] if counts else [])]
-        self.keys = keys
-        self.columns = [
-            f"{key}:{name}" if key in self.repeated and names else key
-            for key in keys
-            for name in (names if key in self.repeated and names else [""])
-        ]
+        of_models = _OF_MODELS | ({"characters", "unknown"} if counts else set())
+        values: Mapping[str, _Value] = {**_VALUES, "best": partial(_best, names)}
+        self.columns: list[str] = []
+        self.cells: list[tuple[Callable[[Any], str], _Value, int]] = []
+        """For each column: what shows a value, what a row has there, and the number of the model."""
+        for key in keys:
+            for number, name in enumerate(names if names and key in of_models else [""]):
+                self.columns.append(f"{key}:{name}" if name else key)
+                self.cells.append((_escaped if key in _TEXTS else _number, values[key], number))
 
     def begin(self) -> None:
         """Write the header of a table."""
@@ -180,25 +187,13 @@ class _Table:
         sys.stdout.write(visible(text, keep="\t\n") if sys.stdout.isatty() else text)
         sys.stdout.flush()
 
-    def _values(self, row: charlm.interface.Row) -> list[Any]:
-        values: list[Any] = []
-        for key in self.keys:
-            if key == "best":
-                least = row.least_surprised()
-                values.append(None if least is None else self.names[least])
-            else:
-                value = _VALUES[key](row)
-                values += value if key in self.repeated else [value[0] if key == "characters" else value]
-        return values
-
     def _line(self, row: charlm.interface.Row) -> str:
-        return "\t".join(map(_shown, self._values(row))) + "\n"
+        return "\t".join([shown(value(row, number)) for shown, value, number in self.cells]) + "\n"
 
     def _object(self, row: charlm.interface.Row) -> str:
-        values = (
-            None if isinstance(one, float) and not math.isfinite(one) else one for one in self._values(row)
-        )
-        named = dict(zip(self.columns, values, strict=True))
+        values = (value(row, number) for _, value, number in self.cells)
+        finite = (None if isinstance(one, float) and not math.isfinite(one) else one for one in values)
+        named = dict(zip(self.columns, finite, strict=True))
         line = json.dumps(named, ensure_ascii=False)
         try:
             line.encode()
@@ -218,33 +213,39 @@ _COLUMNS = {
 _OF_MODELS = {"bits", "bits_after", "bits_per_char", "rank"}
 """Columns that are there once for each model; so are counts of characters, if models lack some."""
 
-_VALUES: Mapping[str, Callable[[charlm.interface.Row], Any]] = {
-    "text": lambda row: row.name,
-    "line": lambda row: row.line,
-    "column": lambda row: row.column,
-    "unit": lambda row: row.text,
-    "word": lambda row: row.text,
-    "content": lambda row: row.text,
-    "characters": lambda row: row.characters,
-    "unknown": lambda row: row.unknown,
-    "bits": lambda row: row.bits,
-    "bits_after": lambda row: row.bits_after,
-    "bits_per_char": lambda row: row.per_char(),
-    "rank": lambda row: [rank or None for rank in row.ranks],
+_TEXTS = {"text", "unit", "word", "content", "best"}
+"""Columns of texts; the others are of numbers."""
+
+_VALUES: Mapping[str, _Value] = {
+    "text": lambda row, _: row.name,
+    "line": lambda row, _: row.line,
+    "column": lambda row, _: row.column,
+    "unit": lambda row, _: row.text,
+    "word": lambda row, _: row.text,
+    "content": lambda row, _: row.text,
+    "characters": lambda row, number: row.characters[number],
+    "unknown": lambda row, number: row.unknown[number],
+    "bits": lambda row, number: row.bits[number],
+    "bits_after": lambda row, number: row.bits_after[number],
+    "bits_per_char": lambda row, number: row.per_char()[number],
+    "rank": lambda row, number: row.ranks[number] or None,
 }
-"""What each column holds."""
+"""What each column holds, for the model of that number."""
+
+
+def _best(names: Sequence[str], row: charlm.interface.Row, _: int) -> str | None:
+    """The name of the least surprised model."""
+    least = row.least_surprised()
+    return None if least is None else names[least]
+
 
 _ESCAPES = str.maketrans({"\\": r"\\", "\t": r"\t", "\n": r"\n", "\r": r"\r"})
 
 
-def _escaped(text: str) -> str:
-    return text.translate(_ESCAPES)
+def _escaped(text: str | None) -> str:
+    return "" if text is None else text.translate(_ESCAPES)
 
 
-def _shown(value: str | float | None) -> str:
-    """A value in a table; 12 digits of a number, so that sums are right."""
-    if value is None:
-        return ""
-    if isinstance(value, float):
-        return f"{value:.12g}"
-    return _escaped(value) if isinstance(value, str) else str(value)
+def _number(value: float | None) -> str:
+    """A number in a table; 12 digits, so that sums are right."""
+    return "" if value is None else f"{value:.12g}"

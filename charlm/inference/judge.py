@@ -32,6 +32,9 @@ from charlm.system.workers import shared
 _FEWEST = 1 << 12
 """Units for which there is room at first."""
 
+_MANY = 16
+"""Texts from which on they are scored side by side. Fewer have the bits that each has alone, to 1e-9."""
+
 
 @dataclass(frozen=True)
 class Reading:
@@ -69,7 +72,7 @@ class Judge:
         self._values: deque[npt.NDArray[Any]] = deque()
         self._waiting: list[Ids] = []
         self._lengths: list[Ids] = []
-        self._size = 0
+        self._size = self._first = 0
         self._room, self._ids = _FEWEST, shared((_FEWEST + 1,), self._table.dtype)
         self._learner: Learner | None = None
         if learned is not None:
@@ -109,6 +112,15 @@ class Judge:
 
     def feed_lines(self, ids: Ids, lengths: Ids) -> None:
         """Score lines, whose units `[N]` follow one another, each from a zero state and a line break."""
+        self._wait(ids, lengths, first=0)
+
+    def feed_text(self, ids: Ids) -> None:
+        """Score a whole text `[N]` from a zero state, side by side with others; its first unit has NaN."""
+        self._wait(ids, np.array([len(ids)] if len(ids) else [], np.int64), first=1)
+
+    def _wait(self, ids: Ids, lengths: Ids, first: int) -> None:
+        """Lines or texts wait for others; the first unit that is predicted is the one at place `first`."""
+        self._first = first
         self._waiting.append(ids)
         self._lengths.append(lengths)
         self._size += len(ids)
@@ -171,7 +183,7 @@ class Judge:
         self._ids[0] = ids[count - 1]
 
     def _score_lines(self, keep: bool) -> None:
-        """Score lines in blocks; with `keep`, leave those of the last block, which may not be full."""
+        """Score lines or texts in blocks; with `keep`, leave those of the last, which may not be full."""
         ids, lengths = self._waited(), np.concatenate(self._lengths)
         self._lengths.clear()
         blocks, start = list(blocks_of_lines(lengths, BLOCK)), 0
@@ -179,9 +191,20 @@ class Judge:
         for lines in blocks:
             size = int(lengths[lines].sum())
             self._fill(ids[start : start + size])
-            self._ids[0] = self._table[LINE_BREAK]
-            ends = np.cumsum(lengths[lines])
-            self._put(self._scorer.lines(ends - lengths[lines], lengths[lines]))
+            if not self._first:
+                self._ids[0] = self._table[LINE_BREAK]
+            some = lengths[lines]
+            starts = np.cumsum(some) - some
+            places, targets = starts + self._first, some - self._first
+            if self._first and len(some) < _MANY:
+                zero, each = self._scorer.zero_state(), zip(places.tolist(), targets.tolist(), strict=True)
+                parts = [self._scorer.carried(place, count, zero)[0] for place, count in each]
+                values = np.concatenate([np.zeros((self.K, 0)), *parts], axis=1)
+            else:
+                values = self._scorer.lines(places, targets)
+            if self._first:
+                values = np.insert(values, starts - np.arange(len(some)), np.nan, axis=1)
+            self._put(values)
             start += size
         if keep:
             self._waiting.append(ids[start:])

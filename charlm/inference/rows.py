@@ -8,10 +8,11 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+import numpy.typing as npt
 
 from charlm.arrays import Array, Ids
 from charlm.data.characters import Flags
@@ -81,7 +82,7 @@ class Row:
     """`[M]`, code points that are scored."""
     unknown: list[int]
     """`[M]`, code points that a model lacks."""
-    parts: list[str] = field(default_factory=list)
+    parts: Sequence[str] = ()
     """The text, as long as the row goes on."""
 
     def per_char(self) -> list[float | None]:
@@ -103,6 +104,10 @@ UNKNOWN = math.log2(0x110000)
 """Bits of any code point, if all are equally likely: what a model that lacks a character can know of it."""
 
 
+_TOGETHER = 1 << 12
+"""Most rows that are made at once: more objects would keep the garbage collector busy."""
+
+
 class Rows:
     """Makes rows of the pieces of texts; a row may go on from piece to piece."""
 
@@ -115,10 +120,15 @@ class Rows:
         """The rows that the next piece completes."""
         A = len(piece.limits) - 1
         if A:
-            rows = self._rows(piece, self._begins(piece))
-            yield from self._closed()
-            *complete, self._open = rows
-            yield from map(_whole, complete)
+            begins = self._begins(piece)
+            if begins[0]:
+                yield from self._closed()
+            rows = self._rows(piece, begins)
+            row = next(rows)
+            self._open = row if self._open is None else _joined(self._open, row)
+            for row in rows:
+                yield from self._closed()
+                self._open = row
             self._after_space, self._after_break = bool(piece.is_space[-1]), bool(piece.is_break[-1])
         elif self.by == "text" and self._open is None:
             M = len(piece.bits)
@@ -146,68 +156,47 @@ class Rows:
         begins[0] |= self._open is None
         return begins
 
-    def _rows(self, piece: Scored, begins: Flags) -> list[Row]:
-        """All rows with a part in a piece; the first goes on with the open one, if that is not closed."""
-        goes_on = not begins[0]
+    def _rows(self, piece: Scored, begins: Flags) -> Iterator[Row]:
+        """All rows with a part in a piece, as if they were whole; the first may go on with the open one."""
         begins[0] = True
         first = np.flatnonzero(begins)  # [R]
         last = np.append(first[1:], len(begins))  # [R], behind the last character
-        of_word = ~piece.is_space if self.by == "word" else np.ones(len(begins), np.bool)
-        ends = first + np.add.reduceat(
-            of_word.astype(np.int64), first
-        )  # behind the last character that is shown
+        is_shown = ~piece.is_space if self.by == "word" else np.ones(len(begins), np.bool)
+        # behind the last character that is shown
+        ends = first + np.add.reduceat(is_shown.astype(np.int64), first)
         if self.by == "line":
             ends -= piece.is_break[last - 1]
-        bits = _sums(np.where(of_word, piece.bits, np.nan), first)
-        after = (
-            _sums(np.where(of_word, np.nan, piece.bits), first) if self.by == "word" else [[] for _ in first]
+        after = _sums(np.where(is_shown, np.nan, piece.bits), first)
+        values = (
+            piece.lines[first],
+            piece.columns[first],
+            piece.limits[first],
+            piece.limits[ends],
+            _sums(np.where(is_shown, piece.bits, np.nan), first),
+            after if self.by == "word" else after[:, :0],
+            np.maximum.reduceat(piece.ranks, first, axis=1).astype(np.int64).T,
+            np.add.reduceat(piece.scored, first, axis=1).T,
+            np.add.reduceat(piece.unknown, first, axis=1).T,
         )
-        ranks = np.maximum.reduceat(piece.ranks, first, axis=1).astype(np.int64).T.tolist()
-        characters, unknown = (
-            np.add.reduceat(counts, first, axis=1).T.tolist() for counts in (piece.scored, piece.unknown)
-        )
-        starts, stops = piece.limits[first].tolist(), piece.limits[ends].tolist()
-        lines, columns = piece.lines[first].tolist(), piece.columns[first].tolist()
-        is_text = self.by == "text"
-        rows = [
-            Row(
-                self.by,
-                piece.name,
-                lines[k],
-                columns[k],
-                piece.offset + starts[k],
-                piece.offset + stops[k],
-                "" if is_text else piece.text[starts[k] : stops[k]],
-                bits[k],
-                after[k],
-                ranks[k],
-                characters[k],
-                unknown[k],
-            )
-            for k in range(len(first))
-        ]
-        if goes_on and self._open is not None:
-            rows[0], self._open = _joined(self._open, rows[0]), None
-        return rows
+        for start in range(0, len(first), _TOGETHER):
+            some = (array[start : start + _TOGETHER].tolist() for array in values)
+            for line, column, begin, end, *rest in zip(*some, strict=True):
+                text = "" if self.by == "text" else piece.text[begin:end]
+                place = line, column, piece.offset + begin, piece.offset + end
+                yield Row(self.by, piece.name, *place, text, *rest)
 
 
-def _sums(bits: Array, first: Ids) -> list[list[float | None]]:
-    """The bits `[M, A]` of rows that begin at `first [R]`: for each row `[M]`, None where all are NaN."""
-    predicted = np.add.reduceat((~np.isnan(bits)).astype(np.int64), first, axis=1)
-    sums = np.add.reduceat(np.where(np.isnan(bits), 0.0, bits), first, axis=1)
-    if predicted.all():
-        listed: list[list[float | None]] = sums.T.tolist()
-        return listed
-    return [
-        [one if count else None for one, count in zip(some, counts, strict=True)]
-        for some, counts in zip(sums.T.tolist(), predicted.T.tolist(), strict=True)
-    ]
+def _sums(bits: Array, first: Ids) -> npt.NDArray[np.object_]:
+    """The bits `[M, A]` of rows that begin at `first [R]`: `[R, M]`, None where all are NaN."""
+    sums = np.add.reduceat(np.where(np.isnan(bits), 0.0, bits), first, axis=1).astype(np.object_)
+    sums[~np.logical_or.reduceat(~np.isnan(bits), first, axis=1)] = None
+    return sums.T
 
 
 def _whole(row: Row) -> Row:
     """A row that does not go on."""
     if row.parts:
-        row.text, row.parts = "".join([*row.parts, row.text]), []
+        row.text, row.parts = "".join([*row.parts, row.text]), ()
     return row
 
 

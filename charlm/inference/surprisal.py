@@ -12,6 +12,7 @@ import math
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Any, Literal
 
 import numpy as np
@@ -26,12 +27,16 @@ from charlm.data.sources import LiveInput, Source, find
 from charlm.data.units import LINE_BREAK
 from charlm.inference.judge import Judge, Reading
 from charlm.inference.rows import Scored
+from charlm.inference.score import LONG
 from charlm.runs.checkpoint import Checkpoint
 from charlm.system.errors import ConfigError, VocabularyError
 from charlm.system.files import STANDARD_INPUT
 
 Reset = Literal["none", "line", "text"]
 """Where the state begins from zero: once in the files of a path, with each line, or with each file."""
+
+Texts = Iterable[tuple[str, Iterable[str], str]]
+"""Texts that follow one another: of each the name, the contents in blocks, and what is added behind."""
 
 _TAIL = 64
 """Code points at the end of a piece in which the last character is looked for."""
@@ -74,13 +79,25 @@ class Surprisal:
     def _begin_text(self) -> None:
         self._offset, self._line, self._column = 0, 1, 1
 
-    def scored(self, texts: Iterable[tuple[str, Iterable[str], str]], live: bool = False) -> Iterator[Scored]:
-        """The pieces of texts that follow one another, each a name, its contents, and what is added behind.
+    def scored(self, texts: Texts, live: bool = False, alone: bool = False) -> Iterator[Scored]:
+        """Some pieces of texts that follow one another, read from a zero state; `flushed` gives the rest.
 
-        The state is carried from text to text. If `live`, lines are scored as soon as they are there.
+        The state is carried from text to text. If `live`, lines are scored as soon as they are there. A short
+        text, if it is `alone`, waits for others like it, and is scored side by side with them.
 
         Raises `VocabularyError` for a character that a model lacks, unless it is counted.
         """
+        if alone and not self.by_line:
+            ((name, contents, behind),) = texts
+            blocks = iter(contents)
+            begin, ended = _beginning(blocks, LONG)
+            if ended:
+                self._begin_text()
+                yield from self._add(name, begin + behind, ends=True, alone=True)
+                return
+            texts = [(name, chain([begin], blocks), behind)]
+        if not self.by_line:
+            yield from self.flushed()
         for judge in self.judges:
             judge.begin()
         for name, contents, behind in texts:
@@ -96,11 +113,12 @@ class Surprisal:
                 if cut:
                     yield from self._add(name, whole[:cut])
                     if live:
-                        yield from self._flushed()
+                        yield from self.flushed()
             yield from self._add(name, "".join(held) + behind, ends=True)
             if live:
-                yield from self._flushed()
-        yield from self._flushed()
+                yield from self.flushed()
+        if not self.by_line:
+            yield from self.flushed()
 
     def _cut(self, text: str) -> int:
         """Where a piece can end: behind a line, or where neither units nor characters are divided."""
@@ -114,7 +132,7 @@ class Surprisal:
         tail = max(0, cut - _TAIL)
         return tail + int(limits(text[tail:cut])[:-1].max(initial=0))
 
-    def _add(self, name: str, text: str, ends: bool = False) -> Iterator[Scored]:
+    def _add(self, name: str, text: str, ends: bool = False, alone: bool = False) -> Iterator[Scored]:
         """Give a piece of text to all models; yields the pieces whose values are there."""
         added = self.by_line and ends and text != "" and not self._is_break(text[-1])
         whole = text + "\n" * added
@@ -153,10 +171,13 @@ class Surprisal:
             if self.by_line:
                 judge.feed_lines(ids, _lengths(units, piece.is_break & ~left_out))
                 continue
-            if len(ids) and not judge.begun:  # the first character of all is not predicted
+            if len(ids) and (alone or not judge.begun):  # the first character of all is not predicted
                 first = int(np.flatnonzero(units)[0])
                 scored[number, first] = max(0, scored[number, first] - 1)
-            judge.feed(ids)
+            if alone:
+                judge.feed_text(ids)
+            else:
+                judge.feed(ids)
         if added:  # it is not in the text
             edges = edges.copy()
             edges[-1] -= 1
@@ -216,7 +237,8 @@ class Surprisal:
             f"{judge.units.describe(int(codes[unit]))}; `unknown=count` counts such characters instead"
         )
 
-    def _flushed(self) -> Iterator[Scored]:
+    def flushed(self) -> Iterator[Scored]:
+        """The pieces that wait, scored."""
         for judge in self.judges:
             judge.flush()
         yield from self._ready()
@@ -240,6 +262,16 @@ class Surprisal:
                 largest = np.nan_to_num(values[-1]) if judge.K > 1 else np.zeros(len(read.ids))
                 ranks.append(np.maximum.reduceat(largest, read.edges[:-1]) if len(largest) else np.zeros(0))
             yield replace(waiting.piece, bits=np.array(bits), ranks=np.array(ranks))
+
+
+def _beginning(blocks: Iterator[str], most: int) -> tuple[str, bool]:
+    """The blocks of a text until they have more than `most` characters, and whether that is all."""
+    begin: list[str] = []
+    for block in blocks:
+        begin.append(block)
+        if sum(map(len, begin)) > most:
+            return "".join(begin), False
+    return "".join(begin), True
 
 
 def _any(flags: Flags, edges: Ids) -> Flags:
@@ -313,4 +345,5 @@ def pieces_of(
                 )
                 for source in group
             )
-            yield from reading.scored(texts, live and reset == "line")
+            yield from reading.scored(texts, live and reset == "line", len(group) == 1 and not live)
+    yield from reading.flushed()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 from dataclasses import dataclass
+from itertools import chain
 
 from charlm.inference.judge import judges_of
 from charlm.inference.rows import By, Row, Rows
@@ -82,5 +83,5 @@ def surprises(
     by_line = (reset or usual_reset([loaded])) == "line"
     rows = Rows(by)
     with surprisal(judges_of([loaded], team, by == "unit"), by_line, count_unknown) as reading:
-        pieces = reading.scored([("the text", [text], "")])
+        pieces = chain(reading.scored([("the text", [text], "")]), reading.flushed())
         return Surprises(Surprise.of(row) for piece in pieces for row in rows.add(piece))

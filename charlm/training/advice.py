@@ -2,10 +2,14 @@
 
 from collections.abc import Iterator
 
+import numpy as np
+
 from charlm.config.keys import Config
 from charlm.data.corpus import Corpus
+from charlm.data.texts import Text
 from charlm.system import blas
 from charlm.system.team import machine
+from charlm.system.workers import slices
 from charlm.training import recipe
 from charlm.training.request import Request
 from charlm.training.trainer import Trainer
@@ -41,7 +45,7 @@ def of_run(
         yield trainer.warning
     corpus, train = trainer.config.corpus, trainer.config.train
     for code, what in _ODD.items():
-        if corpus.unit == "char" and code in trainer.corpus.vocabulary.codes:
+        if corpus.unit == "char" and _holds(trainer.corpus, code):
             yield f"the text holds {what}"
     if train.warmup > trainer.planned_steps:
         yield (
@@ -65,6 +69,13 @@ def of_run(
         )
 
 
+def _holds(corpus: Corpus, code: int) -> bool:
+    """Whether a text holds a code; the vocabulary of the weights that a run begins with may hold more."""
+    codes = corpus.vocabulary.codes
+    unit = np.searchsorted(codes, code)
+    return code in codes and any((block == unit).any() for block in Text(corpus.ids).blocks())
+
+
 def of_text(config: Config, corpus: Corpus, request: Request) -> Iterator[str]:
     """Warnings about how a text is split and read, before a run begins."""
     if request.everything:
@@ -85,12 +96,13 @@ def of_text(config: Config, corpus: Corpus, request: Request) -> Iterator[str]:
 
 def of_team(trainer: Trainer) -> Iterator[str]:
     """Warnings about several ranks; all of them call this."""
-    team, shards = trainer.team, trainer.config.train.shards
+    team, B = trainer.team, trainer.streams.batch
+    shards = len(slices(B, trainer.config.train.shards))
     if shards < team.size:
         idle = team.size - shards
         yield (
             f"{idle} of {team.size} ranks {'has' if idle == 1 else 'have'} nothing to do: the batch of "
-            f"{trainer.streams.batch} is divided into train.shards = {shards}"
+            f"{B} is divided into {shards} shard{'' if shards == 1 else 's'} (train.shards)"
         )
     machines = team.gather((machine(), blas.arithmetic()))
     for where, other in dict.fromkeys(machines):

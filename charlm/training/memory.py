@@ -10,6 +10,7 @@ from charlm.system.errors import ConfigError
 from charlm.system.files import byte_size
 from charlm.system.machine import machine_bytes
 from charlm.system.team import Team
+from charlm.system.workers import slices
 from charlm.training.sharded import left_to_add
 
 
@@ -39,8 +40,10 @@ def needed(
     layer the gates and their gradients, two arrays as the textbook has them (the cells save one of
     them), the states, and what dropout makes of h; for each step and stream the gradient at h, and
     the logits, which their gradient replaces; the masks of weights, and what each shard makes of them.
-    With several ranks, each has its share of the shards, and of the others what it adds up.
+    A shard has a stream at least, so that there may be fewer than `shards`. With several ranks, each has its
+    share of the shards, and of the others what it adds up.
     """
+    shards = len(slices(B, shards))
     here, *others = Team(size=ranks).divide(shards)
     received = sum(len(left_to_add(shards, own)) for own in others)
     whole = shards if ranks == 1 else 1 + len(here) + -(-received // ranks)

@@ -68,6 +68,16 @@ function add(db, dy) {
   for (let k = 0; k < dy.length; k++) db[k] += dy[k];
 }
 
+/** a_q = x Wx_q + h Wh_q + b_q, for a gate q of a layer. */
+const affine = (q, { Wx, Wh, b }, x, h) => plus(times(x, Wx[q]), times(h, Wh[q]), b[q]);
+
+/** The same backward, from the gradient of a_q: what it adds to those of Wx_q, Wh_q and b_q. */
+function addAffine(q, grads, x, h, da) {
+  addProduct(grads.Wx[q], x, da);
+  addProduct(grads.Wh[q], h, da);
+  add(grads.b[q], da);
+}
+
 /** The sum of vectors. */
 function plus(first, ...rest) {
   const sum = first.slice();
@@ -113,10 +123,10 @@ const CELLS = {
     gates: ["h"],
     states: ["h"],
 
-    step({ Wx, Wh, b }, x, before, v) {
+    step(layer, x, before, v) {
       v.x = x;
       v.h_prev = before.h;
-      v.a = plus(times(v.x, Wx.h), times(v.h_prev, Wh.h), b.h);
+      v.a = affine("h", layer, v.x, v.h_prev);
       v.h = tanh(v.a);
     },
 
@@ -125,9 +135,7 @@ const CELLS = {
       // forward: h = tanh(a)
       d.da = each((dh, h) => dh * (1 - h ** 2), d.dh, v.h);
       // forward: a = x Wx + h_prev Wh + b
-      addProduct(grads.Wx.h, v.x, d.da);
-      addProduct(grads.Wh.h, v.h_prev, d.da);
-      add(grads.b.h, d.da);
+      addAffine("h", grads, v.x, v.h_prev, d.da);
       d.dx = timesTransposed(d.da, Wx.h);
       d.paths = { h: { h: timesTransposed(d.da, Wh.h) } };
       d.dh_prev = d.paths.h.h;
@@ -140,14 +148,14 @@ const CELLS = {
     gates: ["i", "f", "o", "g"],
     states: ["h", "c"],
 
-    step({ Wx, Wh, b }, x, before, v) {
+    step(layer, x, before, v) {
       v.x = x;
       v.h_prev = before.h;
       v.c_prev = before.c;
-      v.a_i = plus(times(v.x, Wx.i), times(v.h_prev, Wh.i), b.i);
-      v.a_f = plus(times(v.x, Wx.f), times(v.h_prev, Wh.f), b.f);
-      v.a_o = plus(times(v.x, Wx.o), times(v.h_prev, Wh.o), b.o);
-      v.a_g = plus(times(v.x, Wx.g), times(v.h_prev, Wh.g), b.g);
+      v.a_i = affine("i", layer, v.x, v.h_prev);
+      v.a_f = affine("f", layer, v.x, v.h_prev);
+      v.a_o = affine("o", layer, v.x, v.h_prev);
+      v.a_g = affine("g", layer, v.x, v.h_prev);
       v.i = sigmoid(v.a_i);
       v.f = sigmoid(v.a_f);
       v.o = sigmoid(v.a_o);
@@ -174,25 +182,12 @@ const CELLS = {
       d.da_f = each((df, f) => df * f * (1 - f), d.df, v.f);
       d.da_i = each((di, i) => di * i * (1 - i), d.di, v.i);
       // forward: a_q = x Wx_q + h_prev Wh_q + b_q, for q in g, o, f, i
-      addProduct(grads.Wx.g, v.x, d.da_g);
-      addProduct(grads.Wx.o, v.x, d.da_o);
-      addProduct(grads.Wx.f, v.x, d.da_f);
-      addProduct(grads.Wx.i, v.x, d.da_i);
-      addProduct(grads.Wh.g, v.h_prev, d.da_g);
-      addProduct(grads.Wh.o, v.h_prev, d.da_o);
-      addProduct(grads.Wh.f, v.h_prev, d.da_f);
-      addProduct(grads.Wh.i, v.h_prev, d.da_i);
-      add(grads.b.g, d.da_g);
-      add(grads.b.o, d.da_o);
-      add(grads.b.f, d.da_f);
-      add(grads.b.i, d.da_i);
+      addAffine("g", grads, v.x, v.h_prev, d.da_g);
+      addAffine("o", grads, v.x, v.h_prev, d.da_o);
+      addAffine("f", grads, v.x, v.h_prev, d.da_f);
+      addAffine("i", grads, v.x, v.h_prev, d.da_i);
       // x and h_prev feed every gate, so their gradients are sums over the gates
-      d.dx = plus(
-        timesTransposed(d.da_i, Wx.i),
-        timesTransposed(d.da_f, Wx.f),
-        timesTransposed(d.da_o, Wx.o),
-        timesTransposed(d.da_g, Wx.g),
-      );
+      d.dx = plus(...this.gates.map((q) => timesTransposed(d[`da_${q}`], Wx[q])));
       const i = timesTransposed(d.da_i, Wh.i);
       const f = timesTransposed(d.da_f, Wh.f);
       const o = timesTransposed(d.da_o, Wh.o);
@@ -208,15 +203,15 @@ const CELLS = {
     gates: ["r", "z", "n"],
     states: ["h"],
 
-    step({ Wx, Wh, b, bn }, x, before, v) {
+    step(layer, x, before, v) {
       v.x = x;
       v.h_prev = before.h;
-      v.a_r = plus(times(v.x, Wx.r), times(v.h_prev, Wh.r), b.r);
-      v.a_z = plus(times(v.x, Wx.z), times(v.h_prev, Wh.z), b.z);
+      v.a_r = affine("r", layer, v.x, v.h_prev);
+      v.a_z = affine("z", layer, v.x, v.h_prev);
       v.r = sigmoid(v.a_r);
       v.z = sigmoid(v.a_z);
-      v.u = plus(times(v.h_prev, Wh.n), bn);
-      v.a_n = plus(times(v.x, Wx.n), b.n, product(v.r, v.u));
+      v.u = plus(times(v.h_prev, layer.Wh.n), layer.bn);
+      v.a_n = plus(times(v.x, layer.Wx.n), layer.b.n, product(v.r, v.u));
       v.n = tanh(v.a_n);
       v.h = each((z, n, h_prev) => (1 - z) * n + z * h_prev, v.z, v.n, v.h_prev);
     },
@@ -238,20 +233,12 @@ const CELLS = {
       add(grads.bn, d.du);
       // forward: z = sigmoid(a_z),  a_z = x Wx_z + h_prev Wh_z + b_z
       d.da_z = each((dz, z) => dz * z * (1 - z), d.dz, v.z);
-      addProduct(grads.Wx.z, v.x, d.da_z);
-      addProduct(grads.Wh.z, v.h_prev, d.da_z);
-      add(grads.b.z, d.da_z);
+      addAffine("z", grads, v.x, v.h_prev, d.da_z);
       // forward: r = sigmoid(a_r),  a_r = x Wx_r + h_prev Wh_r + b_r
       d.da_r = each((dr, r) => dr * r * (1 - r), d.dr, v.r);
-      addProduct(grads.Wx.r, v.x, d.da_r);
-      addProduct(grads.Wh.r, v.h_prev, d.da_r);
-      add(grads.b.r, d.da_r);
+      addAffine("r", grads, v.x, v.h_prev, d.da_r);
       // x and h_prev feed every gate, so their gradients are sums over the gates
-      d.dx = plus(
-        timesTransposed(d.da_r, Wx.r),
-        timesTransposed(d.da_z, Wx.z),
-        timesTransposed(d.da_n, Wx.n),
-      );
+      d.dx = plus(...this.gates.map((q) => timesTransposed(d[`da_${q}`], Wx[q])));
       const r = timesTransposed(d.da_r, Wh.r);
       const z = timesTransposed(d.da_z, Wh.z);
       const n = timesTransposed(d.du, Wh.n);
@@ -266,15 +253,15 @@ const CELLS = {
     gates: ["r", "z", "n"],
     states: ["h"],
 
-    step({ Wx, Wh, b }, x, before, v) {
+    step(layer, x, before, v) {
       v.x = x;
       v.h_prev = before.h;
-      v.a_r = plus(times(v.x, Wx.r), times(v.h_prev, Wh.r), b.r);
-      v.a_z = plus(times(v.x, Wx.z), times(v.h_prev, Wh.z), b.z);
+      v.a_r = affine("r", layer, v.x, v.h_prev);
+      v.a_z = affine("z", layer, v.x, v.h_prev);
       v.r = sigmoid(v.a_r);
       v.z = sigmoid(v.a_z);
       v.s = product(v.r, v.h_prev);
-      v.a_n = plus(times(v.x, Wx.n), times(v.s, Wh.n), b.n);
+      v.a_n = affine("n", layer, v.x, v.s);
       v.n = tanh(v.a_n);
       v.h = each((z, n, h_prev) => (1 - z) * n + z * h_prev, v.z, v.n, v.h_prev);
     },
@@ -287,29 +274,19 @@ const CELLS = {
       const direct = product(d.dh, v.z);
       // forward: n = tanh(a_n),  a_n = x Wx_n + s Wh_n + b_n
       d.da_n = each((dn, n) => dn * (1 - n ** 2), d.dn, v.n);
-      addProduct(grads.Wx.n, v.x, d.da_n);
-      addProduct(grads.Wh.n, v.s, d.da_n);
-      add(grads.b.n, d.da_n);
+      addAffine("n", grads, v.x, v.s, d.da_n);
       d.ds = timesTransposed(d.da_n, Wh.n);
       // forward: s = r * h_prev
       d.dr = product(d.ds, v.h_prev);
       const n = product(d.ds, v.r);
       // forward: z = sigmoid(a_z),  a_z = x Wx_z + h_prev Wh_z + b_z
       d.da_z = each((dz, z) => dz * z * (1 - z), d.dz, v.z);
-      addProduct(grads.Wx.z, v.x, d.da_z);
-      addProduct(grads.Wh.z, v.h_prev, d.da_z);
-      add(grads.b.z, d.da_z);
+      addAffine("z", grads, v.x, v.h_prev, d.da_z);
       // forward: r = sigmoid(a_r),  a_r = x Wx_r + h_prev Wh_r + b_r
       d.da_r = each((dr, r) => dr * r * (1 - r), d.dr, v.r);
-      addProduct(grads.Wx.r, v.x, d.da_r);
-      addProduct(grads.Wh.r, v.h_prev, d.da_r);
-      add(grads.b.r, d.da_r);
+      addAffine("r", grads, v.x, v.h_prev, d.da_r);
       // x and h_prev feed every gate, so their gradients are sums over the gates
-      d.dx = plus(
-        timesTransposed(d.da_r, Wx.r),
-        timesTransposed(d.da_z, Wx.z),
-        timesTransposed(d.da_n, Wx.n),
-      );
+      d.dx = plus(...this.gates.map((q) => timesTransposed(d[`da_${q}`], Wx[q])));
       const r = timesTransposed(d.da_r, Wh.r);
       const z = timesTransposed(d.da_z, Wh.z);
       d.dh_prev = plus(direct, r, z, n);

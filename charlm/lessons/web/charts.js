@@ -38,9 +38,11 @@ function reachOf(model) {
   return { read, layer, memory, reached, most, shares, first: reached.findIndex(({ cut }) => !cut) };
 }
 
-/** A picture in which the arrow keys choose a step. */
-const picture = (attributes, svg) =>
-  made("div", { ...attributes, tabindex: 0, role: "application", "data-arrows": "" }, svg);
+/** A picture with a column of some width for each step, right of a margin; the arrow keys choose a step. */
+function picture(attributes, size, left, wide, ...contents) {
+  const svg = made("svg", { ...size, "data-left": left, "data-wide": wide, "aria-hidden": true }, contents);
+  return made("div", { ...attributes, tabindex: 0, role: "application", "data-arrows": "" }, svg);
+}
 
 const sharesOf = {}; // by the key of a model: what its chart shows for each step
 
@@ -91,23 +93,24 @@ function reachChart(model) {
   all.push(made("path", { class: "straight here", d: `M${x + 3} ${bottom + STRIP + 24}h${wide - 6}` }));
   const mark = { class: "mark", y: top - 3, width: wide, height: high + STRIP + 10 };
   all.push(made("rect", mark));
-  const size = { width: right + 34, height: bottom + STRIP + 28, "aria-hidden": true };
-  const svg = made("svg", { ...size, "data-wide": wide }, all);
+  const size = { width: right + 34, height: bottom + STRIP + 28 };
   sharesOf[model.key] = shares;
-  const box = picture({ class: "scroll chart", "data-key": model.key }, svg);
+  const box = picture({ class: "scroll chart", "data-key": model.key }, size, left, wide, all);
   return [box, made("p", {}, prose(reading(model, chart)))];
 }
 
 /** The sentences of a chart: what arrives at the first step, what of it only went straight, what is striking. */
 function reading(model, { read, layer, memory, reached, most, shares, first }) {
   const k = reached.length - 1;
-  if (k === first) return say("reach.short");
   const { straight } = reached[first];
   const at = (t) => quoted(model.signs[read.ids[t]]);
+  const cut = first > 0 ? say("reach.truncated", { character: at(first), t: first }) : "";
+  if (k === first) return cut || say("reach.short");
+  const gate = memory === "c" ? "f" : "z";
   const whole = { steps: k - first, character: at(first), share: percentOf(shares[first]) };
   const words = [say("reach.reading", whole)];
   const share = percentOf((straight ?? 0) / most);
-  words.push(say(straight === null ? "reach.winding" : "reach.straight", { share }));
+  words.push(say(straight === null ? "reach.winding" : "reach.straight", { share, gate }));
   const top = shares.indexOf(largest(shares));
   const highest = { character: at(top), t: top, share: percentOf(shares[top]) };
   if (shares[top] > 1.005) words.push(say("reach.grew", highest));
@@ -115,8 +118,9 @@ function reading(model, { read, layer, memory, reached, most, shares, first }) {
     const steps = read.pass.steps.slice(first + 1, k + 1);
     const gates = steps.flatMap(({ layers }) => [...model.network.gateOf(layers[layer])]);
     const mean = gates.reduce((sum, one) => sum + one, 0) / gates.length;
-    words.push(say("reach.letgo", { gate: memory === "c" ? "f" : "z", share: percentOf(mean) }));
+    words.push(say("reach.letgo", { gate, share: percentOf(mean) }));
   }
+  if (cut) words.push(cut);
   return words.join(" ");
 }
 
@@ -157,9 +161,8 @@ function showReach() {
     return made("figure", {}, title, reachChart(model));
   });
   arrange("reach", figures);
-  for (const box of element("reach").querySelectorAll(".scroll")) box.scrollLeft = box.scrollWidth;
   const swatch = (path) =>
-    made("span", {}, made("i", { class: `swatch path-${path}` }), say(`path.${path}`));
+    made("span", {}, made("i", { class: `swatch path-${path}` }), prose(say(`path.${path}`)));
   const strip = ["direct", "z", "r", "n", "f", "above"].map(swatch);
   const bars = ["all", "straight"].map(swatch);
   fill(element("paths"), bars, made("span", {}, say("path.last")), strip);
@@ -182,27 +185,32 @@ function showLonger() {
   element("short").textContent = isShort ? say("reach.tiny", { text: clipped(state.text) }) : "";
 }
 
+/** Put the mark of a picture to the chosen step, and bring it into view. */
+function moveMark(box, attributes) {
+  const { left, wide } = box.firstChild.dataset;
+  const x = Number(left) + wide * state.t;
+  for (const [name, value] of Object.entries({ x, ...attributes }))
+    box.querySelector(".mark").setAttribute(name, value);
+  keepSeen(box, x, Number(wide));
+}
+
+/** Scroll a box so that a part of it is seen. */
+function keepSeen(box, left, wide) {
+  const isSeen = left >= box.scrollLeft && left + wide <= box.scrollLeft + box.clientWidth;
+  if (!isSeen) box.scrollLeft = left - box.clientWidth / 2;
+}
+
 /** Mark the chosen step in the charts. */
 function markReach() {
   for (const box of element("reach").querySelectorAll(".chart")) {
     const model = models.find(({ key }) => key === box.dataset.key);
-    const wide = Number(box.firstChild.dataset.wide);
     const share = sharesOf[model.key][state.t];
-    const mark = box.querySelector(".mark");
-    mark.setAttribute("x", 4 + wide * state.t);
-    mark.setAttribute("visibility", share === undefined ? "hidden" : "visible");
+    moveMark(box, { visibility: share === undefined ? "hidden" : "visible" });
     const id = passOf(model).ids[state.t];
     const words = { t: state.t, character: quoted(model.signs[id]), share: percentOf(share ?? 0) };
     const key = share === undefined ? "reach.after" : "reach.bar";
     box.setAttribute("aria-label", `${titleOf(model)}, ${say(key, words)}`);
   }
-}
-
-/** The step of a chart where a pointer is. */
-function stepIn(box, { clientX }) {
-  const { left } = box.firstChild.getBoundingClientRect();
-  const t = Math.floor((clientX - left - 4) / Number(box.firstChild.dataset.wide));
-  return between(0, t, sharesOf[box.dataset.key].length - 1);
 }
 
 // gates
@@ -259,16 +267,17 @@ function gateMap(model, gate) {
   const shares = values.map((value) => value / scale);
   const text = (kind, x, y, words) => made("text", { class: kind, x, y }, words);
   const size = { width: LEFT + wide * ids.length + 4, height: TOP + LINE * rows.length + 4 };
-  const svg = made(
-    "svg",
-    { ...size, "data-wide": wide, "aria-hidden": true },
+  const box = picture(
+    { class: "scroll map", "data-gate": gate },
+    size,
+    LEFT,
+    wide,
     rows.map((unit, k) => text("axis rows", LEFT - 6, TOP + LINE * k + 11, unit)),
     characters(ids.map((id) => model.signs[id]), LEFT, wide, TOP - 6),
     shades(shares, ids.length, LEFT, TOP, wide, LINE),
     made("rect", { class: "mark", width: wide }),
   );
   const title = made("h3", {}, formulaLine(gate), made("small", {}, say(`name.${gate}`)));
-  const box = picture({ class: "scroll map", "data-gate": gate }, svg);
   return made("figure", {}, title, box, made("p", {}, prose(extreme(model, gate))));
 }
 
@@ -277,7 +286,7 @@ function showGates() {
   rows = unitsThatMatter(model);
   const names = [...new Set([...model.network.cell.gates, ...model.network.cell.states])];
   const most = rows.length < model.hidden ? say("gates.most", { shown: rows.length, all: model.hidden }) : "";
-  element("gates-about").textContent = `${say("gates.about")} ${most}`;
+  fill(element("gates-about"), prose(`${say("gates.about")} ${most}`));
   arrange(
     "gates",
     names.map((name) => gateMap(model, name)),
@@ -292,36 +301,32 @@ function markGates() {
   const row = rows.indexOf(unit);
   for (const box of element("gates").querySelectorAll(".map")) {
     const { gate } = box.dataset;
-    const wide = Number(box.firstChild.dataset.wide);
-    const [x, y] = [LEFT + wide * t, TOP + LINE * Math.max(0, row)];
-    const place = { x, y, height: row < 0 ? LINE * rows.length : LINE };
-    for (const [name, value] of Object.entries(place)) box.querySelector(".mark").setAttribute(name, value);
+    moveMark(box, { y: TOP + LINE * Math.max(0, row), height: row < 0 ? LINE * rows.length : LINE });
     const value = isAsked() ? "?" : shown(pass.steps[t].layers[layer][gate][unit]);
     box.setAttribute("aria-label", say("gates.cell", { gate, unit, t, value, character }));
-    const isSeen = x >= box.scrollLeft && x + wide <= box.scrollLeft + box.clientWidth;
-    if (!isSeen) box.scrollLeft = x - box.clientWidth / 2;
   }
 }
 
-/** The place in a map where a pointer is: its step and its unit. */
+/** The place in a picture where a pointer is: its step, and in a map the unit. */
 function placeIn(box, { clientX, clientY }) {
   const { left, top } = box.firstChild.getBoundingClientRect();
-  const t = Math.floor((clientX - left - LEFT) / Number(box.firstChild.dataset.wide));
+  const { left: margin, wide } = box.firstChild.dataset;
+  const t = Math.max(0, Math.floor((clientX - left - margin) / wide));
   const row = Math.floor((clientY - top - TOP) / LINE);
-  return { t: Math.max(0, t), unit: rows[between(0, row, rows.length - 1)] };
+  return box.matches(".map") ? { t, unit: rows[between(0, row, rows.length - 1)] } : { t };
 }
 
-element("gates").addEventListener("click", (event) => {
-  const box = event.target.closest(".map");
-  if (box) set(placeIn(box, event));
-});
-element("gates").addEventListener("keydown", (event) => {
-  const ways = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
-  const [right, down] = ways[event.key] ?? [];
-  if (right === undefined || !event.target.closest(".map")) return;
-  event.preventDefault();
-  const row = between(0, Math.max(0, rows.indexOf(state.unit)) + down, rows.length - 1);
-  set({ t: state.t + right, unit: rows[row] });
+for (const id of ["reach", "gates"]) {
+  element(id).addEventListener("click", (event) => {
+    const box = event.target.closest("[data-arrows]");
+    if (box) set(placeIn(box, event));
+  });
+}
+element("reach").addEventListener("pointermove", (event) => {
+  const box = event.target.closest(".chart");
+  if (!box) return;
+  const { t } = placeIn(box, event);
+  box.title = `t = ${t}: ${percentOf(sharesOf[box.dataset.key][t] ?? 0)}`;
 });
 element("longer").addEventListener("click", () => {
   const once = onceOf(state.text);
@@ -329,25 +334,18 @@ element("longer").addEventListener("click", () => {
   basis = null;
   set({ text: once || state.text.repeat(TIMES) });
 });
-element("reach").addEventListener("click", (event) => {
-  const box = event.target.closest(".chart");
-  if (box) set({ t: stepIn(box, event) });
-});
-element("reach").addEventListener("pointermove", (event) => {
-  const box = event.target.closest(".chart");
-  if (!box) return;
-  const t = stepIn(box, event);
-  box.title = `t = ${t}: ${percentOf(sharesOf[box.dataset.key][t])}`;
-});
-element("reach").addEventListener("keydown", (event) => {
-  const box = event.target.closest(".chart");
-  if (!box) return;
-  const last = sharesOf[box.dataset.key].length - 1;
-  const to = { ArrowLeft: state.t - 1, ArrowRight: state.t + 1, Home: 0, End: last }[event.key];
-  if (to === undefined) return;
-  event.preventDefault();
-  set({ t: between(0, to, last) });
-  const x = 4 + Number(box.firstChild.dataset.wide) * state.t;
-  const isSeen = x >= box.scrollLeft && x < box.scrollLeft + box.clientWidth - 40;
-  if (!isSeen) box.scrollLeft = x - box.clientWidth / 2;
-});
+
+// arrow keys choose the step, and in a map the unit
+for (const id of ["strip", "reach", "gates"]) {
+  element(id).addEventListener("keydown", (event) => {
+    const { t, unit } = state;
+    const row = Math.max(0, rows.indexOf(unit));
+    const inMap = { ArrowUp: { unit: rows[row - 1] }, ArrowDown: { unit: rows[row + 1] } };
+    const alongText = { ArrowLeft: { t: t - 1 }, ArrowRight: { t: t + 1 }, Home: { t: 0 }, End: { t: Infinity } };
+    const there = { ...alongText, ...(id === "gates" && inMap) }[event.key];
+    if (!there) return;
+    event.preventDefault();
+    set(there);
+    if (id === "strip") element(id).children[state.t].focus();
+  });
+}

@@ -28,7 +28,7 @@ const GRAPHS = {
     h: [794, 400, "o tanh_c", ""],
   },
   "gru-after": {
-    h_prev: [62, 254, "", "dh z + da_r Wh_rᵀ + da_z Wh_zᵀ + du Wh_nᵀ"],
+    h_prev: [62, 258, "", "dh z + da_r Wh_rᵀ + da_z Wh_zᵀ + du Wh_nᵀ"],
     x: [62, 452, "", "da_r Wx_rᵀ + da_z Wx_zᵀ + da_n Wx_nᵀ"],
     a_r: [260, 396, "x Wx_r + h_prev Wh_r + b_r", "dr r (1 − r)"],
     r: [434, 396, "σ(a_r)", "da_n u"],
@@ -37,10 +37,10 @@ const GRAPHS = {
     u: [260, 312, "h_prev Wh_n + bn", "da_n r"],
     a_n: [614, 396, "x Wx_n + b_n + r u", "dn (1 − n²)"],
     n: [614, 312, "tanh(a_n)", "dh (1 − z)"],
-    h: [794, 254, "(1 − z) n + z h_prev", ""],
+    h: [794, 258, "(1 − z) n + z h_prev", ""],
   },
   "gru-before": {
-    h_prev: [62, 254, "", "dh z + ds r + da_r Wh_rᵀ + da_z Wh_zᵀ"],
+    h_prev: [62, 258, "", "dh z + ds r + da_r Wh_rᵀ + da_z Wh_zᵀ"],
     x: [62, 452, "", "da_r Wx_rᵀ + da_z Wx_zᵀ + da_n Wx_nᵀ"],
     a_r: [260, 396, "x Wx_r + h_prev Wh_r + b_r", "dr r (1 − r)"],
     r: [434, 396, "σ(a_r)", "ds h_prev"],
@@ -49,7 +49,7 @@ const GRAPHS = {
     s: [434, 312, "r h_prev", "da_n Wh_nᵀ"],
     a_n: [614, 396, "x Wx_n + s Wh_n + b_n", "dn (1 − n²)"],
     n: [614, 312, "tanh(a_n)", "dh (1 − z)"],
-    h: [794, 254, "(1 − z) n + z h_prev", ""],
+    h: [794, 258, "(1 − z) n + z h_prev", ""],
   },
 };
 
@@ -141,6 +141,7 @@ function arrowsOf(nodes) {
 
 const [WIDE, HIGH] = [110, 46]; // of a node
 const LEVELS = 6; // shades of a colour
+const FLAT = 70; // below this height an arrow has its words beside it
 
 /** The parts of a formula: names, indices that stand below (Wh_r, h_prev, da_z), and the rest. */
 function lettered(text, part) {
@@ -242,20 +243,20 @@ const along = (points, s) =>
   });
 
 /**
- * An arrow with a tip at its end, and up to two lines of words at the middle of its way. The words are an
+ * An arrow with a tip at its end, and up to two lines of words at the share `at` of its way. The words are an
  * element of their own, to be drawn above all arrows, except where they are seen only with a pointer.
  */
-function arrowDrawn(points, kind, words) {
+function arrowDrawn(points, kind, words, at = 0.5) {
   const spot = ([x, y]) => `${x.toFixed(1)} ${y.toFixed(1)}`;
   const [a, b, c, d] = points.map(spot);
   const [near, tip] = [along(points, 0.96), points[3]];
   const angle = (Math.atan2(tip[1] - near[1], tip[0] - near[0]) * 180) / Math.PI;
   const turned = `translate(${spot(tip)}) rotate(${angle.toFixed(1)})`;
-  const [x, y] = along(points, 0.5);
+  const [x, y] = along(points, at);
   const upright = points[0][0] === tip[0];
   const [from, to] = [points[0], tip].sort((one, other) => one[0] - other[0]);
   const rises = to[1] < from[1];
-  const isFlat = to[1] !== from[1] && Math.abs(to[1] - from[1]) < 70 && !kind.includes("by-matrix");
+  const isFlat = to[1] !== from[1] && Math.abs(to[1] - from[1]) < FLAT && !kind.includes("by-matrix");
   const brought = words.filter(Boolean);
   const line = (text, k) => {
     const isTall = upright && Math.abs(tip[1] - points[0][1]) > 2 * HIGH; // room for one line above the other
@@ -286,16 +287,16 @@ const strips = new WeakMap(); // by their numbers
 
 /** The strip of a node: its numbers, which `shade` brings between -1 and 1. It is drawn once. */
 function stripOf(numbers, shade) {
-  const width = Number(((WIDE - 14) / numbers.length).toFixed(3));
+  const width = Number(((WIDE - 10) / numbers.length).toFixed(3));
   if (!strips.has(numbers))
-    strips.set(numbers, shades(Array.from(numbers, shade), numbers.length, 7 - WIDE / 2, 6, width, 10));
+    strips.set(numbers, shades(Array.from(numbers, shade), numbers.length, 5 - WIDE / 2, 6, width, 10));
   return strips.get(numbers);
 }
 
 /** A node: its name, its number, and a `strip` of all its numbers, `count`, with one marked. */
 function nodeDrawn(name, [x, y], { title, number, strip, count, mark, state, sum }) {
-  const left = 7 - WIDE / 2;
-  const width = (WIDE - 14) / count;
+  const left = 5 - WIDE / 2;
+  const width = (WIDE - 10) / count;
   const attributes = {
     class: `node ${state}`,
     transform: `translate(${x} ${y})`,
@@ -329,10 +330,15 @@ function nodeDrawn(name, [x, y], { title, number, strip, count, mark, state, sum
  */
 function graphDrawn(nodes, arrows, { backward, node, words, exits }) {
   const views = Object.fromEntries(Object.keys(nodes).map((name) => [name, node(name)]));
+  const meeting = (end, arrow) => arrows.filter((one) => one[end] === arrow[end]).length;
   const ways = arrows.map((arrow) => {
+    // the words of steep arrows that meet stand where these are further apart
+    const isSteep = Math.abs(nodes[arrow.from][1] - nodes[arrow.to][1]) >= FLAT;
+    const more = isSteep ? meeting("from", arrow) - meeting("to", arrow) : 0;
+    const at = Math.abs(more) < 2 ? 0.5 : more > 0 ? 0.62 : 0.38;
     const { state } = views[backward ? arrow.from : arrow.to];
     const kind = arrow.byMatrix ? `${state} by-matrix` : state;
-    return [curveOf(arrow, nodes, arrows), kind, words(arrow)];
+    return [curveOf(arrow, nodes, arrows), kind, words(arrow), backward ? 1 - at : at];
   });
   for (const { from, to, state, words: lines } of exits) ways.push([[from, from, to, to], state, lines]);
   const drawn = ways.map(([points, ...how]) => arrowDrawn(backward ? points.toReversed() : points, ...how));

@@ -27,11 +27,12 @@ const quoted = (character) => `“${character}”`;
 /** A text in a sentence: its beginning, if it is long. */
 const clipped = (text) => quoted(text.length > 24 ? `${text.slice(0, 24).trimEnd()} …` : text);
 
-/** A sentence with names such as h_prev as they are in formulas. */
+/** Names in a sentence: h_prev, Wx, N, dh, z; not the article a, the verb do, or a character in quotes. */
+const NAMES = /(?<![\w“’])([A-Za-z]+_[a-z]+|d?W[hxy]|N|d?[b-np-z]|da|o)(?!\w)/;
+
+/** A sentence with names as they are in formulas. */
 const prose = (sentence) =>
-  sentence.split(/(\b[A-Za-z]+_[A-Za-z]+(?:_[a-z]+)?)/).flatMap((piece, k) =>
-    k % 2 ? lettered(piece, (part, kind) => inHtml(part, kind)) : piece ? [piece] : [],
-  );
+  sentence.split(NAMES).map((piece, k) => (k % 2 ? lettered(piece, inHtml) : piece));
 
 /** A part of a formula as HTML. */
 const inHtml = (piece, kind) => (kind === "sign" ? piece : made(kind === "below" ? "sub" : "i", {}, piece));
@@ -354,10 +355,7 @@ function markStep() {
   }
   one.setAttribute("aria-selected", true);
   one.tabIndex = 0;
-  const left = one.offsetLeft - box.offsetLeft;
-  if (left < box.scrollLeft + 40 || left + one.offsetWidth > box.scrollLeft + box.clientWidth - 40) {
-    box.scrollLeft = left - box.clientWidth / 2;
-  }
+  keepSeen(box, one.offsetLeft - box.offsetLeft - 40, one.offsetWidth + 80);
 }
 
 // the graph
@@ -743,7 +741,7 @@ function render() {
   fill(element("check-result"));
   showGraph();
   showFormula();
-  fill(element("key"), say(backward() ? "key.backward" : "key.forward"));
+  fill(element("key"), prose(say(backward() ? "key.backward" : "key.forward")));
   clearTimeout(later);
   later = setTimeout(() => {
     refresh("reach", [text, layer, window, of, language], showReach);
@@ -807,7 +805,11 @@ element("text").addEventListener("blur", () => {
   if (refused) element("text").value = state.text;
   showMessage();
 });
-onChange("direction", (direction) => set({ direction }));
+onChange("direction", (direction) => {
+  const isAtStart = state.node === graphNow().order[0];
+  set({ direction });
+  if (isAtStart) set({ node: graphNow().order[0] });
+});
 element("setup").addEventListener("submit", (event) => event.preventDefault());
 element("previous").addEventListener("click", () => move(-1));
 element("next").addEventListener("click", () => move(1));
@@ -827,19 +829,13 @@ element("graph").addEventListener("click", ({ target, clientX }) => {
   if (!node) return;
   const { left, width } = node.querySelector(".box").getBoundingClientRect();
   const share = ((clientX - left) / width) * WIDE; // in the strip of all units, the unit
-  const unit = Math.floor(((share - 7) / (WIDE - 14)) * chosen().hidden);
+  const unit = Math.floor(((share - 5) / (WIDE - 10)) * chosen().hidden);
   const isUnit = target.matches(".shade") && isByUnit(node.dataset.node);
   set({ node: node.dataset.node, unit: isUnit ? unit : state.unit });
 });
 element("strip").addEventListener("click", ({ target }) => {
   const step = target.closest("[data-t]");
   if (step) set({ t: step.dataset.t });
-});
-element("strip").addEventListener("keydown", ({ key }) => {
-  const to = { ArrowLeft: state.t - 1, ArrowRight: state.t + 1, Home: 0, End: Infinity }[key];
-  if (to === undefined) return;
-  set({ t: Math.min(to, passOf(chosen()).ids.length - 1) });
-  element("strip").children[state.t].focus();
 });
 element("graph").addEventListener("keydown", (event) => {
   const end = { Home: 0, End: -1 }[event.key];
