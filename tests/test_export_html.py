@@ -275,13 +275,14 @@ def test_a_text_goes_on(page: Page, charlm: Run, tmp_path: Path, kind: str) -> N
     settings = {"length": 60, "num": 3} if of_lines else {"length": 41}
     written(page, export(tmp_path, made), **seed, **settings)
     length = page.evaluate("shown.drawn")
+    page.evaluate("shown.seconds = 500")
     page.click("#continue")
     page.wait_for("run === null")
     size = ("--length", "60", "--num", "6") if of_lines else ("--length", "82")
     assert page.text("#output") + "\n" == charlm(*command, *size).stdout
     assert page.evaluate("document.activeElement.id") == "continue"
     count = "6 lines" if of_lines else f"82 {'unit' if kind == 'jamo' else assembly.unit(made)}s"
-    assert page.text("#status").startswith(f"Written: {count} in ")
+    assert page.text("#status").startswith(f"Written: {count} in 5"), "the time of both parts"
     assert of_lines or length == 41
     page.evaluate("copied = []; navigator.clipboard.writeText = (text) => copied.push(text)")
     page.click("#copy_text")
@@ -297,8 +298,11 @@ def test_a_text_goes_on(page: Page, charlm: Run, tmp_path: Path, kind: str) -> N
 
 def test_a_link_carries_the_settings(page: Page, tmp_path: Path) -> None:
     """A link gives the same text elsewhere, its random seed included; that of a file names no folder."""
-    file = export(tmp_path, make(tmp_path, kind="byte"))
-    text = written(page, file, prime="한국 + &=%#\n", temperature=0.5, top_p=0.9, length=30)
+    prime = "한국 + &=%#\n"
+    file = export(tmp_path, make(tmp_path, kind="byte", text=KINDS["byte"][0] + prime))
+    text = written(page, file, prime=prime, temperature=0.5, top_p=0.9, length=30)
+    assert text.startswith(prime)
+    assert text != prime
     page.evaluate("copied = []; navigator.clipboard.writeText = (text) => copied.push(text)")
     page.click("#copy")
     page.wait_for("element('status').textContent.includes('Whoever opens it needs the file')")
