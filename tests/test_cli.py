@@ -12,7 +12,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +20,12 @@ import numpy as np
 import pytest
 from conftest import MEASURED, ROOT, TEXT, Run, contents, on_terminal
 
-from charlm.cli import progress
+from charlm.cli import options, progress
 from charlm.cli import train as train_module
 from charlm.config.reading import from_mapping
 from charlm.nn.kernels.lstm import LSTMWindow
 from charlm.nn.parameters import Params
+from charlm.system.team import ALONE
 from charlm.training.events import Previewed, Started, Stopped, Updated, Validated
 
 HELLO = str(ROOT / "configs" / "hello.yaml")
@@ -282,6 +283,16 @@ def test_a_second_signal_stops_at_once(small: Path, charlm: Run) -> None:
     charlm("info", "--checkpoint", "runs/small/last.npz")
     done = charlm("train", "--config", "runs/small/config.yaml", "--resume", "--max-steps", "1")
     assert "stopped" in done.stdout
+
+
+def test_any_signal_can_be_the_second() -> None:
+    """Once one has come, each of the others ends the process."""
+    received: list[int] = []
+    with train_module._signals(received, ALONE):
+        handler: Any = signal.getsignal(signal.SIGTERM)
+        handler(signal.SIGTERM, None)
+        assert {signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)} == {signal.SIG_DFL}
+    assert received == [signal.SIGTERM]
 
 
 def test_what_was_to_be_ignored_is_ignored(small: Path) -> None:
@@ -658,6 +669,39 @@ def test_the_table_and_previews_fit_the_window(
     assert max(map(len, lines[3:])) > min(80, columns) - 8
 
 
+@pytest.mark.parametrize(
+    ("named", "used", "told"),
+    [
+        ("runs/small/best.npz", "runs/small/best.npz", False),
+        ("runs/small", "runs/small/best.npz", False),
+        ("runs", "runs/small/best.npz", True),
+        ("runs/small", "runs/small", False),
+        ("runs", "runs/small", True),
+        (None, "runs/small", True),
+    ],
+)
+def test_what_is_used_is_told_unless_it_was_named(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    named: str | None,
+    used: str,
+    told: bool,
+) -> None:
+    """A checkpoint is named by its run too, and a run by nothing else."""
+    monkeypatch.chdir(tmp_path)
+    Path("runs/small").mkdir(parents=True)
+    Path("runs/small/best.npz").touch()
+    options.say_which(None if named is None else Path(named), Path(used))
+    assert capsys.readouterr().err == (f"using {used}\n" if told else "")
+
+
+def test_options_win_over_set() -> None:
+    """`--corpus` and `--out` replace what `--set` says of the same keys."""
+    given = options.settings(["run.dir=x", "corpus.path=a", "train.lr=1"], "b", Path("y"))
+    assert given == {"run.dir": "y", "corpus.path": "b", "train.lr": 1.0}
+
+
 def begun(**values: Any) -> Started:
     """A run of 1,000 updates on the text of standard input."""
     sizes, shape = {"train": 900, "validation": 50, "test": 50}, {"streams": 4, "seq_len": 7, "lines": None}
@@ -685,13 +729,16 @@ def test_commands_that_read_the_text_again_say_so(
 def test_a_resumed_run_says_how_long_is_left(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """All updates are counted at the beginning, only those to come for the time that is left."""
+    """All updates count at the beginning and in the bar, only those to come for the time that is left."""
     seconds = iter(range(0, 10**6, 10))
     monkeypatch.setattr(progress.time, "perf_counter", lambda: float(next(seconds)))
     display = progress.Display()
-    display.show(begun(step=100, planned_steps=300))
-    for step in range(101, 126):
-        display.show(Updated(step, 1.5, 100.0))
+    display.is_terminal = True
+    with closing(display):
+        display.show(begun(step=100, planned_steps=300))
+        for step in range(101, 126):
+            display.show(Updated(step, 1.5, 100.0))
+        assert (display.bar.n, display.bar.total, display.loss) == (125, 300, pytest.approx(1.5))
     told = capsys.readouterr().err
     assert "300 updates of 4 x 7 chars" in told
     assert "resumed after update 100" in told

@@ -347,7 +347,8 @@ class Trainer(contextlib.AbstractContextManager["Trainer"]):
         elif self.config.train.reset_state:
             resets = self.rng.random(self.streams.batch) < self.config.train.reset_state
             self.state[:, :, resets] = 0.0
-        loss = self.sharded.backpropagate(step, self.rng)
+        drop = self.config.train.taught_drop if self.earlier else 1.0
+        loss = self.sharded.backpropagate(step, self.rng, drop)
         clipped = self.sharded.clip()
         lr = self.config.train.lr * self.schedule.factor(step, self.tally.plateau)
         dropped = None

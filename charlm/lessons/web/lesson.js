@@ -674,8 +674,6 @@ function translate() {
   document.querySelector("header h1").textContent = say("title");
   document.querySelector("header p").textContent = say("about");
   document.querySelector("footer p").textContent = say("footer");
-  fill(element("previous"), made("span", { "aria-hidden": true }, "← "), say("previous"));
-  fill(element("next"), say("next"), made("span", { "aria-hidden": true }, " →"));
 }
 
 /** Put options into a select. */
