@@ -69,6 +69,12 @@ _LONGEST = 20.0
 _RESERVE = 0.03
 """Share of the time for previews, checkpoints and slower moments."""
 
+_PER_NETWORK = 20
+"""Epochs of a network after which another one, taught by it, gains more than further epochs."""
+
+_NETWORKS = 4
+"""Most networks of a run."""
+
 _COUNTED = (1.5, 12.0)
 """Epochs, at least and at most, of a network that is taught by the counts of the text."""
 
@@ -177,7 +183,9 @@ def choose(job: Job, seconds: float, team: Team = ALONE) -> Job:
         hidden = max((H for H in _SIZES if enough(N, V, H, trained(H))), default=_SIZES[0])
     n = trained(hidden)
     networks = job.config.train.generations
-    job = _with(job, job.config.choose(rules(N, V, hidden, n / networks, steps, cell)))
+    if "train.generations" not in given and job.corpus.usable("validation"):
+        networks = max(1, min(_NETWORKS, int(n / (_PER_NETWORK * N))))
+    job = _with(job, job.config.choose(rules(N, V, hidden, n / networks, steps, cell, networks)))
     each = max(_FEWEST_VALIDATIONS, math.ceil(_VALIDATIONS / networks))
     one, validations = _VALIDATION_SHARE * seconds, networks * each
     if "run.eval_every" in given:
@@ -270,10 +278,13 @@ def enough(N: int, V: int, H: int, n: float) -> bool:
     return _SIZES[0] >= H or (n >= for_time and largest >= H)
 
 
-def rules(N: int, V: int, H: int, n: float, steps: int = _WINDOW, cell: str = "lstm") -> dict[str, Any]:
+def rules(
+    N: int, V: int, H: int, n: float, steps: int = _WINDOW, cell: str = "lstm", networks: int = 1
+) -> dict[str, Any]:
     """The settings for a network of `H` that is trained on `n` characters of a text of `N`, of `V` different.
 
-    `steps` is the usual length of a window; for lines, their mean length.
+    `steps` is the usual length of a window; for lines, their mean length. `networks` are trained one after
+    the other.
 
     The figures come from the runs in configs/README.md. Regularisation slows learning: dropout and
     weight drop begin where the text is seen often by a network that could learn it by heart, and
@@ -312,9 +323,11 @@ def rules(N: int, V: int, H: int, n: float, steps: int = _WINDOW, cell: str = "l
         "train.weight_decay": round(0.05 * min(1.0, 2 * weights / N), 4),
         "train.schedule": "cosine",
         "train.warmup": 100,
+        "train.generations": networks,
+        "train.taught_drop": 0.3,
         # counts know at once what a network has to learn, and in the end less than it
         "train.teacher": COUNTS if counted else "",
-        "train.teacher_share": round(min(0.5, 2 / epochs), 2) if counted else 0.5,
+        "train.teacher_share": round(min(0.5, 2 / epochs), 2) if counted else 0.7,
     }
 
 
