@@ -78,7 +78,9 @@ ROOT = Path(__file__).parent.parent
 
 @pytest.fixture(scope="session", autouse=True)
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Encoded texts of the tests are kept apart from the user's own."""
+    """Encoded texts of the tests are kept apart from the user's own; matplotlib's list of fonts is not."""
+    own = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    os.environ["MPLCONFIGDIR"] = ENVIRONMENT["MPLCONFIGDIR"] = os.path.join(own, "matplotlib")
     home = tmp_path_factory.mktemp("cache")
     os.environ["XDG_CACHE_HOME"] = ENVIRONMENT["XDG_CACHE_HOME"] = str(home)
     return home / "charlm"

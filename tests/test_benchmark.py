@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from click.testing import CliRunner
@@ -117,6 +118,18 @@ def test_each_speed_is_of_its_own_work(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (speed.train_chars_per_s, speed.sample_chars_per_s, speed.eval_chars_per_s) == (20, 100, 20_000)
     assert speed.matmul_gflops == 2 * 1024**3 / 1e9
     assert (speed.compute_ms, speed.communication_ms, speed.efficiency) == (750, 250, 0.75)
+
+
+def test_a_speed_is_that_of_the_median(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first piece is a warm-up, and one that took long does not count more than another."""
+    clock, seconds = [0.0], iter((90.0, 2.0, 50.0, 2.0))
+
+    def work() -> None:
+        clock[0] += next(seconds)
+
+    monkeypatch.setattr(benchmark, "time", SimpleNamespace(perf_counter=lambda: clock[0]))
+    assert benchmark._rate(work, 600, 0.1) == 300
+    assert clock[0] == 144, "three pieces at least"
 
 
 def test_arithmetic_and_memory_by_hand(tmp_path: Path) -> None:

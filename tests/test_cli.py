@@ -12,7 +12,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +20,12 @@ import numpy as np
 import pytest
 from conftest import MEASURED, ROOT, TEXT, Run, contents, on_terminal
 
-from charlm.cli import progress
+from charlm.cli import options, progress
 from charlm.cli import train as train_module
 from charlm.config.reading import from_mapping
 from charlm.nn.kernels.lstm import LSTMWindow
 from charlm.nn.parameters import Params
+from charlm.system.team import ALONE
 from charlm.training.events import Previewed, Started, Stopped, Updated, Validated
 
 HELLO = str(ROOT / "configs" / "hello.yaml")
@@ -284,6 +285,16 @@ def test_a_second_signal_stops_at_once(small: Path, charlm: Run) -> None:
     assert "stopped" in done.stdout
 
 
+def test_any_signal_can_be_the_second() -> None:
+    """Once one has come, each of the others ends the process."""
+    received: list[int] = []
+    with train_module._signals(received, ALONE):
+        handler: Any = signal.getsignal(signal.SIGTERM)
+        handler(signal.SIGTERM, None)
+        assert {signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)} == {signal.SIG_DFL}
+    assert received == [signal.SIGTERM]
+
+
 def test_what_was_to_be_ignored_is_ignored(small: Path) -> None:
     """Under nohup, SIGHUP does not end the run."""
     with _training(small, preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN)) as process:
@@ -342,10 +353,9 @@ def test_sampling_is_reproducible(charlm: Run, trained: Path) -> None:
     assert (second[:4], third[:4], rest) == ("the ", "the ", "")
 
 
-def test_sample_options(charlm: Run, small: Path) -> None:
+def test_sample_options(charlm: Run, trained: Path) -> None:
     """Prime files, stop texts, length 0 and no prime work as they say."""
-    charlm("train", "--config", "small.yaml", "--set", "train.epochs=20", "--set", "train.lr=0.01")
-    (small / "prime.txt").write_text("the quick")
+    (trained / "prime.txt").write_text("the quick")
     assert charlm("sample", "--prime-file", "prime.txt", "--length", "0").stdout == "the quick\n"
     stopped = charlm("sample", "--prime", "the ", "--stop", " ", "--length", "400", "--seed", "1").stdout
     assert stopped.endswith(" \n")
@@ -411,14 +421,9 @@ def test_validation_loss_is_what_eval_says(charlm: Run, trained: Path) -> None:
 
 def test_eval_gradients(charlm: Run, small: Path) -> None:
     """Every parameter of a configuration's network is named with its worst error, as text and as JSON."""
-    arguments = (
-        "eval",
-        "gradients",
-        "--config",
-        "small.yaml",
-        "--set=model.cell=gru",
-        "--set=model.hidden=3",
-    )
+    (small / "text.txt").write_text("a small vocabulary " * 9)
+    sets = ("--set=model.cell=gru", "--set=model.hidden=3")
+    arguments = ("eval", "gradients", "--config", "small.yaml", *sets)
     text = charlm(*arguments).stdout
     for name in ("layers.0.Wx", "layers.0.Wh", "layers.0.bn", "output.W", "state.0.h"):
         assert name in text
@@ -440,6 +445,7 @@ def test_eval_gradients_fails_on_a_wrong_gradient(
         return result
 
     monkeypatch.setattr(LSTMWindow, "backward", wrong)
+    (small / "text.txt").write_text("a small vocabulary " * 9)
     shown = charlm("eval", "gradients", "--config", "small.yaml", "--set=model.hidden=3", status=1).stdout
     assert "WRONG" in shown
     assert "layers.0.Wh (1 x 3 lstm)" in shown.splitlines()[-1]
@@ -658,6 +664,39 @@ def test_the_table_and_previews_fit_the_window(
     assert max(map(len, lines[3:])) > min(80, columns) - 8
 
 
+@pytest.mark.parametrize(
+    ("named", "used", "told"),
+    [
+        ("runs/small/best.npz", "runs/small/best.npz", False),
+        ("runs/small", "runs/small/best.npz", False),
+        ("runs", "runs/small/best.npz", True),
+        ("runs/small", "runs/small", False),
+        ("runs", "runs/small", True),
+        (None, "runs/small", True),
+    ],
+)
+def test_what_is_used_is_told_unless_it_was_named(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    named: str | None,
+    used: str,
+    told: bool,
+) -> None:
+    """A checkpoint is named by its run too, and a run by nothing else."""
+    monkeypatch.chdir(tmp_path)
+    Path("runs/small").mkdir(parents=True)
+    Path("runs/small/best.npz").touch()
+    options.say_which(None if named is None else Path(named), Path(used))
+    assert capsys.readouterr().err == (f"using {used}\n" if told else "")
+
+
+def test_options_win_over_set() -> None:
+    """`--corpus` and `--out` replace what `--set` says of the same keys."""
+    given = options.settings(["run.dir=x", "corpus.path=a", "train.lr=1"], "b", Path("y"))
+    assert given == {"run.dir": "y", "corpus.path": "b", "train.lr": 1.0}
+
+
 def begun(**values: Any) -> Started:
     """A run of 1,000 updates on the text of standard input."""
     sizes, shape = {"train": 900, "validation": 50, "test": 50}, {"streams": 4, "seq_len": 7, "lines": None}
@@ -685,13 +724,16 @@ def test_commands_that_read_the_text_again_say_so(
 def test_a_resumed_run_says_how_long_is_left(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """All updates are counted at the beginning, only those to come for the time that is left."""
+    """All updates count at the beginning and in the bar, only those to come for the time that is left."""
     seconds = iter(range(0, 10**6, 10))
     monkeypatch.setattr(progress.time, "perf_counter", lambda: float(next(seconds)))
     display = progress.Display()
-    display.show(begun(step=100, planned_steps=300))
-    for step in range(101, 126):
-        display.show(Updated(step, 1.5, 100.0))
+    display.is_terminal = True
+    with closing(display):
+        display.show(begun(step=100, planned_steps=300))
+        for step in range(101, 126):
+            display.show(Updated(step, 1.5, 100.0))
+        assert (display.bar.n, display.bar.total, display.loss) == (125, 300, pytest.approx(1.5))
     told = capsys.readouterr().err
     assert "300 updates of 4 x 7 chars" in told
     assert "resumed after update 100" in told

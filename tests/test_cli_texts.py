@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import ROOT, TEXT, Run
+from conftest import ENVIRONMENT, TEXT, Run
 
 SMALL = """\
 corpus:
@@ -71,21 +71,17 @@ def test_a_corpus_of_many_files(charlm: Run, write: Any) -> None:
     assert _eval(charlm, "--split", "train")["characters"] == int(0.8 * whole) - 1
 
 
-def test_a_corpus_from_standard_input(process: Run, write: Any) -> None:
+def test_a_corpus_from_standard_input(charlm: Run, process: Run, write: Any) -> None:
     """A text can be piped in, trained on, resumed with the same text, and scored."""
     write(text__txt=TEXT)
-    piped = {"input": TEXT}
-    stopped = process("train", "--config", "small.yaml", "--corpus", "-", "--max-steps", "3", **piped).stdout
-    assert stopped.endswith("--resume < TEXT\n")
-    process("train", "--config", "runs/small/config.yaml", "--resume", **piped)
-    refused = process(
-        "train", "--config", "runs/small/config.yaml", "--resume", status=1, input="other " * 90
-    )
-    assert "not the one that this run was trained on" in refused.stderr
-    scored = json.loads(process("eval", "perplexity", "--json", **piped).stdout)
-    assert (
-        scored["nats_per_char"] == _eval(process, "--corpus", "text.txt", "--split", "test")["nats_per_char"]
-    )
+    train = ("train", "--config", "small.yaml", "--corpus", "-", "--max-steps", "3")
+    assert process(*train, input=TEXT).stdout.endswith("--resume < TEXT\n")
+    resume = ("train", "--config", "runs/small/config.yaml", "--resume")
+    charlm(*resume, input=TEXT)
+    refused = charlm(*resume, status=1, input="other " * 90).stderr
+    assert "not the one that this run was trained on" in refused
+    scored = json.loads(charlm("eval", "perplexity", "--json", input=TEXT).stdout)
+    assert scored == _eval(charlm, "--corpus", "text.txt", "--split", "test")
 
 
 @pytest.fixture
@@ -254,26 +250,17 @@ def test_rare_characters_are_one_unit(charlm: Run, write: Any) -> None:
     assert set(sampled.stdout[4:]) <= {chr(code) for code in info["vocabulary"]["codes"]} | {"\n"}
 
 
-def _run_bytes(directory: Path, *arguments: str) -> bytes:
-    return subprocess.run(
-        [sys.executable, "-m", "charlm", *arguments],
-        cwd=directory,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        check=True,
-        timeout=60,
-    ).stdout
-
-
 def test_raw_bytes(charlm: Run, write: Any) -> None:
     """Bytes that are no text are shown as replacement characters, and with --raw come out as they are."""
     directory = write(text__bin=bytes(range(256)) * 8)
     _train(charlm, "corpus.unit=byte", "train.epochs=1")
     options = ("sample", "--length", "200", "--seed", "3", "--prime", "a")
-    raw, shown = _run_bytes(directory, *options, "--raw"), _run_bytes(directory, *options)
+    command = [sys.executable, "-m", "charlm", *options, "--raw"]
+    raw = subprocess.run(command, cwd=directory, env=ENVIRONMENT, stdout=subprocess.PIPE, check=True).stdout
+    shown = charlm(*options).stdout
     assert len(raw) == 201
-    assert raw.decode("utf-8", "replace") + "\n" == shown.decode()
-    assert "\N{REPLACEMENT CHARACTER}" in shown.decode()
+    assert raw.decode("utf-8", "replace") + "\n" == shown
+    assert "\N{REPLACEMENT CHARACTER}" in shown
 
 
 def test_stop_after_lines_and_novelty(charlm: Run, write: Any) -> None:
@@ -305,7 +292,8 @@ def test_novelty_without_the_text(charlm: Run, write: Any) -> None:
 def test_lines(charlm: Run, write: Any) -> None:
     """A model of lines trains, is scored and generates by line, and counts new lines right."""
     write(names__txt="\r\n".join([*NAMES, "", *NAMES]))  # an empty line, and none behind the last
-    shown = _train(charlm, "corpus.mode=lines", "train.epochs=40", "train.lr=0.02", "model.hidden=32")
+    sets = ("train.epochs=40", "train.lr=0.02", "model.hidden=32", "run.eval_every=20")
+    shown = _train(charlm, "corpus.mode=lines", *sets)
     assert f"{2 * len(NAMES)} lines" in shown
     scored = _eval(charlm, "--split", "test")
     assert scored["nats_per_char"] < 1.5

@@ -36,6 +36,7 @@ def test_it_is_the_split_that_is_trained_on_least(tmp_path: Path, split: Any, pa
     config = trainer.config.corpus
     for read in (held_out(build_corpus(config)[0], config), read_text(trainer.snapshot())):
         assert (read.split, _text(read)) == (part, text)
+    assert read_text(trainer.snapshot(), split="train").split == "train", "unless one is named"
 
 
 def _made(directory: Path) -> Checkpoint:

@@ -122,12 +122,13 @@ def test_what_was_trained_on_and_what_the_loss_is_of(
     (tmp_path / "text.txt").write_text(text)
     with make_trainer(tmp_path, **settings) as trainer:
         assert (trainer.validate() is not None) == (of == "validation")
-        for loss in (2.0, 3.0):
+        for trainer.tally.step, loss in ((1, 2.0), (2, 3.0)):
             trainer.record_validation(loss)
         checkpoint.save(tmp_path / "made.npz", trainer.snapshot())
     values = json.loads(charlm("info", "--json", "--checkpoint", "made.npz").stdout)
     other = {"validation": "training", "training": "validation"}[of]
     assert values["corpus"]["train"] == trained
+    assert (values["step"], values["best_step"]) == (2, 1)
     assert (values[f"{of}_loss"], values[f"best_{of}_loss"]) == (3.0, 2.0)
     assert values[f"{other}_loss"] is values[f"best_{other}_loss"] is None
     shown = charlm("info", "--checkpoint", "made.npz").stdout

@@ -30,14 +30,21 @@ SETTINGS: dict[str, Any] = {
 }
 
 
-@pytest.fixture
-def first(tmp_path: Path) -> Path:
-    """A run on the first 3,000 characters of the tales."""
-    (tmp_path / "a.txt").write_text(TALES[:3000])
-    (tmp_path / "b.txt").write_text(TALES[3000:5000].translate(dict.fromkeys(map(ord, "ZVJQKq"), 101)))
-    (tmp_path / "c.txt").write_text(TALES[3000:5000] + "Ωж")
+@pytest.fixture(scope="module")
+def _first(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    made = tmp_path_factory.mktemp("first")
+    (made / "a.txt").write_text(TALES[:3000])
+    (made / "b.txt").write_text(TALES[3000:5000].translate(dict.fromkeys(map(ord, "ZVJQKq"), 101)))
+    (made / "c.txt").write_text(TALES[3000:5000] + "Ωж")
     settings = {**SETTINGS, "model.cell": "gru", "model.gru_reset": "before", "corpus.lowercase": True}
-    return api.train({}, tmp_path / "a.txt", tmp_path / "a", settings).path
+    api.train({}, made / "a.txt", made / "a", settings)
+    return made
+
+
+@pytest.fixture
+def first(_first: Path, tmp_path: Path) -> Path:
+    """A run on the first 3,000 characters of the tales."""
+    return shutil.copytree(_first, tmp_path, dirs_exist_ok=True) / "a"
 
 
 def test_a_run_begins_with_the_weights(first: Path, tmp_path: Path) -> None:

@@ -67,9 +67,10 @@ def test_the_larger_part_is_named(monkeypatch: pytest.MonkeyPatch, need: Need, k
 
 def test_sizes_are_for_people() -> None:
     """Megabytes are rounded up; larger units have a decimal."""
-    assert [byte_size(n) for n in (1, 78_000_001, 2_340_000_000, 16 * 10**12)] == [
+    assert [byte_size(n) for n in (1, 78_000_001, 10**9, 2_340_000_000, 16 * 10**12)] == [
         "1 MB",
         "79 MB",
+        "1.0 GB",
         "2.3 GB",
         "16.0 TB",
     ]

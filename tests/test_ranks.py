@@ -263,7 +263,7 @@ def test_ranks_may_be_slow_or_suspended(start: Started, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("number", "status", "ranks"),
     [
-        (signal.SIGTERM, 143, 2),
+        # SIGTERM: test_ranks_may_be_slow_or_suspended
         (signal.SIGUSR1, 128 + signal.SIGUSR1, 2),
         # one process in a job of Slurm, which warns before its end
         (signal.SIGUSR1, 128 + signal.SIGUSR1, 1),

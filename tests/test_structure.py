@@ -204,7 +204,7 @@ def test_only_the_command_line_knows_options() -> None:
                     assert not re.search(r"(?<![\w(-])--[a-z]+", words), f"{name}: {node.value!r}"
 
 
-HELP_OF_ALL = """
+QUICK = """
 import sys
 from click.testing import CliRunner
 from charlm.cli import charlm
@@ -215,13 +215,17 @@ for path in sys.argv[1:]:
         assert done.exit_code == status, (path, option, done.output)
         heavy = {"numpy", "tqdm"} & sys.modules.keys()
         assert not heavy, (path, option, heavy)
+for path in ("sample", "score x", "info", "export x.html"):
+    done = CliRunner().invoke(charlm, [*path.split(), "--checkpoint", "nowhere"])
+    assert str(done.exception) == "checkpoint nowhere cannot be read: no such file or directory", path
+    assert "numpy" not in sys.modules, path
 """
 
 
-def test_no_help_needs_numpy() -> None:
-    """The help of every command, and a wrong option, answer without NumPy and tqdm, which load slowly."""
+def test_neither_help_nor_a_mistake_needs_numpy() -> None:
+    """Help, a wrong option and a missing checkpoint are answered before NumPy is loaded, which is slow."""
     paths = [path for path, _ in every_command(charlm, "charlm")]
-    subprocess.run([sys.executable, "-c", HELP_OF_ALL, "charlm", "charlm eval", *paths], check=True, cwd=ROOT)
+    subprocess.run([sys.executable, "-c", QUICK, "charlm", "charlm eval", *paths], check=True, cwd=ROOT)
 
 
 def every_command(group: click.Group, path: str) -> Iterator[tuple[str, click.Command]]:

@@ -152,6 +152,14 @@ def test_codes_shown_at_once_are_those_shown_one_by_one(units: Units, codes: lis
     assert units.text(np.array(codes, np.uint32)) == "".join(pieces(units, codes))
 
 
+def test_what_is_converted_does_not_tell_its_size() -> None:
+    """Codes are those of the files unless something is converted; line ends of lines always are."""
+    assert [Units().is_raw(by_line) for by_line in (False, True)] == [True, True]
+    assert [Units(newlines="lf").is_raw(by_line) for by_line in (False, True)] == [False, True]
+    for units in (Units(normalize="nfc"), Units(lowercase=True)):
+        assert [units.is_raw(by_line) for by_line in (False, True)] == [False, False]
+
+
 @pytest.mark.parametrize(
     ("form", "text", "small"),
     [

@@ -6,8 +6,7 @@ from pathlib import Path
 
 import click
 
-import charlm
-from charlm.cli.options import Command, FilePath, checkpoint_option, say_which
+from charlm.cli.options import Command, FilePath, checkpoint_option, load, say_which
 from charlm.cli.show import say, shown_path
 from charlm.export import check
 
@@ -29,7 +28,7 @@ _HELP = """Write a trained model to FILE, in the format of its suffix.
 def export(file: Path, checkpoint_path: Path | None, float32: bool) -> None:
     """Write a trained model in the format of the suffix."""
     check(file, float32)  # a mistake in the name is found before a run is looked for
-    model = charlm.load(checkpoint_path)
+    model = load(checkpoint_path)
     say_which(checkpoint_path, model.path)
     lines = model.export(file, float32)
     say(f"{shown_path(file)}: {file.stat().st_size / 1e6:.2f} MB")

@@ -17,6 +17,7 @@ from charlm.cli.options import (
     corpus_option,
     encoding_option,
     json_option,
+    load,
     say_which,
     set_option,
 )
@@ -88,7 +89,7 @@ def gradient_flow(
             model = charlm.untrained(config, corpus, encoding=encoding, progress=progress.advance)
             flow = model.gradient_flow(steps)
         else:
-            model = charlm.load(path)
+            model = load(path)
             flow = model.gradient_flow(steps, corpus, encoding=encoding, progress=progress.advance)
             file = model.path
             say_which(path, file)

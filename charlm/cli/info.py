@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 import charlm
-from charlm.cli.options import Command, checkpoint_option, json_option, say_which
+from charlm.cli.options import Command, checkpoint_option, json_option, load, say_which
 from charlm.cli.show import counted, losses, show, shown_path, shown_paths, visible
 from charlm.config.keys import CorpusConfig, plain
 from charlm.runs.log import COLUMNS
@@ -55,7 +55,7 @@ def info(
     if show_cache or clear_cache:
         _cache(clear_cache, as_json)
         return
-    model = charlm.load(checkpoint_path)
+    model = load(checkpoint_path)
     show(model.info(), _contents(model), as_json)
 
 

@@ -9,7 +9,7 @@ import click
 
 import charlm
 from charlm.cli.bar import ReadingBar
-from charlm.cli.options import Command, FilePath, say_which
+from charlm.cli.options import Command, FilePath, load, say_which
 from charlm.cli.show import say, shown_path
 from charlm.config.limits import Language
 
@@ -55,7 +55,7 @@ def lesson(
     bar: ReadingBar, runs: tuple[Path, ...], text: str | None, out: Path | None, language: Language
 ) -> None:
     """Make the page."""
-    models = [charlm.load(run) for run in runs]
+    models = [load(run) for run in runs]
     out = out or (models[0].path.parent if len(models) == 1 else Path()) / "lesson.html"
     charlm.lesson(models, out, text, language, bar.advance)
     for run, model in zip(runs, models, strict=True):

@@ -17,6 +17,7 @@ import charlm
 from charlm.cli.bar import ReadingBar
 from charlm.cli.show import say, shell, shown_path, warn
 from charlm.config.reading import parse_overrides
+from charlm.runs.directory import find_checkpoint
 from charlm.system import blas
 from charlm.system.errors import ConfigError
 from charlm.system.files import expanded
@@ -72,21 +73,16 @@ class Command(click.Command):
         """As click does, with a hint."""
         option = next((one for one in ("--corpus", "--text") if one in args), "")
         files = list(takewhile(os.path.exists, args[args.index(option) + 1 :])) if option else []
-        several = click.UsageError(
-            f"{option} takes one path, and {len(files)} follow it: if the shell made them of a pattern, "
-            f"write that in quotes, such as {option} {shell(_pattern(files)) if files else ''}",
-            ctx,
-        )
         suffixes = {os.path.splitext(file)[1] for file in files}
         if len(files) > 1 and len(suffixes) == 1 and suffixes != {""}:
-            raise several
+            raise _several(option, files, ctx)
         try:
             return super().parse_args(ctx, args)
         except click.UsageError as error:
             if type(error) is not click.UsageError or "extra argument" not in error.message:
                 raise
             if len(files) > 1:
-                raise several from error
+                raise _several(option, files, ctx) from error
             every = {option for parameter in self.params for option in parameter.opts}
             options = [o for o in ("--prime", "--config", "--checkpoint", "--corpus") if o in every]
             if not options:
@@ -114,6 +110,15 @@ def shown_warnings(bar: ReadingBar) -> Iterator[None]:
         warnings.simplefilter("always", UserWarning)
         warnings.showwarning = show
         yield
+
+
+def _several(option: str, files: Sequence[str], ctx: click.Context) -> click.UsageError:
+    """The error about several `files` behind an option that takes one."""
+    return click.UsageError(
+        f"{option} takes one path, and {len(files)} follow it: if the shell made them of a pattern, "
+        f"write that in quotes, such as {option} {shell(_pattern(files))}",
+        ctx,
+    )
 
 
 def _pattern(files: Sequence[str]) -> str:
@@ -150,11 +155,15 @@ def checkpoints_option(several: str) -> Callable[[Any], Any]:
     return lambda command: one(mean(command))
 
 
-def load(checkpoints: Sequence[Path], mean: bool, team: Team | None = None) -> charlm.LanguageModel:
-    """The model that `--checkpoint` and `--mean` name."""
-    if len(checkpoints) > 1 and not mean:
+def load(*paths: Path | None, mean: bool = False, team: Team | None = None) -> charlm.LanguageModel:
+    """The model of these checkpoints or runs; None is the newest run.
+
+    They are looked for before NumPy is imported, which takes longer.
+    """
+    if len(paths) > 1 and not mean:
         raise click.UsageError("several --checkpoint: add --mean for the mean of their probabilities.")
-    return charlm.load(checkpoints or None, team=team)
+    files = connected().first(lambda: [find_checkpoint(path) for path in paths or (None,)])
+    return charlm.load(files, team=team)
 
 
 corpus_option = click.option(

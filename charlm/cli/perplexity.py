@@ -67,7 +67,7 @@ def perplexity(
     rate and the pull back to the trained parameters are chosen on the validation split.
     """
     team = connect(sys.argv[1:]).prepare()
-    model = load(checkpoints, mean, team)
+    model = load(*checkpoints, mean=mean, team=team)
     evaluation = model.perplexity(corpus, split, window, dynamic, encoding=encoding, progress=bar.advance)
     if team.is_first:
         say_which_of(checkpoints, model.paths)

@@ -6,9 +6,8 @@ from pathlib import Path
 
 import click
 
-import charlm
 from charlm.cli.bar import ReadingBar
-from charlm.cli.options import Command, FilePath, encoding_option, say_which
+from charlm.cli.options import Command, FilePath, encoding_option, load, say_which
 from charlm.cli.show import say, shown_path
 from charlm.config.limits import LENGTH, LONGEST
 
@@ -47,7 +46,7 @@ def report(
     bar: ReadingBar, run: Path | None, text: str | None, encoding: str | None, length: int, out: Path | None
 ) -> None:
     """Make the page."""
-    model = charlm.load(run)
+    model = load(run)
     out = model.report(out, text, length, encoding, bar.advance)
     say_which(run, model.path)
     say(f"{shown_path(out)}: {out.stat().st_size / 1e6:.2f} MB")

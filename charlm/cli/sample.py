@@ -119,7 +119,7 @@ def sample(
     if prime is not None and prime_file is not None:
         raise click.UsageError("--prime and --prime-file exclude each other.")
     warn(_remarks(greedy, num, prime_file is not None, {"--prime": prime or "", "--stop": stop or ""}))
-    model = load(checkpoints, mean)
+    model = load(*checkpoints, mean=mean)
     sampler, is_byte = model.sampler, model.config.corpus.unit == "byte"
     lines = sampler.writes_lines
     if lines and (novelty or stop_after_lines):

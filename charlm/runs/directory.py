@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import shutil
+import stat
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -246,15 +247,18 @@ def find_checkpoint(path: Path | None) -> Path:
     """The checkpoint at `path`: the file itself, or the best of a run directory, else its last.
 
     In a directory of runs, the newest run's; None is `./runs`. Raises `CheckpointError` if there is
-    none.
+    none. The file is not read.
     """
     if path is None:
         path = _newest_run(RUNS)
         if path is None:
             raise CheckpointError(f"{_NO_RUN}, or name a checkpoint or run directory with `checkpoint`")
     path = expanded(path)
-    if not os.path.isdir(path):
-        return path
+    try:
+        if not stat.S_ISDIR(path.stat().st_mode):
+            return path
+    except OSError as error:
+        raise CheckpointError(f"checkpoint {path} cannot be read: {reason(error)}") from error
     for directory in (RunDirectory(path), RunDirectory(_newest_run(path) or path)):
         for file in (directory.best, directory.last):
             if os.path.exists(file):
