@@ -353,10 +353,9 @@ def test_sampling_is_reproducible(charlm: Run, trained: Path) -> None:
     assert (second[:4], third[:4], rest) == ("the ", "the ", "")
 
 
-def test_sample_options(charlm: Run, small: Path) -> None:
+def test_sample_options(charlm: Run, trained: Path) -> None:
     """Prime files, stop texts, length 0 and no prime work as they say."""
-    charlm("train", "--config", "small.yaml", "--set", "train.epochs=20", "--set", "train.lr=0.01")
-    (small / "prime.txt").write_text("the quick")
+    (trained / "prime.txt").write_text("the quick")
     assert charlm("sample", "--prime-file", "prime.txt", "--length", "0").stdout == "the quick\n"
     stopped = charlm("sample", "--prime", "the ", "--stop", " ", "--length", "400", "--seed", "1").stdout
     assert stopped.endswith(" \n")
@@ -422,14 +421,9 @@ def test_validation_loss_is_what_eval_says(charlm: Run, trained: Path) -> None:
 
 def test_eval_gradients(charlm: Run, small: Path) -> None:
     """Every parameter of a configuration's network is named with its worst error, as text and as JSON."""
-    arguments = (
-        "eval",
-        "gradients",
-        "--config",
-        "small.yaml",
-        "--set=model.cell=gru",
-        "--set=model.hidden=3",
-    )
+    (small / "text.txt").write_text("a small vocabulary " * 9)
+    sets = ("--set=model.cell=gru", "--set=model.hidden=3")
+    arguments = ("eval", "gradients", "--config", "small.yaml", *sets)
     text = charlm(*arguments).stdout
     for name in ("layers.0.Wx", "layers.0.Wh", "layers.0.bn", "output.W", "state.0.h"):
         assert name in text
@@ -451,6 +445,7 @@ def test_eval_gradients_fails_on_a_wrong_gradient(
         return result
 
     monkeypatch.setattr(LSTMWindow, "backward", wrong)
+    (small / "text.txt").write_text("a small vocabulary " * 9)
     shown = charlm("eval", "gradients", "--config", "small.yaml", "--set=model.hidden=3", status=1).stdout
     assert "WRONG" in shown
     assert "layers.0.Wh (1 x 3 lstm)" in shown.splitlines()[-1]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import io
 import json
 import math
 import os
@@ -314,6 +316,30 @@ def test_a_byte_that_is_no_text_has_a_row(runs: Callable[..., Path], charlm: Run
     rows = [json.loads(line) for line in charlm(*command).stdout.splitlines()]
     assert "".join(row["unit"] for row in rows).encode("utf-8", "surrogateescape") == b"The \xf0\x9f ferry"
     assert bits(table(charlm("score", "text", "--checkpoint", run).stdout)) > 0
+
+
+@pytest.mark.parametrize("live", [False, True])
+def test_progress_counts_the_bytes_of_files(
+    live: bool, runs: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The total is the size of all files, packed ones as they are stored; standard input has none."""
+    (tmp_path / "a.txt").write_text(PLAIN)
+    (tmp_path / "b.txt.gz").write_bytes(gzip.compress(TRICKY.encode()))
+    model = checkpoint.load(runs("jamo", **SETTINGS["jamo"]) / "last.npz")
+    files = [str(tmp_path / name) for name in ("a.txt", "b.txt.gz")]
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"The")))
+    told: list[tuple[str, int]] = []
+    with package.interface.surprisal(package.interface.judges_of([model])) as reading:
+        paths = [*files, *(["-"] if live else [])]
+        corpus = model.config.corpus
+        list(
+            package.interface.pieces_of(
+                reading, paths, "none", corpus, progress=lambda *one: told.append(one)
+            )
+        )
+    size = sum(Path(file).stat().st_size for file in files)
+    assert told[:1] == ([] if live else [("total", size)])
+    assert sum(count for _, count in told[1:]) == (0 if live else size)
 
 
 def _started(run: Path, *arguments: str) -> subprocess.Popen[bytes]:

@@ -36,8 +36,8 @@ from charlm.report import curves, page
 from charlm.runs import checkpoint
 from charlm.runs.directory import RunDirectory
 from charlm.system.team import Team
+from charlm.training import checking, session
 from charlm.training import recipe as training_recipe
-from charlm.training import session
 from charlm.training.events import Logged, Previewed, Started, Stopped, Updated, Validated, Warned
 from charlm.training.trainer import Trainer
 
@@ -754,9 +754,10 @@ def test_pictures_are_those_of_the_commands(
 
 
 def test_information_and_checks_are_those_of_the_commands(
-    runs: dict[str, charlm.Run], models: dict[str, charlm.LanguageModel]
+    runs: dict[str, charlm.Run], models: dict[str, charlm.LanguageModel], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """`info` and `check_gradients` give what their commands print as JSON."""
+    monkeypatch.setattr(checking, "_SECONDS", math.inf)  # as many entries each time
     path, model = str(runs["text"].path), models["text"]
     assert model.info() == json.loads(_command("info", "--checkpoint", path, "--json"))
     assert runs["text"].metrics == json.loads(_command("info", "--checkpoint", path, "--metrics", "--json"))

@@ -14,6 +14,7 @@ from typing import Any, Literal
 import click
 
 import charlm
+from charlm.cli.bar import ReadingBar
 from charlm.cli.options import Command, checkpoints_option, encoding_option, say_which_of
 from charlm.cli.show import say, visible, warn
 from charlm.config.reading import with_encoding
@@ -87,7 +88,9 @@ written as \\t, \\n, \\r and \\\\.
     "--dynamic", is_flag=True, help="Let a copy of the model learn from each segment once it is scored."
 )
 @encoding_option("the texts")
+@click.pass_obj
 def score(
+    bar: ReadingBar,
     texts: Sequence[str],
     checkpoints: Sequence[Path],
     mean: bool,
@@ -118,14 +121,20 @@ def score(
     team = Team(blas.workers())
     judges = charlm.interface.judges_of(models, team, by == "unit", paths if dynamic else None)
     with charlm.interface.surprisal(judges, reset == "line", unknown == "count") as reading:
-        pieces = charlm.interface.pieces_of(reading, paths, reset, corpus, say, lambda what: warn([what]))
+        # rows on a terminal show how far it is
+        progress = charlm.interface.nothing if top is None and sys.stdout.isatty() else bar.advance
+        pieces = charlm.interface.pieces_of(
+            reading, paths, reset, corpus, say, lambda what: warn([what]), progress
+        )
         made = charlm.interface.Rows(by)
         table.begin()
         if top is None:
             for piece in pieces:
                 table.write(made.add(piece))
         else:
-            table.write(_most((row for piece in pieces for row in made.add(piece)), top))
+            most = list(_most((row for piece in pieces for row in made.add(piece)), top))
+            bar.close()
+            table.write(most)
 
 
 def _most(rows: Iterable[charlm.interface.Row], count: int) -> Iterator[charlm.interface.Row]:

@@ -140,21 +140,23 @@ class TextPipeline:
         return f"no usual encoding fits: {_NAMING[source.role].format('NAME')}{_OTHERWISE[source.role]}"
 
 
-def text_of_file(source: Source, encoding: str | None) -> Iterator[str]:
+def text_of_file(
+    source: Source, encoding: str | None, progress: BytesRead = lambda size: None
+) -> Iterator[str]:
     """The text of a file in pieces, without a byte-order mark, as it comes from a `LiveInput`.
 
-    Without an encoding it is UTF-8, and bytes that are not stay, as lone surrogates. Raises
-    `EncodingError` and `CorpusError` as `TextPipeline.pieces` does.
+    Without an encoding it is UTF-8, and bytes that are not stay, as lone surrogates. `progress` is
+    called, and `EncodingError` and `CorpusError` are raised, as by `TextPipeline.pieces`.
     """
     if encoding is None:
         decoder = codecs.getincrementaldecoder("utf-8")("surrogateescape")
-        for block in chain(source.blocks(), [b""]):
+        for block in chain(source.blocks(progress), [b""]):
             yield decoder.decode(block, final=not block)
         return
     pipeline = TextPipeline(encoding=encoding)
     if not isinstance(source, LiveInput):
         pipeline._refuse(source)
-    yield from pipeline._decoded(source, source.blocks())
+    yield from pipeline._decoded(source, source.blocks(progress))
 
 
 _NAMING = {

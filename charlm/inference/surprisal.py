@@ -22,6 +22,7 @@ from charlm.arrays import Array, Ids
 from charlm.config.keys import CorpusConfig
 from charlm.data.alignment import aligned, in_common
 from charlm.data.characters import Flags, code_points, is_space, limits
+from charlm.data.corpus import Progress, nothing
 from charlm.data.reader import text_of_file
 from charlm.data.sources import LiveInput, Source, find
 from charlm.data.units import LINE_BREAK
@@ -325,22 +326,36 @@ def pieces_of(
     corpus: CorpusConfig,
     announce: Callable[[str], object] = lambda what: None,
     remark: Callable[[str], object] = lambda what: None,
+    progress: Progress = nothing,
 ) -> Iterator[Scored]:
     """The scored pieces of the texts at `paths`, as they are read; `-` is standard input, as it comes.
 
     `corpus` says their encoding, and what stands between the files of one path. For `announce` and
-    `remark` see `sources.find`. Raises what that does, `EncodingError` for a text that cannot be
-    decoded, and what `Surprisal.scored` does.
+    `remark` see `sources.find`. Where all texts are files, `progress` is called with `total` and their
+    bytes, then with the bytes just read.
+
+    Raises what `find` does, `EncodingError` for a text that cannot be decoded, and what
+    `Surprisal.scored` does.
     """
     encoding = None if all(judge.units.is_byte for judge in reading.judges) else corpus.encoding
-    for path in paths:
-        live = path == STANDARD_INPUT
-        sources: list[Source] = [LiveInput(announce)] if live else find([path], announce, remark)
+    lives = [path == STANDARD_INPUT for path in paths]
+    each: list[list[Source]] = [
+        [LiveInput(announce)] if live else find([path], announce, remark)
+        for path, live in zip(paths, lives, strict=True)
+    ]
+    if not any(lives):
+        progress("total", sum(source.stamp()[0] for sources in each for source in sources))
+
+    def advance(size: int) -> None:
+        if not any(lives):
+            progress("scoring", size)
+
+    for path, live, sources in zip(paths, lives, each, strict=True):
         for group in [[source] for source in sources] if reset == "text" else [sources]:
             texts = (
                 (
                     path if live else source.name,
-                    text_of_file(source, encoding),
+                    text_of_file(source, encoding, advance),
                     "" if reset == "line" or source is group[-1] else corpus.separator,
                 )
                 for source in group

@@ -33,6 +33,7 @@ interpreter's switch interval.
 
 from charlm.config.keys import Config
 from charlm.data.cache import Entry, user_cache
+from charlm.data.corpus import nothing
 from charlm.inference.evaluate import Evaluation
 from charlm.inference.generate import Sampling
 from charlm.inference.gradient_flow import DECADES, GradientFlow
@@ -85,6 +86,7 @@ __all__ = [
     "judges_of",
     "lesson",
     "load",
+    "nothing",
     "pieces_of",
     "plot",
     "recipe",
