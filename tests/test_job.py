@@ -200,7 +200,9 @@ def test_a_run_keeps_its_teachers(tmp_path: Path) -> None:
     first, second = (np.load(run.path / "last.npz") for run in (whole, half))
     assert all(np.array_equal(first[name], second[name]) for name in first if name != "metadata")
     assert "training/earlier/0" in first
-    with pytest.raises(CheckpointError, match="train.teacher: checkpoint .*rnn cannot be read: no such file"):
+    with pytest.raises(
+        CheckpointError, match=r"train.teacher: checkpoint .*rnn cannot be read: no such file"
+    ):
         api.train({}, tmp_path / "a.txt", tmp_path / "c", taught)
     again = api.train({}, tmp_path / "a.txt", tmp_path / "whole", SETTINGS, overwrite=True)
     assert not [*again.path.glob("teacher-*")], "of the run before"
