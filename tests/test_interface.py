@@ -380,6 +380,7 @@ def _run(models: dict[str, charlm.LanguageModel]) -> str:
         (lambda models: charlm.train({}, extend_vocabulary=True), "`extend_vocabulary`.*`init=RUN`"),
         (lambda models: charlm.load(""), "path: the path is empty"),
         (lambda models: charlm.bench(vocab=0), "vocab: 0 is below 1"),
+        (lambda models: charlm.bench(threads=1025), "threads: 1025 is above 1,024"),
         (lambda models: charlm.plot([], "a.svg"), "runs: name a run"),
         (lambda models: charlm.plot("runs", "a.gif"), "a.gif: the suffix must be one of .png"),
         (lambda models: models["text"].export("a.pt"), "a.pt: the suffix must be one of .safetensors"),
@@ -653,6 +654,7 @@ def test_an_untrained_model_follows_text_and_settings(
     untrained = charlm.untrained(models["text"].config, tmp_path / "other.txt")
     assert untrained.vocabulary == [" ", "a", "b", "c"]
     assert untrained.info()["corpus"]["characters"] == 1200
+    assert untrained.perplexity().paths == (str(tmp_path / "other.txt"),), "it is the model's own text"
 
 
 def test_an_untrained_model_makes_pages(models: dict[str, charlm.LanguageModel], tmp_path: Path) -> None:

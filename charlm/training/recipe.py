@@ -180,7 +180,7 @@ def choose(job: Job, seconds: float, team: Team = ALONE) -> Job:
 
     hidden = job.config.model.hidden
     if "model.hidden" not in given:
-        hidden = max((H for H in _SIZES if enough(N, V, H, trained(H))), default=_SIZES[0])
+        hidden = max(H for H in _SIZES if enough(N, V, H, trained(H)))
     n = trained(hidden)
     networks = job.config.train.generations
     if "train.generations" not in given and job.corpus.usable("validation"):

@@ -455,8 +455,8 @@ class Trainer(contextlib.AbstractContextManager["Trainer"]):
         for dotted, known in KEYS.items():
             if known.fixed and now[dotted] != then[dotted]:
                 raise RunError(
-                    f"{where}: {dotted} is {plain(then[dotted])} in this run and cannot become "
-                    f"{plain(now[dotted])}; start a new run with `out=DIR`"
+                    f"{where}: {dotted} is {plain(then[dotted]) or 'empty'} in this run and cannot become "
+                    f"{plain(now[dotted]) or 'empty'}; start a new run with `out=DIR`"
                 )
         try:
             values = dict(checkpoint.progress)
