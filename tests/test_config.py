@@ -130,6 +130,7 @@ def test_a_written_configuration_is_for_people_too() -> None:
     read = yaml.safe_load(written)
     assert [f"{section}.{name}" for section, names in read.items() for name in names] == list(KEYS)
     assert "/보기/é.txt" in written
+    assert "or lines, each a separate example that begins from a zero state (stream |\n" in written
 
 
 @pytest.mark.parametrize(
@@ -370,7 +371,9 @@ def test_an_override_can_break_what_fitted_together(tmp_path: Path) -> None:
     assert load(path, parse_overrides(["corpus.unit=byte", "corpus.normalize=none"])).corpus.unit == "byte"
 
 
-@pytest.mark.parametrize("split", [(0.7, 0.1, 0.2), (0.1, 0.2, 0.7), (1 / 3, 1 / 3, 1 / 3), (1, 0, 0)])
+@pytest.mark.parametrize(
+    "split", [(0.7, 0.1, 0.2), (0.1, 0.2, 0.7), (1 / 3, 1 / 3, 1 / 3), (0.3333333,) * 3, (1, 0, 0)]
+)
 def test_rounding_does_not_spoil_a_split(tmp_path: Path, split: tuple[float, float, float]) -> None:
     """Parts that sum to 1 but for rounding are taken as they are."""
     path = write(tmp_path, f"corpus:\n  split: {list(split)}\n")

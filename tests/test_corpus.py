@@ -412,3 +412,5 @@ def test_warnings_of_every_text_are_kept(tmp_path: Path) -> None:
     both = [Source(str(tmp_path / name)) for name in ("validation", "test")]
     corpus = corpora.read_corpus(both, TextPipeline(), (1.0, 0.0, 0.0))
     assert corpus.warnings == (f"{both[1]} begins with a byte-order mark, which is removed",)
+    corpus = corpora.read_corpus(both, TextPipeline(Units("byte")), (1.0, 0.0, 0.0))
+    assert corpus.warnings == (), "of bytes it stays"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import re
 import subprocess
 import sys
@@ -13,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import ENVIRONMENT, TEXT, Run
+from conftest import ENVIRONMENT, Run
 from exported import contrast
 from matplotlib.font_manager import fontManager
 from test_history import log_line, write_run
@@ -338,13 +339,12 @@ def test_a_korean_name_is_drawn_or_the_user_is_told(
 
 def test_the_command_draws_runs(tmp_path: Path, charlm: Run) -> None:
     """Of runs by name or by checkpoint, or of the newest, while a line is being written."""
-    (tmp_path / "text.txt").write_text(TEXT)
-    (tmp_path / "small.yaml").write_text("corpus: {path: text.txt, split: [0.8, 0.2, 0]}\n")
-    keys = ("model.layers=1", "train.batch=4", "train.seq_len=8", "run.log_every=3", "train.epochs=2")
-    for hidden in (6, 8):
-        sets = [f"--set={key}" for key in (*keys, f"model.hidden={hidden}")]
-        charlm("train", "--config", "small.yaml", *sets, "--out", f"runs/h{hidden}")
-    with (tmp_path / "runs/h8/metrics.jsonl").open("a") as log:
+    for number, hidden in enumerate((6, 8)):
+        run = write_run(tmp_path / f"runs/h{hidden}", LINES, model__hidden=hidden)
+        for name in ("best.npz", "last.npz"):
+            (run / name).touch()
+            os.utime(run / name, (number, number))
+    with (run / "metrics.jsonl").open("a") as log:
         log.write('{"step": ')
     done = charlm("plot", "runs/h6/best.npz", "runs/h8", "--out", "both.SVG", "--x", "minutes")
     assert (done.stdout, done.stderr.splitlines()[0]) == ("", "using runs/h6")

@@ -56,6 +56,15 @@ def test_a_directory_means_its_best_or_else_its_last(tmp_path: Path) -> None:
     assert find_checkpoint(tmp_path) == best
 
 
+def test_a_checkpoint_is_found_at_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A leading `~` is the home directory, also of a file."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run/last.npz").touch()
+    for path in ("~/run", "~/run/last.npz"):
+        assert find_checkpoint(Path(path)) == tmp_path / "run/last.npz"
+
+
 def test_none_to_find(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without any run, and in a directory without a checkpoint, the message says what to do."""
     monkeypatch.chdir(tmp_path)

@@ -213,6 +213,10 @@ def test_what_the_model_lacks_is_named(page: Page, tmp_path: Path, kind: str) ->
         assert page.evaluate("document.activeElement.id") == "prime"
         assert page.evaluate("document.activeElement.ariaInvalid") == "true"
     assert written(page, file, prime=KINDS[kind][2], length=20)
+    said = page.evaluate(
+        "(() => { try { return charlm.score('aж'); } catch (error) { return error.message; } })()"
+    )
+    assert said == "the model does not know “ж” (U+0436)" if kind == "char" else said > 0
     assert page.text("#message") == ""
 
 

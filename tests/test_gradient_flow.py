@@ -227,14 +227,6 @@ run: {log_every: 4, threads: 1}
 COMMAND = ("eval", "gradient-flow")
 
 
-@pytest.fixture
-def small(tmp_path: Path) -> Path:
-    """A directory with a text, `text.txt`, and a configuration for it, `small.yaml`."""
-    (tmp_path / "text.txt").write_text(TEXT)
-    (tmp_path / "small.yaml").write_text(SMALL)
-    return tmp_path
-
-
 def _table(shown: str) -> dict[str, dict[int, tuple[float, str]]]:
     """The rows of the table: by what is measured, at each number of steps back the norm and the bar."""
     tables: dict[str, dict[int, tuple[float, str]]] = {}
@@ -334,10 +326,9 @@ def test_the_network_is_the_one_that_training_begins_with(charlm: Run, small: Pa
     assert trained["gradient_norm"] == pytest.approx(fresh["gradient_norm"], rel=1e-5)
 
 
-def test_other_texts_and_steps(charlm: Run, small: Path) -> None:
+def test_other_texts_and_steps(charlm: Run, trained: Path) -> None:
     """--corpus is looked at as a whole, --steps says how far back, a short text is looked at less far."""
-    charlm("train", "--config", "small.yaml")
-    (small / "other.txt").write_bytes(("the quick brown fox. " * 4).encode("utf-16"))
+    (trained / "other.txt").write_bytes(("the quick brown fox. " * 4).encode("utf-16"))
     done = charlm(*COMMAND, "--corpus", "other.txt", "--encoding", "utf-16", "--steps", "7")
     assert "other.txt: whole text, 76 places" in done.stdout
     assert list(_table(done.stdout)["layer 0 h"]) == [1, 2, 5, 7]
@@ -347,7 +338,7 @@ def test_other_texts_and_steps(charlm: Run, small: Path) -> None:
     assert _table(charlm(*COMMAND, "--corpus", "-", input="th").stdout)["layer 1 c"] == {0: (1.0, "█" * 40)}
     done = charlm(*COMMAND, "--config", "small.yaml", "--corpus", "-", "--steps", "3", input="ab" * 40)
     assert "standard input: validation split" in done.stdout
-    (small / "other.txt").write_bytes(("the quick brown fox. " * 40).encode("utf-16"))
+    (trained / "other.txt").write_bytes(("the quick brown fox. " * 40).encode("utf-16"))
     again = ("--config", "small.yaml", "--corpus", "other.txt", "--encoding", "utf-16", "--steps", "7")
     assert list(_table(charlm(*COMMAND, *again).stdout)["layer 0 h"]) == [1, 2, 5, 7]
 

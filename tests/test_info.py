@@ -76,6 +76,11 @@ def test_any_way_to_name_a_run(charlm: Run, run: Path, named: str | None) -> Non
     assert done.stderr == told
 
 
+def test_a_number_too_long_for_its_column_is_rounded() -> None:
+    """Columns stay below their headings however far a run has come."""
+    assert [COLUMNS[key].cell(10**9) for key in ("step", "seconds")] == [" 1.0e+09"] * 2
+
+
 def test_a_log_without_lines(charlm: Run, run: Path) -> None:
     """There is a header, and an empty list; a line that is being written is none."""
     (run / "metrics.jsonl").write_text('{"step": ')

@@ -36,8 +36,8 @@ from charlm.report import curves, page
 from charlm.runs import checkpoint
 from charlm.runs.directory import RunDirectory
 from charlm.system.team import Team
+from charlm.training import checking, session
 from charlm.training import recipe as training_recipe
-from charlm.training import session
 from charlm.training.events import Logged, Previewed, Started, Stopped, Updated, Validated, Warned
 from charlm.training.trainer import Trainer
 
@@ -380,6 +380,7 @@ def _run(models: dict[str, charlm.LanguageModel]) -> str:
         (lambda models: charlm.train({}, extend_vocabulary=True), "`extend_vocabulary`.*`init=RUN`"),
         (lambda models: charlm.load(""), "path: the path is empty"),
         (lambda models: charlm.bench(vocab=0), "vocab: 0 is below 1"),
+        (lambda models: charlm.bench(threads=1025), "threads: 1025 is above 1,024"),
         (lambda models: charlm.plot([], "a.svg"), "runs: name a run"),
         (lambda models: charlm.plot("runs", "a.gif"), "a.gif: the suffix must be one of .png"),
         (lambda models: models["text"].export("a.pt"), "a.pt: the suffix must be one of .safetensors"),
@@ -653,6 +654,7 @@ def test_an_untrained_model_follows_text_and_settings(
     untrained = charlm.untrained(models["text"].config, tmp_path / "other.txt")
     assert untrained.vocabulary == [" ", "a", "b", "c"]
     assert untrained.info()["corpus"]["characters"] == 1200
+    assert untrained.perplexity().paths == (str(tmp_path / "other.txt"),), "it is the model's own text"
 
 
 def test_an_untrained_model_makes_pages(models: dict[str, charlm.LanguageModel], tmp_path: Path) -> None:
@@ -754,9 +756,10 @@ def test_pictures_are_those_of_the_commands(
 
 
 def test_information_and_checks_are_those_of_the_commands(
-    runs: dict[str, charlm.Run], models: dict[str, charlm.LanguageModel]
+    runs: dict[str, charlm.Run], models: dict[str, charlm.LanguageModel], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """`info` and `check_gradients` give what their commands print as JSON."""
+    monkeypatch.setattr(checking, "_SECONDS", math.inf)  # as many entries each time
     path, model = str(runs["text"].path), models["text"]
     assert model.info() == json.loads(_command("info", "--checkpoint", path, "--json"))
     assert runs["text"].metrics == json.loads(_command("info", "--checkpoint", path, "--metrics", "--json"))

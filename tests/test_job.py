@@ -15,7 +15,7 @@ import charlm as api
 from charlm.config.keys import KEYS, Config
 from charlm.nn.parameters import Parameters
 from charlm.runs import checkpoint
-from charlm.system.errors import ConfigError
+from charlm.system.errors import CheckpointError, ConfigError
 from charlm.training.job import _OF_THE_MODEL, copy_rows
 
 TALES = (ROOT / "data/tales.txt").read_text()
@@ -200,6 +200,10 @@ def test_a_run_keeps_its_teachers(tmp_path: Path) -> None:
     first, second = (np.load(run.path / "last.npz") for run in (whole, half))
     assert all(np.array_equal(first[name], second[name]) for name in first if name != "metadata")
     assert "training/earlier/0" in first
+    with pytest.raises(
+        CheckpointError, match=r"train.teacher: checkpoint .*rnn cannot be read: no such file"
+    ):
+        api.train({}, tmp_path / "a.txt", tmp_path / "c", taught)
     again = api.train({}, tmp_path / "a.txt", tmp_path / "whole", SETTINGS, overwrite=True)
     assert not [*again.path.glob("teacher-*")], "of the run before"
 

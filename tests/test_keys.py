@@ -535,10 +535,10 @@ def _reset_state(lab: Lab) -> None:
         trainer, begun = lab.trainer({"train.reset_state": chance, "train.epochs": 12.0}), []
         backpropagate = trainer.sharded.backpropagate
 
-        def spy(step: int, rng: np.random.Generator) -> float:
+        def spy(step: int, *noise: Any) -> float:
             if step % PER_EPOCH:
                 begun.append(~trainer.state.any(axis=(0, 1, 3)))
-            return backpropagate(step, rng)
+            return backpropagate(step, *noise)
 
         trainer.sharded.backpropagate = spy  # type: ignore[method-assign]
         for _ in range(trainer.planned_steps):
@@ -590,6 +590,19 @@ def _teacher(lab: Lab) -> None:
         assert copies == [lab.directory / "t" / f"teacher-{number}.npz" for number in names]
         for copy, run in zip(copies, runs, strict=False):
             assert copy.read_bytes() == Path(run, "best.npz").read_bytes()
+
+
+@case("train.taught_drop")
+def _taught_drop(lab: Lab) -> None:
+    for factor in (0.0, 0.5):
+        values = {"train.taught_drop": factor, "train.generations": 2, "train.epochs": 0.25}
+        trainer = lab.trainer({**values, "model.dropout": 0.8, "model.weight_drop": 0.5, "model.hidden": 100})
+        for network in (1.0, factor):
+            trainer.prepare()
+            for name, mask in masks(trainer).items():
+                rate = network * (0.5 if name.endswith("Wh") else 0.8)
+                assert np.mean(mask == 0) == pytest.approx(rate, abs=0.07)
+                np.testing.assert_allclose(np.unique(mask[mask > 0]), 1 / (1 - rate), rtol=1e-6)
 
 
 @case("train.teacher_share")

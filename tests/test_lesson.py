@@ -467,6 +467,14 @@ def test_what_cannot_be_shown(charlm: Run, tmp_path: Path, monkeypatch: pytest.M
     assert not list(tmp_path.glob("*.html"))
 
 
+def test_a_text_begins_with_whole_words() -> None:
+    """Forty characters at most: a word that ends with the fortieth is whole, one that goes on is left out."""
+    words = "a" * 19 + " " + "b" * 20
+    assert lessons._beginning(f"\n{words} c") == words
+    assert lessons._beginning(f"{words}b c") == "a" * 19
+    assert lessons._beginning("a" * 41) == "a" * 40
+
+
 def test_a_text_that_is_gone(charlm: Run, tmp_path: Path) -> None:
     """A run whose text cannot be read any more is shown with a text of its own, the same each time."""
     checkpoint.save(tmp_path / "made.npz", make(tmp_path))

@@ -108,7 +108,7 @@ def test_a_dropped_update_is_told_and_not_counted(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr(
         trainer.sharded,
         "backpropagate",
-        lambda step, rng: math.nan if step == 2 else backpropagate(step, rng),
+        lambda step, *noise: math.nan if step == 2 else backpropagate(step, *noise),
     )
     directory = _begin(tmp_path / "run", trainer)
     events = list(run(trainer, directory))

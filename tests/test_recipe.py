@@ -83,20 +83,51 @@ def test_more_time_makes_no_smaller_model(paces: list[Config]) -> None:
     found = []
     for minutes in (0.1, 0.5, 1, 3, 4, 10, 15, 20, 30, 60, 300):
         config, split = _fitted(Config(), corpus, 60 * minutes)
-        trained = config.train.epochs * split.part("train").targets / _speed(config, split)
-        assert 0.85 < trained / (60 * minutes) < 1
-        assert 7.98 < config.train.epochs / config.run.eval_every <= 8, "the eighth is that of the end"
+        networks, readings = config.train.generations, recipe._readings(Job(config, split))
+        epochs = networks * config.train.epochs + readings
+        assert 0.85 < epochs * split.part("train").targets / _speed(config, split) / (60 * minutes) < 1
+        each = max(3, math.ceil(8 / networks))
+        assert each - 0.02 < config.train.epochs / config.run.eval_every <= each, "the last is at the end"
         assert paces[-1].model == config.model, "the pace is that of the network that is chosen"
         updates = config.train.epochs * recipe._windows(Job(config, split))
         assert 0 < config.train.warmup <= min(100, updates / 20), "most of the run is not warm-up"
         lines = updates / config.run.log_every
         assert config.run.log_every == 100 or 40 <= lines < 80, "a curve has points enough, and few lines"
-        found.append((config.model.hidden, config.model.dropout, config.model.weight_drop))
-    assert [hidden for hidden, _, _ in found] == sorted(hidden for hidden, _, _ in found)
-    assert len({hidden for hidden, _, _ in found}) > 2
-    assert found[-1][1] > 0.6
-    assert found[-1][2] == 0.5
-    assert found[0][2] < 0.3
+        found.append((config.model.hidden, networks, config.model.dropout, config.model.weight_drop))
+    assert found == sorted(found, key=lambda one: one[:2])
+    assert len({hidden for hidden, *_ in found}) > 2
+    assert [found[0][1], found[-1][1]] == [1, 4]
+    assert found[-1][2] > 0.4
+    assert found[-1][3] == 0.5
+    assert found[0][3] < 0.3
+
+
+@pytest.mark.parametrize(
+    ("minutes", "networks", "teachers", "share"),
+    [
+        (0.2, 1, (), 0.7),
+        (0.6, 1, ("counts",), 0.5),
+        (1, 1, ("counts",), 0.3),
+        (2, 1, (), 0.7),
+        (20, 4, (), 0.7),
+    ],
+)
+def test_what_teaches_follows_from_the_epochs(
+    paces: list[Config], minutes: float, networks: int, teachers: tuple[str, ...], share: float
+) -> None:
+    """Counts teach a network of a few epochs; a text that is seen often has several networks."""
+    width = {"model.hidden": 192}
+    train = _fitted(Config().give(width), _corpus(600_000), 60 * minutes)[0].train
+    assert (train.generations, train.teachers) == (networks, teachers)
+    assert train.teacher_share == pytest.approx(share, abs=0.03)
+    given = {**width, "train.generations": 2, "train.teacher": "counts"}
+    train = _fitted(Config().give(given), _corpus(600_000), 60 * minutes)[0].train
+    assert (train.generations, train.teachers) == (2, ("counts",))
+
+
+def test_one_network_learns_a_text_of_which_nothing_is_held_out(paces: list[Config]) -> None:
+    """Several could not be compared."""
+    assert _fitted(Config(), _corpus(300), 600)[0].train.generations == 1
 
 
 def test_what_a_person_chose_is_kept(paces: list[Config]) -> None:
@@ -146,8 +177,9 @@ def test_the_time_of_measuring_is_not_left(monkeypatch: pytest.MonkeyPatch) -> N
         begun = clock[0]
         config, split = _fitted(Config(), corpus, 60, everything, begun)
         assert clock[0] == begun + measured
-        trained = config.train.epochs * split.part("train").targets / _speed(config, split)
-        assert trained == pytest.approx(0.97 * 60 - measured, rel=0.01)
+        trained = config.train.epochs + recipe._readings(Job(config, split))
+        seconds = trained * split.part("train").targets / _speed(config, split)
+        assert seconds == pytest.approx(0.97 * 60 - measured, rel=0.01)
 
 
 def test_the_first_updates_are_not_measured(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -192,7 +224,8 @@ def test_training_and_validations_fill_the_time(
     validations = math.ceil(round(epochs / config.run.eval_every, 6)) * one
     whole = held / (2.5 * speed)
     at_the_end = whole if scored < held and is_scored_whole(held, training * speed) else 0.0
-    together = training + validations + at_the_end
+    reading = recipe._readings(Job(config, corpus)) * corpus.part("train").targets / speed
+    together = training + validations + at_the_end + reading
     assert together == pytest.approx(0.97 * 60, rel=0.02, abs=one)
     assert validations <= (0.03 if everything and eval_every is None else 0.105) * 60 or scored <= 1000
     assert at_the_end <= 0.1 * 60
@@ -271,12 +304,26 @@ def test_what_is_held_out(N: int, characters: float, share: float) -> None:
     assert held_out(N, characters) == share
 
 
+@pytest.mark.parametrize(("seconds", "hidden"), [(10, 48), (11, 192)])
+def test_a_short_run_is_measured_with_the_smallest_network(
+    paces: list[Config], seconds: float, hidden: int
+) -> None:
+    """The usual network takes too long where there is hardly time for a few updates."""
+    job = Job(Config(), _corpus(9000))
+    recipe.choose(job, seconds)
+    assert paces[0].model.hidden == hidden
+
+
 def test_little_time_is_for_validation(paces: list[Config]) -> None:
     """Of a long text as much is held out as takes 0.003 of the time: scoring is 2.5 times as fast."""
     corpus = replace(_corpus(9), ids=np.zeros(2_000_000, np.uint8))
     _, split = _fitted(Config(), corpus, 60)
     scored = split.part("validation").targets / (2.5 * _speed(paces[0], corpus))
     assert scored == pytest.approx(0.003 * 60, rel=0.01)
+    separate = {"validation": replace(corpus, ids=np.zeros(50_000_000, np.uint8), split=(1.0, 0.0, 0.0))}
+    config, split = _fitted(Config(), replace(corpus, separate=separate), 600)
+    scored = config.run.eval_length / (2.5 * _speed(config, split))
+    assert scored == pytest.approx(0.003 * 600, rel=0.2), "by the speed of the network that is chosen"
 
 
 def test_larger_networks_want_more() -> None:

@@ -187,6 +187,15 @@ def test_neurons_hold_what_there_is_after_each_character(tmp_path: Path, kind: s
     )
 
 
+def test_units_that_are_always_zero_stay_zero(tmp_path: Path) -> None:
+    """The scale of a unit that never changes is 1: nothing is divided by zero."""
+    made = make(tmp_path, change=lambda parameters: parameters.flat.fill(0.0))
+    stretch = stretch_of(made, KINDS["char"][0], 40)
+    held = neurons(traced(made, stretch), stretch)
+    assert (held.scales == 1).all()
+    assert not held.values.any()
+
+
 def test_a_network_that_is_not_finite_is_refused(tmp_path: Path) -> None:
     """Weights that make states infinite or NaN are one line, not a page of nothing."""
     made = make(tmp_path, change=lambda parameters: parameters.flat.fill(np.nan))
@@ -514,6 +523,7 @@ def test_it_is_looked_at(page: Page, tmp_path: Path, kind: str) -> None:
     assert (most == 16) == (kind in ("jamo", "byte")), "untrained, every unit has some 6 bits"
     assert shade == pytest.approx(0.6 * min(1, bits[k] / most), abs=1e-3)
     assert page.text("#losses-scale").endswith(f"{most}+")
+    assert page.evaluate("Number.isNaN(surprise(0))") == (kind != "lines"), "nothing comes before it"
     # the keys
     page.evaluate("document.getElementById('losses-text').focus()")
     for key, place in zip(("ArrowRight", "ArrowLeft", "End", "Home"), (k + 1, k, 299, 0), strict=True):

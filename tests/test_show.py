@@ -52,7 +52,7 @@ def test_words_for_numbers() -> None:
     assert [counted(n, "update") for n in (0, 1, 1200)] == ["0 updates", "1 update", "1,200 updates"]
     assert [short(x) for x in (9.0, 100.0, 0.201581, 0.25, 0.5)] == ["9", "100", "0.2", "0.25", "0.5"]
     assert [short(x) for x in (0.0, 0.004217, 0.1, 1e-6)] == ["0", "0.0042", "0.1", "0.000001"]
-    assert [duration(x) for x in (12, 90, 3900)] == ["12 s", "1 min 30 s", "1 h 5 min"]
+    assert [duration(x) for x in (12, 59.6, 90, 3900)] == ["12 s", "1 min 0 s", "1 min 30 s", "1 h 5 min"]
     assert shown_paths(["-"]) == "standard input"
 
 

@@ -275,6 +275,10 @@ def test_standard_input_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
     find(["-"])
     with pytest.raises(CorpusError, match="standard input has been read, and cannot be read again"):
         find(["-"])
+    with Path(os.devnull).open() as nothing:
+        monkeypatch.setattr(sys, "stdin", nothing)
+        (source,) = find(["-"])
+    assert contents(source) == b"", "the null device is no device without an end"
 
 
 @pytest.mark.parametrize(

@@ -60,12 +60,14 @@ def event_file(run: Path) -> Path:
 
 def events(run: Path) -> dict[str, list[tuple[int, float, Any]]]:
     """Update, time and value of each event of the run's one file, by their tag, in the order of the file."""
-    from tensorboardX.proto.event_pb2 import Event
+    from tensorboardX.proto.event_pb2 import Event, SessionLog
 
     found: dict[str, list[tuple[int, float, Any]]] = {}
     for number, data in enumerate(records(event_file(run))):
         event = Event.FromString(data)
         assert (event.file_version == "brain.Event:2") == (number == 0)
+        # a TensorBoard that is running then forgets what it has read of earlier files
+        assert (event.session_log.status == SessionLog.START) == (number == 1)
         for value in event.summary.value:
             contents = value.tensor.string_val[0].decode() if value.HasField("tensor") else value.simple_value
             found.setdefault(value.tag, []).append((event.step, event.wall_time, contents))

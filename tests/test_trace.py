@@ -150,7 +150,10 @@ def test_texts_that_cannot_be_traced(
     with pytest.raises(charlm.VocabularyError, match="'§'"):
         models["text"].trace("the §")
     assert models["unknown"].trace("the §").units[-1] == "<unk>"
-    monkeypatch.setattr(traces, "machine_bytes", lambda: 10_000)
+    needed = 90 * (6 * 16 + len(models["text"].vocabulary)) * 4
+    monkeypatch.setattr(traces, "machine_bytes", lambda: 2 * needed)
+    models["text"].trace(KINDS["text"][0][:90])
+    monkeypatch.setattr(traces, "machine_bytes", lambda: 2 * needed - 1)
     with pytest.raises(ConfigError, match=r"the trace of 90 units takes about .* a shorter text") as caught:
         models["text"].trace(KINDS["text"][0][:90])
     assert "\n" not in str(caught.value)

@@ -205,11 +205,11 @@ def test_streams_begin_anew_by_chance(tmp_path: Path, chance: float, fewest: int
     zero = []
     backpropagate = trainer.sharded.backpropagate
 
-    def spy(step: int, rng: np.random.Generator) -> float:
+    def spy(step: int, *noise: Any) -> float:
         resets = ~trainer.state.any(axis=3)  # [L, S, B]
         assert (resets == resets[0, 0]).all()
         zero.append(int(resets[0, 0].sum()))
-        return backpropagate(step, rng)
+        return backpropagate(step, *noise)
 
     trainer.sharded.backpropagate = spy  # type: ignore[method-assign]
     _advance(trainer, 12)
@@ -289,8 +289,8 @@ def test_what_is_not_finite_never_reaches_the_parameters(tmp_path: Path, where: 
     before = trainer.parameters.flat.copy(), {n: s.copy() for n, s in trainer.optimizer.slots.items()}
     backpropagate = trainer.sharded.backpropagate
 
-    def broken(number: int, rng: np.random.Generator) -> float:
-        loss = backpropagate(number, rng)
+    def broken(number: int, *noise: Any) -> float:
+        loss = backpropagate(number, *noise)
         trainer.sharded.grads.flat[17] = np.inf
         return loss
 
@@ -317,8 +317,8 @@ def _spoil(trainer: Trainer, patch: pytest.MonkeyPatch, updates: range) -> None:
     """Make the gradient, and the state that is carried on, not finite in these updates."""
     backpropagate = trainer.sharded.backpropagate
 
-    def broken(number: int, rng: np.random.Generator) -> float:
-        loss = backpropagate(number, rng)
+    def broken(number: int, *noise: Any) -> float:
+        loss = backpropagate(number, *noise)
         if trainer.tally.step + 1 in updates:
             for name in ("output.W", "output.b"):
                 trainer.sharded.grads[name].flat[1] = np.nan

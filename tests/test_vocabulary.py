@@ -195,6 +195,12 @@ def test_the_way_out_is_named(units: Units, known: str, text: str, differs: str,
     assert str(caught.value) == message
 
 
+def test_bytes_are_named_by_what_can_be_seen() -> None:
+    """Characters of ASCII stand for themselves, all other bytes for their numbers."""
+    names = Vocabulary([0x0A, 0x20, 0x7E, 0x7F, 0xE9], BYTES, has_unknown=True).names()
+    assert names == ["0x0a", " ", "~", "0x7f", "0xe9", "<unk>"]
+
+
 def test_the_way_out_is_for_the_whole_text(monkeypatch: pytest.MonkeyPatch) -> None:
     """A text whose end holds what no setting makes known is not said to differ only in its line ends."""
     monkeypatch.setattr("charlm.data.vocabulary._BLOCK", 4)

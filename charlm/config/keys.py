@@ -375,6 +375,13 @@ class TrainConfig(Settings):
         at_least=0,
         at_most=1,
     )
+    taught_drop: float = key(
+        0.3,
+        "factor of model.dropout and model.weight_drop for the networks after the first: their teachers keep "
+        "them from learning the text by heart",
+        at_least=0,
+        at_most=1,
+    )
     seed: int = key(
         1, "seed of the initial parameters, of dropout, and of the order of lines", at_least=0, fixed=True
     )

@@ -102,12 +102,12 @@ class Evaluation:
 
     @property
     def bits_per_byte(self) -> float:
-        """Bits for each byte of the files, in UTF-8."""
+        """Bits of the static score for each byte of the files, in UTF-8."""
         return self.score.nll / math.log(2) / max(1, self.raw.size)
 
     @property
     def bits_per_original_char(self) -> float:
-        """Bits for each character of the files."""
+        """Bits of the static score for each character of the files."""
         return self.score.nll / math.log(2) / max(1, self.raw.characters)
 
 

@@ -20,7 +20,14 @@ from charlm.runs import checkpoint
 from charlm.runs.checkpoint import Checkpoint
 from charlm.runs.directory import RunDirectory, find_checkpoint
 from charlm.runs.ensemble import Reader, check_alike, reader
-from charlm.system.errors import ChangedError, ConfigError, CorpusError, RunError, VocabularyError
+from charlm.system.errors import (
+    ChangedError,
+    CheckpointError,
+    ConfigError,
+    CorpusError,
+    RunError,
+    VocabularyError,
+)
 from charlm.system.files import STANDARD_INPUT, is_descriptor
 from charlm.training.request import Request
 
@@ -151,8 +158,11 @@ def _teachers(
     Raises `ConfigError` if one predicts other units than the run.
     """
     paths = [Path(name) for name in config.train.teachers if name != COUNTS]
-    files = [find_checkpoint(path) for path in paths] if run is None else run.teachers(len(paths))
-    teachers = tuple((file, checkpoint.load(file)) for file in files)
+    try:
+        files = [find_checkpoint(path) for path in paths] if run is None else run.teachers(len(paths))
+        teachers = tuple((file, checkpoint.load(file)) for file in files)
+    except CheckpointError as error:
+        raise CheckpointError(f"train.teacher: {error}") from error
     own = Reader("the text", config.corpus.mode, corpus.vocabulary)
     for path, (_, teacher) in zip(paths, teachers, strict=True):
         check_alike(f"train.teacher: {path} cannot teach this run", own, reader(str(path), teacher))

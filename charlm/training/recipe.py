@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from charlm.config.keys import Config
+from charlm.config.keys import COUNTS, Config
 from charlm.data.corpus import Corpus
 from charlm.nn.cells import make_cell
 from charlm.system.errors import ConfigError
@@ -38,6 +38,9 @@ _BRIEF = 10.0
 
 _VALIDATIONS = 8
 """Validations of a run."""
+
+_FEWEST_VALIDATIONS = 3
+"""Fewest validations of each network of a run."""
 
 _VALIDATION_SHARE = 0.003
 """Largest share of the time for one validation of a run that is chosen."""
@@ -65,6 +68,21 @@ _LONGEST = 20.0
 
 _RESERVE = 0.03
 """Share of the time for previews, checkpoints and slower moments."""
+
+_PER_NETWORK = 20
+"""Epochs of a network after which another one, taught by it, gains more than further epochs."""
+
+_NETWORKS = 4
+"""Most networks of a run."""
+
+_COUNTED = (1.5, 12.0)
+"""Epochs, at least and at most, of a network that is taught by the counts of the text."""
+
+_COUNTED_SHARE = 0.2
+"""Largest share of the time for the counts to read the text."""
+
+_COUNTING = 96
+"""Hidden units of a network that is trained on a text once in the time in which its counts read it."""
 
 _UPDATES = 3000
 """Updates of a run, if the batch can be chosen so."""
@@ -162,23 +180,27 @@ def choose(job: Job, seconds: float, team: Team = ALONE) -> Job:
 
     hidden = job.config.model.hidden
     if "model.hidden" not in given:
-        hidden = max((H for H in _SIZES if enough(N, V, H, trained(H))), default=_SIZES[0])
+        hidden = max(H for H in _SIZES if enough(N, V, H, trained(H)))
     n = trained(hidden)
-    job = _with(job, job.config.choose(rules(N, V, hidden, n, steps, cell)))
-    one, count = _VALIDATION_SHARE * seconds, _VALIDATIONS
+    networks = job.config.train.generations
+    if "train.generations" not in given and job.corpus.usable("validation"):
+        networks = max(1, min(_NETWORKS, int(n / (_PER_NETWORK * N))))
+    job = _with(job, job.config.choose(rules(N, V, hidden, n / networks, steps, cell, networks)))
+    each = max(_FEWEST_VALIDATIONS, math.ceil(_VALIDATIONS / networks))
+    one, validations = _VALIDATION_SHARE * seconds, networks * each
     if "run.eval_every" in given:
         one = min(one, _VALIDATING / _validations(job, Pace(n / usable, 0.0), seconds) * seconds)
     job = _in_part(job, n / usable, one)
     chosen = pace(job, _measuring(seconds), team)
     left = team.first(lambda: (1 - _RESERVE) * seconds - (time.perf_counter() - started))
     if "run.eval_every" in given:
-        count = _validations(job, chosen, left)
-    job = _with(job, job.config.choose({"train.epochs": _epochs(job, chosen, left, count)}))
+        validations = _validations(job, chosen, left)
+    job = _with(job, job.config.choose({"train.epochs": _epochs(job, chosen, left, validations)}))
     epochs = job.config.train.epochs
     updates = int(epochs * _windows(job))
     reports = {
         # rounded up, so that the last validation falls on the last update
-        "run.eval_every": _digits(1.0005 * epochs / _VALIDATIONS),
+        "run.eval_every": _digits(1.0005 * epochs / each),
         "run.sample_every": _digits(epochs / 4),
         "run.log_every": min(100, max(1, updates // 40)),
         "train.warmup": min(100, updates // 20),
@@ -216,7 +238,9 @@ def _in_part(job: Job, speed: float, seconds: float) -> Job:
 
 
 def _epochs(job: Job, measured: Pace, seconds: float, validations: int) -> float:
-    """Epochs that fit into `seconds` beside so many validations, and the scoring of the whole split.
+    """Epochs of each network that fit into `seconds`.
+
+    Beside them fit so many validations, what teachers read, and the scoring of the whole split.
 
     Raises `ConfigError` if not even one update fits.
     """
@@ -226,10 +250,20 @@ def _epochs(job: Job, measured: Pace, seconds: float, validations: int) -> float
         whole = held / (SCORING * measured.characters)
         if is_scored_whole(held, (seconds - whole) * measured.characters):
             seconds -= whole
-    epochs = seconds * measured.characters / train
+    epochs = (seconds * measured.characters / train - _readings(job)) / job.config.train.generations
     if epochs * _windows(job) < 1:
         raise ConfigError("`minutes`: not even one update of this network fits into the time")
     return _digits(min(epochs, 1e6))
+
+
+def _readings(job: Job) -> float:
+    """The epochs of training that take as long as what the teachers read."""
+    train, model = job.config.train, job.config.model
+    readers = len(train.teachers) + train.generations - 1
+    if COUNTS not in train.teachers:
+        return readers / SCORING
+    counting = _relative_pace(len(job.corpus.vocabulary), model.hidden, _COUNTING, model.cell)
+    return (readers - 1) / SCORING + counting
 
 
 def enough(N: int, V: int, H: int, n: float) -> bool:
@@ -244,10 +278,13 @@ def enough(N: int, V: int, H: int, n: float) -> bool:
     return _SIZES[0] >= H or (n >= for_time and largest >= H)
 
 
-def rules(N: int, V: int, H: int, n: float, steps: int = _WINDOW, cell: str = "lstm") -> dict[str, Any]:
+def rules(
+    N: int, V: int, H: int, n: float, steps: int = _WINDOW, cell: str = "lstm", networks: int = 1
+) -> dict[str, Any]:
     """The settings for a network of `H` that is trained on `n` characters of a text of `N`, of `V` different.
 
-    `steps` is the usual length of a window; for lines, their mean length.
+    `steps` is the usual length of a window; for lines, their mean length. `networks` are trained one after
+    the other.
 
     The figures come from the runs in configs/README.md. Regularisation slows learning: dropout and
     weight drop begin where the text is seen often by a network that could learn it by heart, and
@@ -263,7 +300,10 @@ def rules(N: int, V: int, H: int, n: float, steps: int = _WINDOW, cell: str = "l
     batch = _ROWS * round(n / _UPDATES / min(steps, _WINDOW) / _ROWS)
     batch = min(max(16, batch), 32 if steps >= _WINDOW else 64)
     seldom = 0.6 * math.log2(max(65, V) / 65)
-    rates = _RATES.get(cell, _RATES["gru"])
+    known = cell if cell in _RATES else "gru"
+    epochs, (least, most) = n / N, _COUNTED
+    counted = least <= epochs < most and _relative_pace(V, H, _COUNTING, known) < _COUNTED_SHARE * epochs
+    rates = _RATES[known]
     lr = min(rates.largest, rates.times_hidden / H)
     return {
         "model.cell": cell,
@@ -283,6 +323,11 @@ def rules(N: int, V: int, H: int, n: float, steps: int = _WINDOW, cell: str = "l
         "train.weight_decay": round(0.05 * min(1.0, 2 * weights / N), 4),
         "train.schedule": "cosine",
         "train.warmup": 100,
+        "train.generations": networks,
+        "train.taught_drop": 0.3,
+        # counts know at once what a network has to learn, and in the end less than it
+        "train.teacher": COUNTS if counted else "",
+        "train.teacher_share": round(min(0.5, 2 / epochs), 2) if counted else 0.7,
     }
 
 
@@ -306,7 +351,9 @@ def pace(job: Job, seconds: float, team: Team = ALONE) -> Pace:
     A validation is measured too, unless it would take longer than `seconds`: a short text is scored
     in few streams, which is slow.
     """
-    with Trainer(job, team) as trainer:
+    # as fast as with teachers, who would have to read the text first
+    alone = _with(job, job.config.replace({"train.teacher": "", "train.generations": 1}))
+    with Trainer(alone, team) as trainer:
         for _ in range(_FIRST):
             trainer.update()
         started, characters, taken, done = time.perf_counter(), 0, 0.0, False

@@ -14,6 +14,7 @@ exchange, and sends their sum in their place: one buffer, if ranks have a power 
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -172,14 +173,17 @@ class ShardedUpdate:
             team.exchange([sums(self._own_spans)] * team.size, [sums(theirs) for theirs in spans]),
         )
 
-    def backpropagate(self, step: int, rng: np.random.Generator) -> float:
-        """Loss and gradients of the window of update `step` of the run; `state` advances.
+    def backpropagate(self, step: int, rng: np.random.Generator, drop: float = 1.0) -> float:
+        """Loss and gradients of the window of update `step` of the network; `state` advances.
 
-        `rng` draws the noise. Returns the mean loss of the window, in nats per character.
+        `rng` draws the noise, whose rates are multiplied by `drop`. Returns the mean loss of the window, in
+        nats per character.
         """
         T = self.batches.window_length(step)
         for name, noise in self.model.noise(T, self.batches.batch).items():
-            noise.draw(rng, self._noise[name][: noise.size].reshape(noise.shape))
+            replace(noise, rate=drop * noise.rate).draw(
+                rng, self._noise[name][: noise.size].reshape(noise.shape)
+            )
         losses = self.pool.map(self._backpropagate, self._own, step)
         self._losses[self._own.start : self._own.stop] = losses
         if self._before:

@@ -247,13 +247,14 @@ class Trainer(contextlib.AbstractContextManager["Trainer"]):
             where = f"run {Path(config.run.dir)}"
             self.restore(job.saved, where)
             if self.tally.step > self.planned_steps:
+                done = (self.tally.step - self.tally.begun) / self.steps_per_epoch
                 raise ConfigError(
                     f"train.epochs: {config.train.epochs:g} epochs end before update {self.tally.step:,}, "
-                    f"which {where} has reached: it must be {math.ceil(100 * self.epoch) / 100:g} at least"
+                    f"which {where} has reached: it must be {math.ceil(100 * done) / 100:g} at least"
                 )
 
     def _fresh_parameters(self, generation: int) -> Parameters:
-        """Those that a network of the run begins with."""
+        """The parameters that a network of the run begins with."""
         # the same numbers on every rank, though their libraries may differ
         return self.team.first(lambda: self._job.parameters(self.model, self._dtype, generation))
 
@@ -347,7 +348,8 @@ class Trainer(contextlib.AbstractContextManager["Trainer"]):
         elif self.config.train.reset_state:
             resets = self.rng.random(self.streams.batch) < self.config.train.reset_state
             self.state[:, :, resets] = 0.0
-        loss = self.sharded.backpropagate(step, self.rng)
+        drop = self.config.train.taught_drop if self.earlier else 1.0
+        loss = self.sharded.backpropagate(step, self.rng, drop)
         clipped = self.sharded.clip()
         lr = self.config.train.lr * self.schedule.factor(step, self.tally.plateau)
         dropped = None
@@ -453,8 +455,8 @@ class Trainer(contextlib.AbstractContextManager["Trainer"]):
         for dotted, known in KEYS.items():
             if known.fixed and now[dotted] != then[dotted]:
                 raise RunError(
-                    f"{where}: {dotted} is {plain(then[dotted])} in this run and cannot become "
-                    f"{plain(now[dotted])}; start a new run with `out=DIR`"
+                    f"{where}: {dotted} is {plain(then[dotted]) or 'empty'} in this run and cannot become "
+                    f"{plain(now[dotted]) or 'empty'}; start a new run with `out=DIR`"
                 )
         try:
             values = dict(checkpoint.progress)

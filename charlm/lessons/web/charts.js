@@ -3,14 +3,14 @@
 /** The colour of each path of a gradient to the step before: that of the GRU's gate, for the others too. */
 const COLOURS = { i: "z", o: "r", g: "n", h: "n" };
 
-const DECADES = [0, -6]; // of the axis
+const DECADES = 6; // of the axis, below 10⁰
 const DECADE = 20; // pixels
 const ROOM = 8; // pixels above 10⁰, for what grew
 const STRIP = 9; // pixels of the strip that divides what arrives
 
 /** The height of a share of the gradient on the axis, above its lowest decade. */
 const heightOf = (share) =>
-  between(0, DECADE * (Math.log10(share || 1e-99) - DECADES[1]), DECADE * (DECADES[0] - DECADES[1]) + ROOM);
+  between(0, DECADE * (Math.log10(share || 1e-99) + DECADES), DECADE * DECADES + ROOM);
 
 /** The rectangle of a picture as a part of a path. */
 const rectangle = (x, y, width, height) =>
@@ -52,14 +52,14 @@ function reachChart(model) {
   if (!chart) return made("p", { class: "quiet" }, say(passOf(model) ? "reach.none" : "reach.lacking"));
   const { read, layer, memory, reached, most, shares, first } = chart;
   const wide = between(12, Math.floor(230 / reached.length), 40);
-  const [left, top, high] = [4, 4 + ROOM, DECADE * (DECADES[0] - DECADES[1])];
+  const [left, top, high] = [4, 4 + ROOM, DECADE * DECADES];
   const [right, bottom] = [left + wide * reached.length, top + high];
   const all = [];
-  for (let decade = DECADES[1]; decade <= DECADES[0]; decade++) {
-    const y = bottom - DECADE * (decade - DECADES[1]);
+  for (let decade = 0; decade <= DECADES; decade++) {
+    const y = top + DECADE * decade;
     all.push(made("path", { class: decade ? "grid" : "grid one", d: `M${left} ${y}H${right}` }));
     if (decade % 2) continue;
-    const power = made("tspan", { dy: -4 }, String(decade).replace("-", "−"));
+    const power = made("tspan", { dy: -4 }, decade ? `−${decade}` : "0");
     all.push(made("text", { class: "axis decade", x: right + 5, y: y + 4 }, "10", power));
   }
   if (first > 0) {

@@ -162,13 +162,9 @@ function graphNow() {
   return { nodes, order: backward() ? order.reverse() : order };
 }
 
-/** The nodes of other cells that do the same as a node: the update gate keeps, and so does the forget gate. */
-const COUNTERPARTS = new Map(
-  Object.entries({
-    ...{ z: ["f"], f: ["z"], r: ["i"], i: ["r"], n: ["g"], g: ["n"], c_prev: ["h_prev"] },
-    ...{ a_z: ["a_f"], a_f: ["a_z"], a_r: ["a_i"], a_i: ["a_r"], a: ["a_n", "a_g"] },
-    ...{ a_n: ["a_g", "a"], a_g: ["a_n", "a"], u: ["s"], s: ["u"] },
-  }),
+/** Nodes that do the same in different cells: the update gate keeps, and so does the forget gate. */
+const ROLES = ["z f", "r i", "n g", "h_prev c_prev", "a_z a_f", "a_r a_i", "a_n a_g a", "u s"].map((names) =>
+  names.split(" "),
 );
 
 const LONGEST = 2000; // characters of a text
@@ -230,7 +226,7 @@ function set(changes) {
   state.direction = state.direction === "backward" ? "backward" : "forward";
   if (!Object.hasOwn(data.strings, state.language)) state.language = "en";
   const { order } = graphNow();
-  const counterparts = [state.node, ...(COUNTERPARTS.get(state.node) ?? []), "h"];
+  const counterparts = [state.node, ...(ROLES.find((names) => names.includes(state.node)) ?? []), "h"];
   state.node = counterparts.find((name) => order.includes(name));
   if (quiz) quiz.answered = false;
   basis ??= wanted;
@@ -731,11 +727,8 @@ function render() {
   refresh("strip", [model, text, basis, window, language], showStrip);
   refresh("step", [model, text, basis, window, language, t], markStep);
   showMessage();
-  for (const [id, by] of [
-    ["previous", -1],
-    ["next", 1],
-  ])
-    element(id).setAttribute("aria-disabled", !beside(by));
+  element("previous").ariaDisabled = !beside(-1);
+  element("next").ariaDisabled = !beside(1);
   fill(element("check-result"));
   showGraph();
   showFormula();
