@@ -188,6 +188,22 @@ def test_a_part_of_the_lines_is_scored_alone(form: str) -> None:
     assert result.nll == pytest.approx(_line_by_line(model, parameters, lines), rel=1e-12)
 
 
+def test_texts_are_scored_as_if_each_were_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Several texts, and lines among them, have the scores of each by itself, over several blocks."""
+    monkeypatch.setattr(evaluate, "BLOCK", 60)
+    model, parameters = _model("gru after")
+    rng = np.random.default_rng(3)
+    texts = [Text(rng.integers(0, 6, size)) for size in (2, 41, 9, 3, 70, 2)]
+    texts[3:3] = [_lines([4, 2, 30])]
+    found = evaluate.scores(model, parameters, texts)
+    assert [one.characters for one in found] == [1, 40, 8, 36, 2, 69, 1]
+    for one, text in zip(found, texts, strict=True):
+        assert one.nll == pytest.approx(score(model, parameters, text).nll, rel=1e-12)
+    assert evaluate.scores(model, parameters, []) == []
+    with pytest.raises(ValueError, match="two characters"):
+        evaluate.scores(model, parameters, [*texts, Text(np.array([1]))])
+
+
 def test_lines_that_have_ended_give_up_their_place(monkeypatch: pytest.MonkeyPatch) -> None:
     """One line far longer than the others is read on alone, not beside hundreds of rows of padding."""
     model, parameters = _model("rnn")
