@@ -12,7 +12,9 @@ ratio to the earlier file is printed beside each figure.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -71,6 +73,42 @@ def encoding(text: str) -> dict[str, float]:
         return figures
 
 
+def scoring() -> dict[str, float]:
+    """Speeds of `charlm score`: relative to `charlm eval perplexity`, and of many lines to single ones.
+
+    Processor time of one worker, with an LSTM of 2 x 48.
+    """
+    import charlm
+    from charlm.cli import charlm as commands
+
+    text = (Path(__file__).parent.parent / "data" / "tales.txt").read_text()
+    flat = text.replace("\n", " ")
+    lines = [flat[59 * k :][:59] for k in range(len(flat) // 59)]
+    os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+    with tempfile.TemporaryDirectory() as directory, Path(os.devnull).open("w") as nowhere:
+        for name, contents in (("text", text), ("lines", "".join(f"{line}\n" for line in lines))):
+            (Path(directory) / name).write_text(contents)
+        settings = {"model.hidden": 48, "run.threads": 1}
+        model = charlm.train({}, f"{directory}/text", f"{directory}/run", settings, max_steps=5).load()
+
+        def seconds(*command: str) -> float:
+            started = time.process_time()
+            with contextlib.redirect_stdout(nowhere):
+                commands([*command, "--checkpoint", f"{directory}/run"], standalone_mode=False)
+            return time.process_time() - started
+
+        whole = seconds("eval", "perplexity", "--corpus", f"{directory}/text")
+        rows = {by: seconds("score", f"{directory}/text", "--by", by) for by in ("line", "word", "unit")}
+        many = seconds("score", f"{directory}/lines", "--reset", "line") / len(lines)
+        started = time.process_time()
+        for line in lines[:300]:
+            model.losses(line)
+        single = (time.process_time() - started) / 300
+    return {f"{by} / evaluation": whole / spent for by, spent in rows.items()} | {
+        "lines / line": single / many
+    }
+
+
 def main() -> None:
     """Measure, print, and keep."""
     parser = argparse.ArgumentParser(
@@ -91,6 +129,7 @@ def main() -> None:
             measured.setdefault(shape, []).append(bench(shape, arguments.threads, arguments.seconds))
         for name, text in TEXTS.items():
             measured.setdefault(name, []).append(encoding(text))
+        measured.setdefault("scoring", []).append(scoring())
     medians = {
         name: {figure: statistics.median(row[figure] for row in rows) for figure in rows[0]}
         for name, rows in measured.items()

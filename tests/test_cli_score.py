@@ -19,7 +19,7 @@ import pytest
 from conftest import ENVIRONMENT, Run
 
 import charlm as package
-from charlm.cli.score import _most
+from charlm.cli.score import _most, _Table
 from charlm.inference.rows import Row
 from charlm.runs import checkpoint
 
@@ -340,6 +340,13 @@ def test_progress_counts_the_bytes_of_files(
     size = sum(Path(file).stat().st_size for file in files)
     assert told[:1] == ([] if live else [("total", size)])
     assert sum(count for _, count in told[1:]) == (0 if live else size)
+
+
+def test_what_is_not_finite_is_null_in_json() -> None:
+    """A model that diverged has rows that every reader of JSON takes."""
+    row = Row("line", "t", 1, 1, 0, 2, "at", [math.inf], [], [0], [2], [0])
+    shown = json.loads(_Table("line", [], False, "jsonl")._object(row))
+    assert (shown["bits"], shown["bits_per_char"], shown["characters"]) == (None, None, 2)
 
 
 def _started(run: Path, *arguments: str) -> subprocess.Popen[bytes]:

@@ -19,6 +19,7 @@ from charlm.data.units import Units
 from charlm.data.vocabulary import Vocabulary
 from charlm.inference import dynamic as dynamics
 from charlm.inference import judge, score
+from charlm.inference import rows as rows_module
 from charlm.inference import surprisal as surprisals
 from charlm.inference.judge import Judge, judges_of
 from charlm.inference.rows import By, Row, Rows
@@ -71,6 +72,12 @@ def make(form: str = "lstm", text: str = TEXT, seed: int = 1, layers: int = 1, *
     parameters = model.initialise(np.random.default_rng(seed), "orthogonal", np.float64)
     parameters.flat += 0.3 * np.random.default_rng(seed).standard_normal(parameters.flat.size)
     return Checkpoint(config, vocabulary, parameters, {}, NOT_TRAINED)
+
+
+@pytest.fixture(autouse=True)
+def few(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows are made five at a time, so that the limit is crossed."""
+    monkeypatch.setattr(rows_module, "_TOGETHER", 5)
 
 
 def rows_of(
@@ -246,7 +253,7 @@ def test_short_texts_are_scored_side_by_side(
         rows, apart = Rows(by), Rows(by)
         with surprisal(_judges(models, dynamic), count_unknown=True) as reading:
             every = chain(
-                *(reading.scored([(str(k), [text], "")], alone=True) for k, text in enumerate(texts)),
+                *(reading.scored([(str(k), cut(text, k), "")], alone=True) for k, text in enumerate(texts)),
                 reading.flushed(),
             )
             found = [row for piece in every for row in rows.add(piece)]

@@ -360,5 +360,5 @@ def pieces_of(
                 )
                 for source in group
             )
-            yield from reading.scored(texts, live and reset == "line", len(group) == 1 and not live)
+            yield from reading.scored(texts, live and reset == "line", len(group) == 1)
     yield from reading.flushed()
