@@ -125,9 +125,14 @@ def test_what_teaches_follows_from_the_epochs(
     assert (train.generations, train.teachers) == (2, ("counts",))
 
 
-def test_one_network_learns_a_text_of_which_nothing_is_held_out(paces: list[Config]) -> None:
-    """Several could not be compared."""
-    assert _fitted(Config(), _corpus(300), 600)[0].train.generations == 1
+def test_nothing_teaches_where_it_was_not_tried(paces: list[Config]) -> None:
+    """Texts of which nothing is held out, lines, and texts of many different characters have one network."""
+    lines = replace(_corpus(0), ids=np.tile(np.arange(7, dtype=np.uint8), 90_000)[:-6], by_line=True)
+    large = replace(_corpus(600_000), vocabulary=Vocabulary(range(97, 97 + 300), Units()))
+    for corpus in (_corpus(300), lines, large):
+        for seconds in (4, 12, 60, 600):
+            train = _fitted(Config(), corpus, seconds)[0].train
+            assert (train.generations, train.teachers) == (1, ())
 
 
 def test_what_a_person_chose_is_kept(paces: list[Config]) -> None:

@@ -78,6 +78,9 @@ _NETWORKS = 4
 _COUNTED = (1.5, 12.0)
 """Epochs, at least and at most, of a network that is taught by the counts of the text."""
 
+_ALPHABET = 256
+"""Most different characters of a text on which teachers were tried."""
+
 _COUNTED_SHARE = 0.2
 """Largest share of the time for the counts to read the text."""
 
@@ -183,7 +186,7 @@ def choose(job: Job, seconds: float, team: Team = ALONE) -> Job:
         hidden = max(H for H in _SIZES if enough(N, V, H, trained(H)))
     n = trained(hidden)
     networks = job.config.train.generations
-    if "train.generations" not in given and job.corpus.usable("validation"):
+    if "train.generations" not in given and job.corpus.usable("validation") and _is_tried(steps, V):
         networks = max(1, min(_NETWORKS, int(n / (_PER_NETWORK * N))))
     job = _with(job, job.config.choose(rules(N, V, hidden, n / networks, steps, cell, networks)))
     each = max(_FEWEST_VALIDATIONS, math.ceil(_VALIDATIONS / networks))
@@ -278,6 +281,11 @@ def enough(N: int, V: int, H: int, n: float) -> bool:
     return _SIZES[0] >= H or (n >= for_time and largest >= H)
 
 
+def _is_tried(steps: int, V: int) -> bool:
+    """Whether teachers were tried on such a text: one with an alphabet, not one of lines."""
+    return steps >= _WINDOW and V <= _ALPHABET
+
+
 def rules(
     N: int, V: int, H: int, n: float, steps: int = _WINDOW, cell: str = "lstm", networks: int = 1
 ) -> dict[str, Any]:
@@ -302,7 +310,8 @@ def rules(
     seldom = 0.6 * math.log2(max(65, V) / 65)
     known = cell if cell in _RATES else "gru"
     epochs, (least, most) = n / N, _COUNTED
-    counted = least <= epochs < most and _relative_pace(V, H, _COUNTING, known) < _COUNTED_SHARE * epochs
+    counting = _relative_pace(V, H, _COUNTING, known)
+    counted = _is_tried(steps, V) and least <= epochs < most and counting < _COUNTED_SHARE * epochs
     rates = _RATES[known]
     lr = min(rates.largest, rates.times_hidden / H)
     return {
