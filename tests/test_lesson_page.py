@@ -268,7 +268,7 @@ TASKS = {
     "What does truncation cut?": (
         "window ArrowDown ArrowDown",
         "#reach",
-        r"RNN.*The window begins at “l” \(step 3\): truncation cuts off everything before\.",
+        r"RNN.*The window begins at “l” \(step 3\): truncation cuts the gradient to everything before\.",
     ),
     "Is the gradient of the page right?": (
         "direction ArrowRight graph ArrowRight ArrowRight ArrowRight check Enter",
