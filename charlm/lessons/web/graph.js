@@ -176,6 +176,13 @@ function shown(number, digits = 3) {
   return (number < 0 ? "−" : "") + text;
 }
 
+/** A number of a difference: with so many decimals that the line comes out where the other is close. */
+const asFineAs = (number, other) => {
+  const gap = Math.abs(Math.abs(number) - Math.abs(other));
+  if (gap >= 0.0995 || gap < 1e-12) return shown(number);
+  return (number < 0 ? "−" : "") + Math.abs(number).toFixed(2 - Math.floor(Math.log10(gap)));
+};
+
 /** A number where there is little room: two digits that count of a small one. */
 const brief = (number) => {
   const size = Math.abs(number);

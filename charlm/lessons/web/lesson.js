@@ -450,7 +450,8 @@ const inProduct = (text) => (text.startsWith("−") ? `(${text})` : text);
 function factorInNumbers(factor, scope, k) {
   const [, left, right, square] = factor.match(/^\((\w+) − (\w+)(²?)\)$/) ?? [];
   if (!left) return shown(factorValue(factor, scope, k));
-  return `(${left === "1" ? 1 : shown(scope[left][k])} − ${inProduct(shown(scope[right][k]))}${square})`;
+  const [from, less] = [left === "1" ? 1 : scope[left][k], scope[right][k]];
+  return `(${left === "1" ? 1 : asFineAs(from, less)} − ${inProduct(asFineAs(less, from))}${square})`;
 }
 
 /** The equations that are no sums of products: in letters, and with numbers put in. */
@@ -461,7 +462,7 @@ function specialEquation(name, { p, logits, target }, k, N) {
     loss: ["loss = − ln p", `− ln ${shown(p[target])}`],
     dloss: ["dloss = 1 / N", `1 / ${N}`],
     dp: ["dp = dloss (− 1 / p)", `− 1 / (${N} · ${shown(p[k])})`],
-    dlogits: ["dlogits = (p − y) / N", `(${shown(p[k])} − ${Number(target === k)}) / ${N}`],
+    dlogits: ["dlogits = (p − y) / N", `(${asFineAs(p[k], Number(target === k))} − ${Number(target === k)}) / ${N}`],
   };
   if (target === null && name.startsWith("d")) return [`${name} = 0`];
   return equations[name];
