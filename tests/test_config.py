@@ -689,3 +689,14 @@ def test_every_text_counts_as_work(tmp_path: Path) -> None:
         assert [source.name for source in files.of(split)] == [str(tmp_path / name)]
     (tmp_path / "a").write_text("\ufeffabab")
     assert "begins with a byte-order mark" in build_corpus(config)[0].warnings[-1]
+
+
+def test_a_teacher_is_named_once(tmp_path: Path) -> None:
+    """A teacher that is named twice is an error; an empty list is none."""
+    text = "corpus: {path: a.txt}\ntrain:\n  teacher: %s\n"
+    assert "line 3: train.teacher: counts is named twice" in refusal(tmp_path, text % "[counts, a, counts]")
+    file = tmp_path / "none.yaml"
+    file.write_text(text % "[]")
+    assert load(file).train.teachers == ()
+    file.write_text(text % "[counts, runs/a]")
+    assert load(file).train.teachers == ("counts", str(tmp_path / "runs/a"))

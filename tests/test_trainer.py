@@ -26,7 +26,7 @@ from charlm.nn.workspace import Workspace
 from charlm.optim.optimizers import OPTIMIZERS
 from charlm.optim.schedules import Plateau
 from charlm.runs import checkpoint
-from charlm.system.errors import DivergenceError, RunError
+from charlm.system.errors import ConfigError, DivergenceError, RunError
 from charlm.system.team import ALONE
 from charlm.training.job import Job
 from charlm.training.teachers import Table
@@ -710,7 +710,30 @@ def test_patience_is_of_each_network(tmp_path: Path) -> None:
         assert not trainer.out_of_patience
     assert not trainer.record_validation(0.5)
     assert trainer.out_of_patience
+    assert trainer.finished
     assert trainer.tally.best == 0.5
+    first = make_trainer(tmp_path, train__generations=2, train__epochs=1.0, train__patience=1)
+    first.update()
+    for loss in (1.0, 2.0):
+        first.record_validation(loss)
+    assert first.begins_network, "the first one's patience has run out"
+    first.update()
+    assert (first.tally.generation, first.tally.begun, first.out_of_patience) == (1, 1, False)
+
+
+def test_a_resume_keeps_the_networks_that_there_are(tmp_path: Path) -> None:
+    """Fewer networks than have begun are refused; more are trained."""
+    trainer = make_trainer(tmp_path, train__generations=2, train__epochs=1.0)
+    for _ in range(trainer.schedule.steps + 1):
+        trainer.update()
+    for generations in (1, 2, 3):
+        config = trainer.config.replace({"train.generations": generations})
+        job = Job(config, trainer.corpus, saved=trainer.snapshot())
+        if generations > 1:
+            assert Trainer(job).planned_steps == generations * trainer.schedule.steps
+            continue
+        with pytest.raises(ConfigError, match=r"train.generations: run .* has begun network 2"):
+            Trainer(job)
 
 
 @pytest.mark.parametrize("transport", ["processes", "threads"])

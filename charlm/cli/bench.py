@@ -89,5 +89,5 @@ def _lines(speed: charlm.Speed) -> Iterator[str]:
     if (epoch := speed.epoch_seconds) is not None:
         yield (
             f"duration    {epoch:12,.1f} s per epoch of {shown_paths(corpus.paths)}, "
-            f"{epoch * train.epochs:,.0f} s the whole run, validation not counted"
+            f"{epoch * train.epochs * train.generations:,.0f} s the whole run, validation not counted"
         )

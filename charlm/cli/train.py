@@ -190,7 +190,7 @@ def _finish(started: Started, stopped: Stopped) -> None:
         with contextlib.suppress(OSError):  # nobody may be left to read it
             click.echo(f"stopped after update {stopped.step:,}; to continue: {resume}{_again(config)}")
         return
-    epochs = f"{short(stopped.epoch)} of {_epochs(config.train.epochs)}"
+    epochs = f"{short(stopped.epoch)} of {_epochs(config.train.epochs * config.train.generations)}"
     if stopped.out_of_patience:
         click.echo(
             f"ended early, after update {stopped.step:,} ({epochs}): "

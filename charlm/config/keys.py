@@ -333,7 +333,9 @@ class TrainConfig(Settings):
         choices=("stop", "skip"),
     )
     patience: int = key(
-        0, "consecutive validations without improvement before the run stops; 0: it does not stop", at_least=0
+        0,
+        "consecutive validations without improvement before the network stops; 0: it does not stop",
+        at_least=0,
     )
     average: float = key(
         0.0,

@@ -27,6 +27,9 @@ ORDER = 7
 DISCOUNT = 0.6
 """D."""
 
+BYTES = 130
+"""Memory for each unit of a text while it is counted, as measured on the tales."""
+
 _BLOCK = 1 << 22
 """Probabilities that are computed at a time."""
 

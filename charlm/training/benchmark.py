@@ -115,7 +115,7 @@ class Speed:
             "before_rss_mb": self.before_mb,
             "needed_mb": self.needed_mb,
             "epoch_seconds": epoch,
-            "run_seconds": epoch * train.epochs if epoch else None,
+            "run_seconds": epoch * train.epochs * train.generations if epoch else None,
         }
         if self.ranks > 1:
             figures |= {
@@ -148,11 +148,11 @@ def measure(
     tiny = replace(
         config, model=replace(config.model, hidden=1), train=replace(train, batch=1, seq_len=1, shards=1)
     )
-    with Trainer(Job(tiny, corpus)) as trainer:
+    with Trainer(Job(tiny, corpus).alone()) as trainer:
         trainer.update()
     before = peak_bytes() / 1e6
     window = train.batch * train.seq_len
-    with Trainer(Job(config, corpus), team) as trainer:
+    with Trainer(Job(config, corpus).alone(), team) as trainer:
         exchanging: list[float] = []
 
         def update() -> None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -69,6 +69,11 @@ class Job:
     init: Checkpoint | None = None
     saved: Checkpoint | None = None
     teachers: tuple[tuple[Path, Checkpoint], ...] = ()
+
+    def alone(self) -> Self:
+        """The run without teachers and with one network; an update takes as long."""
+        config = self.config.replace({"train.teacher": "", "train.generations": 1})
+        return replace(self, config=config, teachers=())
 
     def parameters(self, model: Model, dtype: npt.DTypeLike, generation: int = 0) -> Parameters:
         """The parameters that a network of the run begins with: fresh, or copied from `init`."""

@@ -360,9 +360,7 @@ def pace(job: Job, seconds: float, team: Team = ALONE) -> Pace:
     A validation is measured too, unless it would take longer than `seconds`: a short text is scored
     in few streams, which is slow.
     """
-    # as fast as with teachers, who would have to read the text first
-    alone = _with(job, job.config.replace({"train.teacher": "", "train.generations": 1}))
-    with Trainer(alone, team) as trainer:
+    with Trainer(job.alone(), team) as trainer:
         for _ in range(_FIRST):
             trainer.update()
         started, characters, taken, done = time.perf_counter(), 0, 0.0, False

@@ -19,6 +19,7 @@ from charlm.arrays import Array
 from charlm.config.build import build_model
 from charlm.config.keys import COUNTS, KEYS, plain
 from charlm.data.texts import Text
+from charlm.inference.counts import BYTES
 from charlm.inference.score import Score, score
 from charlm.nn.parameters import Parameters
 from charlm.optim.optimizers import OPTIMIZERS
@@ -226,7 +227,10 @@ class Trainer(contextlib.AbstractContextManager["Trainer"]):
         train, text, V = config.train, corpus.part("train"), len(corpus.vocabulary)
         self.needed = needed(self.model, train, B, T, train.shards, itemsize, team.size)
         teachers = len(train.teachers) + train.generations - 1
-        self.needed = replace(self.needed, taught=table_bytes(len(text.ids), V, teachers))
+        taught = table_bytes(len(text.ids), V, teachers)
+        if COUNTS in train.teachers:
+            taught += BYTES * len(text.ids)
+        self.needed = replace(self.needed, taught=taught)
         check_memory(self.needed, config)
         self.team, self._dtype = team, dtype
         self._job = replace(job, saved=None)  # its arrays are not needed for long
@@ -246,6 +250,11 @@ class Trainer(contextlib.AbstractContextManager["Trainer"]):
         if job.saved is not None:
             where = f"run {Path(config.run.dir)}"
             self.restore(job.saved, where)
+            if self.tally.generation >= train.generations:
+                raise ConfigError(
+                    f"train.generations: {where} has begun network {self.tally.generation + 1}: it must be "
+                    "that at least"
+                )
             if self.tally.step > self.planned_steps:
                 done = (self.tally.step - self.tally.begun) / self.steps_per_epoch
                 raise ConfigError(
@@ -271,8 +280,8 @@ class Trainer(contextlib.AbstractContextManager["Trainer"]):
 
     @property
     def is_last_of_network(self) -> bool:
-        """Whether the network has done its last update."""
-        return self.tally.step >= self.tally.begun + self.schedule.steps
+        """Whether the network has done its last update, or its patience has run out."""
+        return self.tally.step >= self.tally.begun + self.schedule.steps or self.out_of_patience
 
     @property
     def begins_network(self) -> bool:
@@ -321,8 +330,8 @@ class Trainer(contextlib.AbstractContextManager["Trainer"]):
 
     @property
     def finished(self) -> bool:
-        """Whether every planned update is done, or patience has run out."""
-        return self.tally.step >= self.planned_steps or self.out_of_patience
+        """Whether the last network has done its updates, or its patience has run out."""
+        return self.is_last_of_network and self.tally.generation + 1 >= self.config.train.generations
 
     @property
     def best_of(self) -> str:
