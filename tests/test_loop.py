@@ -451,3 +451,13 @@ def test_a_preview_is_of_the_running_mean(tmp_path: Path) -> None:
     assert preview(trainer) == shown
     trainer.mean.flat[...] = 0.0
     assert preview(trainer) != shown
+
+
+def test_reports_fall_due_by_the_epochs_of_each_network(tmp_path: Path) -> None:
+    """Two networks are validated at the same places, though one ends within an epoch."""
+    trainer = make_trainer(tmp_path, train__generations=2, train__epochs=1.5, run__eval_every=0.501)
+    directory = _begin(tmp_path / "run", trainer)
+    steps = [event.step for event in run(trainer, directory) if isinstance(event, Validated)]
+    each = trainer.schedule.steps
+    assert len(steps) == 6
+    assert [step - each for step in steps[3:]] == steps[:3]

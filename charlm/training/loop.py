@@ -85,11 +85,11 @@ def run(
 
 
 def _falls_due(trainer: Trainer, every: float) -> bool:
-    """Whether a multiple of `every` epochs lies between the last update and the one before it."""
+    """Whether a multiple of `every` epochs of the network lies between its last update and the one before."""
     updates = every * trainer.steps_per_epoch
     if updates <= 1:
         return True
-    step = trainer.tally.step
+    step = trainer.tally.step - trainer.tally.begun
     # rounding keeps 0.1 epochs of 12 updates, 1.2000000000000002, from falling due late
     return math.floor(round(step / updates, 9)) > math.floor(round((step - 1) / updates, 9))
 
