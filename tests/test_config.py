@@ -691,10 +691,9 @@ def test_every_text_counts_as_work(tmp_path: Path) -> None:
     assert "begins with a byte-order mark" in build_corpus(config)[0].warnings[-1]
 
 
-def test_a_teacher_is_named_once(tmp_path: Path) -> None:
-    """A teacher that is named twice is an error; an empty list is none."""
+def test_teachers_are_files_but_for_a_word(tmp_path: Path) -> None:
+    """Their paths are relative to the file, but `counts` is no path; an empty list is none."""
     text = "corpus: {path: a.txt}\ntrain:\n  teacher: %s\n"
-    assert "line 3: train.teacher: counts is named twice" in refusal(tmp_path, text % "[counts, a, counts]")
     file = tmp_path / "none.yaml"
     file.write_text(text % "[]")
     assert load(file).train.teachers == ()

@@ -140,10 +140,6 @@ def resolve(
     for part, paths in corpus.separate_paths.items():
         if STANDARD_INPUT in paths:
             raise error(part, f"name a file: standard input, {STANDARD_INPUT}, is only for corpus.path")
-    teachers = config.train.teachers
-    if len(set(teachers)) < len(teachers):
-        place = places.get("train.teacher", where)
-        raise ConfigError(f"{place}: train.teacher: {max(teachers, key=teachers.count)} is named twice")
     encoding = text_encoding(corpus.encoding)
     if encoding is None:
         known = ("utf-8", "utf-16", "latin-1", "cp1252", "cp949", "shift_jis")

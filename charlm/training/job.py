@@ -160,9 +160,12 @@ def _teachers(
 ) -> tuple[tuple[Path, Checkpoint], ...]:
     """The networks of `train.teacher` with their files, or their copies in a run that is continued.
 
-    Raises `ConfigError` if one predicts other units than the run.
+    Raises `ConfigError` if one is named twice, or predicts other units than the run.
     """
-    paths = [Path(name) for name in config.train.teachers if name != COUNTS]
+    names = config.train.teachers
+    if len(set(names)) < len(names):
+        raise ConfigError(f"train.teacher: {max(names, key=names.count)} is named twice")
+    paths = [Path(name) for name in names if name != COUNTS]
     try:
         files = [find_checkpoint(path) for path in paths] if run is None else run.teachers(len(paths))
         teachers = tuple((file, checkpoint.load(file)) for file in files)
