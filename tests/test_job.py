@@ -234,5 +234,5 @@ def test_a_teacher_must_know_the_same_units(
 def test_a_teacher_is_named_once(tmp_path: Path) -> None:
     """A teacher that is named twice is an error."""
     (tmp_path / "a.txt").write_text(TALES[:3000])
-    with pytest.raises(ConfigError, match="train.teacher: counts is named twice"):
+    with pytest.raises(ConfigError, match=r"train.teacher: counts is named twice"):
         api.train({}, tmp_path / "a.txt", tmp_path / "a", {**SETTINGS, "train.teacher": ["counts", "counts"]})
