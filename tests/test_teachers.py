@@ -8,6 +8,7 @@ from conftest import FORMS, make_model
 
 from charlm.arrays import Array
 from charlm.data.texts import Lines, Text
+from charlm.inference import counts
 from charlm.inference.counts import Counts
 from charlm.nn.model import Model
 from charlm.nn.parameters import Parameters
@@ -60,12 +61,14 @@ def told(table: Table, size: int) -> Array:
 def test_a_table_is_what_its_teachers_say(form: str, by_line: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """Networks read from a zero state, without dropout, counts without the place itself; all are averaged."""
     monkeypatch.setattr(teachers, "NAMED", V)
+    monkeypatch.setattr(teachers, "_TOGETHER", 2)
+    monkeypatch.setattr(counts, "_BLOCK", 300 * V)  # seven blocks
     text = text_of(by_line)
     table, networks = Table(text, V, 3, 0.25), [network(form, seed) for seed in (1, 2)]
     assert table.at(np.arange(3)) is None
-    counts = np.zeros((len(text.ids), V))
-    counts[text.target_places(0, text.targets)] = Counts(text, V).predict(0, text.targets)
-    expected = [naive(*networks[0], text), counts, naive(*networks[1], text)]
+    counted = np.zeros((len(text.ids), V))
+    counted[text.target_places(0, text.targets)] = Counts(text, V).predict(0, text.targets)
+    expected = [naive(*networks[0], text), counted, naive(*networks[1], text)]
     for number in range(3):
         if number == 1:
             table.add_counts(Team(workers=2))

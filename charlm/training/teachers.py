@@ -25,6 +25,9 @@ from charlm.system.workers import shared
 NAMED = 16
 """Units that a teacher names at each place, at most: they have more than 99 % of the probability."""
 
+_TOGETHER = 256
+"""Blocks that the workers are given at a time: the answers to all of them may not fit into a message."""
+
 
 def table_bytes(places: int, vocab: int, teachers: int) -> int:
     """The memory that a `Table` needs."""
@@ -90,7 +93,8 @@ class Table:
             self._ids[places, columns], self._q[places, columns] = likeliest(p, self.named)
 
         with team.pool(len(parts), read) as pool:
-            pool.map(read, range(len(parts)))
+            for first in range(0, len(parts), _TOGETHER):
+                pool.map(read, range(first, min(first + _TOGETHER, len(parts))))
         self._teachers += 1
 
     def _next(self) -> slice:
