@@ -268,6 +268,22 @@ def test_bad_input_is_one_line(
     assert len(done.stderr.strip().split("\n")) <= 4  # click shows the usage
 
 
+@pytest.mark.parametrize("last", ["The Ξ\n".encode(), b"The \xff\n"])
+@pytest.mark.parametrize("reset", ["text", "line"])
+def test_an_error_loses_no_row_before_it(
+    last: bytes, reset: str, runs: Callable[..., Path], charlm: Run, tmp_path: Path
+) -> None:
+    """Texts that wait to be scored side by side have their rows before the error of a later one."""
+    for number in range(3):
+        (tmp_path / f"{number}.txt").write_text("The ferry\n" * (number + 1))
+    (tmp_path / "last.txt").write_bytes(last)
+    names = [f"{number}.txt" for number in range(3)]
+    score = ("score", "--by", "text", "--reset", reset, "--checkpoint", str(runs("char")))
+    done = charlm(*score, *names, "last.txt", status=1)
+    assert done.stderr.count("Error: ") == 1
+    assert table(done.stdout) == table(charlm(*score, *names).stdout)
+
+
 @pytest.mark.parametrize(
     ("contents", "rows"),
     [

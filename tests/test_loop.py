@@ -17,7 +17,7 @@ from charlm.runs import checkpoint, directory
 from charlm.runs.checkpoint import Checkpoint
 from charlm.runs.directory import RunDirectory
 from charlm.runs.log import COLUMNS
-from charlm.training.events import Event, Logged, Previewed, Stopped, Updated, Validated, Warned
+from charlm.training.events import Event, Logged, Previewed, Stopped, Taught, Updated, Validated, Warned
 from charlm.training.loop import preview, run
 from charlm.training.trainer import Trainer
 
@@ -461,3 +461,22 @@ def test_reports_fall_due_by_the_epochs_of_each_network(tmp_path: Path) -> None:
     each = trainer.schedule.steps
     assert len(steps) == 6
     assert [step - each for step in steps[3:]] == steps[:3]
+
+
+@pytest.mark.parametrize("network", [0, 1])
+def test_a_run_stops_while_teachers_read(tmp_path: Path, network: int) -> None:
+    """Asked to stop while counts read, or a network, it ends with a checkpoint and resumes exactly."""
+    values = {"train__generations": 2, "train__epochs": 0.5, "train__teacher": "counts"}
+    whole, _, _ = _trained(tmp_path, **values)
+    trainer = make_trainer(tmp_path, **values)
+    directory, told = _begin(tmp_path / "half", trainer), []
+    for event in run(trainer, directory, lambda: told[-1:] == [Taught(network, 2)]):
+        told.append(event)
+    assert isinstance(told[-1], Stopped)
+    assert (told[-1].finished, told[-1].step) == (False, network * trainer.schedule.steps)
+    assert trainer.table is not None
+    assert trainer.table.teachers == network
+    again = make_trainer(tmp_path, **values)
+    again.restore(checkpoint.load(directory.last), "run")
+    list(run(again, directory))
+    assert again.parameters.flat.tobytes() == whole.parameters.flat.tobytes()

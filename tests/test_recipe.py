@@ -105,10 +105,10 @@ def test_more_time_makes_no_smaller_model(paces: list[Config]) -> None:
 @pytest.mark.parametrize(
     ("minutes", "networks", "teachers", "share"),
     [
-        (0.2, 1, (), 0.7),
+        (0.2, 1, (), 0.5),
         (0.6, 1, ("counts",), 0.5),
         (1, 1, ("counts",), 0.3),
-        (2, 1, (), 0.7),
+        (2, 1, (), 0.5),
         (20, 4, (), 0.7),
     ],
 )

@@ -129,8 +129,13 @@ def score(
         made = charlm.interface.Rows(by)
         table.begin()
         if top is None:
-            for piece in pieces:
-                table.write(made.add(piece))
+            try:
+                for piece in pieces:
+                    table.write(made.add(piece))
+            except charlm.CharlmError:
+                for piece in reading.flushed():  # of the texts before the one that cannot be scored
+                    table.write(made.add(piece))
+                raise
         else:
             most = list(_most((row for piece in pieces for row in made.add(piece)), top))
             bar.close()

@@ -175,6 +175,8 @@ def _serve(tasks: Sequence[Task], orders: int, results: int) -> None:
         while (order := _receive(orders)) is not None:
             which, items, arguments = order
             _send(results, _each(tasks[which], items, arguments))
+    except BrokenPipeError:  # nobody is there to be answered
+        status = 1
     except BaseException:
         traceback.print_exc()
         status = 1

@@ -41,7 +41,8 @@ def run(
             break
         if trainer.begins_network:
             yield Taught(len(trainer.earlier) + trainer.is_last_of_network, trainer.config.train.generations)
-            trainer.prepare()
+            if not trainer.prepare(should_stop):
+                break
         started = time.perf_counter()
         update = trainer.update()
         seconds = time.perf_counter() - started

@@ -255,7 +255,9 @@ def _epochs(job: Job, measured: Pace, seconds: float, validations: int) -> float
             seconds -= whole
     epochs = (seconds * measured.characters / train - _readings(job)) / job.config.train.generations
     if epochs * _windows(job) < 1:
-        raise ConfigError("`minutes`: not even one update of this network fits into the time")
+        count = job.config.train.generations
+        which = "this network" if count == 1 else f"each of {count} networks (train.generations)"
+        raise ConfigError(f"`minutes`: not even one update of {which} fits into the time")
     return _digits(min(epochs, 1e6))
 
 
@@ -336,7 +338,7 @@ def rules(
         "train.taught_drop": 0.3,
         # counts know at once what a network has to learn, and in the end less than it
         "train.teacher": COUNTS if counted else "",
-        "train.teacher_share": round(min(0.5, 2 / epochs), 2) if counted else 0.7,
+        "train.teacher_share": round(min(0.5, 2 / epochs), 2) if counted else 0.7 if networks > 1 else 0.5,
     }
 
 

@@ -25,8 +25,8 @@ from charlm.system.workers import shared
 NAMED = 16
 """Units that a teacher names at each place, at most: they have more than 99 % of the probability."""
 
-_TOGETHER = 256
-"""Blocks that the workers are given at a time: the answers to all of them may not fit into a message."""
+_TOGETHER = 16
+"""Blocks that the workers are given at a time; the answers to all of a text might not fit a message."""
 
 
 def table_bytes(places: int, vocab: int, teachers: int) -> int:
@@ -65,24 +65,30 @@ class Table:
         model: Model,
         params: Parameters,
         team: Team = ALONE,
-        progress: Callable[[int], object] = lambda characters: None,
+        should_stop: Callable[[], bool] = lambda: False,
     ) -> None:
         """Let a network read the text as it is scored: without dropout, with the state carried through.
 
-        Each line is read from a zero state. `progress` is called with the number of characters just read.
+        Each line is read from a zero state. If `should_stop` says so between two pieces of the text, the
+        network is not one of the teachers.
         """
         columns, read = self._next(), 0
-        scorer = Scorer(model, params, self.text.ids, team, progress, named=self.named)
+        scorer = Scorer(model, params, self.text.ids, team, named=self.named)
         with contextlib.closing(scorer):
             for values in scorer.text(self.text):
+                if team.agree(should_stop()):
+                    return
                 ids, q = np.split(values[1:], 2)
                 places = self.text.target_places(read, read + values.shape[1])
                 self._ids[places, columns], self._q[places, columns] = ids.T, q.T
                 read += values.shape[1]
         self._teachers += 1
 
-    def add_counts(self, team: Team = ALONE) -> None:
-        """Let the counts of the text read it, each place without its own occurrence."""
+    def add_counts(self, team: Team = ALONE, should_stop: Callable[[], bool] = lambda: False) -> None:
+        """Let the counts of the text read it, each place without its own occurrence.
+
+        For `should_stop` see `add_network`.
+        """
         columns, counts = self._next(), Counts(self.text, self.vocab)
         parts = blocks(self.text.targets, self.vocab)
 
@@ -94,6 +100,8 @@ class Table:
 
         with team.pool(len(parts), read) as pool:
             for first in range(0, len(parts), _TOGETHER):
+                if team.agree(should_stop()):
+                    return
                 pool.map(read, range(first, min(first + _TOGETHER, len(parts))))
         self._teachers += 1
 

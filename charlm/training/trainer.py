@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import math
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -297,8 +298,11 @@ class Trainer(contextlib.AbstractContextManager["Trainer"]):
     def _teachers(self) -> int:
         return len(self.config.train.teachers) + len(self.earlier)
 
-    def prepare(self) -> None:
-        """Begin the next network where one is finished, and let the teachers read the text."""
+    def prepare(self, should_stop: Callable[[], bool] = lambda: False) -> bool:
+        """Begin the next network where one is finished, and let the teachers read the text.
+
+        Returns whether they have read it; not if `should_stop` said so before.
+        """
         if self.is_last_of_network and not self.finished:
             self._begin_network()
         nets = [(teacher.model, teacher.parameters) for _, teacher in self._job.teachers]
@@ -306,10 +310,13 @@ class Trainer(contextlib.AbstractContextManager["Trainer"]):
         while self.table is not None and self._unread:
             number, has_counts = self.table.teachers, COUNTS in self.config.train.teachers
             if has_counts and not number:
-                self.table.add_counts(self.team)
+                self.table.add_counts(self.team, should_stop)
             else:
                 team = self.team.of(parts=self.config.train.shards)
-                self.table.add_network(*nets[number - has_counts], team)
+                self.table.add_network(*nets[number - has_counts], team, should_stop)
+            if self.table.teachers == number:
+                return False
+        return True
 
     def _begin_network(self) -> None:
         """Begin the next network; the one that is finished teaches it."""
