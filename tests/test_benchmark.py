@@ -19,7 +19,8 @@ from charlm.system.errors import CharlmError
 from charlm.system.team import ALONE, Team
 from charlm.training import benchmark
 from charlm.training.benchmark import Speed, training_flops
-from charlm.training.trainer import Trainer, Update
+from charlm.training.tally import Update
+from charlm.training.trainer import Trainer
 
 KEYS = {
     *("cell", "hidden", "layers", "batch", "seq_len", "vocab", "parameters", "threads", "peak_rss_mb"),

@@ -65,7 +65,7 @@ LAYERS = [
     ],
     ["inference.generate", "inference.rows", "inference.counts"],
     ["training.teachers"],
-    ["training.sharded"],
+    ["training.sharded", "training.tally"],
     ["runs.checkpoint", "training.memory", "runs.pytorch"],
     ["runs.lock", "runs.log", "runs.ensemble"],
     ["runs.directory", "runs.description", "inference.reading", "inference.novelty"],

@@ -29,8 +29,9 @@ from charlm.runs import checkpoint
 from charlm.system.errors import ConfigError, DivergenceError, RunError
 from charlm.system.team import ALONE
 from charlm.training.job import Job
+from charlm.training.tally import Means, Update
 from charlm.training.teachers import Table
-from charlm.training.trainer import Means, Trainer, Update
+from charlm.training.trainer import Trainer
 
 REGULARISED: dict[str, dict[str, Any]] = {
     "window": {"model__dropout": 0.3, "model__dropout_mask": "window"},

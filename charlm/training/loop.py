@@ -18,7 +18,8 @@ from charlm.runs.directory import RunDirectory
 from charlm.runs.log import Line
 from charlm.system.errors import CheckpointError, RunError
 from charlm.training.events import Event, Logged, Previewed, Stopped, Taught, Updated, Validated, Warned
-from charlm.training.trainer import Means, Trainer
+from charlm.training.tally import Means
+from charlm.training.trainer import Trainer
 
 
 def run(
