@@ -168,6 +168,13 @@ def test_output_to_a_terminal_shows_a_bar(small: Path) -> None:
     assert "reading" not in text, "the text has been read before training begins"
 
 
+def test_the_bar_says_that_a_teacher_reads(small: Path) -> None:
+    """While the counts of the text read it, the bar says how much they have read."""
+    text = on_terminal(["train", "--config", "small.yaml", "--set", "train.teacher=counts"], small).decode()
+    assert "the teachers read the training text" in text
+    assert "teacher: 0% of the text" in text
+
+
 def test_dotted_overrides_and_options(charlm: Run, small: Path) -> None:
     """--set, --corpus and --out override the file, and the run records what it was made with."""
     (small / "other.txt").write_text(TEXT.upper())

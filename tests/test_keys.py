@@ -598,7 +598,7 @@ def _taught_drop(lab: Lab) -> None:
         values = {"train.taught_drop": factor, "train.generations": 2, "train.epochs": 0.25}
         trainer = lab.trainer({**values, "model.dropout": 0.8, "model.weight_drop": 0.5, "model.hidden": 100})
         for network in (1.0, factor):
-            trainer.prepare()
+            list(trainer.prepare())
             for name, mask in masks(trainer).items():
                 rate = network * (0.5 if name.endswith("Wh") else 0.8)
                 assert np.mean(mask == 0) == pytest.approx(rate, abs=0.07)

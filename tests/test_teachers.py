@@ -71,9 +71,9 @@ def test_a_table_is_what_its_teachers_say(form: str, by_line: bool, monkeypatch:
     expected = [naive(*networks[0], text), counted, naive(*networks[1], text)]
     for number in range(3):
         if number == 1:
-            table.add_counts(Team(workers=2))
+            list(table.add_counts(Team(workers=2)))
         else:
-            table.add_network(*networks[number // 2], Team(workers=2))
+            list(table.add_network(*networks[number // 2], Team(workers=2)))
         # streams that began from zero have forgotten it to 1e-5 nats, and numbers have eleven bits
         np.testing.assert_allclose(told(table, len(text.ids)), np.mean(expected[: number + 1], 0), atol=2e-3)
     soft = table.at(np.arange(5))
@@ -85,7 +85,7 @@ def test_the_likeliest_units_are_kept() -> None:
     """A teacher names no more than NAMED units, the likeliest, whose probabilities add up to 1."""
     text, (model, params) = text_of(False, 300), network("lstm", 1)
     table = Table(text, V, 1, 0.5)
-    table.add_network(model, params)
+    list(table.add_network(model, params))
     soft, full = table.at(np.arange(1, 300)), naive(model, params, text)[1:]
     assert soft is not None
     assert soft.ids.shape == (299, teachers.NAMED)

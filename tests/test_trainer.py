@@ -636,12 +636,12 @@ def test_a_network_follows_another(tmp_path: Path) -> None:
     updates, V = alone.planned_steps, trainer.model.vocab
     assert trainer.planned_steps == 3 * updates
     begun, taught, counts = [], [], Table(trainer.corpus.part("train"), V, 1, 0.0)
-    counts.add_counts()
+    list(counts.add_counts())
     table = trainer.table
     assert table is not None
     for number in range(3):
         assert trainer.begins_network
-        trainer.prepare()
+        list(trainer.prepare())
         assert not trainer.begins_network
         assert table.teachers == number + 1
         begun.append(trainer.parameters.flat.copy())
@@ -655,9 +655,9 @@ def test_a_network_follows_another(tmp_path: Path) -> None:
     assert trainer.finished
     assert len({weights.tobytes() for weights in begun}) == 3
     expected = Table(trainer.corpus.part("train"), V, 3, 0.5)
-    expected.add_counts()
+    list(expected.add_counts())
     for params in taught[:2]:
-        expected.add_network(trainer.model, params)
+        list(expected.add_network(trainer.model, params))
     places = np.arange(1, 80)
     for mine, theirs in zip(table.at(places) or (), expected.at(places) or (), strict=True):
         np.testing.assert_array_equal(mine, theirs)
@@ -670,7 +670,7 @@ def test_an_update_learns_from_text_and_teachers(tmp_path: Path, make: Callable[
     gradients = {}
     for share in (0.0, 0.3, 1.0):
         trainer = make(tmp_path, 1, np.float64, **values, train__teacher_share=share)
-        trainer.prepare()
+        list(trainer.prepare())
         gradients[share] = _gradients(trainer)
     mixed = [
         (loss, _mixed(text, teachers, 0.3))

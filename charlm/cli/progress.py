@@ -24,7 +24,7 @@ from charlm.cli.show import (
 )
 from charlm.runs.log import COLUMNS, Column, Line
 from charlm.system.files import byte_size
-from charlm.training.events import Event, Logged, Previewed, Started, Taught, Updated, Validated, Warned
+from charlm.training.events import Event, Logged, Previewed, Read, Started, Taught, Updated, Validated, Warned
 
 _SMOOTHING = 0.98
 """Share of the shown loss that is kept from update to update: a mean over about 50."""
@@ -81,9 +81,13 @@ class Display:
             case Taught(network, networks):
                 which = f"network {network + 1} of {networks}: " if networks > 1 else ""
                 self._line(f"{which}the teachers read the training text")
+            case Read(share):
+                self._advance(f"teacher: {share:.0%} of the text", 0)
             case Updated(step, loss, chars_per_s):
                 self._estimate(step)
-                self._advance(loss, chars_per_s)
+                if loss is not None:
+                    self.loss = _smoothed(self.loss, loss)
+                self._advance(f"{self.loss:.4f} nats, {chars_per_s:,.0f} chars/s", 1)
             case Logged():
                 if not self.is_terminal:
                     self._row(event)
@@ -137,16 +141,14 @@ class Display:
             if left > _SHORT:
                 self._line(f"about {duration(left)} left on this machine, validation not counted")
 
-    def _advance(self, loss: float | None, chars_per_s: float) -> None:
+    def _advance(self, remark: str, updates: int) -> None:
+        """Move the bar by so many updates, with a remark behind it."""
         if self.bar is None:
             return
-        if loss is not None:
-            started = not math.isnan(self.loss)
-            self.loss = _SMOOTHING * self.loss + (1 - _SMOOTHING) * loss if started else loss
         with contextlib.suppress(OSError):
             self._fit()
-            self.bar.set_postfix_str(f"{self.loss:.4f} nats, {chars_per_s:,.0f} chars/s", refresh=False)
-            self.bar.update()
+            self.bar.set_postfix_str(remark, refresh=not updates)
+            self.bar.update(updates)
 
     def _fit(self) -> None:
         """Fit the bar to the window, which may have changed."""
@@ -188,6 +190,11 @@ class Display:
                 self.bar.write(text, file=sys.stderr)
             else:
                 say(text)
+
+
+def _smoothed(mean: float, loss: float) -> float:
+    """The running mean with another loss; NaN is one of none."""
+    return loss if math.isnan(mean) else _SMOOTHING * mean + (1 - _SMOOTHING) * loss
 
 
 def _layout() -> dict[str, Any]:

@@ -51,6 +51,14 @@ class Taught:
 
 
 @dataclass(frozen=True)
+class Read:
+    """A teacher is about to read the next piece of the text."""
+
+    share: float
+    """Share of the text that it has read."""
+
+
+@dataclass(frozen=True)
 class Updated:
     """One more update was done."""
 
@@ -112,6 +120,6 @@ class Stopped:
     there was time at the end."""
 
 
-Event = Started | Taught | Updated | Logged | Validated | Previewed | Warned | Stopped
+Event = Started | Taught | Read | Updated | Logged | Validated | Previewed | Warned | Stopped
 
 Listener = Callable[[Event], object]

@@ -3,6 +3,7 @@
 It yields what happens as events.
 """
 
+import contextlib
 import math
 import os
 import time
@@ -17,7 +18,7 @@ from charlm.runs import checkpoint
 from charlm.runs.directory import RunDirectory
 from charlm.runs.log import Line
 from charlm.system.errors import CheckpointError, RunError
-from charlm.training.events import Event, Logged, Previewed, Stopped, Taught, Updated, Validated, Warned
+from charlm.training.events import Event, Logged, Previewed, Read, Stopped, Taught, Updated, Validated, Warned
 from charlm.training.tally import Means
 from charlm.training.trainer import Trainer
 
@@ -42,7 +43,12 @@ def run(
             break
         if trainer.begins_network:
             yield Taught(len(trainer.earlier) + trainer.is_last_of_network, trainer.config.train.generations)
-            if not trainer.prepare(should_stop):
+            with contextlib.closing(trainer.prepare()) as shares:
+                for share in shares:
+                    if trainer.team.agree(should_stop()):
+                        break
+                    yield Read(share)
+            if trainer.begins_network:
                 break
         started = time.perf_counter()
         update = trainer.update()

@@ -8,7 +8,7 @@ longer than one without.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -60,34 +60,27 @@ class Table:
             self._ids[places, :columns], self._q[places, :columns], self.share, 1 / self.teachers
         )
 
-    def add_network(
-        self,
-        model: Model,
-        params: Parameters,
-        team: Team = ALONE,
-        should_stop: Callable[[], bool] = lambda: False,
-    ) -> None:
+    def add_network(self, model: Model, params: Parameters, team: Team = ALONE) -> Iterator[float]:
         """Let a network read the text as it is scored: without dropout, with the state carried through.
 
-        Each line is read from a zero state. If `should_stop` says so between two pieces of the text, the
-        network is not one of the teachers.
+        Each line is read from a zero state. Yields the share of the text that is read, before each piece
+        of it; the network is one of the teachers once it has read all.
         """
         columns, read = self._next(), 0
         scorer = Scorer(model, params, self.text.ids, team, named=self.named)
         with contextlib.closing(scorer):
             for values in scorer.text(self.text):
-                if team.agree(should_stop()):
-                    return
+                yield read / self.text.targets
                 ids, q = np.split(values[1:], 2)
                 places = self.text.target_places(read, read + values.shape[1])
                 self._ids[places, columns], self._q[places, columns] = ids.T, q.T
                 read += values.shape[1]
         self._teachers += 1
 
-    def add_counts(self, team: Team = ALONE, should_stop: Callable[[], bool] = lambda: False) -> None:
+    def add_counts(self, team: Team = ALONE) -> Iterator[float]:
         """Let the counts of the text read it, each place without its own occurrence.
 
-        For `should_stop` see `add_network`.
+        Yields what `add_network` does.
         """
         columns, counts = self._next(), Counts(self.text, self.vocab)
         parts = blocks(self.text.targets, self.vocab)
@@ -100,8 +93,7 @@ class Table:
 
         with team.pool(len(parts), read) as pool:
             for first in range(0, len(parts), _TOGETHER):
-                if team.agree(should_stop()):
-                    return
+                yield first / len(parts)
                 pool.map(read, range(first, min(first + _TOGETHER, len(parts))))
         self._teachers += 1
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import math
-from collections.abc import Callable
+from collections.abc import Generator
 from dataclasses import replace
 from pathlib import Path
 
@@ -187,10 +187,11 @@ class Trainer(contextlib.AbstractContextManager["Trainer"]):
     def _teachers(self) -> int:
         return len(self.config.train.teachers) + len(self.earlier)
 
-    def prepare(self, should_stop: Callable[[], bool] = lambda: False) -> bool:
+    def prepare(self) -> Generator[float, None, None]:
         """Begin the next network where one is finished, and let the teachers read the text.
 
-        Returns whether they have read it; not if `should_stop` said so before.
+        Yields the share of the text that the present teacher has read, before each piece of it. A teacher
+        that is interrupted there reads from the beginning when this is called again.
         """
         if self.is_last_of_network and not self.finished:
             self._begin_network()
@@ -199,13 +200,10 @@ class Trainer(contextlib.AbstractContextManager["Trainer"]):
         while self.table is not None and self._unread:
             number, has_counts = self.table.teachers, COUNTS in self.config.train.teachers
             if has_counts and not number:
-                self.table.add_counts(self.team, should_stop)
+                yield from self.table.add_counts(self.team)
             else:
                 team = self.team.of(parts=self.config.train.shards)
-                self.table.add_network(*nets[number - has_counts], team, should_stop)
-            if self.table.teachers == number:
-                return False
-        return True
+                yield from self.table.add_network(*nets[number - has_counts], team)
 
     def _begin_network(self) -> None:
         """Begin the next network; the one that is finished teaches it."""
@@ -246,7 +244,8 @@ class Trainer(contextlib.AbstractContextManager["Trainer"]):
         says whether it is a `DivergenceError`, or the update is dropped (ten in a row are an
         error in any case).
         """
-        self.prepare()
+        for _ in self.prepare():
+            pass
         step = self.tally.step - self.tally.begun
         if self.streams.resets_state(step):
             self.state[...] = 0.0
