@@ -741,7 +741,14 @@ def test_pictures_are_those_of_the_commands(
         _command("report", str(run.path), "--out", str(tmp_path / "a.html"), *options)
         assert model.report(tmp_path / "b.html", **arguments) == tmp_path / "b.html"
         assert (tmp_path / "a.html").read_bytes() == (tmp_path / "b.html").read_bytes()
-    assert model.report() == run.path / "report.html"
+    page_of_run = run.path / "report.html"
+    assert model.report() == page_of_run
+    for name, sentence in (
+        ("other", "<code>charlm lesson RUN"),
+        ("lesson", '<a href="lesson.html">The lesson'),
+    ):
+        (run.path / f"{name}.html").touch()
+        assert f"{sentence}</" in model.report().read_text()
     drawn: list[Any] = []
     monkeypatch.setattr(
         curves,

@@ -388,6 +388,12 @@ def test_without_a_run_the_cells_learn_hello(page: Page, charlm: Run, tmp_path: 
         named |= {"logits": expected.logits[2], "p": expected.p[2], "dlogits": expected.dlogits[2]}
         for name, array in named.items():
             np.testing.assert_allclose(values[name], array, rtol=1e-6, atol=1e-15, err_msg=f"{cell}: {name}")
+    Wh = networks[0].parameters["layers.0.Wh"][0]
+    most = page.evaluate("mostLengthened(models[0].network.layers[0].Wh.h)")
+    assert most == pytest.approx(np.linalg.norm(Wh, 2), rel=1e-4)
+    about = page.text("#network")
+    assert about.startswith("The alphabet of this network (4): e, h, l, o. ")
+    assert "a text of length 5 in 60 updates" in about
     page.evaluate("lesson.set({ text: 'hex' })")
     assert "x" in page.text("#message")
     assert page.evaluate("lesson.values({ cell: 'rnn', layer: 0, t: 3 }).x.length") == 4
@@ -512,22 +518,27 @@ def test_a_page_of_the_usual_size_is_small(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_page_of_the_usual_size_is_quick(page: Page, tmp_path: Path) -> None:
-    """It is painted within 300 ms, and a step takes at most 50 ms."""
+    """It is painted within 300 ms; a step takes the page's main thread at most 50 ms of the processor."""
+
+    def busy() -> float:
+        """Milliseconds of the processor that the main thread has taken."""
+        metrics = page.command("Performance.getMetrics")["metrics"]
+        return next(1000 * one["value"] for one in metrics if one["name"] == "TaskDuration")
+
     assembly.write(
         tmp_path / "page.html", lessons.lesson([usual(tmp_path)], "abcdefghijklmnopqrstuvwxyz" * 2)
     )
+    page.command("Performance.enable", timeDomain="threadTicks")
     page.open(tmp_path / "page.html")
     paint = page.wait_for("performance.getEntriesByName('first-contentful-paint')[0]?.startTime")
     for direction in ("forward", "backward"):
         page.evaluate(f"lesson.set({{ t: 20, node: 'c', direction: '{direction}' }})")
-        milliseconds = page.evaluate(
-            "Array.from({ length: 99 }, (_, k) => { const begun = performance.now();"
-            " [() => move(1), () => set({ unit: k }), () => set({ t: k % 50 })][k % 3]();"
-            " document.body.offsetHeight; return performance.now() - begun; })"
-            ".sort((one, other) => one - other)"
-        )
-        print(
-            f"{paint:.0f} ms; a step {direction} {milliseconds[49]:.0f} ms, at most {milliseconds[-1]:.0f} ms"
-        )
-        assert milliseconds[49] < 50
+        steps = []
+        for k in range(99):
+            step = ("move(1)", f"set({{ unit: {k} }})", f"set({{ t: {k % 50} }})")[k % 3]
+            begun = busy()
+            page.evaluate(f"({step}, document.body.offsetHeight)")
+            steps.append(busy() - begun)
+        print(f"{paint:.0f} ms; a step {direction} {np.median(steps):.0f} ms, at most {max(steps):.0f} ms")
+        assert max(steps) < 50
     assert paint < 300

@@ -41,6 +41,9 @@ def deep(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 VISITS = itertools.count()
 
+SETTLED = "new Promise((done) => setTimeout(done, 80))"
+"""JavaScript: charts and maps are drawn after 60 ms."""
+
 
 def show(page: Page, file: Path, fragment: str = "") -> None:
     """Open a page anew: to another fragment of the same address the browser would go without loading it."""
@@ -140,7 +143,9 @@ def test_what_is_to_come_has_no_number(page: Page, file: Path) -> None:
     assert before["o"] == "o, output gate"
     page.click("[data-node=o] .box")
     assert re.fullmatch(r"o, output gate: 0\.\d{3}", dict(page.evaluate(labels))["o"])
-    assert "output gate shows" in page.text("#formula")
+    assert "At step 2 the output gate shows" in page.text("#formula")
+    mean = page.evaluate("percent(lesson.values({ t: 2 }).o.reduce((sum, o) => sum + o / 6, 0))")
+    assert page.text("#formula").endswith(f"The mean of all 6 units is {mean}.")
 
 
 def test_what_was_drawn_is_changed_in_place(page: Page, file: Path) -> None:
@@ -148,16 +153,15 @@ def test_what_was_drawn_is_changed_in_place(page: Page, file: Path) -> None:
     drawn = "['strip', 'graph', 'formula', 'reach', 'gates'].map((id) => element(id).outerHTML)"
     view = {"cell": "lstm", "text": "hello", "t": 1, "node": "c", "direction": "backward", "of": 3, "unit": 2}
     show(page, file, "&".join(f"{name}={value}" for name, value in view.items()))
-    settled = "new Promise((done) => setTimeout(done, 80))"  # charts and maps are drawn after 60 ms
-    page.evaluate(settled)
+    page.evaluate(SETTLED)
     fresh = page.evaluate(drawn)
     for other in ({"cell": "rnn", "text": "ll", "window": 1}, {"text": "helloheo", "unit": 0, "t": 4}):
         page.evaluate(f"set({json.dumps(other)})")
-        page.evaluate(settled)
+        page.evaluate(SETTLED)
         for _ in range(3):
             page.evaluate("move(1)")
     page.evaluate(f"basis = null, set({json.dumps({**view, 'window': 0})})")
-    page.evaluate(settled)
+    page.evaluate(SETTLED)
     assert page.evaluate(drawn) == fresh
     page.evaluate("globalThis.before = [...element('graph').children], move(1), move(-1)")
     assert page.evaluate("before.every((one, k) => one === element('graph').children[k])")
@@ -197,6 +201,7 @@ def test_a_changed_text_is_marked(page: Page, file: Path) -> None:
     )
     assert moved[0] == 0
     assert max(moved) == 1
+    page.evaluate("element('text').blur(), element('text').focus()")  # the basis stays
     message = page.text("#message")
     assert message.startswith("Compared with “hello”: the prediction after ")
     assert f"(step {moved.index(1)}) changed most" in message
@@ -216,9 +221,20 @@ def test_a_changed_text_is_marked(page: Page, file: Path) -> None:
 
 
 def test_a_gradient_is_checked(page: Page, file: Path) -> None:
-    """A right gradient agrees with a difference of two losses; a wrong one does not."""
+    """A right gradient agrees with a difference of two losses; a wrong one, or a planted sign, does not."""
     show(page, file, "cell=gru-after&t=1&node=z&unit=2")
     page.click("#check")
+    assert "They agree" in page.text("#check-result")
+    cells = "[...document.querySelectorAll('td')].map((e) => Number(e.textContent.replaceAll('−', '-')))"
+    over, under, numeric, analytic, error = page.evaluate(cells)
+    assert (over - under) / 2e-5 == pytest.approx(numeric, rel=1e-3)
+    assert analytic == pytest.approx(numeric, rel=1e-5)
+    assert analytic == pytest.approx(page.evaluate("lesson.values().dz[2]"), rel=1e-5)
+    assert error < 1e-6
+    page.click("#planted")
+    assert "The planted error is found" in page.text("#check-result")
+    assert page.evaluate(cells)[3:] == [-analytic, 2]
+    page.click("#planted")
     assert "They agree" in page.text("#check-result")
     page.evaluate(
         "(() => { const { cell } = chosen().network; const right = cell.backward;"
@@ -245,14 +261,15 @@ TASKS = {
     "Which gate of the LSTM kept the state at step 3?": (
         "cell ArrowDown strip" + 3 * " ArrowRight" + " graph" + 4 * " ArrowRight",
         "#formula",
-        r"The forget gate keeps \d\d % of the old memory 0\.\d+\.",
+        r"At step 3 the forget gate keeps \d\d % of the old memory 0\.\d+ of unit 0\.",
     ),
     "Why does the gradient of the last o reach the first h in the LSTM, and not in the RNN?": (
         "longer Enter",
         "#reach",
-        r"RNN.*At “h”, 23 back: \d\.\de−7 of it arrives\. No way is straight: each step multiplies it by the "
-        r"slope of tanh and by Wh.*LSTM.*At “h”, 23 back: 1\d\.\d % of it arrives\. 1\d\.\d % came straight "
-        r"at every step: times f, past every matrix and tanh",
+        r"RNN.*At “h”, 23 back: \d\.\de−7 of it arrives, × 0\.497 per step \(geometric mean\)\. No way is "
+        r"straight: each step multiplies it by the slope of tanh, 1 − h², 0\.297 on average, and by Wh, "
+        r"which lengthens it at most 3\.324 times.*LSTM.*At “h”, 23 back: 1\d\.\d % of it arrives, × 0\.930 "
+        r"per step.* 1\d\.\d % came straight at every step: times f, 0\.858 on average, past every matrix",
     ),
     "What is dz made of?": (
         "cell ArrowDown ArrowDown strip ArrowRight ArrowRight direction ArrowRight graph" + 7 * " ArrowRight",
@@ -273,7 +290,7 @@ TASKS = {
     "Is the gradient of the page right?": (
         "direction ArrowRight graph ArrowRight ArrowRight ArrowRight check Enter",
         "#check-result",
-        r"Backward pass.*Central difference.*✓ They agree\. The number was moved by ±1e−5",
+        r"✓ They agree: the relative error is at most 1e−4.*Central difference.*Backward pass.*ε = 1e−5",
     ),
 }
 """Questions after a lecture: the keys that lead from the new page to the answer, and what is read there.
@@ -293,7 +310,8 @@ def test_a_question_of_the_lecture_is_answered(page: Page, file: Path, question:
         else:
             page.press(word)
     page.wait_for("document.querySelectorAll('.map').length")
-    page.wait_for(f"/{answer}/.test(document.querySelector('{place}').textContent.replace(/\\u00a0/g, ' '))")
+    spaces = "/[\\u00a0\\u202f]/g"
+    page.wait_for(f"/{answer}/.test(document.querySelector('{place}').textContent.replace({spaces}, ' '))")
 
 
 @pytest.mark.parametrize(
@@ -353,6 +371,26 @@ def test_maps_and_charts_are_clicked(page: Page, file: Path) -> None:
         page.command("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1)
     now = chosen(page)
     assert (now["t"], now["unit"]) == (3, 4)
+    f = page.evaluate("lesson.values().f.map((value) => shown(value))")
+    line = "document.querySelector('.map[data-gate=f] + .here').textContent"
+    page.evaluate(SETTLED)
+    assert page.evaluate(line) == f"f of unit 4 at “l” (step 3): {f[4]}"
+    page.command("Input.dispatchMouseEvent", type="mouseMoved", x=x, y=y - 14)
+    page.wait_for(f"{line} === 'f of unit 3 at “l” (step 3): {f[3]}'")
+    page.hover("#graph")
+    page.wait_for(f"{line}.startsWith('f of unit 4')")
+    legends = "['f', 'g', 'c'].map((gate) => document.querySelector(`[data-gate=${gate}]`).parentNode)"
+    most = page.evaluate(
+        "shown(Math.max(...[0, 1, 2, 3, 4].flatMap((t) => lesson.values({ t }).c.map(Math.abs))))"
+    )
+    ends = [["0", "1.000"], ["−1.000", "1.000"], [f"−{most}", most]]
+    assert (
+        page.evaluate(
+            f"{legends}.map((e) => {{ const {{ childNodes }} = e.querySelector('.scale');"
+            " return [childNodes[0].data, childNodes[2].data]; })"
+        )
+        == ends
+    )
     page.evaluate("document.querySelector('.map[data-gate=f]').focus()")
     page.press("ArrowUp")
     page.press("ArrowRight")
@@ -364,7 +402,10 @@ def test_maps_and_charts_are_clicked(page: Page, file: Path) -> None:
     page.press("Home")
     page.press("ArrowRight")
     assert chosen(page)["t"] == 1
-    assert page.wait_for("document.activeElement.ariaLabel.match(/^RNN, step 1, “e”: .* arrives$/)?.[0]")
+    said = page.wait_for(
+        "document.activeElement.ariaLabel.match(/^RNN, (At “e” .step 1.: .*% arrives, ×.*)/)?.[1]"
+    )
+    assert page.evaluate("document.activeElement.nextSibling.textContent") == said
 
 
 def test_a_text_is_repeated_and_brought_back(page: Page, file: Path) -> None:

@@ -430,7 +430,10 @@ class LanguageModel:
         learned = ", which it has learned" if read.split == "train" and self.paths else ""
         split = f"{'training' if read.split == 'train' else read.split} split{learned}"
         source = f"the {split}" if read.split else "the text" if text in (None, "-") else str(text)
-        html, remarks = page.report(self._loaded, run, read.text, source, length, self._team, progress)
+        lesson = run is not None and out.resolve().parent == run.resolve() and (run / "lesson.html").exists()
+        html, remarks = page.report(
+            self._loaded, run, read.text, source, length, self._team, progress, lesson
+        )
         assembly.write(out, html)
         warn(*remarks)
         return out

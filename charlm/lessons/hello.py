@@ -57,4 +57,4 @@ def _trained(cell: str) -> Checkpoint:
     for name, array in params.items():
         parameters[names.get(name, f"layers.0.{name}")][...] = array
     about = {"digest": "", "characters": len(ids), "train": len(ids)}
-    return Checkpoint(config, vocabulary, parameters, about, dict(NOT_TRAINED))
+    return Checkpoint(config, vocabulary, parameters, about, {**NOT_TRAINED, "step": _UPDATES})

@@ -153,6 +153,7 @@ def _data(network: Checkpoint, text: str) -> dict[str, Any]:
         "cell": cell,
         **{key: about[key] for key in ("model", "corpus", "vocabulary")},
         "signs": signs(network.vocabulary, np.arange(len(network.vocabulary))),
+        "training": {"train": network.corpus["train"], "step": network.progress["step"]},
         "parameters": {
             "shapes": network.model.shapes(),
             "packed": assembly.packed(network.parameters.flat, "<f4"),

@@ -44,6 +44,8 @@ from charlm.web import assembly
 from charlm.web.signs import without_effect
 from charlm.web.text import MOST_BITS, signs
 
+_NO_LESSON = "<code>charlm lesson RUN</code> makes a page that"
+
 _LISTED = 24
 """Units in the list of each property."""
 
@@ -62,6 +64,7 @@ def report(
     length: int = LENGTH,
     team: Team = ALONE,
     progress: Progress = nothing,
+    lesson: bool = False,
 ) -> tuple[str, list[str]]:
     """The page about a model, the same for the same input, and what the user should know of it.
 
@@ -75,6 +78,8 @@ def report(
         The name of this text for readers.
     progress
         Called after each part that takes long.
+    lesson
+        Whether the model's lesson, `lesson.html`, is beside the page.
 
     Raises
     ------
@@ -101,6 +106,7 @@ def report(
         curves=drawn,
         previews=_previews(run),
         flow=flow,
+        lesson='<a href="lesson.html">The lesson</a>' if lesson else _NO_LESSON,
         mean=_mean(surprises.bits, assembly.unit(loaded)),
         hardest=_hardest(stretch, bits),
         positions=_positions(stretch, bits),

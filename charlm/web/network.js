@@ -506,18 +506,19 @@ class Network {
   /**
    * A gradient beside a central difference of the loss, which is computed twice more with the number
    * changed by ± `by`. The place is a parameter { parameter, entry }, an entry of one of `arrays`; or the
-   * number `unit` of a value { name, t, layer, unit }, of which logits and p belong to no layer.
+   * number `unit` of a value { name, t, layer, unit }, of which logits and p belong to no layer. The gradient
+   * is taken times `sign`: −1 plants an error.
    *
    * Returns { analytic, numeric, error, value, by, plus, minus }: the two losses, and the difference of the
    * gradients relative to the larger.
    */
-  check({ pass, of, steps, parameters }, { parameter, entry, name, t, layer, unit }) {
+  check({ pass, of, steps, parameters }, { parameter, entry, name, t, layer, unit }, sign = 1) {
     const array = this.arrays[parameter];
     const inLayer = name !== "logits" && name !== "p";
     const values = parameter ? null : inLayer ? pass.steps[t].layers[layer] : pass.steps[t];
     const gradients = parameter ? null : inLayer ? steps[t].layers[layer] : steps[t];
     const value = parameter ? array[entry] : values[name][unit];
-    const analytic = parameter ? parameters[parameter][entry] : gradients[`d${name}`][unit];
+    const analytic = sign * (parameter ? parameters[parameter][entry] : gradients[`d${name}`][unit]);
     const by = name === "p" ? 1e-4 * value : 1e-5; // the loss of a small p is steep
     const lossWith = (change) => {
       const shift = parameter ? null : { name, t, layer: inLayer ? layer : undefined, unit, by: change };

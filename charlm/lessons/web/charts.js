@@ -26,7 +26,15 @@ function characters(signs, left, wide, y) {
   return [made("text", { class: "character", x, y }, signs.join(""))];
 }
 
-/** How much of the gradient of prediction `of` arrives at each step; null if there is no such prediction. */
+const mean = (values) => values.reduce((sum, value) => sum + value, 0) / values.length;
+
+/** What a step back multiplies a gradient by, a mean over the units: the gate, or the slope of tanh. */
+const keptBy = ({ network }, v) => mean(network.gateOf(v) ?? v.h.map((h) => 1 - h ** 2));
+
+/**
+ * How much of the gradient of prediction `of` arrives at each step; null if there is no such prediction.
+ * `factor` is the name of what a step back multiplies it by, and `kept` its mean at each step.
+ */
 function reachOf(model) {
   const read = passOf(model);
   if (!read || state.of >= read.pass.predictions) return null;
@@ -35,7 +43,10 @@ function reachOf(model) {
   const reached = model.network.reach(read.pass, state.of, layer);
   const most = reached[state.of][memory].norm || 1;
   const shares = reached.map((at) => at[memory].norm / most);
-  return { read, layer, memory, reached, most, shares, first: reached.findIndex(({ cut }) => !cut) };
+  const factor = { rnn: "1 − h²", lstm: "f" }[model.cell] ?? "z";
+  const kept = read.pass.steps.map(({ layers }) => keptBy(model, layers[layer]));
+  const first = reached.findIndex(({ cut }) => !cut);
+  return { read, layer, memory, reached, most, shares, factor, kept, first };
 }
 
 /** A picture with a column of some width for each step, right of a margin; the arrow keys choose a step. */
@@ -44,11 +55,11 @@ function picture(attributes, size, left, wide, ...contents) {
   return made("div", { ...attributes, tabindex: 0, role: "application", "data-arrows": "" }, svg);
 }
 
-const sharesOf = {}; // by the key of a model: what its chart shows for each step
+const charts = {}; // by the key of a model: what its chart shows
 
 /** The chart of a model, or a sentence instead. */
 function reachChart(model) {
-  const chart = reachOf(model);
+  const chart = (charts[model.key] = reachOf(model));
   if (!chart) return made("p", { class: "quiet" }, say(passOf(model) ? "reach.none" : "reach.lacking"));
   const { read, layer, memory, reached, most, shares, first } = chart;
   const wide = between(12, Math.floor(230 / reached.length), 40);
@@ -94,32 +105,38 @@ function reachChart(model) {
   const mark = { class: "mark", y: top - 3, width: wide, height: high + STRIP + 10 };
   all.push(made("rect", mark));
   const size = { width: right + 34, height: bottom + STRIP + 28 };
-  sharesOf[model.key] = shares;
   const box = picture({ class: "scroll chart", "data-key": model.key }, size, left, wide, all);
-  return [box, made("p", {}, prose(reading(model, chart)))];
+  return [box, made("p", { class: "here" }), made("p", {}, prose(reading(model, chart)))];
 }
 
-/** The sentences of a chart: what arrives at the first step, what of it only went straight, what is striking. */
-function reading(model, { read, layer, memory, reached, most, shares, first }) {
+/** The most that a matrix [H, H] lengthens a vector: its largest singular value. */
+function mostLengthened(W) {
+  let v = Float64Array.from({ length: Math.sqrt(W.length) }, (_, k) => Math.cos(k));
+  for (let k = 0; k < 99; k++) {
+    v = timesTransposed(times(v, W), W);
+    const size = norm(v) || 1;
+    v = v.map((v_k) => v_k / size);
+  }
+  return norm(times(v, W));
+}
+
+/** The sentences of a chart: what arrives at the first step, what multiplied it on its way, what is striking. */
+function reading(model, { read, layer, reached, most, shares, factor, kept, first }) {
   const k = reached.length - 1;
   const { straight } = reached[first];
   const at = (t) => quoted(model.signs[read.ids[t]]);
   const cut = first > 0 ? say("reach.truncated", { character: at(first), t: first }) : "";
   if (k === first) return cut || say("reach.short");
-  const gate = memory === "c" ? "f" : "z";
-  const whole = { steps: k - first, character: at(first), share: percentOf(shares[first]) };
-  const words = [say("reach.reading", whole)];
-  const share = percentOf((straight ?? 0) / most);
-  words.push(say(straight === null ? "reach.winding" : "reach.straight", { share, gate }));
+  const steps = k - first;
+  const whole = { steps, character: at(first), share: percentOf(shares[first]) };
+  const words = [say("reach.reading", { ...whole, times: shown(shares[first] ** (1 / steps)) })];
+  const { Wh } = model.network.layers[layer];
+  const cause = { factor, mean: shown(mean(kept.slice(first + 1, k + 1))) };
+  if (straight === null) words.push(say("reach.winding", { ...cause, most: shown(mostLengthened(Wh.h)) }));
+  else words.push(say("reach.straight", { ...cause, share: percentOf(straight / most) }));
   const top = shares.indexOf(largest(shares));
   const highest = { character: at(top), t: top, share: percentOf(shares[top]) };
   if (shares[top] > 1.005) words.push(say("reach.grew", highest));
-  if (straight !== null && shares[first] < 0.01) {
-    const steps = read.pass.steps.slice(first + 1, k + 1);
-    const gates = steps.flatMap(({ layers }) => [...model.network.gateOf(layers[layer])]);
-    const mean = gates.reduce((sum, one) => sum + one, 0) / gates.length;
-    words.push(say("reach.letgo", { gate, share: percentOf(mean) }));
-  }
   if (cut) words.push(cut);
   return words.join(" ");
 }
@@ -200,16 +217,37 @@ function keepSeen(box, left, wide) {
   if (!isSeen) box.scrollLeft = left - box.clientWidth / 2;
 }
 
-/** Mark the chosen step in the charts. */
-function markReach() {
-  for (const box of element("reach").querySelectorAll(".chart")) {
+/** What a chart or a map shows at a step, in a map of a unit, in words. */
+function wordsAt(box, { t, unit }) {
+  const { key, gate } = box.dataset;
+  const model = models.find((one) => one.key === key) ?? chosen();
+  const { ids, pass } = passOf(model);
+  const at = { t, unit, gate, character: quoted(model.signs[ids[t]] ?? "") };
+  if (gate) {
+    const value = pass.steps[t].layers[state.layer][gate][unit];
+    return say("gates.cell", { ...at, value: isAsked() ? "?" : shown(value) });
+  }
+  const { shares, factor, kept, first } = charts[key];
+  if (t >= shares.length) return say("reach.after", at);
+  const words = say("reach.bar", { ...at, share: percentOf(shares[t]) });
+  if (t < first || !shares[t + 1]) return words;
+  const back = { times: shown(shares[t] / shares[t + 1]), factor, mean: shown(kept[t + 1]), next: t + 1 };
+  return words + say("reach.step", back);
+}
+
+/** Write what a picture shows at a place into the line below it. */
+const tell = (box, place) => fill(box.nextSibling, prose(wordsAt(box, place)));
+
+/** Mark the chosen step in the charts and the maps, in these the unit too. */
+function markPictures() {
+  const row = rows.indexOf(state.unit);
+  const inMap = { y: TOP + LINE * Math.max(0, row), height: LINE * (row < 0 ? rows.length : 1) };
+  for (const box of document.querySelectorAll(".chart, .map")) {
     const model = models.find(({ key }) => key === box.dataset.key);
-    const share = sharesOf[model.key][state.t];
-    moveMark(box, { visibility: share === undefined ? "hidden" : "visible" });
-    const id = passOf(model).ids[state.t];
-    const words = { t: state.t, character: quoted(model.signs[id]), share: percentOf(share ?? 0) };
-    const key = share === undefined ? "reach.after" : "reach.bar";
-    box.setAttribute("aria-label", `${titleOf(model)}, ${say(key, words)}`);
+    const isSeen = state.t < charts[model?.key]?.shares.length;
+    moveMark(box, model ? { visibility: isSeen ? "visible" : "hidden" } : inMap);
+    box.setAttribute("aria-label", (model ? `${titleOf(model)}, ` : "") + wordsAt(box, state));
+    tell(box, state);
   }
 }
 
@@ -251,9 +289,9 @@ function extreme(model, gate) {
   }
   if (!best) return "";
   const { unit, id, here, elsewhere } = best;
-  const keys = [`gates.${gate}.${here > elsewhere ? "up" : "down"}`, "gates.any"];
-  const words = { unit, character: quoted(model.signs[id]), here: shown(here), elsewhere: shown(elsewhere) };
-  return sayFirst(keys, words);
+  const keys = [`gates.${gate === "f" ? "z" : gate}.${here > elsewhere ? "up" : "down"}`, "gates.any"];
+  const words = { here: shown(here), elsewhere: shown(elsewhere) };
+  return sayFirst(keys, { unit, gate, character: quoted(model.signs[id]), ...words });
 }
 
 const [LEFT, TOP, LINE] = [30, 20, 14]; // of a map: margins, and the height of a unit
@@ -263,8 +301,8 @@ function gateMap(model, gate) {
   const { ids, pass } = passOf(model);
   const wide = between(18, Math.floor(240 / ids.length), 32);
   const values = rows.flatMap((unit) => pass.steps.map(({ layers }) => layers[state.layer][gate][unit]));
-  const scale = Math.max(1, largest(values));
-  const shares = values.map((value) => value / scale);
+  const most = Math.max(1, largest(values));
+  const shares = values.map((value) => value / most);
   const text = (kind, x, y, words) => made("text", { class: kind, x, y }, words);
   const size = { width: LEFT + wide * ids.length + 4, height: TOP + LINE * rows.length + 4 };
   const box = picture(
@@ -277,8 +315,9 @@ function gateMap(model, gate) {
     shades(shares, ids.length, LEFT, TOP, wide, LINE),
     made("rect", { class: "mark", width: wide }),
   );
-  const title = made("h3", {}, formulaLine(gate), made("small", {}, say(`name.${gate}`)));
-  return made("figure", {}, title, box, made("p", {}, prose(extreme(model, gate))));
+  const legend = scale(values.some((value) => value < 0) ? -most : 0, most);
+  const title = made("h3", {}, formulaLine(gate), made("small", {}, say(`name.${gate}`)), legend);
+  return made("figure", {}, title, box, made("p", { class: "here" }), made("p", {}, prose(extreme(model, gate))));
 }
 
 function showGates() {
@@ -293,25 +332,11 @@ function showGates() {
   );
 }
 
-/** Mark the chosen step and unit in the maps. */
-function markGates() {
-  const { t, layer, unit } = state;
-  const { ids, pass } = passOf(chosen());
-  const character = quoted(chosen().signs[ids[t]]);
-  const row = rows.indexOf(unit);
-  for (const box of element("gates").querySelectorAll(".map")) {
-    const { gate } = box.dataset;
-    moveMark(box, { y: TOP + LINE * Math.max(0, row), height: row < 0 ? LINE * rows.length : LINE });
-    const value = isAsked() ? "?" : shown(pass.steps[t].layers[layer][gate][unit]);
-    box.setAttribute("aria-label", say("gates.cell", { gate, unit, t, value, character }));
-  }
-}
-
 /** The place in a picture where a pointer is: its step, and in a map the unit. */
 function placeIn(box, { clientX, clientY }) {
   const { left, top } = box.firstChild.getBoundingClientRect();
   const { left: margin, wide } = box.firstChild.dataset;
-  const t = Math.max(0, Math.floor((clientX - left - margin) / wide));
+  const t = between(0, Math.floor((clientX - left - margin) / wide), passOf(chosen()).ids.length - 1);
   const row = Math.floor((clientY - top - TOP) / LINE);
   return box.matches(".map") ? { t, unit: rows[between(0, row, rows.length - 1)] } : { t };
 }
@@ -321,13 +346,13 @@ for (const id of ["reach", "gates"]) {
     const box = event.target.closest("[data-arrows]");
     if (box) set(placeIn(box, event));
   });
+  for (const kind of ["pointermove", "pointerout"]) {
+    element(id).addEventListener(kind, (event) => {
+      const box = event.target.closest("[data-arrows]");
+      if (box) tell(box, { ...state, ...(kind === "pointermove" && placeIn(box, event)) });
+    });
+  }
 }
-element("reach").addEventListener("pointermove", (event) => {
-  const box = event.target.closest(".chart");
-  if (!box) return;
-  const { t } = placeIn(box, event);
-  box.title = `t = ${t}: ${percentOf(sharesOf[box.dataset.key][t] ?? 0)}`;
-});
 element("longer").addEventListener("click", () => {
   const once = onceOf(state.text);
   if (!once) repeated = state.text;

@@ -40,7 +40,7 @@ const inHtml = (piece, kind) => (kind === "sign" ? piece : made(kind === "below"
 // what is computed
 
 /** A model of the page, unpacked when it is first needed. */
-function opened({ cell, name, vocabulary, signs, corpus, model, parameters }, k) {
+function opened({ cell, name, vocabulary, signs, corpus, model, training, parameters }, k) {
   const same = data.models.slice(0, k).filter((other) => other.cell === cell).length;
   let network = null;
   return {
@@ -50,6 +50,7 @@ function opened({ cell, name, vocabulary, signs, corpus, model, parameters }, k)
     signs: signs.map((sign) => (sign === " " ? "␣" : sign)),
     hidden: model.hidden,
     layers: model.layers,
+    training,
     vocabulary: new Vocabulary(vocabulary, corpus),
     passes: new Map(),
     get network() {
@@ -259,7 +260,7 @@ function move(by) {
 
 // what a change of the text has changed
 
-let basis = null; // the text that others are compared with: the first one, or that of the field at its focus
+let basis = null; // the text that others are compared with: as it was opened, or repeated
 let changed = null; // after an edit, by step: isNew, and by how much the prediction moved
 
 /** Compare two passes step by step: the characters that are new, and how far each prediction moved. */
@@ -304,6 +305,22 @@ function changeInWords() {
   });
 }
 
+/** What the network knows, how it was trained, and what loss it has here. */
+function showNetwork() {
+  const { signs, training } = chosen();
+  const { predictions, loss } = passOf(chosen()).pass;
+  const count = signs.length;
+  const some = signs.slice(0, count > 40 ? 30 : 40).join(", ") + (count > 40 ? ", …" : "");
+  const words = {
+    ...{ count, characters: some },
+    train: training.train?.toLocaleString(state.language),
+    steps: training.step.toLocaleString(state.language),
+    ...{ loss: shown(loss ?? 0), guess: shown(Math.log(count)) },
+  };
+  const keys = ["alphabet", training.train && training.step && "trained", predictions > 0 && "loss"];
+  fill(element("network"), keys.map((key) => say(`network.${key}`, words)).filter(Boolean).join(" "));
+}
+
 // the text as a line of steps
 
 /** The likeliest units after a step: [id, p]. */
@@ -333,7 +350,8 @@ function showStrip() {
       "aria-label": say("strip.step", { t, character: model.signs[ids[t]], words }),
       "--moved": changed?.most ? (changed.moved[t] / changed.most).toFixed(3) : 0,
     };
-    return made("div", attributes, made("span", { class: "character", lang: "" }, model.signs[ids[t]]), rows);
+    const sign = made("span", { class: "character", lang: "" }, model.signs[ids[t]]);
+    return made("div", attributes, made("small", {}, t), sign, rows);
   });
   fill(element("strip"), steps);
   const isThere = { true: true, moved: changed?.most, new: changed?.isNew.includes(true) };
@@ -372,15 +390,6 @@ const isByUnit = (name) => !["logits", "p", "loss"].includes(name) && (name !== 
 /** Whether a node is given, not computed in this step. */
 const isGiven = (name) => !backward() && ["x", "h_prev", "c_prev"].includes(name);
 
-/** The shade of a value: itself, or relative to the largest if this is more than 1. */
-function inScale(vector) {
-  const scale = Math.max(1, largest(vector));
-  return (value) => value / scale;
-}
-
-/** The shade of a gradient: its root, so that small ones are seen, relative to the largest of the step. */
-const rooted = (value, most) => Math.sign(value) * Math.sqrt(Math.abs(value) / (most || 1));
-
 function showGraph() {
   const model = chosen();
   const { nodes, order } = graphNow();
@@ -389,7 +398,10 @@ function showGraph() {
   const d = backward() ? "d" : "";
   const at = order.indexOf(state.node);
   const arrows = arrowsOf(nodes);
-  const most = Math.max(...order.map((name) => (/^p$|loss/.test(name) ? 0 : largest(scope[d + name]))));
+  const steepest = Math.max(...order.map((name) => (/^p$|loss/.test(name) ? 0 : largest(scope[d + name]))));
+  const strongest = (vector) => (d ? steepest || 1 : Math.max(1, largest(vector))); // the number of full colour
+  // the root of a gradient, so that small ones are seen
+  const shade = (most) => (value) => (d ? Math.sign(value) * Math.sqrt(Math.abs(value) / most) : value / most);
   const stateOf = (name) => ["done", "now", "later"][1 + Math.sign(order.indexOf(name) - at)];
   const hidden = isAsked() ? state.node : null;
   const node = (name) => {
@@ -403,7 +415,7 @@ function showGraph() {
       state: now,
       number: open ? number : name === hidden ? "?" : "",
       title: `${d}${name}, ${nodeName(name)}${open ? `: ${number}` : ""}`,
-      strip: name === hidden ? [] : stripOf(vector, d ? (value) => rooted(value, most) : inScale(vector)),
+      strip: name === hidden ? [] : stripOf(vector, shade(strongest(vector))),
       count: vector.length,
       mark: k,
       sum: d && now !== "later" && parsed(nodes[name][3]).terms.length > 1,
@@ -433,6 +445,8 @@ function showGraph() {
   const focused = element("graph").contains(document.activeElement);
   fill(element("graph"), graphDrawn(nodes, arrows, { backward: backward(), node, words, exits }));
   if (focused) element("graph").querySelector(".node.now").focus({ preventScroll: true });
+  const most = strongest(scope[d + state.node]);
+  fill(element("key"), hidden ? [] : scale(-most, most), prose(say(d ? "key.backward" : "key.forward")));
   if (!small.matches) return; // a measure of the page takes its time
   const { scrollWidth, clientWidth } = element("graph-box");
   element("graph-box").scrollLeft = (nodes[state.node][0] / wide) * scrollWidth - clientWidth / 2;
@@ -511,7 +525,7 @@ function formulaLine(text) {
 }
 
 /** The name of a node for all like it: a_q before a gate, a_t before tanh. */
-const kindOf = (name) => name.replace(/(a)_[rzifo]$/, "$1_q").replace(/(a)_[ng]$/, "$1_t");
+const kindOf = (name) => name.replace(/a_[rzifo]$/, "a_q").replace(/^(d?)a(_[ng])?$/, "$1a_t");
 
 /** What a node is called in words. */
 function nodeName(name) {
@@ -519,7 +533,7 @@ function nodeName(name) {
   const { step } = scopeNow();
   const target = quoted(model.signs[indexOf("p", step)]);
   if (name === "x" && state.layer) return say("name.x.upper");
-  return sayFirst([`name.${name}`, `name.${kindOf(name)}`, "name.a"], { target });
+  return sayFirst([`name.${name}`, `name.${kindOf(name)}`], { target });
 }
 
 /** What a node means here, in a sentence. */
@@ -535,7 +549,12 @@ function meaning(name) {
   if (backward() && step.target === null) keys.unshift("end");
   const isBack = backward() && name.endsWith("_prev");
   if (isBack && step.begins) keys.unshift(isFresh(state.t) ? (state.t ? "cut.line" : "cut.first") : "cut");
+  const { t, unit } = state;
+  const isGate = full.length === 1 && "rzifo".includes(full);
   const words = {
+    ...{ t, unit, n: model.hidden, mean: isGate && percent(mean(scope[full])) },
+    times: isBack && shown(norm(scope[full]) / (norm(scope[full.replace("_prev", "")]) || 1)),
+    kept: isBack && shown(keptBy(model, scope)),
     q: name.slice(2),
     character: quoted(model.signs[step.id]),
     target: quoted(model.signs[k] ?? ""),
@@ -546,7 +565,7 @@ function meaning(name) {
   };
   const ways = keys.map((key) => `say.${key}`);
   const sentence = sayFirst(ways, words);
-  return [sentence, say(`say.${whyZero(name)}`)].filter(Boolean).join(" ");
+  return [sentence, say(isGate ? "say.mean" : `say.${whyZero(name)}`, words)].filter(Boolean).join(" ");
 }
 
 /** Whether a step begins from a zero state: the first one, or a line. */
@@ -598,7 +617,7 @@ function showFormula() {
 /** A sentence that says right or wrong. */
 const verdict = (isRight, words) => made("p", { class: isRight ? "right" : "wrong" }, words);
 
-/** Compare the gradient of the chosen number with a difference of two losses. */
+/** Compare the gradient of the chosen number, or that with the wrong sign, with a difference of two losses. */
 function checkGradient() {
   const model = chosen();
   const read = passOf(model);
@@ -608,22 +627,27 @@ function checkGradient() {
     fill(result, made("p", {}, say("check.none")));
     return;
   }
+  element("planting").hidden = false;
+  const sign = element("planted").checked ? -1 : 1;
   const place = { name, t, layer, unit: indexOf(name, scopeNow().step) };
-  const { analytic, numeric, error, by } = model.network.check(gradientsOf(read), place);
+  const { analytic, numeric, error, by, plus, minus } = model.network.check(gradientsOf(read), place, sign);
   const isRight = error < 1e-4 || Math.abs(analytic - numeric) < 1e-9;
-  const row = (key, value) => made("tr", {}, made("th", { scope: "row" }, say(key)), made("td", {}, value));
   const digits = (number, count) => number.toExponential(count).replaceAll("-", "−");
+  const row = (letters, value, key) =>
+    made("tr", {}, made("th", { scope: "row" }, say(`check.${key}`), formulaLine(letters)), made("td", {}, value));
   fill(
     result,
+    verdict(isRight, say(isRight ? "check.right" : sign < 0 ? "check.found" : "check.wrong")),
     made(
       "table",
       {},
-      made("caption", {}, formulaLine(`d${name}`)),
-      row("check.analytic", digits(analytic, 6)),
-      row("check.numeric", digits(numeric, 6)),
-      row("check.error", digits(error, 1)),
+      row(`L(${name} + ε)`, plus.toFixed(12)),
+      row(`L(${name} − ε)`, minus.toFixed(12)),
+      row("", digits(numeric, 6), "numeric"),
+      row(` ${sign < 0 ? "− " : ""}d${name}`, digits(analytic, 6), "analytic"),
+      row("", shown(error, 2), "error"),
     ),
-    verdict(isRight, say(isRight ? "check.right" : "check.wrong", { by: digits(by, 0) })),
+    made("p", { class: "quiet" }, say("check.about", { by: digits(by, 0) })),
   );
 }
 
@@ -726,20 +750,20 @@ function render() {
   refresh("longer", [text, language], showLonger);
   showChosen();
   refresh("strip", [model, text, basis, window, language], showStrip);
+  refresh("network", [model, text, window, language], showNetwork);
   refresh("step", [model, text, basis, window, language, t], markStep);
   showMessage();
   element("previous").ariaDisabled = !beside(-1);
   element("next").ariaDisabled = !beside(1);
   fill(element("check-result"));
+  element("planting").hidden = true;
   showGraph();
   showFormula();
-  fill(element("key"), prose(say(backward() ? "key.backward" : "key.forward")));
   clearTimeout(later);
   later = setTimeout(() => {
     refresh("reach", [text, layer, window, of, language], showReach);
     refresh("gates", [model, text, layer, window, language], showGates);
-    markReach();
-    markGates();
+    markPictures();
   }, 60);
   clearTimeout(addressed);
   addressed = setTimeout(() => history.replaceState(null, "", `#${fragment()}`), 300);
@@ -792,7 +816,6 @@ onChange(
   },
   "input",
 );
-element("text").addEventListener("focus", () => (basis = state.text));
 element("text").addEventListener("blur", () => {
   if (refused) element("text").value = state.text;
   showMessage();
@@ -806,6 +829,7 @@ element("setup").addEventListener("submit", (event) => event.preventDefault());
 element("previous").addEventListener("click", () => move(-1));
 element("next").addEventListener("click", () => move(1));
 element("check").addEventListener("click", checkGradient);
+element("planted").addEventListener("change", checkGradient);
 element("quiz").addEventListener("click", () => {
   if (quiz) quiz = null;
   else ask();
