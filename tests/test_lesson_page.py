@@ -371,6 +371,7 @@ def test_maps_and_charts_are_clicked(page: Page, file: Path) -> None:
         page.command("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1)
     now = chosen(page)
     assert (now["t"], now["unit"]) == (3, 4)
+    assert page.evaluate("element('key').textContent").startswith("−1.0001.000")
     f = page.evaluate("lesson.values().f.map((value) => shown(value))")
     line = "document.querySelector('.map[data-gate=f] + .here').textContent"
     page.evaluate(SETTLED)
@@ -406,6 +407,9 @@ def test_maps_and_charts_are_clicked(page: Page, file: Path) -> None:
         "document.activeElement.ariaLabel.match(/^RNN, (At “e” .step 1.: .*% arrives, ×.*)/)?.[1]"
     )
     assert page.evaluate("document.activeElement.nextSibling.textContent") == said
+    reached = "models[0].network.reach(passOf(models[0]).pass, 3, 0)"
+    times = page.evaluate(f"(([, one, next]) => shown(one.h.norm / next.h.norm))({reached})")
+    assert said.split("\u202f")[1].split()[0] == times
 
 
 def test_a_text_is_repeated_and_brought_back(page: Page, file: Path) -> None:

@@ -49,10 +49,14 @@ function reachOf(model) {
   return { read, layer, memory, reached, most, shares, factor, kept, first };
 }
 
-/** A picture with a column of some width for each step, right of a margin; the arrow keys choose a step. */
+/**
+ * A picture with a column of some width for each step, right of a margin, and below it the line for what it
+ * shows at a place; the arrow keys choose a step.
+ */
 function picture(attributes, size, left, wide, ...contents) {
   const svg = made("svg", { ...size, "data-left": left, "data-wide": wide, "aria-hidden": true }, contents);
-  return made("div", { ...attributes, tabindex: 0, role: "application", "data-arrows": "" }, svg);
+  const box = made("div", { ...attributes, tabindex: 0, role: "application", "data-arrows": "" }, svg);
+  return [box, made("p", { class: "here" })];
 }
 
 const charts = {}; // by the key of a model: what its chart shows
@@ -106,7 +110,7 @@ function reachChart(model) {
   all.push(made("rect", mark));
   const size = { width: right + 34, height: bottom + STRIP + 28 };
   const box = picture({ class: "scroll chart", "data-key": model.key }, size, left, wide, all);
-  return [box, made("p", { class: "here" }), made("p", {}, prose(reading(model, chart)))];
+  return [box, made("p", {}, prose(reading(model, chart)))];
 }
 
 /** The most that a matrix [H, H] lengthens a vector: its largest singular value. */
@@ -120,7 +124,7 @@ function mostLengthened(W) {
   return norm(times(v, W));
 }
 
-/** The sentences of a chart: what arrives at the first step, what multiplied it on its way, what is striking. */
+/** The sentences of a chart: what arrives at the first step, what multiplied it on its way, where it grew. */
 function reading(model, { read, layer, reached, most, shares, factor, kept, first }) {
   const k = reached.length - 1;
   const { straight } = reached[first];
@@ -317,7 +321,7 @@ function gateMap(model, gate) {
   );
   const legend = scale(values.some((value) => value < 0) ? -most : 0, most);
   const title = made("h3", {}, formulaLine(gate), made("small", {}, say(`name.${gate}`)), legend);
-  return made("figure", {}, title, box, made("p", { class: "here" }), made("p", {}, prose(extreme(model, gate))));
+  return made("figure", {}, title, box, made("p", {}, prose(extreme(model, gate))));
 }
 
 function showGates() {

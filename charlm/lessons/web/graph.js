@@ -209,8 +209,10 @@ function shades(values, columns, x, y, width, height) {
 }
 
 /** The legend of shades between two numbers: the lower one is 0, or the other with a minus. */
-const scale = (low, high) =>
-  made("span", { class: low ? "scale" : "scale from-zero", "aria-hidden": true }, shown(low), made("b"), shown(high));
+function scale(low, high) {
+  const attributes = { class: low ? "scale" : "scale from-zero", "aria-hidden": true };
+  return made("span", attributes, shown(low), made("b"), shown(high));
+}
 
 /** The four points of an arrow's curve. Arrows that meet at a side are spread over it. */
 function curveOf(arrow, nodes, arrows) {

@@ -544,7 +544,7 @@ function meaning(name) {
   const k = indexOf(name, step);
   const value = scope[full][k];
   const at = (other) => shown(scope[other]?.[k] ?? 0);
-  const keys = [`${full}.${model.cell}`, `${full}.${model.cell.split("-")[0]}`, full, kindOf(full)];
+  const keys = [`${full}.${model.cell}`, `${full}.${model.cell.split("-")[0]}`, full, kindOf(full), "product"];
   if (name === "x" && state.layer) keys.unshift(`${full}.upper`);
   if (backward() && step.target === null) keys.unshift("end");
   const isBack = backward() && name.endsWith("_prev");
@@ -555,7 +555,7 @@ function meaning(name) {
     ...{ t, unit, n: model.hidden, mean: isGate && percent(mean(scope[full])) },
     times: isBack && shown(norm(scope[full]) / (norm(scope[full.replace("_prev", "")]) || 1)),
     kept: isBack && shown(keptBy(model, scope)),
-    q: name.slice(2),
+    ...{ q: name.slice(2), name, factor: graphNow().nodes[name][3].split(" ")[1] },
     character: quoted(model.signs[step.id]),
     target: quoted(model.signs[k] ?? ""),
     share: percent(between(0, value, 1)),
@@ -633,19 +633,18 @@ function checkGradient() {
   const { analytic, numeric, error, by, plus, minus } = model.network.check(gradientsOf(read), place, sign);
   const isRight = error < 1e-4 || Math.abs(analytic - numeric) < 1e-9;
   const digits = (number, count) => number.toExponential(count).replaceAll("-", "−");
-  const row = (letters, value, key) =>
-    made("tr", {}, made("th", { scope: "row" }, say(`check.${key}`), formulaLine(letters)), made("td", {}, value));
+  const row = (about, value) => made("tr", {}, made("th", { scope: "row" }, about), made("td", {}, value));
   fill(
     result,
     verdict(isRight, say(isRight ? "check.right" : sign < 0 ? "check.found" : "check.wrong")),
     made(
       "table",
       {},
-      row(`L(${name} + ε)`, plus.toFixed(12)),
-      row(`L(${name} − ε)`, minus.toFixed(12)),
-      row("", digits(numeric, 6), "numeric"),
-      row(` ${sign < 0 ? "− " : ""}d${name}`, digits(analytic, 6), "analytic"),
-      row("", shown(error, 2), "error"),
+      row(formulaLine(`L(${name} + ε)`), plus.toFixed(12)),
+      row(formulaLine(`L(${name} − ε)`), minus.toFixed(12)),
+      row(say("check.numeric"), digits(numeric, 6)),
+      row([say("check.analytic"), formulaLine(` ${sign < 0 ? "− " : ""}d${name}`)], digits(analytic, 6)),
+      row(say("check.error"), shown(error, 2)),
     ),
     made("p", { class: "quiet" }, say("check.about", { by: digits(by, 0) })),
   );
