@@ -281,12 +281,11 @@ function extreme(model, gate) {
   let best = null;
   for (const unit of rows) {
     const values = pass.steps.map(({ layers }) => layers[state.layer][gate][unit]).slice(1);
-    const total = values.reduce((sum, value) => sum + value, 0);
     for (const id of new Set(ids)) {
       const own = values.filter((_, t) => ids[t] === id);
-      if (own.length === values.length) continue;
-      const sum = own.reduce((all, value) => all + value, 0);
-      const [here, elsewhere] = [sum / own.length, (total - sum) / (values.length - own.length)];
+      const others = values.filter((_, t) => ids[t] !== id);
+      if (!others.length) continue;
+      const [here, elsewhere] = [mean(own), mean(others)];
       const size = Math.abs(here - elsewhere) * Math.sqrt(Math.min(own.length, 4));
       if (!best || size > best.size) best = { unit, id, here, elsewhere, size };
     }
