@@ -246,10 +246,14 @@ const tell = (box, place) => fill(box.nextSibling, prose(wordsAt(box, place)));
 function markPictures() {
   const row = rows.indexOf(state.unit);
   const inMap = { y: TOP + LINE * Math.max(0, row), height: LINE * (row < 0 ? rows.length : 1) };
-  for (const box of document.querySelectorAll(".chart, .map")) {
+  const boxes = document.querySelectorAll(".chart, .map");
+  for (const box of boxes) {
+    const isSeen = state.t < charts[box.dataset.key]?.shares.length;
+    moveMark(box, box.matches(".map") ? inMap : { visibility: isSeen ? "visible" : "hidden" });
+  }
+  // after all measures: words that change make the browser lay out the page again
+  for (const box of boxes) {
     const model = models.find(({ key }) => key === box.dataset.key);
-    const isSeen = state.t < charts[model?.key]?.shares.length;
-    moveMark(box, model ? { visibility: isSeen ? "visible" : "hidden" } : inMap);
     box.setAttribute("aria-label", (model ? `${titleOf(model)}, ` : "") + wordsAt(box, state));
     tell(box, state);
   }
