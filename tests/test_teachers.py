@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from conftest import FORMS, make_model
 
-from charlm.arrays import Array
+from charlm.arrays import Array, Ids
 from charlm.data.texts import Lines, Text
 from charlm.inference import counts
 from charlm.inference.counts import Counts
@@ -47,14 +47,11 @@ def naive(model: Model, params: Parameters, text: Text) -> Array:
     return q
 
 
-def told(table: Table, size: int) -> Array:
+def told(table: Table, places: Ids) -> Array:
     """The mean distribution that the table gives for each place, `[N, V]`."""
-    soft = table.at(np.arange(size))
+    soft = table.at(places)
     assert soft is not None
-    q = np.zeros((size, V))
-    for k in range(soft.ids.shape[1]):
-        q[np.arange(size), soft.ids[:, k]] += soft.weight * soft.q[:, k]
-    return q
+    return soft.mean(np.full((len(places), V), 1 / V))
 
 
 @pytest.mark.parametrize(("form", "by_line"), [*((form, False) for form in FORMS), ("lstm", True)])
@@ -66,33 +63,31 @@ def test_a_table_is_what_its_teachers_say(form: str, by_line: bool, monkeypatch:
     text = text_of(by_line)
     table, networks = Table(text, V, 3, 0.25), [network(form, seed) for seed in (1, 2)]
     assert table.at(np.arange(3)) is None
-    counted = np.zeros((len(text.ids), V))
-    counted[text.target_places(0, text.targets)] = Counts(text, V).predict(0, text.targets)
-    expected = [naive(*networks[0], text), counted, naive(*networks[1], text)]
+    places, (first, second) = text.target_places(0, text.targets), (naive(*one, text) for one in networks)
+    expected = [first[places], Counts(text, V).predict(0, text.targets), second[places]]
     for number in range(3):
         if number == 1:
             list(table.add_counts(Team(workers=2)))
         else:
             list(table.add_network(*networks[number // 2], Team(workers=2)))
         # streams that began from zero have forgotten it to 1e-5 nats, and numbers have eleven bits
-        np.testing.assert_allclose(told(table, len(text.ids)), np.mean(expected[: number + 1], 0), atol=2e-3)
+        np.testing.assert_allclose(told(table, places), np.mean(expected[: number + 1], 0), atol=2e-3)
     soft = table.at(np.arange(5))
     assert soft is not None
-    assert (soft.share, soft.weight, table.teachers) == (0.25, 1 / 3, 3)
+    assert (soft.share, soft.ids.shape[1], table.teachers) == (0.25, 3, 3)
 
 
 def test_the_likeliest_units_are_kept() -> None:
-    """A teacher names no more than NAMED units, the likeliest, whose probabilities add up to 1."""
+    """A teacher names no more than NAMED units, the likeliest, with their probabilities."""
     text, (model, params) = text_of(False, 300), network("lstm", 1)
     table = Table(text, V, 1, 0.5)
     list(table.add_network(model, params))
     soft, full = table.at(np.arange(1, 300)), naive(model, params, text)[1:]
     assert soft is not None
-    assert soft.ids.shape == (299, teachers.NAMED)
-    np.testing.assert_allclose(soft.q.sum(axis=1, dtype=np.float64), 1, atol=5e-3)
-    assert all(
-        set(ids) == set(np.argsort(-q)[: teachers.NAMED]) for ids, q in zip(soft.ids, full, strict=True)
-    )
+    assert soft.ids.shape == (299, 1, teachers.NAMED)
+    np.testing.assert_allclose(soft.q[:, 0], np.take_along_axis(full, soft.ids[:, 0], axis=1), atol=2e-3)
+    for ids, q in zip(soft.ids[:, 0], full, strict=True):
+        assert set(ids) == set(np.argsort(-q)[: teachers.NAMED])
 
 
 @pytest.mark.parametrize(("vocab", "most"), [(5, 1), (300, 3)])

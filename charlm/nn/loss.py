@@ -36,29 +36,44 @@ def softmax(logits: Array) -> Array:
 
 
 def likeliest(p: Array, count: int) -> tuple[Ids, Array]:
-    """The `count` likeliest units of each row, and their probabilities given that it is one of them.
+    """The `count` likeliest units of each row, and their probabilities.
 
     `p [N, V]`, V at least `count`; both results `[N, count]`, in no order.
     """
     ids: Ids = np.argpartition(p, p.shape[1] - count, axis=1)[:, -count:]
-    chosen = np.take_along_axis(p, ids, axis=1)
-    return ids, chosen / chosen.sum(axis=1, keepdims=True)
+    return ids, np.take_along_axis(p, ids, axis=1)
 
 
 class SoftTargets(NamedTuple):
-    """What teachers say of N places: K units of each, and their probabilities.
+    """What S teachers say of N places: each names K different units and their probabilities.
 
-    A unit may be named several times; its probabilities then add up.
+    All other units are one event, which has the rest of the probability.
     """
 
     ids: Ids
-    """`[N, K]`."""
+    """`[N, S, K]`."""
     q: Array
-    """`[N, K]`; each row adds up to 1, times the number of teachers."""
+    """`[N, S, K]`."""
     share: float
     """α: the share of the loss that is the teachers'."""
-    weight: float = 1.0
-    """The weight of each teacher: 1 over their number."""
+
+    def mean(self, p: Array) -> Array:
+        """The distribution that has the gradient of the mean of the teachers, `[N, V]`.
+
+        `p [N, V]` is the network's. A teacher's rest is divided as p divides it: the gradient of
+        `-(1 - Σ q) log(1 - Σ p)`, of sums over the named units, leaves that division alone.
+        """
+        mean = np.zeros_like(p)
+        for s in range(self.ids.shape[1]):
+            ids, q = self.ids[:, s], self.q[:, s].astype(p.dtype)
+            theirs = p.copy()
+            np.put_along_axis(theirs, ids, 0.0, axis=1)
+            rest = np.maximum(1.0 - q.sum(axis=1), 0.0) / np.maximum(theirs.sum(axis=1), _NOTHING)
+            theirs *= rest[:, None]
+            np.put_along_axis(theirs, ids, q, axis=1)
+            mean += theirs
+        mean /= self.ids.shape[1]
+        return mean
 
 
 def softmax_cross_entropy(
@@ -78,18 +93,17 @@ def softmax_cross_entropy(
 
     With `soft`, whose mean distribution is q, the gradient is of `(1 - α) loss - α/N Σ_n Σ_v q[n, v]
     log p[n, v]` (Hinton, Vinyals, Dean 2015, arXiv 1503.02531, at temperature 1):
-    `(p - (1 - α) onehot(targets) - α q) / N`. The loss that is returned is still that of the targets.
+    `(p - (1 - α) onehot(targets) - α q) / N`. The result is the loss of the targets all the same.
     """
     N = scored or (len(targets) if mask is None else np.count_nonzero(mask))
     nll, normaliser = _nll_and_normaliser(logits, targets)
     p = logits  # the exponentials, from here on
     np.multiply(p, (1.0 / (normaliser * N)).astype(p.dtype)[:, None], p)
-    rows = np.arange(len(targets))
-    p[rows, targets] -= p.dtype.type((1.0 - (soft.share if soft else 0.0)) / N)
-    if soft is not None:
-        shares = soft.q.astype(p.dtype) * p.dtype.type(soft.share * soft.weight / N)
-        for k in range(shares.shape[1]):  # one after the other: a row may name a unit twice
-            p[rows, soft.ids[:, k]] -= shares[:, k]
+    q = None if soft is None else soft.mean(p * p.dtype.type(N))
+    p[np.arange(len(targets)), targets] -= p.dtype.type((1.0 - (soft.share if soft else 0.0)) / N)
+    if soft is not None and q is not None:
+        q *= p.dtype.type(soft.share / N)
+        p -= q
     if mask is not None:
         nll[~mask] = 0.0
         p[~mask] = 0.0
@@ -113,6 +127,9 @@ def _nll_and_normaliser(logits: Array, targets: Ids) -> tuple[Array, Array]:
     normaliser = (logits @ np.ones(logits.shape[1], logits.dtype)).astype(np.float64)
     return below + np.log(normaliser), normaliser
 
+
+_NOTHING = 1e-30
+"""A probability that is none."""
 
 _CLOSE = 50.0
 """Nats below m at which an exponential is still far above the smallest float32, exp(-87)."""

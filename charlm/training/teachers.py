@@ -23,7 +23,7 @@ from charlm.system.team import ALONE, Team
 from charlm.system.workers import shared
 
 NAMED = 16
-"""Units that a teacher names at each place, at most: they have more than 99 % of the probability."""
+"""Units that a teacher names at each place, at most: with an alphabet they have 99 % of the probability."""
 
 _TOGETHER = 16
 """Blocks that the workers are given at a time; the answers to all of a text might not fit a message."""
@@ -55,10 +55,9 @@ class Table:
         """The mean of the teachers' distributions at places of the text; None without teachers."""
         if not self.teachers:
             return None
-        columns = self.teachers * self.named
-        return SoftTargets(
-            self._ids[places, :columns], self._q[places, :columns], self.share, 1 / self.teachers
-        )
+        columns, shape = self.teachers * self.named, (len(places), self.teachers, self.named)
+        ids, q = (array[places, :columns].reshape(shape) for array in (self._ids, self._q))
+        return SoftTargets(ids, q, self.share)
 
     def add_network(self, model: Model, params: Parameters, team: Team = ALONE) -> Iterator[float]:
         """Let a network read the text as it is scored: without dropout, with the state carried through.
