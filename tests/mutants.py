@@ -61,7 +61,7 @@ GENERATED = {
     "nn/kernels/textbook.py": "cells trace gradient_flow",
     "nn/layers/layer.py": "layers model cells",
     "nn/layers/linear.py": "cells model",
-    "nn/loss.py": "loss",
+    "nn/loss.py": "loss score",
     "optim/averaging.py": "averaging",
     "optim/clipping.py": "clipping",
     "optim/optimizers.py": "optimizers torch_parity",

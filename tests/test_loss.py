@@ -106,6 +106,7 @@ def test_the_likeliest_units_are_found() -> None:
     logits = 3 * RNG.standard_normal((50, 9))
     p = softmax(logits)
     np.testing.assert_allclose(p, np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True))
+    np.testing.assert_allclose(softmax(logits + 1e4), p)
     for count in (1, 4, 9):
         ids, q = likeliest(p, count)
         np.testing.assert_array_equal(np.sort(ids), np.sort(np.argsort(-p)[:, :count]))

@@ -60,7 +60,7 @@ class SoftTargets(NamedTuple):
     def mean(self, p: Array) -> Array:
         """The distribution that has the gradient of the mean of the teachers, `[N, V]`.
 
-        `p [N, V]` is the network's. A teacher's rest is divided as p divides it: the gradient of
+        `p [N, V]` is the network's, times any number. A teacher's rest is divided as p divides it: the gradient of
         `-(1 - Σ q) log(1 - Σ p)`, of sums over the named units, leaves that division alone.
         """
         mean = np.zeros_like(p)
@@ -99,7 +99,7 @@ def softmax_cross_entropy(
     nll, normaliser = _nll_and_normaliser(logits, targets)
     p = logits  # the exponentials, from here on
     np.multiply(p, (1.0 / (normaliser * N)).astype(p.dtype)[:, None], p)
-    q = None if soft is None else soft.mean(p * p.dtype.type(N))
+    q = None if soft is None else soft.mean(p)
     p[np.arange(len(targets)), targets] -= p.dtype.type((1.0 - (soft.share if soft else 0.0)) / N)
     if soft is not None and q is not None:
         q *= p.dtype.type(soft.share / N)
