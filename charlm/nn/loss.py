@@ -60,8 +60,8 @@ class SoftTargets(NamedTuple):
     def mean(self, p: Array) -> Array:
         """The distribution that has the gradient of the mean of the teachers, `[N, V]`.
 
-        `p [N, V]` is the network's, times any number. A teacher's rest is divided as p divides it: the gradient of
-        `-(1 - Σ q) log(1 - Σ p)`, of sums over the named units, leaves that division alone.
+        `p [N, V]` is the network's, times any number. A teacher's rest is divided as p divides it: the
+        gradient of `-(1 - Σ q) log(1 - Σ p)`, of sums over the named units, leaves that division alone.
         """
         mean = np.zeros_like(p)
         for s in range(self.ids.shape[1]):
