@@ -9,8 +9,6 @@
 `help("charlm.interface")` lists them, each with the command that does the same.
 """
 
-from __future__ import annotations
-
 import importlib
 from typing import TYPE_CHECKING, Any
 

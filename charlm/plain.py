@@ -6,8 +6,6 @@ Letters: `T` time steps, `B` streams (batch), `V` vocabulary, `H` hidden units. 
 `Trainer` with one layer, one shard, no dropout and `run.kernel: textbook` (`tests/test_plain.py`).
 """
 
-from __future__ import annotations
-
 import argparse
 from collections.abc import Iterator
 from pathlib import Path

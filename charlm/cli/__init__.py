@@ -4,8 +4,6 @@ Errors become messages here and nowhere else. A command's module, and NumPy with
 the command is called.
 """
 
-from __future__ import annotations
-
 import contextlib
 import os
 import sys

@@ -1,7 +1,5 @@
 """A small curve in characters, for the end of a run on a terminal."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from itertools import pairwise
 

@@ -1,7 +1,5 @@
 """charlm eval gradients."""
 
-from __future__ import annotations
-
 import sys
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """charlm import."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import click

@@ -1,7 +1,5 @@
 """charlm init."""
 
-from __future__ import annotations
-
 import time
 
 import click

@@ -1,7 +1,5 @@
 """Commands that are imported when they are called, so that `charlm --help` answers at once."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from importlib import import_module
 from typing import Any

@@ -1,7 +1,5 @@
 """charlm lesson."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import get_args
 

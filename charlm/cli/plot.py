@@ -1,7 +1,5 @@
 """charlm plot."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Literal
 

@@ -1,7 +1,5 @@
 """How a run shows itself on stderr: a table, and on a terminal a bar below it."""
 
-from __future__ import annotations
-
 import contextlib
 import math
 import shutil

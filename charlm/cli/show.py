@@ -1,7 +1,5 @@
 """How values look in the output."""
 
-from __future__ import annotations
-
 import contextlib
 import json
 import math

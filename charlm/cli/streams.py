@@ -1,7 +1,5 @@
 """The standard streams of a command: always there, and in an encoding that loses nothing."""
 
-from __future__ import annotations
-
 import os
 import sys
 

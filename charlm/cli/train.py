@@ -1,7 +1,5 @@
 """charlm train."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 import shutil

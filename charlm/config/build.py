@@ -1,7 +1,5 @@
 """The objects that a configuration describes."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain

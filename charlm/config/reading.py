@@ -1,7 +1,5 @@
 """Reading a configuration: files, mappings and single settings in, a checked `Config` out."""
 
-from __future__ import annotations
-
 import codecs
 import dataclasses
 import glob

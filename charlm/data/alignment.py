@@ -3,8 +3,6 @@
 Letters: `N` units of a piece of text, `A` characters.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from itertools import pairwise
 

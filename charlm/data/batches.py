@@ -15,8 +15,6 @@ shorter ones are padded; padding is neither trained on nor counted. A batch cons
 similar length, so there is little padding.
 """
 
-from __future__ import annotations
-
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass

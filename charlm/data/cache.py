@@ -7,8 +7,6 @@ description are checked before use, and an invalid entry is made again, so the f
 flushed to disk.
 """
 
-from __future__ import annotations
-
 import contextlib
 import hashlib
 import json

@@ -8,8 +8,6 @@ code points stay together.
 Letters: `N` code points of a text, `A` characters.
 """
 
-from __future__ import annotations
-
 import unicodedata
 
 import numpy as np

@@ -1,7 +1,5 @@
 """The sources of a text: files, directories, patterns, standard input; packed or plain."""
 
-from __future__ import annotations
-
 import contextlib
 import gzip
 import hashlib

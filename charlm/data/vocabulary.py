@@ -1,7 +1,5 @@
 """The vocabulary: the codes that the model knows, and the id of each."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from itertools import product

@@ -1,7 +1,5 @@
 """The files that a directory or a pattern means: a person's texts, not what charlm writes."""
 
-from __future__ import annotations
-
 import functools
 import glob
 import os

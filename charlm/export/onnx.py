@@ -11,8 +11,6 @@ one beside the other for all gates, and the recurrent product has a second bias.
 i o f c for the LSTM, and z r h for the GRU.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The weights as safetensors, with PyTorch's names and layout."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

@@ -12,8 +12,6 @@ context that occurs once would predict its unit with certainty.
 Letters: `N` predicted units, `V` vocabulary.
 """
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import numpy as np

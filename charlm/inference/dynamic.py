@@ -8,8 +8,6 @@ character. The trained parameters are only read: a copy of them learns.
 Letters: `T` time steps, `V` vocabulary, `P` numbers in the flat buffer of parameters.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """How well a checkpoint predicts its own text, a part of it, or another one."""
 
-from __future__ import annotations
-
 import math
 import time
 from collections.abc import Sequence

@@ -23,8 +23,6 @@ Letters: `T` time steps, `B` streams side by side, `P` places, `L` layers, `S` s
 hidden units, `K` the largest k.
 """
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass, replace
 from typing import Any

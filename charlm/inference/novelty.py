@@ -1,7 +1,5 @@
 """How much of what a model generates occurs in the text that it was trained on."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass
 

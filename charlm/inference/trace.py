@@ -6,8 +6,6 @@ predicted from it.
 Letters: `N` units of a text, `T` of a window, `V` vocabulary, `H` hidden units, `S` states of a cell.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise

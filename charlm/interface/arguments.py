@@ -1,7 +1,5 @@
 """Arguments of the Python interface: checked before a call does anything, and turned into what it needs."""
 
-from __future__ import annotations
-
 import contextlib
 import functools
 import inspect

@@ -1,7 +1,5 @@
 """What a configuration does on this machine: right gradients, and speed."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

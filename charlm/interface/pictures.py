@@ -1,7 +1,5 @@
 """Pictures and pages of one or several runs."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Sequence
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Runs: training them, opening them, making them of weights."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass

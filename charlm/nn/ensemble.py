@@ -11,8 +11,6 @@ Letters: `M` networks, `T` time steps, `B` streams, `V` vocabulary, `L` layers, 
 `H` hidden units.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

@@ -5,8 +5,6 @@ characters that are shown, `V` vocabulary, `U` hidden units of all layers and st
 of a layer.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -3,8 +3,6 @@
 Letters: `V` vocabulary, `D` numbers of a row.
 """
 
-from __future__ import annotations
-
 import unicodedata
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Small pictures as SVG, in the colours of the page that holds them."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from html import escape
 

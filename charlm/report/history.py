@@ -1,7 +1,5 @@
 """The logs of runs as arrays, to be drawn, and names that distinguish the runs."""
 
-from __future__ import annotations
-
 import math
 import os
 import unicodedata

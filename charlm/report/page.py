@@ -4,8 +4,6 @@ The files in `charlm/report/web` are its body, its style and its script, which d
 the mouse and the keys from the data in the page. Everything else is written into the page here.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from html import escape
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Several trained models as one: a checkpoint whose network is an `Ensemble`."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import NamedTuple

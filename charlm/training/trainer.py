@@ -3,8 +3,6 @@
 Nothing here reads or writes files; `loop` does, around it.
 """
 
-from __future__ import annotations
-
 import contextlib
 import copy
 import math

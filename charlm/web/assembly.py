@@ -3,8 +3,6 @@
 A page is `charlm/web/frame.html` around a body, a style and scripts, which are files of its kind.
 """
 
-from __future__ import annotations
-
 import base64
 import hashlib
 import html

@@ -1,7 +1,5 @@
 """Signs for characters that cannot be seen, or change how those around them are shown."""
 
-from __future__ import annotations
-
 import unicodedata
 
 _DIRECTIONS = {"\u061c", *map(chr, (*range(0x200E, 0x2010), *range(0x202A, 0x202F), *range(0x2066, 0x206A)))}

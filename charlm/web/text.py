@@ -4,8 +4,6 @@ The fragments hold no script and load nothing. Everything from the text is escap
 colour of the page; the shade is transparent, so that they can be read on a light page and on a dark one.
 """
 
-from __future__ import annotations
-
 import contextlib
 import html
 import math

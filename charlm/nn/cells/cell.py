@@ -4,8 +4,6 @@ Letters: `B` streams (batch), `I` inputs, `H` hidden units, `G` gates. Each gate
 one recurrent matrix and one bias, so the gate is the first axis of `Wx`, `Wh` and `b`.
 """
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
 from typing import Any
 

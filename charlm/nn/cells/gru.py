@@ -1,7 +1,5 @@
 """The gated recurrent unit, with its reset gate in either of the two positions in use."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import numpy as np

@@ -1,7 +1,5 @@
 """The long short-term memory."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import numpy as np

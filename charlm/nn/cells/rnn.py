@@ -1,7 +1,5 @@
 """The vanilla (Elman) recurrent network."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import numpy as np
