@@ -27,6 +27,7 @@ from charlm.nn.kernels.lstm import LSTMWindow
 from charlm.nn.parameters import Params
 from charlm.system.team import ALONE
 from charlm.training.events import Previewed, Started, Stopped, Updated, Validated
+from charlm.training.request import ask
 
 HELLO = str(ROOT / "configs" / "hello.yaml")
 
@@ -700,8 +701,9 @@ def test_what_is_used_is_told_unless_it_was_named(
 
 def test_options_win_over_set() -> None:
     """`--corpus` and `--out` replace what `--set` says of the same keys."""
-    given = options.settings(["run.dir=x", "corpus.path=a", "train.lr=1"], "b", Path("y"))
-    assert given == {"run.dir": "y", "corpus.path": "b", "train.lr": 1.0}
+    given = {"run.dir": "x", "corpus.path": "a", "train.lr": 1.0}
+    config = ask(None, given, "`set`", 0.0, corpus="b", out=Path("y")).config
+    assert (config.run.dir, config.corpus.path, config.train.lr) == ("y", str(Path("b").absolute()), 1.0)
 
 
 def begun(**values: Any) -> Started:

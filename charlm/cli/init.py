@@ -6,8 +6,9 @@ import click
 
 import charlm
 from charlm.cli.bar import ReadingBar
-from charlm.cli.options import Command, corpus_option, minutes_option, set_option, settings
+from charlm.cli.options import Command, corpus_option, minutes_option, set_option
 from charlm.cli.show import warn
+from charlm.config.reading import parse_overrides
 from charlm.training.request import ask
 
 
@@ -21,7 +22,8 @@ def init(bar: ReadingBar, corpus: str | None, minutes: float | None, overrides: 
 
     It is chosen for the text, the minutes and this machine, whose speed is measured for some seconds.
     """
-    request = ask(None, settings(overrides, corpus), "`set`", time.perf_counter(), minutes)
+    given = parse_overrides(overrides)
+    request = ask(None, given, "`set`", time.perf_counter(), minutes, corpus=corpus)
     config, warnings = charlm.interface.session.planned(request, bar.advance)
     bar.close()
     warn(warnings)

@@ -6,7 +6,7 @@ import contextlib
 import math
 import os
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -16,10 +16,8 @@ import click
 import charlm
 from charlm.cli.bar import ReadingBar
 from charlm.cli.show import say, shell, shown_path, warn
-from charlm.config.reading import parse_overrides
 from charlm.runs.directory import find_checkpoint
 from charlm.system import blas
-from charlm.system.errors import ConfigError
 from charlm.system.files import expanded
 from charlm.system.mpi import connected
 from charlm.training.request import MINUTES
@@ -179,18 +177,6 @@ set_option = click.option(
     metavar="KEY=VALUE",
     help="Override a key of the configuration, such as model.hidden=256; may be repeated.",
 )
-
-
-def settings(overrides: Iterable[str], corpus: str | None = None, out: Path | None = None) -> dict[str, Any]:
-    """The checked values that `--set`, `--corpus` and `--out` give, by dotted key."""
-    given = parse_overrides(overrides)
-    if corpus is not None:
-        if not corpus:
-            raise ConfigError("`corpus`: the path is empty")
-        given["corpus.path"] = corpus
-    if out is not None:
-        given["run.dir"] = str(out)
-    return given
 
 
 def minutes_option(default: str = f"{MINUTES:g}") -> Callable[[Any], Any]:

@@ -15,19 +15,12 @@ import click
 import charlm
 from charlm.cli.bar import ReadingBar
 from charlm.cli.curve import validation_curve
-from charlm.cli.options import (
-    Command,
-    FilePath,
-    config_option,
-    corpus_option,
-    minutes_option,
-    set_option,
-    settings,
-)
+from charlm.cli.options import Command, FilePath, config_option, corpus_option, minutes_option, set_option
 from charlm.cli.progress import Display
 from charlm.cli.show import counted, duration, losses, shell, short
 from charlm.config import keys
 from charlm.config.keys import Config
+from charlm.config.reading import parse_overrides
 from charlm.system.files import STANDARD_INPUT
 from charlm.system.mpi import connect
 from charlm.system.team import Team
@@ -114,11 +107,13 @@ def train(
     request = team.first(
         lambda: ask(
             config_path,
-            settings(overrides, corpus, out),
+            parse_overrides(overrides),
             "`set`",
             begun,
             minutes,
             resume,
+            corpus,
+            out,
             overwrite=overwrite,
             init=init_path,
             extend_vocabulary=extend_vocabulary,

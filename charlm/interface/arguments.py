@@ -84,12 +84,10 @@ def with_suffix(path: AnyPath, suffixes: Collection[str]) -> Path:
     return Path(path)
 
 
-def given(settings: Mapping[str, Any] | None, **paths: AnyPath | None) -> dict[str, Any]:
-    """The checked values of dotted keys, with `corpus` as `corpus.path` and `out` as `run.dir`."""
+def given(settings: Mapping[str, Any] | None) -> dict[str, Any]:
+    """The checked values of dotted keys."""
     values = _plain(settings or {})
-    checked = {str(key): reading.checked(str(key), value, "settings") for key, value in values.items()}
-    keys = {"corpus": "corpus.path", "out": "run.dir"}
-    return checked | {keys[name]: str(path) for name, path in paths.items() if path is not None}
+    return {str(key): reading.checked(str(key), value, "settings") for key, value in values.items()}
 
 
 def source(config: Configuration | None) -> reading.Source:

@@ -97,11 +97,13 @@ def train(
     """
     request = ask(
         source(config),
-        given(settings, corpus=corpus, out=out),
+        given(settings),
         "settings",
         time.perf_counter(),
         minutes,
         resume,
+        corpus,
+        out,
         overwrite=overwrite,
         init=None if init is None else Path(init),
         extend_vocabulary=extend_vocabulary,
@@ -131,8 +133,8 @@ def recipe(
     Raises `CorpusError` if the text cannot be read, and `ConfigError` if an argument has a wrong
     type or value, or if not even one update fits into the time.
     """
-    values = given(settings, corpus=corpus)
-    config, messages = session.planned(ask(None, values, "settings", time.perf_counter(), minutes), progress)
+    request = ask(None, given(settings), "settings", time.perf_counter(), minutes, corpus=corpus)
+    config, messages = session.planned(request, progress)
     warn(*messages)
     return config
 

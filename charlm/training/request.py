@@ -73,16 +73,23 @@ def ask(
     begun: float,
     minutes: float | None = None,
     resume: bool = False,
+    corpus: str | os.PathLike[str] | None = None,
+    out: str | os.PathLike[str] | None = None,
     **wishes: Any,
 ) -> Request:
     """The request for a run with the configuration `source`; without one everything is chosen.
 
-    `given` holds checked values that replace values of the configuration, and `giver` gave them.
+    `given` holds checked values that replace values of the configuration, and `giver` gave them;
+    `corpus` and `out` replace `corpus.path` and `run.dir`, whatever `given` says of these.
     `wishes` are attributes of the request. A run that is resumed without a configuration is the one
     that was begun with this text and none.
 
     Raises `ConfigError` if the configuration is invalid, names no text, or contradicts the wishes.
     """
+    if corpus == "":
+        raise ConfigError("`corpus`: the path is empty")
+    paths = {"corpus.path": corpus, "run.dir": out}
+    given = {**given, **{dotted: os.fspath(path) for dotted, path in paths.items() if path is not None}}
     config = reading.configuration(source, given, giver)
     directory = Path(config.run.dir)
     if source is None and resume and os.path.exists(directory / "config.yaml"):
