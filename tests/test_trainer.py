@@ -519,7 +519,7 @@ def _gradients(trainer: Trainer) -> list[tuple[float, Parameters]]:
         if trainer.streams.resets_state(step):
             trainer.state[...] = 0.0
         loss = trainer.sharded.backpropagate(step, trainer.rng)
-        trainer.sharded.clip()
+        trainer.sharded.clip_values()
         results.append((loss, trainer.sharded.grads.copy()))
     return results
 

@@ -15,7 +15,6 @@ exchange, and sends their sum in their place: one buffer, if ranks have a power 
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import NamedTuple
 
 import numpy as np
 
@@ -27,7 +26,7 @@ from charlm.nn.model import OUTPUT, Model
 from charlm.nn.parameters import Parameters
 from charlm.nn.workspace import Workspace
 from charlm.optim.averaging import update_mean
-from charlm.optim.clipping import clip_factor, clip_values
+from charlm.optim.clipping import clip_values
 from charlm.optim.optimizers import Optimizer
 from charlm.system.team import Team
 from charlm.system.workers import FEWEST, shared, slices
@@ -75,19 +74,8 @@ def reduce_shards(grads: Sequence[Array], span: slice, order: Additions) -> Arra
     return grads[0][span]
 
 
-class Clipped(NamedTuple):
-    """The gradients after their values were clipped."""
-
-    norm: float
-    """Global norm before any clipping."""
-    factor: float
-    """What scales them to a norm of at most `train.clip_norm`: 1 or less."""
-    values: bool
-    """Whether a value was clipped."""
-
-
 class ShardedUpdate:
-    """Windows of a training text, one at a time: `backpropagate`, `clip`, `update`.
+    """Windows of a training text, one at a time: `backpropagate`, `clip_values`, `update`.
 
     Attributes
     ----------
@@ -191,8 +179,8 @@ class ShardedUpdate:
         self._share_gradients()
         return math.fsum(self._losses)
 
-    def clip(self) -> Clipped:
-        """Sum the gradients of the shards, clip their values, and measure their global norm.
+    def clip_values(self) -> tuple[float, float]:
+        """Sum the gradients of the shards, and clip their values; their global norm before and after.
 
         If the norm is not finite, nothing is clipped, and `update` must not follow.
         """
@@ -201,8 +189,8 @@ class ShardedUpdate:
         ):
             self._squares[number] = squares
         self._share_sums()
-        before, after = (math.fsum(column) for column in self._squares.T)
-        return Clipped(math.sqrt(before), clip_factor(math.sqrt(after), self.train.clip_norm), after < before)
+        before, after = (math.sqrt(math.fsum(column)) for column in self._squares.T)
+        return before, after
 
     def update(self, lr: float, factor: float, t: int) -> None:
         """Update number `t`, from 1, of the parameters by the gradients times `factor`."""

@@ -20,6 +20,7 @@ from charlm.data.texts import Text
 from charlm.inference.counts import BYTES
 from charlm.inference.score import Score, score
 from charlm.nn.parameters import Parameters
+from charlm.optim.clipping import clip_factor
 from charlm.optim.optimizers import OPTIMIZERS
 from charlm.optim.schedules import Plateau, Schedule
 from charlm.runs.checkpoint import Checkpoint
@@ -252,19 +253,20 @@ class Trainer(contextlib.AbstractContextManager["Trainer"]):
             self.state[:, :, resets] = 0.0
         drop = self.config.train.taught_drop if self.earlier else 1.0
         loss = self.sharded.backpropagate(step, self.rng, drop)
-        clipped = self.sharded.clip()
+        norm, clipped_norm = self.sharded.clip_values()
+        factor = clip_factor(clipped_norm, self.config.train.clip_norm)
         lr = self.config.train.lr * self.schedule.factor(step, self.tally.plateau)
         dropped = None
         is_finite = loss < _LARGEST_LOSS
-        if is_finite and math.isfinite(clipped.norm):
-            self.sharded.update(lr, clipped.factor, self.tally.applied - self.tally.applied_before + 1)
+        if is_finite and math.isfinite(norm):
+            self.sharded.update(lr, factor, self.tally.applied - self.tally.applied_before + 1)
             self.tally.skipped_in_a_row = 0
         else:
             dropped = f"gradient of {self.sharded.first_not_finite()}" if is_finite else "loss"
             self._drop(self.tally.step + 1, dropped)
         self.tally.step += 1
-        is_clipped = clipped.values or clipped.factor < 1
-        return Update(loss, clipped.norm, lr, self.streams.characters(step), is_clipped, dropped)
+        is_clipped = clipped_norm < norm or factor < 1
+        return Update(loss, norm, lr, self.streams.characters(step), is_clipped, dropped)
 
     def _drop(self, step: int, what: str) -> None:
         """Drop an update, or raise `DivergenceError`."""
