@@ -9,7 +9,7 @@ Letters: `T` time steps, `V` vocabulary, `P` numbers in the flat buffer of param
 """
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import product
 
@@ -77,13 +77,15 @@ def rms_gradients(model: Network, params: Parameters, text: Text, team: Team = A
     pieces = [text.between(part.start, part.stop).excerpt(MEASURED // len(parts)) for part in parts]
     squares = shared((len(pieces), params.flat.size), params.flat.dtype)
 
-    @np.errstate(over="ignore", invalid="ignore")
     def measure(number: int) -> int:
-        grads, count, square = params.zeros_like(), 0, np.empty_like(params.flat)
-        for _ in _segments(model, params, grads, pieces[number]):
-            squares[number] += np.multiply(grads.flat, grads.flat, square)
-            count += 1
-        return count
+        sizes, square, piece = list[int](), np.empty_like(params.flat), pieces[number]
+
+        def add(grads: Array, size: int) -> None:
+            squares[number] += np.multiply(grads, grads, square)
+            sizes.append(size)
+
+        _Reading(model, params, piece.ids, add).lines(*piece.examples())
+        return len(sizes)
 
     with team.pool(len(pieces), measure) as pool:
         counts = pool.map(measure, range(len(pieces)))
@@ -131,13 +133,69 @@ def dynamic_losses(
     return losses
 
 
-class Learner:
-    """A copy of a model that learns from each segment of a text once that is scored.
+class _Reading:
+    """Reads a text in segments, and learns from each once it is scored.
 
     It gives the rows that `score.Scorer` gives: K values of each predicted unit, the loss in nats
     and, with `ranks`, the rank. Units are named by their places in `ids`, whose contents may be
-    changed between two calls. What has been learned is kept from call to call.
+    changed between two calls.
     """
+
+    # The state of the forward pass goes into the next segment. Computing it again with
+    # the changed parameters costs another forward pass, and gains .0001 nats per character on the
+    # first 20,000 characters of the validation split of data/tales.txt: 1.2205 in place of 1.2206,
+    # where the static score is 1.2297.
+
+    def __init__(
+        self,
+        model: Network,
+        params: Parameters,
+        ids: Ids,
+        learn: Callable[[Array, int], object],
+        ranks: bool = False,
+    ) -> None:
+        """`learn` is called with the gradient `[P]` of the mean loss of each segment, and its units."""
+        self.model, self.params, self.ids, self.learn, self.K = model, params, ids, learn, 1 + ranks
+        self._grads, self._workspace = params.zeros_like(), Workspace()
+        self._rows = np.empty((SEGMENT, model.vocab), params.flat.dtype)
+
+    def zero_state(self) -> Array:
+        """The state in which a text begins."""
+        return self.model.zero_state(1, self.params.flat.dtype)
+
+    @np.errstate(over="ignore", invalid="ignore")  # what diverges has losses that are not finite
+    def carried(self, start: int, targets: int, state: Array) -> tuple[Array, Array]:
+        """The values `[K, targets]` of the units after place `start`, and the state after them."""
+        values = np.empty((self.K, targets))
+        for first in range(0, targets, SEGMENT):
+            size = min(SEGMENT, targets - first)
+            state = self._segment(start + first, values[:, first : first + size], state)
+            self.learn(self._grads.flat, size)
+        return values, state
+
+    def lines(self, first_inputs: Ids, lengths: Ids) -> Array:
+        """The values `[K, n]` of lines or other examples, one after the other, each from a zero state."""
+        examples = zip(first_inputs.tolist(), lengths.tolist(), strict=True)
+        values = [self.carried(start, length, self.zero_state())[0] for start, length in examples]
+        return np.concatenate([np.zeros((self.K, 0)), *values], axis=1)
+
+    def _segment(self, start: int, values: Array, state: Array) -> Array:
+        """Write the values `[K, size]` of the units after place `start`; returns the state after them."""
+        size = values.shape[1]
+        x, y = self.ids[start : start + size, None], self.ids[start + 1 : start + size + 1]
+        window = self.model.forward(self.params, x, state, self._workspace)
+        logits, rows = window.output.reshape(size, self.model.vocab), self._rows[:size]
+        rows[...] = logits  # both functions overwrite what they are given
+        if self.K > 1:
+            values[1] = ranks_of(rows, y)
+        values[0] = cross_entropy(rows, y)
+        _, dlogits = softmax_cross_entropy(logits, y)
+        window.backward(self._grads, dlogits.reshape(window.output.shape))
+        return window.state
+
+
+class Learner(_Reading):
+    """A copy of a model that learns from each segment; what it has learned is kept from call to call."""
 
     def __init__(
         self,
@@ -150,38 +208,20 @@ class Learner:
         ranks: bool = False,
     ) -> None:
         """`progress` is called with the number of units of each segment; for `rms` see `rms_gradients`."""
-        self.model, self.progress, self.K = model, progress, 1 + ranks
-        self._learned, self._grads = params.copy(), params.zeros_like()
-        self._rule = _Rule(params.flat, rms, constants)
-        self._reading = _Reading(model, self._learned, self._grads, ids, ranks)
+        learned, rule = params.copy(), _Rule(params.flat, rms, constants)
+
+        def learn(grads: Array, size: int) -> None:
+            rule.update(learned.flat, grads)
+            progress(size)
+
+        super().__init__(model, learned, ids, learn, ranks)
 
     def close(self) -> None:
         """There are no workers."""
 
     def move(self, ids: Ids) -> None:
         """Read from other memory from now on."""
-        self._reading.ids = ids
-
-    def zero_state(self) -> Array:
-        """The state in which a text begins."""
-        return self._reading.zero_state()
-
-    @np.errstate(over="ignore", invalid="ignore")  # what diverges has losses that are not finite
-    def carried(self, start: int, targets: int, state: Array) -> tuple[Array, Array]:
-        """The values `[K, targets]` of the units after place `start`, and the state after them."""
-        values = np.empty((self.K, targets))
-        for first in range(0, targets, SEGMENT):
-            size = min(SEGMENT, targets - first)
-            values[:, first : first + size], state = self._reading.segment(start + first, size, state)
-            self._rule.update(self._learned.flat, self._grads.flat)
-            self.progress(size)
-        return values, state
-
-    def lines(self, first_inputs: Ids, lengths: Ids) -> Array:
-        """The values `[K, n]` of lines or other examples, one after the other, each from a zero state."""
-        examples = zip(first_inputs.tolist(), lengths.tolist(), strict=True)
-        values = [self.carried(start, length, self.zero_state())[0] for start, length in examples]
-        return np.concatenate([np.zeros((self.K, 0)), *values], axis=1)
+        self.ids = ids
 
 
 class _Rule:
@@ -210,52 +250,3 @@ class _Rule:
             g *= self.step[block]
             change -= g
             p += change
-
-
-class _Reading:
-    """Reads a text in segments; the gradient of the mean loss of each is left in `grads`."""
-
-    # The state of the forward pass goes into the next segment. Computing it again with
-    # the changed parameters costs another forward pass, and gains .0001 nats per character on the
-    # first 20,000 characters of the validation split of data/tales.txt: 1.2205 in place of 1.2206,
-    # where the static score is 1.2297.
-
-    def __init__(
-        self, model: Network, params: Parameters, grads: Parameters, ids: Ids, ranks: bool = False
-    ) -> None:
-        self.model, self.params, self.grads, self.ids, self.ranks = model, params, grads, ids, ranks
-        self._workspace = Workspace()
-        self._rows = np.empty((SEGMENT, model.vocab), params.flat.dtype)
-
-    def zero_state(self) -> Array:
-        return self.model.zero_state(1, self.params.flat.dtype)
-
-    def segment(self, start: int, size: int, state: Array) -> tuple[Array, Array]:
-        """The values `[K, size]` of the units after place `start`, and the state after them."""
-        stop = start + size
-        x, y = self.ids[start:stop, None], self.ids[start + 1 : stop + 1]
-        window = self.model.forward(self.params, x, state, self._workspace)
-        state, logits = window.state, window.output.reshape(size, self.model.vocab)
-        rows = self._rows[:size]
-        rows[...] = logits  # both functions overwrite what they are given
-        values = np.empty((1 + self.ranks, size))
-        if self.ranks:
-            values[1] = ranks_of(rows, y)
-        values[0] = cross_entropy(rows, y)
-        _, dlogits = softmax_cross_entropy(logits, y)
-        window.backward(self.grads, dlogits.reshape(window.output.shape))
-        return values, state
-
-
-def _segments(model: Network, params: Parameters, grads: Parameters, text: Text) -> Iterator[Array]:
-    """Read a text in segments: the loss of every character of each in nats, `[T]`.
-
-    With it the gradient of their mean is in `grads`. Each example of the text begins from a zero
-    state, which is carried to its end.
-    """
-    reading = _Reading(model, params, grads, text.ids)
-    for start, length in zip(*(part.tolist() for part in text.examples()), strict=True):
-        state = reading.zero_state()
-        for first in range(start, start + length, SEGMENT):
-            values, state = reading.segment(first, min(SEGMENT, start + length - first), state)
-            yield values[0]
