@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from charlm.config.build import build_corpus, build_pipeline
 from charlm.config.keys import KEYS, PATH_KEYS, Config, CorpusConfig, Key, plain, reference
-from charlm.config.reading import another, from_mapping, from_nested, load, parse_overrides, with_path
+from charlm.config.reading import another, from_mapping, from_nested, load, parse_overrides
 from charlm.system.errors import ConfigError
 
 DEFAULTS = Config().flat()
@@ -425,7 +425,7 @@ def test_a_tilde_is_the_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ho
     wanted |= {"corpus.test": (home, f"{tmp_path}/b~.txt", f"{home}/c/*.txt"), "run.dir": f"{home}/runs/a"}
     monkeypatch.chdir(tmp_path)
     if how == "option":
-        assert with_path(Config().corpus, "~/a.txt").path == f"{home}/a.txt"
+        assert another(Config().corpus, "~/a.txt").path == f"{home}/a.txt"
         monkeypatch.setenv("HOME", str(tmp_path))
         path = write(tmp_path, "model: {layers: 1}\n")
         assert load(Path("~") / path.name).model.layers == 1

@@ -14,7 +14,7 @@ from browser import Page
 from conftest import Run
 from exported import KINDS, TALES, make, nats, page_data
 
-from charlm.data.units import Units
+from charlm.data.units import Units, Writer
 from charlm.export import html
 from charlm.inference.generate import Sampling, TextSampler, streams_of
 from charlm.nn import cells
@@ -144,7 +144,7 @@ def test_units_are_put_together_as_in_the_command(page: Page, tmp_path: Path, un
     texts = [rng.choice(pool, rng.integers(1, 12)).tolist() for _ in range(400)]
     texts += [units.codes("\ufeffa\ufeff".encode() if units.is_byte else "\ufeffa\ufeff").tolist()]
     for codes in texts:
-        writer = units.writer()
+        writer = Writer(units)
         assert "".join(map(writer.write, codes)) + writer.finish() == units.text(np.array(codes, np.uint32))
     how = json.dumps({"isByte": units.is_byte, "composes": units.composes})
     found = page.evaluate(

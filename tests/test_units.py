@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from charlm.data.units import Units
+from charlm.data.units import Units, Writer
 
 CHARACTER_UNITS = [Units("char", form) for form in ("none", "nfc", "nfd", "nfkc", "nfkd")]
 ALL_UNITS = [*CHARACTER_UNITS, Units("byte")]
@@ -34,7 +34,7 @@ def label(units: Units) -> str:
 
 def pieces(units: Units, codes: Iterable[int]) -> Iterator[str]:
     """What a `Writer` shows after each code, and last what `finish` adds."""
-    writer = units.writer()
+    writer = Writer(units)
     for code in codes:
         yield writer.write(int(code))
     yield writer.finish()

@@ -14,7 +14,7 @@ import yaml
 
 from charlm.config.keys import COUNTS, KEYS, PATH_KEYS, SECTIONS, Config, CorpusConfig, Key, nearest, spoken
 from charlm.system.errors import ConfigError, shortened
-from charlm.system.files import STANDARD_INPUT, anchored, expanded, is_descriptor, reason
+from charlm.system.files import STANDARD_INPUT, anchored, expanded, is_descriptor, os_errors_as
 
 Source = Path | Config | Mapping[str, Any] | None
 """A configuration file, a run directory, a configuration, sections of plain values; None: only defaults."""
@@ -46,10 +46,8 @@ def load(path: Path, given: Mapping[str, Any] | None = None, giver: str = "`set`
             raise ConfigError(f"configuration {directory} is a directory without config.yaml")
     if path.name == "config.yaml" and os.path.exists(path.parent / "last.npz"):
         given = {"run.dir": str(path.parent), **(given or {})}
-    try:
+    with os_errors_as(ConfigError, f"configuration {path} cannot be read"):
         data = path.read_bytes()
-    except OSError as error:
-        raise ConfigError(f"configuration {path} cannot be read: {reason(error)}") from error
     # redirection in Windows PowerShell writes UTF-16 with a byte-order mark
     encoding = "utf-16" if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8"
     try:
@@ -200,26 +198,22 @@ def _anchored(values: Mapping[str, Any], directory: Path) -> dict[str, Any]:
     return absolute
 
 
-def with_path(config: CorpusConfig, path: str) -> CorpusConfig:
-    """The corpus settings with another path, relative to the current directory."""
-    if not path:
-        raise ConfigError("`corpus`: the path is empty")
-    return dataclasses.replace(config, path=anchored(path, Path.cwd()))
-
-
 def another(
     config: CorpusConfig, path: str | os.PathLike[str] | None, encoding: str | None = None
 ) -> CorpusConfig | None:
     """The settings of a text at another path, read as `config` says; None without a path.
 
-    Raises `ConfigError` if an encoding is given without a path, or is unknown.
+    A relative path is relative to the current directory. Raises `ConfigError` if an encoding is given
+    without a path, or is unknown.
     """
     if path is None:
         if encoding is not None:
             raise ConfigError("`encoding` has no effect on the model's own text")
         return None
-    config = dataclasses.replace(config, validation="", test="")
-    return with_encoding(with_path(config, os.fspath(path)), encoding)
+    if not os.fspath(path):
+        raise ConfigError("`corpus`: the path is empty")
+    own = anchored(os.fspath(path), Path.cwd())
+    return with_encoding(dataclasses.replace(config, path=own, validation="", test=""), encoding)
 
 
 def with_encoding(config: CorpusConfig, encoding: str | None) -> CorpusConfig:

@@ -17,23 +17,8 @@ from charlm.arrays import Ids
 
 Flags = npt.NDArray[np.bool]
 
-_SPACES = np.array(
-    [
-        *range(0x09, 0x0E),
-        0x20,
-        0x85,
-        0xA0,
-        0x1680,
-        *range(0x2000, 0x200B),
-        0x2028,
-        0x2029,
-        0x202F,
-        0x205F,
-        0x3000,
-    ],
-    np.uint32,
-)
-"""The code points with the property White_Space."""
+_SPACES = np.array([c for c in range(0x3001) if chr(c).isspace() and not 0x1C <= c <= 0x1F], np.uint32)
+"""The code points with the property White_Space: what Python calls so, without the four separators."""
 
 _CR, _LF, _ZWJ = 0x0D, 0x0A, 0x200D
 

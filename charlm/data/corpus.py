@@ -22,7 +22,7 @@ from charlm.data.texts import Lines, Text, boundaries, text_of
 from charlm.data.units import LINE_BREAK
 from charlm.data.vocabulary import Numbering, Vocabulary, translated
 from charlm.system.errors import ChangedError, CorpusError
-from charlm.system.files import reason
+from charlm.system.files import os_errors_as, reason
 
 SPLITS = ("train", "validation", "test")
 """The splits of a corpus, in text order."""
@@ -240,11 +240,12 @@ class _Reading:
                 self.warnings.append(
                     f"{self.where} cannot be stored in the cache {self.cache.directory}: {reason(error)}"
                 )
-        try:  # Windows cannot remove a file that is mapped
-            with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as directory:
-                return self._encoded(Cache(Path(directory)), kind, settings)
-        except OSError as error:
-            raise CorpusError(f"{self.where} cannot be put into a temporary file: {reason(error)}") from error
+        with (
+            os_errors_as(CorpusError, f"{self.where} cannot be put into a temporary file"),
+            # Windows cannot remove a file that is mapped
+            tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as directory,
+        ):
+            return self._encoded(Cache(Path(directory)), kind, settings)
 
     def _encoded(self, cache: Cache, kind: str, settings: dict[str, Any]) -> Encoded:
         """The text, read from its files and stored in a cache.

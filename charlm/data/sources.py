@@ -21,7 +21,7 @@ from typing import IO, Any, TextIO
 
 from charlm.data.walk import walked
 from charlm.system.errors import CorpusError
-from charlm.system.files import STANDARD_INPUT, reason
+from charlm.system.files import STANDARD_INPUT, os_errors_as
 
 BLOCK = 1 << 20
 """Bytes read at a time."""
@@ -175,12 +175,11 @@ class _Hashed:
 @contextlib.contextmanager
 def _reporting(source: Source) -> Iterator[None]:
     """Turn errors of reading into `CorpusError`."""
-    try:
-        yield
-    except (EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile) as error:
-        raise CorpusError(f"{source} is damaged, or not compressed as its name says: {error}") from error
-    except OSError as error:
-        raise CorpusError(f"{source} cannot be read: {reason(error)}") from error
+    with os_errors_as(CorpusError, f"{source} cannot be read"):
+        try:
+            yield
+        except (EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile) as error:
+            raise CorpusError(f"{source} is damaged, or not compressed as its name says: {error}") from error
 
 
 def find(
@@ -219,10 +218,8 @@ def digest(digests: Sequence[str]) -> str:
 def _standard_input(announce: Announce) -> IO[bytes]:
     """A copy of standard input, to be read more than once."""
     _check_standard_input(announce)
-    try:
+    with os_errors_as(CorpusError, "standard input cannot be copied"):
         return _copied(sys.stdin.buffer)
-    except OSError as error:
-        raise CorpusError(f"standard input cannot be copied: {reason(error)}") from error
 
 
 def _check_standard_input(announce: Announce) -> None:
@@ -232,15 +229,16 @@ def _check_standard_input(announce: Announce) -> None:
     if sys.stdin in _consumed:
         raise CorpusError("standard input has been read, and cannot be read again: name a file")
     _consumed.add(sys.stdin)
-    try:
-        with contextlib.suppress(io.UnsupportedOperation):  # a stream of Python without a descriptor
-            status = os.fstat(sys.stdin.fileno())
-            if stat.S_ISCHR(status.st_mode) and not os.path.samestat(status, os.stat(os.devnull)):
-                raise CorpusError("standard input is a device: its contents may have no end")
-            if stat.S_ISFIFO(status.st_mode):
-                _wait_for(sys.stdin.fileno(), "standard input", announce)
-    except OSError as error:
-        raise CorpusError(f"standard input cannot be read: {reason(error)}") from error
+    # a stream of Python without a descriptor is an unsupported operation
+    with (
+        os_errors_as(CorpusError, "standard input cannot be read"),
+        contextlib.suppress(io.UnsupportedOperation),
+    ):
+        status = os.fstat(sys.stdin.fileno())
+        if stat.S_ISCHR(status.st_mode) and not os.path.samestat(status, os.stat(os.devnull)):
+            raise CorpusError("standard input is a device: its contents may have no end")
+        if stat.S_ISFIFO(status.st_mode):
+            _wait_for(sys.stdin.fileno(), "standard input", announce)
 
 
 def _wait_for(descriptor: int, name: str, announce: Announce) -> None:

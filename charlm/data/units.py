@@ -88,10 +88,6 @@ class Units:
         character = chr(code)
         return f"{character!r} (U+{code:04X})"
 
-    def writer(self) -> Writer:
-        """A new `Writer` for generated codes."""
-        return Writer(self)
-
     def text(self, codes: Ids) -> str:
         """The text of codes `[N]`, composed, as a `Writer` writes it."""
         plain = self.plain(codes)

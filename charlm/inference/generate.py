@@ -19,7 +19,7 @@ from charlm.arrays import Array, Ids
 from charlm.config.build import build_pipeline
 from charlm.config.keys import CorpusConfig
 from charlm.data.sources import Source
-from charlm.data.units import LINE_BREAK
+from charlm.data.units import LINE_BREAK, Writer
 from charlm.data.vocabulary import Vocabulary
 from charlm.nn.ensemble import Network
 from charlm.nn.parameters import Parameters
@@ -242,7 +242,7 @@ class TextSampler:
         change it.
         """
         units = self.vocabulary.units
-        writer, shown = units.writer(), ""
+        writer, shown = Writer(units), ""
         if prime is not None:
             before = "".join(writer.write(int(code)) for code in prime)
             shown = units.text(prime)[len(before) :]  # of a character that the codes may go on with

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from charlm.arrays import Array, Ids
-from charlm.nn.loss import cross_entropy
+from charlm.nn.loss import cross_entropy, softmax
 from charlm.nn.model import Model
 from charlm.nn.parameters import Parameters, under
 from charlm.nn.workspace import Workspace
@@ -64,9 +64,7 @@ class Trace:
     @property
     def probabilities(self) -> Array:
         """`softmax(logits)`, `[N, V]`: row n predicts unit n+1."""
-        exponentials = np.exp(self.logits - self.logits.max(axis=1, keepdims=True))
-        probabilities: Array = exponentials / exponentials.sum(axis=1, keepdims=True)
-        return probabilities
+        return softmax(self.logits)
 
     @property
     def losses(self) -> Array:

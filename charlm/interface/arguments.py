@@ -12,7 +12,7 @@ import warnings
 from collections.abc import Callable, Collection, Mapping, Sequence
 from numbers import Integral, Real
 from pathlib import Path
-from typing import Any, Literal, ParamSpec, TypeVar
+from typing import Any, Literal, NamedTuple, ParamSpec, TypeVar
 
 import numpy as np
 
@@ -29,20 +29,6 @@ Configuration = AnyPath | Config | Mapping[str, Mapping[str, Any]]
 
 P = ParamSpec("P")
 R = TypeVar("R")
-
-_WORDS: dict[Any, str] = {
-    str: "a text",
-    int: "a whole number",
-    float: "a number",
-    bool: "True or False",
-    os.PathLike: "a path",
-    Literal: "a text",
-    Sequence: "a list",
-    Mapping: "a dict",
-    Callable: "a function",
-    types.NoneType: "None",
-}
-"""Name of each type in messages; other types have their own names."""
 
 
 def typed(function: Callable[P, R]) -> Callable[P, R]:
@@ -135,30 +121,12 @@ def _converted(value: Any, wanted: Any) -> Any:
     origins = {typing.get_origin(kind) or kind: kind for kind in kinds}
     if os.PathLike in origins:  # which says it better
         del origins[str]
-    for origin, kind in origins.items():
-        if _is(value, origin):
-            convert: Callable[..., Any] = _CONVERSIONS.get(origin, _same)
-            return convert(value, *typing.get_args(kind))
-    expected = " or ".join(_WORDS.get(origin, f"a {origin.__name__}") for origin in origins)
+    known = {origin: _KINDS.get(origin) or _Kind(f"a {origin.__name__}", origin) for origin in origins}
+    for origin, kind in known.items():
+        if isinstance(value, kind.accepted) and not isinstance(value, kind.refused):
+            return kind.convert(value, *typing.get_args(origins[origin]))
+    expected = " or ".join(kind.words for kind in known.values())
     raise ValueError(f"expected {expected}, got {_shown(value)}")
-
-
-def _is(value: Any, origin: Any) -> bool:
-    if origin in _NUMBERS:
-        return isinstance(value, _NUMBERS[origin]) and (origin is bool or not isinstance(value, bool))
-    if origin is os.PathLike:
-        return isinstance(value, (str, os.PathLike))
-    if origin is Sequence:
-        return isinstance(value, Sequence) and not isinstance(value, (str, bytes))
-    return isinstance(value, str if origin is Literal else origin)
-
-
-_NUMBERS: dict[Any, Any] = {bool: (bool, np.bool), int: Integral, float: Real}
-"""Types that are accepted as each of Python's."""
-
-
-def _same(value: Any, *_: Any) -> Any:
-    return value
 
 
 def _float(value: Any) -> float:
@@ -196,16 +164,32 @@ def _items(value: Any, kind: Any, *_: Any) -> list[Any]:
     return [_converted(item, kind) for item in value]
 
 
-_CONVERSIONS: dict[Any, Callable[..., Any]] = {
-    bool: bool,
-    int: int,
-    float: _float,
-    str: _text,
-    os.PathLike: _path,
-    Literal: _choice,
-    Sequence: _items,
+class _Kind(NamedTuple):
+    """A type of arguments."""
+
+    words: str
+    """Its name in messages."""
+    accepted: Any
+    """The types whose values are accepted."""
+    convert: Callable[..., Any] = lambda value, *_: value
+    """How a value becomes what is handed on; it also takes the arguments of the type."""
+    refused: Any = ()
+    """Types among those accepted whose values are not."""
+
+
+_KINDS: dict[Any, _Kind] = {
+    str: _Kind("a text", str, _text),
+    int: _Kind("a whole number", Integral, int, bool),
+    float: _Kind("a number", Real, _float, bool),
+    bool: _Kind("True or False", (bool, np.bool), bool),
+    os.PathLike: _Kind("a path", (str, os.PathLike), _path),
+    Literal: _Kind("a text", str, _choice),
+    Sequence: _Kind("a list", Sequence, _items, (str, bytes)),
+    Mapping: _Kind("a dict", Mapping),
+    Callable: _Kind("a function", Callable),
+    types.NoneType: _Kind("None", types.NoneType),
 }
-"""How a value becomes what is handed on, by its type and the arguments of that type."""
+"""The types by themselves; others accept their own values, unchanged."""
 
 
 def _shown(value: Any) -> str:

@@ -29,6 +29,7 @@ from charlm.inference.score import SHOWN, Score, score, scores, unit_losses
 from charlm.inference.trace import Trace, trace
 from charlm.interface.arguments import AnyPath, Configuration, complete, typed, warn, with_suffix, within
 from charlm.interface.surprises import Surprises, surprises
+from charlm.nn.loss import softmax
 from charlm.report import page
 from charlm.runs import checkpoint
 from charlm.runs.checkpoint import NOT_TRAINED, Checkpoint
@@ -287,8 +288,7 @@ class LanguageModel:
             step = network.decoder(params, network.zero_state(1, params.flat.dtype))
             for unit in context:
                 logits = step(int(unit))
-            exponentials = np.exp(logits.astype(np.float64) - logits.max())
-            probabilities = exponentials / exponentials.sum()
+            (probabilities,) = softmax(logits[None].astype(np.float64))
         order = np.argsort(-probabilities, kind="stable")[:top]
         return [(self.vocabulary[unit], float(probabilities[unit])) for unit in order.tolist()]
 

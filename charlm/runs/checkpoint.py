@@ -34,7 +34,7 @@ from charlm.nn.model import Model
 from charlm.nn.parameters import Parameters
 from charlm.runs.npz import Archive
 from charlm.system.errors import CharlmError, CheckpointError, shortened
-from charlm.system.files import reason, write_whole
+from charlm.system.files import os_errors_as, write_whole
 from charlm.system.version import __version__
 
 FORMAT = 3
@@ -107,10 +107,8 @@ def save(path: Path, checkpoint: Checkpoint) -> None:
     metadata["sha256"] = _digest(metadata, arrays)
     text = json.dumps(metadata, ensure_ascii=True, allow_nan=False)
     arrays[_METADATA] = np.frombuffer(text.encode("ascii"), np.uint8)
-    try:
+    with os_errors_as(CheckpointError, f"checkpoint {path} cannot be written"):
         write_whole(path, lambda stream: np.savez(stream, allow_pickle=False, **arrays))
-    except OSError as error:
-        raise CheckpointError(f"checkpoint {path} cannot be written: {reason(error)}") from error
 
 
 def load(path: Path) -> Checkpoint:
@@ -123,12 +121,10 @@ def load(path: Path) -> Checkpoint:
     if os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path):
         raise CheckpointError(f"{where} cannot be read: it is not a regular file")
     try:
-        with path.open("rb") as stream:
+        with os_errors_as(CheckpointError, "cannot be read"), path.open("rb") as stream:
             return _load(Archive(stream), where)
     except CheckpointError as error:
         raise CheckpointError(f"{where} {error}") from error
-    except OSError as error:
-        raise CheckpointError(f"{where} cannot be read: {reason(error)}") from error
     except (KeyError, TypeError, ValueError, OverflowError, RecursionError, CharlmError) as error:
         raise CheckpointError(f"{where} is not a charlm checkpoint: {shortened(error)}") from error
 

@@ -13,7 +13,16 @@ from typing import Any
 from charlm.runs.lock import lock
 from charlm.runs.log import read_objects
 from charlm.system.errors import CheckpointError, RunError
-from charlm.system.files import append_whole, expanded, flush, move, reason, remove_leftovers, write_whole
+from charlm.system.files import (
+    append_whole,
+    expanded,
+    flush,
+    move,
+    os_errors_as,
+    reason,
+    remove_leftovers,
+    write_whole,
+)
 
 RUNS = Path("runs")
 """Where runs go by default, below the current directory."""
@@ -254,11 +263,10 @@ def find_checkpoint(path: Path | None) -> Path:
         if path is None:
             raise CheckpointError(f"{_NO_RUN}, or name a checkpoint or run directory with `checkpoint`")
     path = expanded(path)
-    try:
-        if not stat.S_ISDIR(path.stat().st_mode):
-            return path
-    except OSError as error:
-        raise CheckpointError(f"checkpoint {path} cannot be read: {reason(error)}") from error
+    with os_errors_as(CheckpointError, f"checkpoint {path} cannot be read"):
+        is_directory = stat.S_ISDIR(path.stat().st_mode)
+    if not is_directory:
+        return path
     for directory in (RunDirectory(path), RunDirectory(_newest_run(path) or path)):
         for file in (directory.best, directory.last):
             if os.path.exists(file):

@@ -24,7 +24,7 @@ from charlm.runs.directory import RunDirectory
 from charlm.runs.pytorch import CLASSES, GATES, from_pytorch
 from charlm.runs.tensors import Tensors
 from charlm.system.errors import CheckpointError, ConfigError, RunError, shortened
-from charlm.system.files import reason
+from charlm.system.files import os_errors_as, reason
 
 _PICKLED = (b"PK\x03\x04", b"\x80\x02\x8a\x0a", b"\x80\x04\x95", b"\x80\x05\x95")
 """First bytes of files of Python objects, which can run code. As lengths of a header they are too large."""
@@ -304,13 +304,11 @@ def _output_and_embedding(others: Mapping[str, Shape], V: int, H: int, inputs: i
 def _characters(path: Path) -> Ids:
     """The codes of the characters in a JSON list or mapping; raises `ConfigError` if it is neither."""
     try:
-        with path.open("rb") as stream:
+        with os_errors_as(ConfigError, f"`vocabulary`: {path} cannot be read"), path.open("rb") as stream:
             text = stream.read(_VOCABULARY_BYTES + 1)
         if len(text) > _VOCABULARY_BYTES:
             raise ConfigError(f"`vocabulary`: {path} has more than {_VOCABULARY_BYTES:,} bytes")
         units = json.loads(text.decode("utf-8"))
-    except OSError as error:
-        raise ConfigError(f"`vocabulary`: {path} cannot be read: {reason(error)}") from error
     except (ValueError, RecursionError) as error:
         raise ConfigError(f"`vocabulary`: {path} is not JSON in UTF-8: {shortened(error)}") from error
     if isinstance(units, dict):  # stoi {"a": 0}, or itos {"0": "a"}

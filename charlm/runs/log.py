@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from charlm.system.errors import RunError, shortened
-from charlm.system.files import reason
+from charlm.system.files import os_errors_as
 
 
 class Column(NamedTuple):
@@ -74,7 +74,7 @@ def read_objects(file: Path, start: int = 0) -> Iterator[tuple[dict[str, Any], i
     the file and the cause.
     """
     try:
-        with file.open("rb") as stream:
+        with os_errors_as(RunError, f"{file} cannot be read"), file.open("rb") as stream:
             end = stream.seek(start)
             for line in stream:
                 if not line.endswith(b"\n"):
@@ -84,7 +84,5 @@ def read_objects(file: Path, start: int = 0) -> Iterator[tuple[dict[str, Any], i
                 if not isinstance(values, dict):
                     raise ValueError(f"{shortened(line.decode().strip())} is not a JSON object")
                 yield values, end
-    except OSError as error:
-        raise RunError(f"{file} cannot be read: {reason(error)}") from error
     except (ValueError, RecursionError) as error:
         raise RunError(f"{file} cannot be read: {error}") from error

@@ -6,7 +6,7 @@ import glob
 import math
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -27,6 +27,15 @@ def reason(error: OSError) -> str:
     """The message of the operating system for `error`, lowercase at the start, without its number."""
     message = error.strerror or str(error)
     return message[:1].lower() + message[1:]
+
+
+@contextlib.contextmanager
+def os_errors_as(kind: type[CharlmError], what: str) -> Iterator[None]:
+    """Within the block an `OSError` is a `kind`: `what`, such as `FILE cannot be read`, and the reason."""
+    try:
+        yield
+    except OSError as error:
+        raise kind(f"{what}: {reason(error)}") from error
 
 
 def byte_size(number: int) -> str:
@@ -96,10 +105,8 @@ def write_whole(path: Path, write: Callable[[BinaryIO], object], lasting: bool =
 
 def write_file(path: Path, write: Callable[[BinaryIO], object]) -> None:
     """`write_whole` a file that a person has named; raises `CharlmError` naming it and the cause."""
-    try:
+    with os_errors_as(CharlmError, f"{path} cannot be written"):
         write_whole(path, write)
-    except OSError as error:
-        raise CharlmError(f"{path} cannot be written: {reason(error)}") from error
 
 
 def move(source: Path, target: Path) -> None:

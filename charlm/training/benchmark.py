@@ -52,7 +52,7 @@ class Speed:
     config: Config
     vocab: int
     """Units of the made-up vocabulary."""
-    workers: int
+    threads: int
     """Workers of each rank."""
     ranks: int
     characters: int | None
@@ -67,7 +67,7 @@ class Speed:
     parameters: int
     needed_mb: float
     """Bytes / 1e6 that one window's activations, parameters, gradients and optimiser state need on paper."""
-    before_mb: float
+    before_rss_mb: float
     """Peak memory of the process, all code loaded, before the network was made."""
     peak_rss_mb: float
     """Peak memory after training: of the process, and of its workers."""
@@ -94,37 +94,20 @@ class Speed:
     def figures(self) -> dict[str, Any]:
         """The shape, the speeds and the memory, by the keys of `charlm bench --json`."""
         model, train, epoch = self.config.model, self.config.train, self.epoch_seconds
-        figures: dict[str, Any] = {
+        return {
             "cell": model.cell,
             "hidden": model.hidden,
             "layers": model.layers,
             "batch": train.batch,
             "seq_len": train.seq_len,
-            "vocab": self.vocab,
-            "parameters": self.parameters,
-            "threads": self.workers,
             "blas": blas.blas(),
             "sigmoid": sigmoid_form(),
-            "train_chars_per_s": self.train_chars_per_s,
-            "sample_chars_per_s": self.sample_chars_per_s,
-            "eval_chars_per_s": self.eval_chars_per_s,
-            "train_gflops": self.train_gflops,
-            "matmul_gflops": self.matmul_gflops,
+            **{name: value for name, value in vars(self).items() if name != "config"},
             "fraction_of_matmul": self.fraction_of_matmul,
-            "peak_rss_mb": self.peak_rss_mb,
-            "before_rss_mb": self.before_mb,
-            "needed_mb": self.needed_mb,
+            "efficiency": self.efficiency,
             "epoch_seconds": epoch,
             "run_seconds": epoch * train.epochs * train.generations if epoch else None,
         }
-        if self.ranks > 1:
-            figures |= {
-                "ranks": self.ranks,
-                "compute_ms": self.compute_ms,
-                "communication_ms": self.communication_ms,
-                "efficiency": self.efficiency,
-            }
-        return figures
 
 
 def measure(
@@ -178,7 +161,7 @@ def measure(
     return Speed(
         config=config,
         vocab=vocab,
-        workers=team.workers,
+        threads=team.workers,
         ranks=team.size,
         characters=characters,
         train_chars_per_s=trained,
@@ -188,7 +171,7 @@ def measure(
         matmul_gflops=sum(team.gather(_matmul_gflops(team, seconds))),
         parameters=parameters.flat.size,
         needed_mb=paper.total / 1e6,
-        before_mb=before,
+        before_rss_mb=before,
         peak_rss_mb=peak,
         compute_ms=1e3 * (window / trained - communication),
         communication_ms=1e3 * communication,
