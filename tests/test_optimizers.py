@@ -9,7 +9,6 @@ import pytest
 
 from charlm.config.keys import KEYS, TrainConfig
 from charlm.optim.optimizers import _BLOCK, OPTIMIZERS, Optimizer
-from charlm.optim.settings import Settings
 
 Vector = npt.NDArray[np.floating]
 Rule = Callable[..., Any]
@@ -24,28 +23,28 @@ LR = 0.1
 # be numbers, or arrays of numbers that know nothing of one another.
 
 
-def sgd(p: Any, gs: Sequence[Any], lr: float, h: Settings = H) -> Any:
+def sgd(p: Any, gs: Sequence[Any], lr: float, h: TrainConfig = H) -> Any:
     """Go down the gradient."""
     for g in gs:
         p = p - lr * g
     return p
 
 
-def momentum(p: Any, gs: Sequence[Any], lr: float, h: Settings = H) -> Any:
+def momentum(p: Any, gs: Sequence[Any], lr: float, h: TrainConfig = H) -> Any:
     """Go down the sum of all gradients, each counted less and less."""
     for t in range(len(gs)):
         p = p - lr * sum(h.momentum ** (t - k) * gs[k] for k in range(t + 1))
     return p
 
 
-def adagrad(p: Any, gs: Sequence[Any], lr: float, h: Settings = H) -> Any:
+def adagrad(p: Any, gs: Sequence[Any], lr: float, h: TrainConfig = H) -> Any:
     """Go down the gradient divided by the root of the sum of squares."""
     for t, g in enumerate(gs):
         p = p - lr * g / (sum(past**2 for past in gs[: t + 1]) ** 0.5 + h.epsilon)
     return p
 
 
-def rmsprop(p: Any, gs: Sequence[Any], lr: float, h: Settings = H) -> Any:
+def rmsprop(p: Any, gs: Sequence[Any], lr: float, h: TrainConfig = H) -> Any:
     """Go down the gradient divided by the root of the decaying mean of squares."""
     s = 0.0
     for g in gs:
@@ -54,7 +53,7 @@ def rmsprop(p: Any, gs: Sequence[Any], lr: float, h: Settings = H) -> Any:
     return p
 
 
-def adam(p: Any, gs: Sequence[Any], lr: float, h: Settings = H, weight_decay: float = 0.0) -> Any:
+def adam(p: Any, gs: Sequence[Any], lr: float, h: TrainConfig = H, weight_decay: float = 0.0) -> Any:
     """Kingma & Ba's Algorithm 1, line by line; and the decay of Loshchilov & Hutter before it."""
     m = v = 0.0
     for t, g in enumerate(gs, start=1):
@@ -67,7 +66,7 @@ def adam(p: Any, gs: Sequence[Any], lr: float, h: Settings = H, weight_decay: fl
     return p
 
 
-def adamw(p: Any, gs: Sequence[Any], lr: float, h: Settings = H) -> Any:
+def adamw(p: Any, gs: Sequence[Any], lr: float, h: TrainConfig = H) -> Any:
     """Adam with decay that does not go through the means."""
     return adam(p, gs, lr, h, h.weight_decay)
 

@@ -45,7 +45,6 @@ LAYERS = [
     ["nn.kernels"],
     ["nn.model"],
     ["nn.gradcheck", "nn.ensemble"],
-    ["optim.settings"],
     ["optim.clipping", "optim.optimizers", "optim.schedules", "optim.averaging"],
     ["data.units", "data.characters", "data.batches", "data.walk", "data.encodings"],
     ["data.vocabulary", "data.alignment", "data.sources", "data.texts", "data.cache"],

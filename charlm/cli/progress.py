@@ -5,7 +5,6 @@ import math
 import shutil
 import sys
 import time
-import unicodedata
 from itertools import accumulate
 from typing import Any
 
@@ -23,6 +22,7 @@ from charlm.cli.show import (
 from charlm.runs.log import COLUMNS, Column, Line
 from charlm.system.files import byte_size
 from charlm.training.events import Event, Logged, Previewed, Read, Started, Taught, Updated, Validated, Warned
+from charlm.web.signs import columns
 
 _SMOOTHING = 0.98
 """Share of the shown loss that is kept from update to update: a mean over about 50."""
@@ -92,8 +92,8 @@ class Display:
             case Validated():
                 self._row(event, " *" * event.is_best)
             case Previewed(text):
-                columns = min(_PREVIEW, self._columns() - len(_MARK))
-                lines = _wrapped(visible(text, keep="\n"), columns)
+                most = min(_PREVIEW, self._columns() - len(_MARK))
+                lines = _wrapped(visible(text, keep="\n"), most)
                 self._line("\n".join(f"{_MARK}{line}" for line in lines))
             case Warned(message):
                 self._line(f"Warning: {one_line(with_options(message))}")
@@ -202,20 +202,15 @@ def _layout() -> dict[str, Any]:
     return {"ncols": window.columns - 1, "nrows": window.lines, "bar_format": next(layouts)}
 
 
-def _wrapped(text: str, columns: int) -> list[str]:
-    """The lines of a text, cut after a blank where possible so that they have no more than `columns`."""
+def _wrapped(text: str, most: int) -> list[str]:
+    """The lines of a text, cut after a blank where possible so that they have at `most` so many columns."""
     lines = []
     for line in text.split("\n"):
         rest = line
-        while (fits := max(1, _fitting(rest, columns))) < len(rest):
+        # the first characters that fit
+        while (fits := max(1, sum(end <= most for end in accumulate(map(columns, rest))))) < len(rest):
             blank = rest.rfind(" ", 0, fits) + 1
             lines.append(rest[: blank or fits])
             rest = rest[blank or fits :]
         lines.append(rest)
     return lines
-
-
-def _fitting(line: str, columns: int) -> int:
-    """The number of characters of a line that fit; East Asian ones take two columns."""
-    ends = accumulate(2 if unicodedata.east_asian_width(character) in "WF" else 1 for character in line)
-    return sum(end <= columns for end in ends)

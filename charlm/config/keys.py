@@ -21,7 +21,6 @@ from typing import Any, TypeVar
 import yaml
 
 from charlm.nn.cells import CELL_NAMES
-from charlm.optim.settings import Settings
 
 Value = TypeVar("Value")
 
@@ -283,7 +282,7 @@ class ModelConfig:
 
 
 @dataclass(frozen=True)
-class TrainConfig(Settings):
+class TrainConfig:
     """How the network is trained."""
 
     batch: int = key(50, "parallel streams of text, or parallel lines", at_least=1, fixed=True)
@@ -486,9 +485,9 @@ SECTIONS: dict[str, type[Any]] = {
 """The class of each section, in the order of the YAML file."""
 
 KEYS: dict[str, Key] = {
-    f"{section}.{name}": kind.__dataclass_fields__[name].metadata["key"]
+    f"{section}.{field.name}": field.metadata["key"]
     for section, kind in SECTIONS.items()
-    for name in kind.__annotations__  # in the order of the class itself; fields begin with inherited ones
+    for field in dataclasses.fields(kind)
 }
 """Every key of a configuration by its dotted name."""
 

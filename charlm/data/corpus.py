@@ -140,7 +140,7 @@ def read_corpus(
             raise CorpusError(
                 f"{reading.where}: nothing occurs {pipeline.min_count} times: lower corpus.min_count"
             )
-        ids, vocabulary = encoded.ids, reading.vocabulary(encoded.codes)
+        ids, vocabulary = encoded.ids, pipeline.vocabulary(encoded.codes)
     else:
         ids = reading.ids_in(vocabulary)
     texts = {
@@ -190,13 +190,10 @@ class _Reading:
         if not pipeline.units.is_byte:
             self.warnings += [remark for source in sources for remark in remarks(source, pipeline.encoding)]
 
-    def vocabulary(self, codes: Iterable[int]) -> Vocabulary:
-        return Vocabulary(codes, self.pipeline.units, self.pipeline.min_count > 1)
-
     def ids_in(self, vocabulary: Vocabulary) -> Ids:
         """The text `[N]`, encoded with a given vocabulary; raises `VocabularyError` as `recode` does."""
         encoded = self.encoded(self.pipeline.min_count)
-        if vocabulary == self.vocabulary(encoded.codes):
+        if vocabulary == self.pipeline.vocabulary(encoded.codes):
             return encoded.ids
         if self.pipeline.min_count > 1:  # the given vocabulary may hold units that are rare in this text
             encoded = self.encoded(1)
@@ -223,7 +220,8 @@ class _Reading:
         The files are read once: as they are stored, for their digest, if the cache may have the text,
         and otherwise to encode them.
         """
-        settings = asdict(replace(self.pipeline, min_count=min_count))
+        pipeline = replace(self.pipeline, min_count=min_count)
+        settings = asdict(pipeline)
         # the same bytes may be packed or plain; normal forms depend on the version of Unicode
         files = [[source.packing, size] for source, (size, _) in zip(self.sources, self.stamps, strict=True)]
         identity = json.dumps([files, settings, unicodedata.unidata_version], sort_keys=True)
@@ -235,7 +233,7 @@ class _Reading:
                 if entry := self.cache.load(f"{kind}-{self.sha256}"):
                     return entry
             try:
-                return self._encoded(self.cache, kind, settings)
+                return self._encoded(self.cache, kind, pipeline)
             except OSError as error:
                 self.warnings.append(
                     f"{self.where} cannot be stored in the cache {self.cache.directory}: {reason(error)}"
@@ -245,33 +243,35 @@ class _Reading:
             # Windows cannot remove a file that is mapped
             tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as directory,
         ):
-            return self._encoded(Cache(Path(directory)), kind, settings)
+            return self._encoded(Cache(Path(directory)), kind, pipeline)
 
-    def _encoded(self, cache: Cache, kind: str, settings: dict[str, Any]) -> Encoded:
+    def _encoded(self, cache: Cache, kind: str, pipeline: TextPipeline) -> Encoded:
         """The text, read from its files and stored in a cache.
 
         Codes are numbered by first occurrence while the files are read; their ids are known when all
         codes are.
         """
-        numbering, pieces, units = Numbering(), [], self.pipeline.units
+        numbering, pieces = Numbering(), []
         with cache.spool() as spool:
-            for codes in self.pipeline.codes(self.sources, lambda size: self.progress("reading", size)):
+            for codes in pipeline.codes(self.sources, lambda size: self.progress("reading", size)):
                 numbers = numbering.add(codes)
                 spool.write(numbers.data)
                 pieces.append((numbers.dtype, numbers.nbytes))
             size = numbering.counts.sum()
-            if self.pipeline.by_line and size < 2:
+            if pipeline.by_line and size < 2:
                 raise CorpusError(f"{self.where} contains no lines")
             if size < 2:
-                one = f"holds one {'byte' if units.is_byte else 'character'}; it takes at least two"
+                one = f"holds one {'byte' if pipeline.units.is_byte else 'character'}; it takes at least two"
                 raise CorpusError(f"{self.where} {one if size else 'is empty'}")
-            is_kept = numbering.counts >= settings["min_count"]
-            if self.pipeline.by_line:
+            is_kept = numbering.counts >= pipeline.min_count
+            if pipeline.by_line:
                 is_kept |= numbering.codes == LINE_BREAK
-            vocabulary = Vocabulary(numbering.codes[is_kept], units, settings["min_count"] > 1)
+            vocabulary = pipeline.vocabulary(numbering.codes[is_kept])
             places = vocabulary.places(numbering.codes)
             spool.seek(0)
             ids = (translated(np.frombuffer(spool.read(size), dtype), places) for dtype, size in pieces)
             self.sha256 = self._digest()
             names = [source.name for source in self.sources]
-            return cache.store(f"{kind}-{self.sha256}", names, settings, vocabulary.codes.tolist(), ids)
+            return cache.store(
+                f"{kind}-{self.sha256}", names, asdict(pipeline), vocabulary.codes.tolist(), ids
+            )

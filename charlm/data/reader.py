@@ -15,6 +15,7 @@ from charlm.arrays import Ids
 from charlm.data.encodings import START, format_of, is_damaged_utf8, marked, readings
 from charlm.data.sources import BytesRead, LiveInput, Source
 from charlm.data.units import LINE_BREAK, Units
+from charlm.data.vocabulary import Vocabulary
 from charlm.system.errors import EncodingError
 
 _BOM = "\ufeff"
@@ -33,6 +34,10 @@ class TextPipeline:
     """Each line is a separate example: the text is a line break, then every nonempty line with its own."""
     min_count: int = 1
     """Least number of occurrences of a code in the vocabulary; rarer codes become `<unk>`."""
+
+    def vocabulary(self, codes: Iterable[int]) -> Vocabulary:
+        """The vocabulary with these codes."""
+        return Vocabulary(codes, self.units, self.min_count > 1)
 
     def pieces(self, sources: Sequence[Source], progress: BytesRead = lambda size: None) -> Iterator[Piece]:
         """The text in pieces of about a megabyte.

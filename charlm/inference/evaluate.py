@@ -215,20 +215,25 @@ def _learned_from(checkpoint: Checkpoint, scored: Corpus | None, progress: Progr
     return corpus
 
 
-def adaptation(
-    checkpoint: Checkpoint, own: bool, team: Team = ALONE, progress: Progress = nothing
-) -> tuple[Array, dynamic.Constants]:
+def adaptation(checkpoint: Checkpoint, own: bool, team: Team = ALONE) -> tuple[Array, dynamic.Constants]:
     """What dynamic evaluation of another text, or of the model's own, needs: gradients and constants.
 
     They are those that `evaluate` uses for the whole of that text. Raises `CorpusError` if the text that
     the model was trained on cannot be read.
     """
-    learned_from = _learned_from(checkpoint, None, progress)
+    learned_from = _learned_from(checkpoint, None, nothing)
     choice = _choice(learned_from, SPLITS if own else ())
-    model, params = checkpoint.network, checkpoint.parameters
-    rms = dynamic.rms_gradients(model, params, learned_from.part("train"), team)
-    constants = None if choice is None else dynamic.choose(model, params, rms, choice[1], team)
+    rms, constants = _adapted(checkpoint, learned_from.part("train"), choice, team)
     return rms, constants or dynamic.DEFAULT
+
+
+def _adapted(
+    checkpoint: Checkpoint, train: Text, choice: tuple[str, Text] | None, team: Team
+) -> tuple[Array, dynamic.Constants | None]:
+    """The gradients of the training text, and the constants that are chosen; None if none are."""
+    model, params = checkpoint.network, checkpoint.parameters
+    rms = dynamic.rms_gradients(model, params, train, team)
+    return rms, None if choice is None else dynamic.choose(model, params, rms, choice[1], team)
 
 
 def _choice(learned_from: Corpus, scored: Sequence[str]) -> tuple[str, Text] | None:
@@ -253,16 +258,16 @@ def _dynamic(
 ) -> Dynamic:
     """Measure the gradients of the training text, choose the constants, and score `text`."""
     begun = time.perf_counter()
-    model, params = checkpoint.network, checkpoint.parameters
-    rms = dynamic.rms_gradients(model, params, train, team)
-    chosen_on, constants = None, None
-    if choice is not None:
-        chosen_on, constants = choice[0], dynamic.choose(model, params, rms, choice[1], team)
-    if constants is None:
-        chosen_on, constants = None, dynamic.DEFAULT
+    rms, chosen = _adapted(checkpoint, train, choice, team)
+    constants, chosen_on = chosen or dynamic.DEFAULT, choice[0] if choice and chosen else None
     progress("total", text.targets)
     losses = dynamic.dynamic_losses(
-        model, params, rms, text, constants, lambda units: progress("dynamic evaluation", units)
+        checkpoint.network,
+        checkpoint.parameters,
+        rms,
+        text,
+        constants,
+        lambda units: progress("dynamic evaluation", units),
     )
     result = Score(float(losses.sum()), text.targets)
     return Dynamic(result, constants, chosen_on, time.perf_counter() - begun)

@@ -3,18 +3,22 @@
 `p` are the parameters, `g` their gradients, and `lr` is the learning rate. Every other letter is a
 slot: an array that the optimiser keeps between updates. Names, order of operations and results
 are the same as in `torch.optim` (2.13); the tests compare with its values. The docstring of each rule
-names its settings.
+names the keys of `train` that it reads.
 """
+
+from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
 from charlm.arrays import Array
-from charlm.optim.settings import Settings
+
+if TYPE_CHECKING:
+    from charlm.config.keys import TrainConfig
 
 _WHOLE = slice(None)
 
@@ -36,7 +40,7 @@ class Optimizer(ABC):
         self,
         size: int,
         dtype: npt.DTypeLike,
-        settings: Settings,
+        settings: TrainConfig,
         zeros: Callable[[tuple[int, ...], npt.DTypeLike], npt.NDArray[Any]] = np.zeros,
     ) -> None:
         self.settings = settings

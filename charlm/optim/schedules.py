@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
-from charlm.optim.settings import Settings
+if TYPE_CHECKING:
+    from charlm.config.keys import TrainConfig
 
 
 @dataclass(frozen=True)
 class Schedule:
     """A schedule with its settings, and with the updates in an epoch."""
 
-    settings: Settings
+    settings: TrainConfig
     steps_per_epoch: int
 
     @property

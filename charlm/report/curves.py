@@ -18,10 +18,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from charlm.arrays import Array
-from charlm.report.history import History, columns, names
+from charlm.report.history import History, names
 from charlm.runs.log import COLUMNS
 from charlm.system.extras import extra
 from charlm.system.files import write_file
+from charlm.web.signs import columns
 
 _METADATA: dict[str, dict[str, str | None]] = {
     ".png": {"Software": "charlm"},

@@ -18,6 +18,7 @@ from charlm.config.keys import Config, plain
 from charlm.runs.directory import RunDirectory
 from charlm.runs.log import COLUMNS, read_objects
 from charlm.system.errors import ConfigError, RunError, shortened
+from charlm.web.signs import columns
 
 AXES = ("updates", "epochs", "minutes")
 """The axes of curves; minutes of training leave out validation and saving."""
@@ -141,8 +142,3 @@ def _in_a_line(name: str) -> str:
     while columns(name) >= _LONGEST_NAME:
         name = name[:-1]
     return name + "…"
-
-
-def columns(text: str) -> int:
-    """The width of a text in columns; characters of East Asian scripts are two wide."""
-    return sum(2 if unicodedata.east_asian_width(character) in "WF" else 1 for character in text)

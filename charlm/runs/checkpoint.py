@@ -142,9 +142,8 @@ def _load(archive: Archive, where: str) -> Checkpoint:
     for older in range(version, FORMAT):
         metadata = _MIGRATIONS[older](copy.deepcopy(metadata))
     config = from_nested(metadata["config"], where)
-    pipeline = build_pipeline(config.corpus)
     codes = unlisted(metadata["vocabulary"], config.corpus.unit)
-    vocabulary = Vocabulary(codes, pipeline.units, pipeline.min_count > 1)
+    vocabulary = build_pipeline(config.corpus).vocabulary(codes)
     if config.model.layers > len(archive.shapes):
         raise CheckpointError(f"lacks parameters: its configuration asks for {config.model.layers} layers")
     shapes = build_model(config.model, len(vocabulary)).shapes()

@@ -66,9 +66,8 @@ def read(description: str) -> tuple[Config, Vocabulary, dict[str, Any]]:
         if paths:
             raise CheckpointError(f"{min(paths)} names a text of another machine")
         config = from_nested({"model": about["model"], "corpus": about["corpus"]}, "configuration")
-        pipeline = build_pipeline(config.corpus)
         codes = unlisted(about["vocabulary"], config.corpus.unit)
-        vocabulary = Vocabulary(codes, pipeline.units, pipeline.min_count > 1)
+        vocabulary = build_pipeline(config.corpus).vocabulary(codes)
         if not len(vocabulary.codes):
             raise CheckpointError("the vocabulary is empty")
         text = {key: about["text"][key] for key in ("digest", "characters", "train") if key in about["text"]}

@@ -160,7 +160,7 @@ def _from_pytorch(tensors: Tensors, codes: Ids) -> Checkpoint:
         config = from_nested({"model": model}, "the network")
     except ConfigError as error:
         raise CheckpointError(str(error)) from error
-    vocabulary = Vocabulary(codes.tolist(), build_pipeline(config.corpus).units)
+    vocabulary = build_pipeline(config.corpus).vocabulary(codes.tolist())
     text = {"digest": "", "characters": 0, "train": 0}
     return _converted(tensors, network, config, vocabulary, np.argsort(codes), text)
 

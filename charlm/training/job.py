@@ -132,7 +132,10 @@ def prepare(request: Request, directory: RunDirectory | None = None, progress: P
             remark = "the text has line ends of Windows, which are converted: corpus.newlines=lf is chosen"
             corpus = replace(corpus, warnings=(*corpus.warnings, remark))
         if init is not None and request.extend_vocabulary:
-            corpus, _ = read(config.corpus, _extended(init.vocabulary, corpus.vocabulary), corpus.digest)
+            known = init.vocabulary
+            codes = np.union1d(known.codes, corpus.vocabulary.codes)
+            extended = Vocabulary(codes, known.units, known.has_unknown)
+            corpus, _ = read(config.corpus, extended, corpus.digest)
     except VocabularyError as error:
         if init is None:
             raise
@@ -248,8 +251,3 @@ def _has_windows_line_ends(config: Config, corpus: Corpus) -> bool:
     """Whether a text has line ends of Windows that no person asked to keep."""
     is_free = config.corpus.unit == "char" and "corpus.newlines" not in config.given
     return is_free and _CARRIAGE_RETURN in corpus.vocabulary.codes
-
-
-def _extended(known: Vocabulary, text: Vocabulary) -> Vocabulary:
-    """The vocabulary `known` with the units of a text added."""
-    return Vocabulary([*known.codes.tolist(), *text.codes.tolist()], known.units, known.has_unknown)

@@ -180,11 +180,8 @@ class Trainer(contextlib.AbstractContextManager["Trainer"]):
     @property
     def _unread(self) -> int:
         """The teachers that have yet to read the text."""
-        return 0 if self.table is None else self._teachers - self.table.teachers
-
-    @property
-    def _teachers(self) -> int:
-        return len(self.config.train.teachers) + len(self.earlier)
+        teachers = len(self.config.train.teachers) + len(self.earlier)
+        return 0 if self.table is None else teachers - self.table.teachers
 
     def prepare(self) -> Generator[float, None, None]:
         """Begin the next network where one is finished, and let the teachers read the text.

@@ -1,4 +1,4 @@
-"""Signs for characters that cannot be seen, or change how those around them are shown."""
+"""Signs for characters that cannot be seen, or change how those around them are shown; and their width."""
 
 import unicodedata
 
@@ -24,6 +24,11 @@ def without_effect(character: str) -> str:
     if unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") or character in _DIRECTIONS:
         return f"<U+{code:04X}>"
     return character
+
+
+def columns(text: str) -> int:
+    """The width of a text in columns; characters of East Asian scripts are two wide."""
+    return sum(2 if unicodedata.east_asian_width(character) in "WF" else 1 for character in text)
 
 
 def standing_alone(character: str) -> str:

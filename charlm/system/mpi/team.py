@@ -86,7 +86,8 @@ class MpiTeam(Team):
             try:
                 result = work()
             except Exception as error:
-                self._broadcast(RankError("the first rank failed", _status_of(error)))
+                status = getattr(error, "exit_status", getattr(error, "exit_code", 1))  # ours, or click's
+                self._broadcast(RankError("the first rank failed", status))
                 raise
             self._broadcast(result)
             return result
@@ -242,12 +243,6 @@ class MpiTeam(Team):
         time.sleep(_PASSING)
         self._mpi.COMM_WORLD.Abort(status)
         os._exit(status)
-
-
-def _status_of(error: BaseException) -> int:
-    """The exit status of an error: of ours, or of click's."""
-    status: int = getattr(error, "exit_status", getattr(error, "exit_code", 1))
-    return status
 
 
 class _Pickler(pickle.Pickler):
