@@ -23,6 +23,7 @@ from conftest import MEASURED, ROOT, TEXT, Run, contents, on_terminal
 from charlm.cli import options, progress
 from charlm.cli import train as train_module
 from charlm.config.reading import from_mapping
+from charlm.nn.cells import CELL_NAMES
 from charlm.nn.kernels.lstm import LSTMWindow
 from charlm.nn.parameters import Params
 from charlm.system.team import ALONE
@@ -758,6 +759,15 @@ def test_a_finished_run_is_not_asked_for_more_than_there_can_be(capsys: pytest.C
         stopped = Stopped(True, False, 1000, epochs, 9.0, 100.0, 0, 1.5, 900)
         train_module._finish(begun(step=1000, config=config), stopped)
         assert f"--resume --set train.epochs={longer}\n" in capsys.readouterr().out
+
+
+def test_a_page_is_offered_for_every_cell() -> None:
+    """The commands to go on with include the export of a page, whichever cell was trained."""
+    stopped = Stopped(True, False, 1000, 1.0, 9.0, 100.0, 0, 1.5, 900)
+    for cell in CELL_NAMES:
+        config = from_mapping({"model": {"cell": cell}, "corpus": {"path": "a"}})
+        words = [words[0] for words, _ in train_module._next(begun(config=config), stopped)]
+        assert words[-1] == "export"
 
 
 def test_the_curve_of_a_run_is_over_epochs(tmp_path: Path) -> None:

@@ -238,7 +238,9 @@ def _next(started: Started, stopped: Stopped) -> Iterator[tuple[tuple[str, ...],
     scored, held = started.validated
     if scored < held and stopped.whole is None:
         yield ("eval", "perplexity", *run, "--split", "validation"), _again(config)
-    if any(config.model.cell == cell.split()[0] for cell in charlm.interface.CELLS):  # the page has no others
+    if any(
+        config.model.cell == cell.partition("-")[0] for cell in charlm.interface.CELLS
+    ):  # the page has no others
         yield ("export", *run, f"./{started.path.resolve().name}.html"), ""
 
 

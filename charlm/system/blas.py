@@ -6,8 +6,6 @@ notebook), the threads are set through the library's own function, and `warning`
 not be set.
 """
 
-from __future__ import annotations
-
 import contextlib
 import ctypes
 import functools
@@ -18,7 +16,7 @@ import sys
 import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TypeVar, cast
+from typing import Any, TypeVar, cast
 
 from charlm.system.machine import usable_cpus
 from charlm.system.version import __version__
@@ -134,13 +132,8 @@ def _take() -> None:
 
 def each(items: Iterator[Item]) -> Iterator[Item]:
     """The items, each made within `borrowed`: nothing is held while the caller has one."""
-    done = object()
-    while True:
-        with borrowed():
-            item = next(items, done)
-        if item is done:
-            return
-        yield cast(Item, item)
+    end = object()
+    return iter(borrowed()(lambda: cast(Item, next(items, end))), end)
 
 
 def _environment() -> dict[str, str]:
@@ -247,14 +240,10 @@ def _call(library: ctypes.CDLL, name: str, *numbers: int | None) -> int | None:
     return None if function is None or None in numbers else function(*numbers)
 
 
-def _function(library: ctypes.CDLL, name: str) -> ctypes._NamedFuncPointer | None:
-    """A function of an OpenBLAS under whichever name its build gives it."""
-    for prefix in _PREFIXES:
-        for suffix in _SUFFIXES:
-            if hasattr(library, f"{prefix}{name}{suffix}"):
-                found: ctypes._NamedFuncPointer = getattr(library, f"{prefix}{name}{suffix}")
-                return found
-    return None
+def _function(library: ctypes.CDLL, name: str) -> Any:
+    """A function of an OpenBLAS under whichever name its build gives it; None if there is none."""
+    names = (f"{prefix}{name}{suffix}" for prefix in _PREFIXES for suffix in _SUFFIXES)
+    return next((getattr(library, one) for one in names if hasattr(library, one)), None)
 
 
 def _loaded_libraries() -> list[Path]:
