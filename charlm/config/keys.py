@@ -4,8 +4,6 @@ Every key is declared once, in a dataclass below, with its default, its meaning 
 reader, the checks, the help text and the written file all use that declaration.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import datetime
 import difflib
@@ -16,7 +14,7 @@ import textwrap
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from operator import attrgetter
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 import yaml
 
@@ -458,7 +456,7 @@ class Config:
 
         return _by_section(lines) + "\n"
 
-    def replace(self, values: Mapping[str, Any]) -> Config:
+    def replace(self, values: Mapping[str, Any]) -> Self:
         """Return a copy with other values for some dotted keys, unchecked."""
         changed: dict[str, Any] = {}
         for dotted, value in values.items():
@@ -467,11 +465,11 @@ class Config:
             changed[section] = dataclasses.replace(before, **{name: value})
         return dataclasses.replace(self, **changed)
 
-    def give(self, values: Mapping[str, Any]) -> Config:
+    def give(self, values: Mapping[str, Any]) -> Self:
         """Return a copy in which a person set these values, unchecked."""
         return dataclasses.replace(self.replace(values), given=self.given | values.keys())
 
-    def choose(self, values: Mapping[str, Any]) -> Config:
+    def choose(self, values: Mapping[str, Any]) -> Self:
         """Return a copy with these values, except for the keys that a person set."""
         return self.replace({dotted: value for dotted, value in values.items() if dotted not in self.given})
 

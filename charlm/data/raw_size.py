@@ -5,13 +5,11 @@ text in the files. Normalisation, lowercase, line-break conversion and `<unk>` l
 files are read again.
 """
 
-from __future__ import annotations
-
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import compress
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -29,15 +27,15 @@ class RawSize:
     size: int
 
     @classmethod
-    def of(cls, text: str | bytes) -> RawSize:
+    def of(cls, text: str | bytes) -> Self:
         """The size of a text; in bytes, each byte that is not a UTF-8 continuation byte is a character."""
         if isinstance(text, bytes):
             values = np.frombuffer(text, np.uint8)
             return cls(int(np.count_nonzero(values & 0xC0 != 0x80)), len(text))
         return cls(len(text), len(text.encode("utf-8", "surrogatepass")))
 
-    def __add__(self, other: RawSize) -> RawSize:
-        return RawSize(self.characters + other.characters, self.size + other.size)
+    def __add__(self, other: Self) -> Self:
+        return type(self)(self.characters + other.characters, self.size + other.size)
 
 
 def scored_raw_size(

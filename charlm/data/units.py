@@ -3,8 +3,6 @@
 A code is a Unicode code point (`unit: char`) or a byte value (`unit: byte`).
 """
 
-from __future__ import annotations
-
 import codecs
 import unicodedata
 from dataclasses import dataclass

@@ -4,14 +4,13 @@
 during training, the command and the Python interface all write through it.
 """
 
-from __future__ import annotations
-
 import math
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice, takewhile
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 
@@ -162,9 +161,7 @@ class TextSampler:
     """Whether it is a model of lines. It then writes one line, as after a line break."""
 
     @classmethod
-    def of(
-        cls, config: CorpusConfig, model: Network, params: Parameters, vocabulary: Vocabulary
-    ) -> TextSampler:
+    def of(cls, config: CorpusConfig, model: Network, params: Parameters, vocabulary: Vocabulary) -> Self:
         """For a model that was trained on a corpus read as `config` says."""
         return cls(model, params, vocabulary, config.mode == "lines")
 

@@ -3,8 +3,6 @@
 Runs can be told apart without colours, by line style and mark. Equal logs give equal bytes.
 """
 
-from __future__ import annotations
-
 import contextlib
 import io
 import math
@@ -13,7 +11,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from html import escape
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 
@@ -80,7 +78,7 @@ class _Look(NamedTuple):
     mark: str
 
     @classmethod
-    def of(cls, number: int) -> _Look:
+    def of(cls, number: int) -> Self:
         """The look of run `number`. Looks repeat after 210 runs."""
         return cls(*(looks[number % len(looks)] for looks in (_COLOURS, _STYLES, _MARKS)))
 

@@ -4,12 +4,11 @@ A property of the text is a number for every character: what holds once the char
 An opening mark is inside, a closing one is not. Letters: `N` units that are read, `C` characters.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
@@ -34,7 +33,7 @@ class Stretch:
     """The text of each character, `[C]`."""
 
     @classmethod
-    def of(cls, text: Text, vocabulary: Vocabulary, length: int) -> Stretch:
+    def of(cls, text: Text, vocabulary: Vocabulary, length: int) -> Self:
         """The first `length` characters of a text, or of lines; all of a shorter one."""
         most, first = MOST_UNITS * length, 0
         if text.lines is None:

@@ -1,12 +1,26 @@
 """What a run has counted: its updates, sums and scores. A checkpoint keeps all of it."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, Self
 
 from charlm.optim.schedules import Plateau
+
+
+@dataclass(frozen=True)
+class Update:
+    """What one update did."""
+
+    loss: float
+    """Mean nats per character of its window, before the update."""
+    norm: float
+    """Global norm of the gradient before clipping."""
+    lr: float
+    characters: int
+    clipped: bool = False
+    """Whether the gradient was clipped, by its norm or in some of its values."""
+    dropped: str | None = None
+    """What was not finite, if the update was dropped for it."""
 
 
 @dataclass
@@ -95,25 +109,9 @@ class Tally:
         return values
 
     @classmethod
-    def from_json(cls, values: dict[str, Any]) -> Tally:
+    def from_json(cls, values: dict[str, Any]) -> Self:
         """The reverse of `to_json`; raises `KeyError`, `TypeError` or `ValueError` if it is not one."""
         plateau = dict(values["plateau"])
         plateau["best"] = math.inf if plateau["best"] is None else plateau["best"]
         means = {name: Means(**values[name]) for name in ("since_log", "since_validation", "total")}
         return cls(**{**values, **means, "plateau": Plateau(**plateau)})
-
-
-@dataclass(frozen=True)
-class Update:
-    """What one update did."""
-
-    loss: float
-    """Mean nats per character of its window, before the update."""
-    norm: float
-    """Global norm of the gradient before clipping."""
-    lr: float
-    characters: int
-    clipped: bool = False
-    """Whether the gradient was clipped, by its norm or in some of its values."""
-    dropped: str | None = None
-    """What was not finite, if the update was dropped for it."""
