@@ -157,8 +157,7 @@ def nearest(word: str, known: Collection[str]) -> str:
 
 def key(default: Value, doc: str, **limits: Any) -> Value:
     """Declare a configuration key: a dataclass field that carries its `Key`."""
-    declared: Value = dataclasses.field(default=default, metadata={"key": Key(default, doc, **limits)})
-    return declared
+    return dataclasses.field(default=default, metadata={"key": Key(default, doc, **limits)})
 
 
 @dataclass(frozen=True)

@@ -66,8 +66,7 @@ class Text:
         first_inputs, lengths = self.examples()
         ends, numbers = np.cumsum(lengths, dtype=np.int64), np.arange(start, stop)
         example = np.searchsorted(ends, numbers, side="right")
-        places: Ids = (first_inputs + 1 - ends + lengths)[example] + numbers
-        return places
+        return (first_inputs + 1 - ends + lengths)[example] + numbers
 
     def blocks(self) -> Iterator[Ids]:
         """The units in pieces; lines are not cut."""

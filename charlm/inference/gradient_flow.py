@@ -84,8 +84,7 @@ class GradientFlow:
     def relative(self) -> Array:
         """The norms relative to k = 0, `[L, S, K+1]`; to h where the loss does not read a state at k = 0."""
         first = self.norms[..., :1]
-        relative: Array = self.norms / np.where(first < _ROUNDING, first[:, :1], first)
-        return relative
+        return self.norms / np.where(first < _ROUNDING, first[:, :1], first)
 
     def as_object(self) -> dict[str, Any]:
         """The relative norms as JSON has them: of the last layer, and of each in `layers`."""

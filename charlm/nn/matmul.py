@@ -52,8 +52,7 @@ class Tiles:
         if self.side_by_side:
             return x
         *leading, R, inputs = x.shape
-        blocks: Array = x.reshape(*leading, 1, R // self.rows, self.rows, inputs).squeeze(self.left_out)
-        return blocks
+        return x.reshape(*leading, 1, R // self.rows, self.rows, inputs).squeeze(self.left_out)
 
     def in_tiles(self, y: Array) -> Array:
         """A view of `y [..., R, O]` as `[..., n, k, r, w]`; of `[G, 1, O]` as `[1, G O]`."""
@@ -62,8 +61,7 @@ class Tiles:
         *leading, R, outputs = y.shape
         w = self.tiles.shape[-1]
         parts = y.reshape(*leading, R // self.rows, self.rows, outputs // w, w)
-        tiles: Array = parts.swapaxes(-2, -3).swapaxes(-3, -4).squeeze(self.left_out)
-        return tiles
+        return parts.swapaxes(-2, -3).swapaxes(-3, -4).squeeze(self.left_out)
 
 
 @functools.cache

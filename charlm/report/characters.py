@@ -35,8 +35,7 @@ def nearest(nearness: Array, count: int = 3) -> Ids:
     others = nearness.astype(np.float64)
     np.fill_diagonal(others, -np.inf)
     count = min(count, max(1, (len(others) - 1) // 2), len(others) - 1)
-    order: Ids = np.argsort(-others, axis=1, kind="stable")[:, :count]
-    return order
+    return np.argsort(-others, axis=1, kind="stable")[:, :count]
 
 
 def kept(near: Ids, places: Array) -> float:

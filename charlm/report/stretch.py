@@ -58,8 +58,7 @@ class Stretch:
 
     def sums(self, values: Array) -> Array:
         """The sum of values of the units `[N]` over each character, `[C]`."""
-        sums: Array = np.add.reduceat(values, [one.units.start for one in self.shown])
-        return sums
+        return np.add.reduceat(values, [one.units.start for one in self.shown])
 
     def words(self) -> list[slice]:
         """The words, as slices of the characters: letters, digits, and an apostrophe or hyphen among them."""

@@ -105,5 +105,4 @@ def orthogonal(size: int, rng: np.random.Generator) -> Array:
     """A random orthogonal matrix `[size, size]`, uniform over all of them (Mezzadri 2007)."""
     q, r = np.linalg.qr(rng.standard_normal((size, size)))
     # QR leaves the signs of the columns to the algorithm; fixing them makes the draw uniform
-    signed: Array = q * np.where(np.diagonal(r) < 0, -1.0, 1.0)
-    return signed
+    return q * np.where(np.diagonal(r) < 0, -1.0, 1.0)

@@ -64,8 +64,7 @@ class Noise:
         """The mask for some of the streams."""
         if self.streams is None:
             return mask
-        view: Array = mask[(slice(None),) * self.streams + (streams,)]
-        return view
+        return mask[(slice(None),) * self.streams + (streams,)]
 
 
 class Layer(ABC):
