@@ -48,13 +48,10 @@ class Parameters(Mapping[str, Array]):
         if self.flat.shape != (size,):
             raise ValueError(f"a buffer of shape {self.flat.shape} for {size} parameters")
         self._views: dict[str, Array] = {}
-        self._layers: dict[str, dict[str, Array]] = {}
         start = 0
         for name, shape in self.shapes.items():
             stop = start + math.prod(shape)
-            self._views[name] = view = self.flat[start:stop].reshape(shape)
-            layer, _, short = name.rpartition(".")
-            self._layers.setdefault(layer, {})[short] = view
+            self._views[name] = self.flat[start:stop].reshape(shape)
             start = stop
 
     def __getitem__(self, name: str) -> Array:
@@ -87,6 +84,4 @@ class Parameters(Mapping[str, Array]):
 
 def under(named: Mapping[str, Array], layer: str) -> Params:
     """The arrays called `LAYER.…`, by the rest of their names."""
-    if isinstance(named, Parameters):
-        return named._layers.get(layer, {})
     return {name[len(layer) + 1 :]: array for name, array in named.items() if name.startswith(f"{layer}.")}

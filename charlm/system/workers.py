@@ -112,7 +112,7 @@ class WorkerPool(contextlib.AbstractContextManager["WorkerPool"]):
     @property
     def worker_bytes(self) -> int:
         """Memory of the other processes' own, beyond what they were made with."""
-        return sum(worker.grown for worker in self._workers)
+        return sum(_private_bytes(worker.pid) - worker.at_first for worker in self._workers)
 
     def close(self) -> None:
         """End the workers; the pool can do nothing after it."""
@@ -135,15 +135,15 @@ class _Worker:
     def __init__(self, tasks: Sequence[Task]) -> None:
         orders, self._orders = os.pipe()
         self._results, results = os.pipe()
-        self._at_first = _private_bytes(os.getpid())
-        self._pid = os.fork()
-        if self._pid == 0:
+        self.at_first = _private_bytes(os.getpid())
+        self.pid = os.fork()
+        if self.pid == 0:
             os.close(self._orders)
             os.close(self._results)
             _serve(tasks, orders, results)
         os.close(orders)
         os.close(results)
-        self.dismiss = weakref.finalize(self, _dismiss, self._pid, self._orders, self._results)
+        self.dismiss = weakref.finalize(self, _dismiss, self.pid, self._orders, self._results)
         """End the process; also called when the worker is garbage collected, and at exit."""
 
     def begin(self, which: int, items: range, arguments: Sequence[Any]) -> None:
@@ -154,10 +154,6 @@ class _Worker:
         """The results; None if there are none because the worker failed."""
         results: list[Any] | None = _receive(self._results)
         return results
-
-    @property
-    def grown(self) -> int:
-        return _private_bytes(self._pid) - self._at_first
 
 
 def _private_bytes(pid: int) -> int:
