@@ -22,7 +22,6 @@ class Memory:
 
     def __init__(self) -> None:
         self._flat: dict[str, Array] = {}
-        self._arrays: dict[str, Array] = {}
         self._claimed: set[str] = set()
 
     def array(self, name: str, shape: Shape, dtype: npt.DTypeLike) -> Array:
@@ -30,14 +29,10 @@ class Memory:
         if name in self._claimed:
             raise RuntimeError(f"array {name!r} is claimed twice")
         self._claimed.add(name)
-        array = self._arrays.get(name)
-        if array is None or array.shape != shape or array.dtype != dtype:
-            size = math.prod(shape)
-            flat = self._flat.get(name)
-            if flat is None or flat.size < size or flat.dtype != dtype:
-                flat = self._flat[name] = np.empty(size, dtype)
-            array = self._arrays[name] = flat[:size].reshape(shape)
-        return array
+        flat, size = self._flat.get(name), math.prod(shape)
+        if flat is None or flat.size < size or flat.dtype != dtype:
+            flat = self._flat[name] = np.empty(size, dtype)
+        return flat[:size].reshape(shape)
 
     @contextmanager
     def scope(self) -> Iterator[Memory]:
