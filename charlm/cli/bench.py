@@ -68,7 +68,7 @@ def _lines(speed: charlm.Speed) -> Iterator[str]:
     yield (
         f"{model.layers} x {model.hidden} {model.cell}, {speed.parameters:,} parameters, "
         f"vocabulary {speed.vocab:,}; batch {train.batch} x {train.seq_len}; "
-        f"{ranks}{counted(speed.threads, 'thread')}; {figures['blas']}; sigmoid by {figures['sigmoid']}"
+        f"{ranks}{counted(speed.workers, 'thread')}; {figures['blas']}; sigmoid by {figures['sigmoid']}"
     )
     yield f"training    {speed.train_chars_per_s:12,.0f} chars/s"
     if ranks:
@@ -83,8 +83,8 @@ def _lines(speed: charlm.Speed) -> Iterator[str]:
         f"of the {speed.matmul_gflops:,.1f} GFLOP/s of this machine's float32 matrix product"
     )
     yield (
-        f"memory      {speed.peak_rss_mb:12,.0f} MB at the peak, {speed.before_rss_mb:,.0f} MB before "
-        f"training; on paper it needs {speed.needed_mb:,.1f} MB"
+        f"memory      {speed.peak_rss_mb:12,.0f} MB at the peak, {speed.before_mb:,.0f} MB before training; "
+        f"on paper it needs {speed.needed_mb:,.1f} MB"
     )
     if (epoch := speed.epoch_seconds) is not None:
         yield (

@@ -52,7 +52,7 @@ class Speed:
     config: Config
     vocab: int
     """Units of the made-up vocabulary."""
-    threads: int
+    workers: int
     """Workers of each rank."""
     ranks: int
     characters: int | None
@@ -67,7 +67,7 @@ class Speed:
     parameters: int
     needed_mb: float
     """Bytes / 1e6 that one window's activations, parameters, gradients and optimiser state need on paper."""
-    before_rss_mb: float
+    before_mb: float
     """Peak memory of the process, all code loaded, before the network was made."""
     peak_rss_mb: float
     """Peak memory after training: of the process, and of its workers."""
@@ -94,6 +94,7 @@ class Speed:
     def figures(self) -> dict[str, Any]:
         """The shape, the speeds and the memory, by the keys of `charlm bench --json`."""
         model, train, epoch = self.config.model, self.config.train, self.epoch_seconds
+        keys = {"workers": "threads", "before_mb": "before_rss_mb"}  # the others have their own names
         return {
             "cell": model.cell,
             "hidden": model.hidden,
@@ -102,7 +103,7 @@ class Speed:
             "seq_len": train.seq_len,
             "blas": blas.blas(),
             "sigmoid": sigmoid_form(),
-            **{name: value for name, value in vars(self).items() if name != "config"},
+            **{keys.get(name, name): value for name, value in vars(self).items() if name != "config"},
             "fraction_of_matmul": self.fraction_of_matmul,
             "efficiency": self.efficiency,
             "epoch_seconds": epoch,
@@ -161,7 +162,7 @@ def measure(
     return Speed(
         config=config,
         vocab=vocab,
-        threads=team.workers,
+        workers=team.workers,
         ranks=team.size,
         characters=characters,
         train_chars_per_s=trained,
@@ -171,7 +172,7 @@ def measure(
         matmul_gflops=sum(team.gather(_matmul_gflops(team, seconds))),
         parameters=parameters.flat.size,
         needed_mb=paper.total / 1e6,
-        before_rss_mb=before,
+        before_mb=before,
         peak_rss_mb=peak,
         compute_ms=1e3 * (window / trained - communication),
         communication_ms=1e3 * communication,
