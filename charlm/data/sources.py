@@ -144,7 +144,7 @@ class LiveInput(Source):
         self._is_read = False
 
     def blocks(self, progress: BytesRead = lambda size: None, unpacked: bool = True) -> Iterator[bytes]:
-        """What is there, as soon as it is there; a second call gives the last of it, for messages."""
+        """The bytes that have come, as soon as there are some; a second call gives the last, for messages."""
         if self._is_read:
             yield self._last
             return

@@ -1,4 +1,4 @@
-"""What the counts of a text say of its next unit: interpolated absolute discounting.
+"""The next unit of a text by its counts: interpolated absolute discounting.
 
 Ney, Essen, Kneser 1994, "On structuring probabilistic dependences in stochastic language modelling". The
 units that follow the same context of k units are counted, for k from 0 to the largest order K::

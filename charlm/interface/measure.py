@@ -1,4 +1,4 @@
-"""What a configuration does on this machine: right gradients, and speed."""
+"""Checks of a configuration on this machine: its gradients and its speed."""
 
 from collections.abc import Mapping
 from typing import Any

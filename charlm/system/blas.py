@@ -1,4 +1,4 @@
-"""What the arithmetic runs on: the BLAS library of NumPy, its kernel and its threads.
+"""The BLAS library of NumPy: its kernel and its threads.
 
 OpenBLAS, the library of NumPy's wheels, reads its settings from the environment when it is
 loaded. So `load` imports NumPy, and this module does not. Where NumPy was imported before it (a
@@ -32,13 +32,13 @@ _SWITCH = 1e-4
 _KERNEL = "OPENBLAS_CORETYPE"
 
 _SKYLAKEX = {"avx512f", "avx512dq", "avx512bw", "avx512vl", "avx512cd"}
-"""What a CPU must have to run OpenBLAS's SkylakeX kernels."""
+"""Instructions that OpenBLAS's SkylakeX kernels need."""
 
 AVX512_KERNELS = ("SkylakeX", "Cooperlake", "SapphireRapids")
 """OpenBLAS's kernels that use AVX-512."""
 
 _PREFIXES, _SUFFIXES = ("scipy_openblas_", "openblas_"), ("64_", "_64", "")
-"""What the names of OpenBLAS's functions begin and end with in its various builds."""
+"""Prefixes and suffixes of the names of OpenBLAS's functions in its various builds."""
 
 _CPUINFO = Path("/proc/cpuinfo")
 
@@ -215,7 +215,7 @@ def kernel() -> str:
 
 
 def arithmetic() -> str:
-    """What the bits of a result depend on: versions of this package, of NumPy, of its BLAS, and of libm."""
+    """The versions that decide the bits of a result: of this package, NumPy, its BLAS, and libm."""
     import numpy as np
 
     libc = " ".join(part for part in platform.libc_ver() if part)
@@ -235,7 +235,7 @@ def _openblas() -> tuple[ctypes.CDLL, ...]:
 
 
 def _call(library: ctypes.CDLL, name: str, *numbers: int | None) -> int | None:
-    """What a function of integers returns; None if the library does not have it."""
+    """The result of a function of integers; None if the library does not have it."""
     function = _function(library, name)
     return None if function is None or None in numbers else function(*numbers)
 

@@ -34,7 +34,7 @@ class Need:
 def needed(
     model: Model, train: TrainConfig, B: int, T: int, shards: int = 1, itemsize: int = 4, ranks: int = 1
 ) -> Need:
-    """What a training step on `T` steps of `B` streams needs of one rank, by the sizes of its arrays.
+    """The memory of one rank for a training step on `T` steps of `B` streams, by the sizes of its arrays.
 
     Parameters, their running mean, gradients and the optimiser's slots; for each step, stream and
     layer the gates and their gradients, two arrays as the textbook has them (the cells save one of

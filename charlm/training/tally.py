@@ -1,4 +1,4 @@
-"""What a run has counted: its updates, sums and scores. A checkpoint keeps all of it."""
+"""The counters of a run: its updates, sums and scores. A checkpoint keeps all of it."""
 
 import math
 from dataclasses import asdict, dataclass, field
@@ -20,7 +20,7 @@ class Update:
     clipped: bool = False
     """Whether the gradient was clipped, by its norm or in some of its values."""
     dropped: str | None = None
-    """What was not finite, if the update was dropped for it."""
+    """The quantity that was not finite, if the update was dropped for it."""
 
 
 @dataclass
@@ -41,12 +41,12 @@ class Means:
 
     @property
     def norm(self) -> float | None:
-        """Mean gradient norm before clipping; likewise."""
+        """Mean gradient norm before clipping; None without updates."""
         return self.norms / self.updates if self.updates else None
 
     @property
     def clipped_share(self) -> float | None:
-        """Share of the updates whose gradient was clipped; likewise."""
+        """Share of the updates whose gradient was clipped; None without updates."""
         return self.clipped / self.updates if self.updates else None
 
     @property
@@ -75,7 +75,7 @@ class Tally:
     begun: int = 0
     """Updates done before this network."""
     applied_before: int = 0
-    """Those of them that changed parameters."""
+    """Updates that changed parameters."""
     plateau: Plateau = field(default_factory=Plateau)
     best: float | None = None
     """Lowest loss so far, in nats per character, of what `Trainer.best_of` says."""
@@ -89,7 +89,7 @@ class Tally:
     skipped: int = 0
     """Updates dropped because they were not finite."""
     skipped_in_a_row: int = 0
-    """Those of them since the last that was done."""
+    """Updates dropped since the last one that was done."""
     log_bytes: int = 0
     """Length of the log."""
     since_log: Means = field(default_factory=Means)

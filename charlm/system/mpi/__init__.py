@@ -74,6 +74,6 @@ def _mpi(started: Place) -> Any:
         from mpi4py import MPI
     except (ImportError, RuntimeError) as error:
         raise RankError(
-            f"mpi4py finds no MPI library: {error}; pip install mpich, or load that of the cluster"
+            f"mpi4py finds no MPI library: {error}; pip install mpich, or load the cluster's module"
         ) from error
     return MPI

@@ -15,8 +15,8 @@ SILENCE = 60.0
 class Heartbeat:
     """A sign of life, sent to the next rank of a ring and expected from the one before.
 
-    It comes from a thread of its own, whatever the rank does: compute, read a text, write a
-    checkpoint, wait. So silence means that the process does not run or cannot be reached, and the
+    A separate thread sends it while the rank computes, reads a text, writes a checkpoint or waits.
+    So silence means that the process does not run or cannot be reached, and the
     limit need not know how long anything takes. Silence is counted in beats of the one who
     listens: if that is suspended or slow itself, it counts slowly, so that a job that was suspended
     as a whole goes on. Needs an MPI that several threads may call; without it there is none.
@@ -37,7 +37,7 @@ class Heartbeat:
         self._thread = threading.Thread(target=self._run, daemon=True)
 
     def start(self) -> None:
-        """Begin; the end comes with the interpreter's, before that of MPI."""
+        """Begin; the interpreter ends it, before MPI ends."""
         self._thread.start()
         atexit.register(self._end)
 

@@ -8,7 +8,7 @@ _LAUNCHERS = (
     ("PMI_SIZE", "PMI_RANK", "MPI_LOCALRANKID"),  # MPICH, Intel MPI, srun --mpi=pmi2
     ("SLURM_STEP_NUM_TASKS", "SLURM_PROCID", "SLURM_LOCALID"),  # srun; not set in a batch script itself
 )
-"""What launchers tell a process: the number of ranks, its own, and its own among those of its machine."""
+"""Names of the variables that tell a process the number of ranks, its rank, and its rank on its machine."""
 
 _PMIX = ("PMIX_NAMESPACE", "PMIX_RANK")
 """What any launcher with PMIx tells; prterun tells no more: the job, and the rank."""
