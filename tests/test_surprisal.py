@@ -200,6 +200,17 @@ def test_crlf_is_one_line_break() -> None:
                     assert [row.characters for row in lines] == [[4], [4], [0], [6]]
 
 
+@pytest.mark.parametrize(
+    "characters", [["🇰🇷"] * 99, ["e" + "\u0301" * 90, "a", "t"], ["a", "\u0600 ", "\u0600 ", "a"]]
+)
+def test_no_piece_ends_within_a_character(characters: list[str]) -> None:
+    """However long a character, or a run of flags, is: a row has it whole, as no piece is cut there."""
+    text = "".join(characters)
+    for seed in range(4):
+        rows = rows_of([make(text=text)], cut(text, seed), "unit")
+        assert [row.text for row in rows] == characters
+
+
 def test_each_line_is_read_from_a_line_break() -> None:
     """A line has the same bits wherever it stands; an empty one has none."""
     made = make()

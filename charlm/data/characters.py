@@ -25,6 +25,15 @@ _CR, _LF, _ZWJ = 0x0D, 0x0A, 0x200D
 _OTHER, _EXTENDS, _JOINER, _PICTURE, _FLAG, _PREFIX, _CONTROL, _LINKER, _CONSONANT = range(9)
 _L, _V, _T, _LV, _LVT = range(9, 14)
 
+_PICTURES = (0x203C, 0x2049, 0x2139, 0x3030, 0x303D)
+"""Pictographs whose category does not say so."""
+
+_PREFIXES = (
+    *(*range(0x0600, 0x0606), 0x06DD, 0x070F, 0x0890, 0x0891, 0x08E2, 0x0D4E, 0x110BD, 0x110CD),
+    *(0x111C2, 0x111C3, 0x1193F, 0x11941, *range(0x11A84, 0x11A8A), 0x11D46),
+)
+"""Code points that belong to the character after them (Prepend)."""
+
 _SCRIPTS_WITH_CONJUNCTS = (0x0900, 0x0980, 0x0A80, 0x0B00, 0x0C00, 0x0D00)
 """First code points of Devanagari, Bengali, Gujarati, Oriya, Telugu and Malayalam: 128 each."""
 
@@ -57,7 +66,11 @@ def _joined(points: Ids) -> Flags:
     joined: Flags = np.isin(here, (_EXTENDS, _JOINER, _LINKER)) & (before != _CONTROL)
     joined |= (before == _PREFIX) & (here != _CONTROL)
     joined |= (before == _JOINER) & (here == _PICTURE)
-    joined |= (before == _LINKER) & (here == _CONSONANT)
+    if (kinds == _LINKER).any():  # a conjunct: marks may stand around the sign that links its consonants
+        index = np.arange(len(points))
+        linked = np.maximum.accumulate(np.where(kinds == _LINKER, index, -1))
+        letter = np.maximum.accumulate(np.where(np.isin(kinds, (_EXTENDS, _JOINER, _LINKER)), -1, index))
+        joined |= (linked > letter)[:-1] & (here == _CONSONANT)
     joined |= (before == _L) & np.isin(here, (_L, _V, _LV, _LVT))
     joined |= np.isin(before, (_LV, _V)) & np.isin(here, (_V, _T))
     joined |= np.isin(before, (_LVT, _T)) & (here == _T)
@@ -74,6 +87,8 @@ def _kind(point: int) -> int:
     category = unicodedata.category(chr(point))
     if point == _ZWJ:
         return _JOINER
+    if point in _PREFIXES:
+        return _PREFIX
     if point & ~0x7F in _SCRIPTS_WITH_CONJUNCTS:
         if unicodedata.combining(chr(point)) == 9:
             return _LINKER
@@ -85,11 +100,9 @@ def _kind(point: int) -> int:
         return _EXTENDS
     if 0x1F1E6 <= point <= 0x1F1FF:
         return _FLAG
-    if 0x0600 <= point <= 0x0605 or point in (0x06DD, 0x070F, 0x0890, 0x0891, 0x08E2, 0x110BD, 0x110CD):
-        return _PREFIX
     if category in ("Cc", "Cf", "Zl", "Zp"):
         return _CONTROL
-    if category == "So" or 0x1F000 <= point <= 0x1FAFF or point in (0x203C, 0x2049, 0x3030, 0x303D):
+    if category in ("So", "Sm") or 0x1F000 <= point <= 0x1FAFF or point in _PICTURES:
         return _PICTURE
     return _hangul(point)
 

@@ -39,9 +39,6 @@ Reset = Literal["none", "line", "text"]
 Texts = Iterable[tuple[str, Iterable[str], str]]
 """Texts that follow one another: of each the name, the contents in blocks, and what is added behind."""
 
-_TAIL = 64
-"""Code points at the end of a piece in which the last character is looked for."""
-
 
 @dataclass(frozen=True)
 class _Waiting:
@@ -128,10 +125,9 @@ class Surprisal:
             return 1 + (max(end, text.rfind("\r", 0, -1)) if self._folds else end)
         cut = min(judge.units.cut(text) for judge in self.judges)
         blank = max(text.rfind(" ", 0, cut), text.rfind("\n", 0, cut))
-        if blank > 0:  # before it: a mark may follow
-            return blank - (text[blank - 1 : blank + 1] == "\r\n")
-        tail = max(0, cut - _TAIL)
-        return tail + int(limits(text[tail:cut])[:-1].max(initial=0))
+        if blank > 0 and len(limits(text[blank - 1 : blank + 1])) > 2:  # before it: a mark may follow
+            return blank
+        return int(limits(text[:cut])[:-1].max(initial=0))
 
     def _add(self, name: str, text: str, ends: bool = False, alone: bool = False) -> Iterator[Scored]:
         """Give a piece of text to all models; yields the pieces whose values are there."""
