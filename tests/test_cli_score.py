@@ -11,6 +11,7 @@ import select
 import subprocess
 import sys
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from conftest import ENVIRONMENT, Run
 
 import charlm as package
 from charlm.cli.score import _most, _Table
-from charlm.inference.rows import Row
+from charlm.inference.rows import Columns
 from charlm.runs import checkpoint
 
 TRICKY = "Thé ferry\tcame\\n over\r\n\r\n  at \u3000noon e\u0301 👍🏽🇰🇷\x0b\x1c\u2028한글\n\n\\ end"
@@ -180,12 +181,12 @@ def test_top_has_the_most_surprising_rows(
 
 def test_the_least_surprised_model_ranks_and_the_first_of_equal_rows_comes_first() -> None:
     """A row is as surprising as it is to the model that it surprises least."""
-    bits_of_rows = ([1.0, 9.0], [3.0, 4.0], [3.0, 5.0], [None, None], [8.0, 2.0])
-    rows = [
-        Row("word", "t", number, 1, 0, 1, "x", bits, [None, None], [0, 0], [1, 1], [0, 0])
-        for number, bits in enumerate(bits_of_rows)
-    ]
-    assert [row.line for row in _most(rows, 3)] == [1, 2, 4]
+    bits: list[list[float | None]] = [[1.0, 3.0, 3.0, None, 8.0], [9.0, 4.0, 5.0, None, 2.0]]
+    one, none = [1] * 5, [[0] * 5] * 2
+    rows = Columns("word", "t", [*range(5)], one, one, one, ["x"] * 5, bits, bits, none, [one] * 2, none)
+    for cuts in ([0, 5], [0, 1, 2, 4, 5]):
+        some = [rows.between(start, stop) for start, stop in pairwise(cuts)]
+        assert [row.line for row in _most(some, 3)] == [[1], [2], [4]]
 
 
 @pytest.mark.parametrize("name", ["char", "lines", "split"])
@@ -360,8 +361,8 @@ def test_progress_counts_the_bytes_of_files(
 
 def test_what_is_not_finite_is_null_in_json() -> None:
     """A model that diverged has rows that every reader of JSON takes."""
-    row = Row("line", "t", 1, 1, 0, 2, "at", [math.inf], [], [0], [2], [0])
-    shown = json.loads(_Table("line", [], False, "jsonl")._object(row))
+    row = Columns("line", "t", [1], [1], [0], [2], ["at"], [[math.inf]], [], [[0]], [[2]], [[0]])
+    shown = json.loads(_Table("line", [], False, "jsonl")._objects(row))
     assert (shown["bits"], shown["bits_per_char"], shown["characters"]) == (None, None, 2)
 
 

@@ -131,29 +131,42 @@ def score(
         if top is None:
             try:
                 for piece in pieces:
-                    table.write(made.add(piece))
+                    for some in made.add(piece):
+                        table.write(some)
             except charlm.CharlmError:
                 for piece in reading.flushed():  # of the texts before the one that cannot be scored
-                    table.write(made.add(piece))
+                    for some in made.add(piece):
+                        table.write(some)
                 raise
         else:
-            most = list(_most((row for piece in pieces for row in made.add(piece)), top))
+            most = list(_most((some for piece in pieces for some in made.add(piece)), top))
             bar.close()
-            table.write(most)
+            for row in most:
+                table.write(row)
 
 
-def _most(rows: Iterable[charlm.interface.Row], count: int) -> Iterator[charlm.interface.Row]:
+def _most(rows: Iterable[charlm.interface.Columns], count: int) -> Iterator[charlm.interface.Columns]:
     """The most surprising rows, by the model that is least surprised; rows without bits are left out."""
-    numbered = ((_surprise(row), -number, row) for number, row in enumerate(rows))
+
+    def candidates() -> Iterator[tuple[float, int, charlm.interface.Columns]]:
+        before = 0
+        for some in rows:
+            ranked = ((value, -k) for k, value in enumerate(_surprise(some)) if value is not None)
+            for value, place in heapq.nlargest(count, ranked):
+                yield value, place - before, some.between(-place, 1 - place)
+            before += len(some)
+
     # no two numbers are equal, so that rows are not compared
-    for _, _, row in heapq.nlargest(count, (one for one in numbered if one[0] is not None)):
+    for _, _, row in heapq.nlargest(count, candidates()):
         yield row
 
 
-def _surprise(row: charlm.interface.Row) -> float | None:
+def _surprise(rows: charlm.interface.Columns) -> list[float | None]:
     """What rows are ranked by: bits, or bits per character for lines and texts."""
-    values = row.per_char() if row.by in ("line", "text") else row.bits
-    return min((value for value in values if value is not None), default=None)
+    values = rows.per_char() if rows.by in ("line", "text") else rows.bits
+    return [
+        min((value for value in row if value is not None), default=None) for row in zip(*values, strict=True)
+    ]
 
 
 def _names(paths: Sequence[Path], files: Sequence[Path]) -> list[str]:
@@ -165,8 +178,8 @@ def _names(paths: Sequence[Path], files: Sequence[Path]) -> list[str]:
     return names if len(set(names)) == len(names) else [str(path) for path in paths]
 
 
-_Value = Callable[["charlm.interface.Row", int], Any]
-"""What a row has in a column, for the model of that number."""
+_Values = Callable[["charlm.interface.Columns", int], Sequence[Any]]
+"""What rows have in a column, for the model of that number."""
 
 
 class _Table:
@@ -176,36 +189,38 @@ class _Table:
         self.form = form
         keys = [*_COLUMNS[by], *(["best"] if names else []), *(["unknown"] if counts else [])]
         of_models = _OF_MODELS | ({"characters", "unknown"} if counts else set())
-        values: Mapping[str, _Value] = {**_VALUES, "best": partial(_best, names)}
+        values: Mapping[str, _Values] = {**_VALUES, "best": partial(_best, names)}
         self.columns: list[str] = []
-        self.cells: list[tuple[Callable[[Any], str], _Value, int]] = []
-        """For each column: what shows a value, what a row has there, and the number of the model."""
+        self.cells: list[tuple[str, _Values, int]] = []
+        """For each column its key, what rows have there, and the number of the model."""
         for key in keys:
             for number, name in enumerate(names if names and key in of_models else [""]):
                 self.columns.append(f"{key}:{name}" if name else key)
-                self.cells.append((_escaped if key in _TEXTS else _number, values[key], number))
+                self.cells.append((key, values[key], number))
 
     def begin(self) -> None:
         """Write the header of a table."""
         if self.form == "tsv":
             self._put("\t".join(map(_escaped, self.columns)) + "\n")
 
-    def write(self, rows: Iterable[charlm.interface.Row]) -> None:
+    def write(self, rows: charlm.interface.Columns) -> None:
         """Write some rows, and let the reader have them."""
-        line = self._line if self.form == "tsv" else self._object
-        if lines := "".join(map(line, rows)):
-            self._put(lines)
+        self._put((self._lines if self.form == "tsv" else self._objects)(rows))
 
     def _put(self, text: str) -> None:
         # what could steer a terminal is shown by a sign there
         sys.stdout.write(visible(text, keep="\t\n") if sys.stdout.isatty() else text)
         sys.stdout.flush()
 
-    def _line(self, row: charlm.interface.Row) -> str:
-        return "\t".join([shown(value(row, number)) for shown, value, number in self.cells]) + "\n"
+    def _lines(self, rows: charlm.interface.Columns) -> str:
+        shown = [_shown(key, values(rows, number)) for key, values, number in self.cells]
+        return "\n".join(map("\t".join, zip(*shown, strict=True))) + "\n"
 
-    def _object(self, row: charlm.interface.Row) -> str:
-        values = (value(row, number) for _, value, number in self.cells)
+    def _objects(self, rows: charlm.interface.Columns) -> str:
+        every = zip(*(values(rows, number) for _, values, number in self.cells), strict=True)
+        return "".join(map(self._object, every))
+
+    def _object(self, values: Sequence[Any]) -> str:
         finite = (None if isinstance(one, float) and not math.isfinite(one) else one for one in values)
         named = dict(zip(self.columns, finite, strict=True))
         line = json.dumps(named, ensure_ascii=False)
@@ -227,39 +242,39 @@ _COLUMNS = {
 _OF_MODELS = {"bits", "bits_after", "bits_per_char", "rank"}
 """Columns that are there once for each model; so are counts of characters, if models lack some."""
 
-_TEXTS = {"text", "unit", "word", "content", "best"}
-"""Columns of texts; the others are of numbers."""
-
-_VALUES: Mapping[str, _Value] = {
-    "text": lambda row, _: row.name,
-    "line": lambda row, _: row.line,
-    "column": lambda row, _: row.column,
-    "unit": lambda row, _: row.text,
-    "word": lambda row, _: row.text,
-    "content": lambda row, _: row.text,
-    "characters": lambda row, number: row.characters[number],
-    "unknown": lambda row, number: row.unknown[number],
-    "bits": lambda row, number: row.bits[number],
-    "bits_after": lambda row, number: row.bits_after[number],
-    "bits_per_char": lambda row, number: row.per_char()[number],
-    "rank": lambda row, number: row.ranks[number] or None,
+_VALUES: Mapping[str, _Values] = {
+    "text": lambda rows, _: [rows.name] * len(rows),
+    "line": lambda rows, _: rows.line,
+    "column": lambda rows, _: rows.column,
+    "unit": lambda rows, _: rows.text,
+    "word": lambda rows, _: rows.text,
+    "content": lambda rows, _: rows.text,
+    "characters": lambda rows, number: rows.characters[number],
+    "unknown": lambda rows, number: rows.unknown[number],
+    "bits": lambda rows, number: rows.bits[number],
+    "bits_after": lambda rows, number: rows.bits_after[number],
+    "bits_per_char": lambda rows, number: rows.per_char()[number],
+    "rank": lambda rows, number: [rank or None for rank in rows.ranks[number]],
 }
 """What each column holds, for the model of that number."""
 
 
-def _best(names: Sequence[str], row: charlm.interface.Row, _: int) -> str | None:
-    """The name of the least surprised model."""
-    least = row.least_surprised()
-    return None if least is None else names[least]
+def _best(names: Sequence[str], rows: charlm.interface.Columns, _: int) -> list[str | None]:
+    """The names of the least surprised models."""
+    return [None if least is None else names[least] for least in rows.least_surprised()]
 
 
 _ESCAPES = str.maketrans({"\\": r"\\", "\t": r"\t", "\n": r"\n", "\r": r"\r"})
 
 
-def _escaped(text: str | None) -> str:
-    return "" if text is None else text.translate(_ESCAPES)
+def _escaped(text: str) -> str:
+    return text.translate(_ESCAPES)
 
 
-def _number(value: float | None) -> str:
-    """A number in a table; 12 digits, so that sums are right."""
-    return "" if value is None else f"{value:.12g}"
+def _shown(key: str, values: Sequence[Any]) -> Iterable[str]:
+    """A column of a table; numbers that are not whole with 12 digits, so that sums are right."""
+    if key in ("bits", "bits_after", "bits_per_char"):
+        return ["" if value is None else f"{value:.12g}" for value in values]
+    # the same values come again and again
+    known = {value: "" if value is None else _escaped(str(value)) for value in set(values)}
+    return map(known.__getitem__, values)

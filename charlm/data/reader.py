@@ -153,16 +153,21 @@ def text_of_file(
     Without an encoding it is UTF-8, and bytes that are not stay, as lone surrogates. `progress` is
     called, and `EncodingError` and `CorpusError` are raised, as by `TextPipeline.pieces`.
     """
+    every = source.blocks(progress)
+    blocks = (block[k : k + _PIECE] for block in every for k in range(0, len(block), _PIECE))
     if encoding is None:
         decoder = codecs.getincrementaldecoder("utf-8")("surrogateescape")
-        for block in chain(source.blocks(progress), [b""]):
+        for block in chain(blocks, [b""]):
             yield decoder.decode(block, final=not block)
         return
     pipeline = TextPipeline(encoding=encoding)
     if not isinstance(source, LiveInput):
         pipeline._refuse(source)
-    yield from pipeline._decoded(source, source.blocks(progress))
+    yield from pipeline._decoded(source, blocks)
 
+
+_PIECE = 1 << 16
+"""Most bytes of a piece of a text that is scored: a row for each character takes much more memory."""
 
 _NAMING = {
     "text": "use `corpus.encoding={0}`, or `encoding={0}` outside training",

@@ -39,7 +39,7 @@ from charlm.inference.generate import Sampling
 from charlm.inference.gradient_flow import DECADES, GradientFlow
 from charlm.inference.judge import judges_of
 from charlm.inference.novelty import STRETCH, Novelty
-from charlm.inference.rows import By, Row, Rows
+from charlm.inference.rows import By, Columns, Rows
 from charlm.inference.score import Score
 from charlm.inference.surprisal import Reset, pieces_of, surprisal, usual_reset
 from charlm.inference.trace import Trace
@@ -62,6 +62,7 @@ __all__ = [
     "TOLERANCE",
     "By",
     "Check",
+    "Columns",
     "Config",
     "Entry",
     "Evaluation",
@@ -69,7 +70,6 @@ __all__ = [
     "LanguageModel",
     "Novelty",
     "Reset",
-    "Row",
     "Rows",
     "Run",
     "Sampling",

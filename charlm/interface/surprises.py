@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import chain
 
 from charlm.inference.judge import judges_of
-from charlm.inference.rows import By, Row, Rows
+from charlm.inference.rows import By, Rows
 from charlm.inference.surprisal import Reset, surprisal, usual_reset
 from charlm.runs.checkpoint import Checkpoint
 from charlm.system.team import ALONE, Team
@@ -38,13 +38,6 @@ class Surprise:
     """The number of its line, from 1."""
     column: int
     """Its place in the line, from 1."""
-
-    @classmethod
-    def of(cls, row: Row) -> Surprise:
-        """A row of one model."""
-        rank, after = row.ranks[0] or None, row.bits_after[0] if row.bits_after else None
-        rank = rank if row.by == "unit" else None
-        return cls(row.start, row.stop, row.text, row.bits[0], rank, after, row.line, row.column)
 
 
 class Surprises(list[Surprise]):
@@ -84,4 +77,19 @@ def surprises(
     rows = Rows(by)
     with surprisal(judges_of([loaded], team, by == "unit"), by_line, count_unknown) as reading:
         pieces = chain(reading.scored([("the text", [text], "")]), reading.flushed())
-        return Surprises(Surprise.of(row) for piece in pieces for row in rows.add(piece))
+        return Surprises(
+            Surprise(*values)
+            for piece in pieces
+            for some in rows.add(piece)
+            for values in zip(
+                some.start,
+                some.stop,
+                some.text,
+                some.bits[0],
+                [rank or None for rank in some.ranks[0]],
+                some.bits_after[0] if by == "word" else [None] * len(some),
+                some.line,
+                some.column,
+                strict=True,
+            )
+        )
