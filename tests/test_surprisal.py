@@ -430,17 +430,26 @@ def test_lines_are_there_as_soon_as_they_come() -> None:
     assert (rows, given) == (["The end", "noon", "at"], [0, 0, 1, 2])
 
 
-def test_a_long_line_is_scored_in_streams(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A line longer than a block has the bits of a text, beside short ones, in order."""
-    monkeypatch.setattr(score, "LONG", 2000)
-    monkeypatch.setattr(score, "BLOCK", 2500)
-    monkeypatch.setattr(judge, "BLOCK", 2500)
-    made = make("gru before")
-    long = "The end at noon " * 400
-    rows = rows_of([made], cut(f"The\n{long}\nend\n", 5), "line", by_line=True)
-    assert [row.characters for row in rows] == [[4], [len(long) + 1], [4]]
-    alone = build_text(made.config.corpus, made.vocabulary, f"\n{long}\n")
-    expected = unit_losses(made.model, made.parameters, alone).sum() / math.log(2)
-    assert rows[1].bits[0] == pytest.approx(expected, abs=1e-5 * len(long))
-    short = rows_of([made], ["The\nend\n"], "line", by_line=True)
-    assert [rows[0].bits, rows[2].bits] == [pytest.approx(row.bits) for row in short]
+@pytest.mark.parametrize(("units", "held"), [("char", 10**6), ("char", 200), ("byte", 200), ("folded", 200)])
+def test_a_long_line_is_scored_as_a_text(units: str, held: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In parallel streams, and read in pieces: beside short lines, in order, with the bits of the score."""
+    monkeypatch.setattr(score, "LONG", 50)
+    monkeypatch.setattr(surprisals, "_HELD", held)
+    for module in (score, judge):
+        monkeypatch.setattr(module, "BLOCK", 2345)
+    monkeypatch.setattr(score.blocks_of_lines, "__defaults__", (2345,))
+    made = make("gru before", TEXT + "\r", **UNITS[units], **{"corpus.mode": "lines"})
+    line = TEXT.replace("\n", " ")
+    lines = ["The end", line * 70, "", "no", line * 30, line * 9, "at", line * 11]
+    text = ("\r\n" if units == "folded" else "\n").join(lines)
+    read = build_text(made.config.corpus, made.vocabulary, text)
+    expected = unit_losses(made.model, made.parameters, read).sum() / math.log(2)
+    for seed in range(2):
+        for live in (False, True):
+            rows = rows_of([made], cut(text, seed), "line", by_line=True, live=live)
+            assert [row.text for row in rows] == lines
+            assert [row.line for row in rows] == [*range(1, 9)]
+            assert [row.characters for row in rows] == [[len(one) + 1] if one else [0] for one in lines]
+            assert whole(rows) == pytest.approx(expected, rel=1e-9)
+        words = rows_of([made], cut(text, seed), "word", by_line=True)
+        assert whole(words) == pytest.approx(expected, rel=1e-9)

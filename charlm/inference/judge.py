@@ -88,9 +88,11 @@ class Judge:
         """End the workers."""
         self._scorer.close()
 
-    def begin(self) -> None:
-        """Begin a text from a zero state."""
-        self._state, self.begun = self._scorer.zero_state(), False
+    def begin(self, line: bool = False) -> None:
+        """Begin a text from a zero state; with `line`, a line, which is read from a line break."""
+        self._state, self.begun = self._scorer.zero_state(), line
+        if line:
+            self._ids[0] = self._table[LINE_BREAK]
 
     def read(self, text: str, limits: Ids) -> Reading:
         """A piece of text with the `limits [A+1]` of its characters."""

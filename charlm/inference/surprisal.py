@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import re
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -40,6 +41,10 @@ Texts = Iterable[tuple[str, Iterable[str], str]]
 """Texts that follow one another: of each the name, the contents in blocks, and what is added behind."""
 
 
+_HELD = 4 * LONG
+"""Characters from which on a line is read in pieces, as a text is. It has LONG units, composed ones too."""
+
+
 @dataclass(frozen=True)
 class _Waiting:
     """A piece of text whose values are not there yet."""
@@ -66,6 +71,7 @@ class Surprisal:
             raise ConfigError("the model knows no line breaks, from which to read a line: use `reset=text`")
         self.judges, self.by_line, self.count_unknown = judges, by_line, count_unknown
         self._folds = all(judge.units.newlines == "lf" for judge in judges)
+        self._end_of_line = re.compile("\r\n?|\n" if self._folds else "\n")
         self._queue: deque[_Waiting] = deque()
         self._begin_text()
 
@@ -76,6 +82,7 @@ class Surprisal:
 
     def _begin_text(self) -> None:
         self._offset, self._line, self._column = 0, 1, 1
+        self._within = False  # a line that is read in several pieces
 
     def scored(self, texts: Texts, live: bool = False, alone: bool = False) -> Iterator[Scored]:
         """Some pieces of texts that follow one another, read from a zero state; `flushed` gives the rest.
@@ -103,14 +110,15 @@ class Surprisal:
             held: list[str] = []
             for text in contents:
                 held.append(text)
-                if self.by_line and "\n" not in text and "\r" not in text:
+                waits = self.by_line and not self._within and sum(map(len, held)) < _HELD
+                if waits and "\n" not in text and "\r" not in text:
                     continue
                 whole = "".join(held)
                 cut = self._cut(whole)
                 held = [whole[cut:]]
                 if cut:
                     yield from self._add(name, whole[:cut])
-                    if live:
+                    if live and not self._within:
                         yield from self.flushed()
             yield from self._add(name, "".join(held) + behind, ends=True)
             if live:
@@ -122,7 +130,9 @@ class Surprisal:
         """Where a piece can end: behind a line, or where neither units nor characters are divided."""
         if self.by_line:
             end = text.rfind("\n")
-            return 1 + (max(end, text.rfind("\r", 0, -1)) if self._folds else end)
+            end = 1 + (max(end, text.rfind("\r", 0, -1)) if self._folds else end)
+            if end or not (self._within or len(text) >= _HELD):
+                return end
         cut = min(judge.units.cut(text) for judge in self.judges)
         blank = max(text.rfind(" ", 0, cut), text.rfind("\n", 0, cut))
         if blank > 0 and len(limits(text[blank - 1 : blank + 1])) > 2:  # before it: a mark may follow
@@ -131,6 +141,14 @@ class Surprisal:
 
     def _add(self, name: str, text: str, ends: bool = False, alone: bool = False) -> Iterator[Scored]:
         """Give a piece of text to all models; yields the pieces whose values are there."""
+        if self._within and (end := self._end_of_line.search(text)) and end.end() < len(text):
+            yield from self._add(name, text[: end.end()])
+            text = text[end.end() :]
+        if self.by_line and not (self._within or ends or self._is_break(text[-1])):
+            yield from self.flushed()
+            self._within = True
+            for judge in self.judges:
+                judge.begin(line=True)
         added = self.by_line and ends and text != "" and not self._is_break(text[-1])
         whole = text + "\n" * added
         edges = limits(whole)
@@ -165,7 +183,7 @@ class Surprisal:
             if len(units):
                 units = np.add.reduceat(fed[-1].astype(np.int64), read.edges[:-1])
             ids = read.ids[fed[-1]]
-            if self.by_line:
+            if self.by_line and not self._within:
                 judge.feed_lines(ids, _lengths(units, piece.is_break & ~left_out))
                 continue
             if len(ids) and (alone or not judge.begun):  # the first character of all is not predicted
@@ -180,7 +198,11 @@ class Surprisal:
             edges[-1] -= 1
         piece = replace(piece, text=text, limits=edges, scored=scored, unknown=unknown)
         self._queue.append(_Waiting(piece, reads, fed, counted))
-        yield from self._ready()
+        if self._within and (ends or self._is_break(text[-1])):
+            self._within = False
+            yield from self.flushed()
+        else:
+            yield from self._ready()
 
     def _is_break(self, character: str) -> bool:
         return character == "\n" or (self._folds and character == "\r")
@@ -219,8 +241,8 @@ class Surprisal:
         return piece
 
     def _empty_lines(self, piece: Scored) -> Flags:
-        """Which characters `[A]` are the line break of an empty line; a piece holds whole lines."""
-        before: Flags = np.concatenate([[True], piece.is_break[:-1]])[: len(piece.is_break)]
+        """Which characters `[A]` are the line break of an empty line."""
+        before: Flags = np.concatenate([[not self._within], piece.is_break[:-1]])[: len(piece.is_break)]
         return before & piece.is_break
 
     def _refuse(self, judge: Judge, read: Reading, piece: Scored, place: int) -> None:
