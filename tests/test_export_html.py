@@ -17,12 +17,14 @@ from exported import KINDS, TALES, make, nats, page_data
 from charlm.data.units import Units, Writer
 from charlm.export import html
 from charlm.inference.generate import Sampling, TextSampler, streams_of
+from charlm.interface.surprises import surprises
 from charlm.nn import cells
 from charlm.nn.parameters import Parameters
 from charlm.runs import checkpoint
 from charlm.runs.checkpoint import Checkpoint
 from charlm.system.errors import ConfigError
 from charlm.web import assembly
+from charlm.web.text import MOST_BITS
 
 
 def export(directory: Path, made: Checkpoint, float32: bool = True) -> Path:
@@ -84,6 +86,32 @@ def test_it_writes_and_scores_as_charlm_does(
     found = written(page, export(tmp_path, made), prime=prime, length=150, greedy=1)
     assert found == greedy_text(made, prime, 150)
     assert scored(page, text[-1_000:]) == pytest.approx(nats(made, text[-1_000:]), abs=1e-4)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_it_shades_a_text_by_the_bits_of_the_table(page: Page, tmp_path: Path, kind: str) -> None:
+    """Each character that is shown has the bits of its row in `charlm score --by unit`; Continue goes on."""
+    made = make(tmp_path, "gru after", kind, 2)
+    length = 0 if kind == "byte" else 60  # bytes that are drawn are no characters yet
+    found = written(page, export(tmp_path, made), prime=KINDS[kind][2], length=length, seed=3)
+    page.click("#shade")
+    page.wait_for("output.querySelector('i') !== null")
+    assert page.text("#output") == found
+    shown = page.evaluate(
+        "Array.from(output.querySelectorAll('i span'),"
+        " (one) => [one.textContent, one.title, one.style.getPropertyValue('--share')])"
+    )
+    rows = surprises(made, found, "unit")
+    assert len(rows) - len(shown) == (kind == "lines")  # the last line break is not shown
+    for (character, title, share), row in zip(shown, rows, strict=False):
+        assert character == row.text
+        assert (row.bits is None) == ("not predicted" in title)
+        if row.bits is not None:
+            assert float(title.removesuffix(" bits")) == pytest.approx(row.bits, abs=0.02)
+            assert float(share) == pytest.approx(min(1.0, row.bits / MOST_BITS), abs=0.003)
+    page.click("#continue")
+    page.wait_for("run === null && output.ariaBusy === 'false'")
+    assert page.text("#output").startswith(found)
 
 
 @pytest.mark.parametrize("kind", KINDS)

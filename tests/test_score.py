@@ -253,20 +253,33 @@ def test_losses_of_units_sum_to_the_score(form: str) -> None:
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_ranks_count_the_likelier_units(form: str) -> None:
-    """A rank is one more than the units with a larger probability, in streams side by side and in lines."""
+def test_ranks_and_the_likeliest_units(form: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A rank is one more than the likelier units; those named are the likeliest, with p among them."""
+    monkeypatch.setattr(evaluate, "BLOCK", 2400)
     model, parameters = _model(form)
     for text in (Text(np.random.default_rng(1).integers(0, 6, 2307)), _lines(MANY[:90])):
-        with contextlib.closing(evaluate.Scorer(model, parameters, text.ids, ranks=True)) as scorer:
-            losses, ranks = np.concatenate(list(scorer.text(text)), axis=1)
+        found = []
+        for named in (0, 2):
+            with contextlib.closing(
+                evaluate.Scorer(model, parameters, text.ids, ranks=True, named=named)
+            ) as scorer:
+                found.append(np.concatenate(list(scorer.text(text)), axis=1))
+        (losses, ranks), values = found[0], found[1]
         np.testing.assert_array_equal(losses, unit_losses(model, parameters, text))
-        expected = []
+        expected, likeliest = [], []
         for start, length in zip(*(part.tolist() for part in text.examples()), strict=True):
             step = model.decoder(parameters, model.zero_state(1, np.float64))
             for k in range(start, start + length):
                 logits = step(int(text.ids[k]))
                 expected.append(1 + sum(logit > logits[text.ids[k + 1]] for logit in logits))
-        np.testing.assert_array_equal(ranks, expected)
+                p = np.exp(logits) / np.exp(logits).sum()
+                first = np.argsort(-p, kind="stable")[:2]
+                likeliest.append([*first, *(p[first] / p[first].sum())])
+        for found_ranks in (ranks, values[1]):
+            np.testing.assert_array_equal(found_ranks, expected)
+        order = np.argsort(-values[4:], axis=0)
+        named_values = [np.take_along_axis(part, order, axis=0) for part in (values[2:4], values[4:])]
+        np.testing.assert_allclose(np.concatenate(named_values).T, likeliest, atol=1e-5)
 
 
 def test_blocks_carry_the_state(monkeypatch: pytest.MonkeyPatch) -> None:

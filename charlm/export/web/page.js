@@ -2,6 +2,8 @@
 
 const SLICE = 25; // milliseconds of work before the browser has its turn
 
+const MOST_BITS = 8; // of the darkest shade, as in charlm/web/text.py
+
 /** The number that 16 bits stand for: a sign, 5 bits of exponent, 10 of the fraction (IEEE 754). */
 function half(bits) {
   const exponent = (bits >> 10) & 31;
@@ -181,13 +183,44 @@ function end(how) {
   showButtons();
 }
 
+/** Shade each character of the text that is shown by its bits, as `charlm score` gives them. */
+async function shade() {
+  end("Stopped");
+  const [output, { vocabulary }] = [element("output"), loaded()];
+  const text = output.textContent;
+  const shaded = document.createElement("i");
+  let [bits, count, due] = [0, 0, 0];
+  try {
+    for (const { character, units, nats } of surprise(loaded(), text)) {
+      if (vocabulary.ofLines && !units) continue; // the line break that a line is read from
+      const own = nats / Math.LN2;
+      [bits, count] = [bits + own, count + units];
+      const span = shaded.appendChild(document.createElement("span"));
+      span.textContent = vocabulary.composes ? character.normalize("NFC") : character;
+      span.title = units ? `${own.toFixed(2)} bits` : "not predicted: it is the first";
+      span.style.setProperty("--share", Math.min(1, own / MOST_BITS));
+      if (performance.now() < due) continue;
+      await new Promise((resolve) => setTimeout(resolve));
+      if (output.textContent !== text) return; // another one is being written
+      due = performance.now() + SLICE;
+    }
+  } catch ({ message }) {
+    element("status").textContent = `No surprise is shown: ${message}.`;
+    return;
+  }
+  if (vocabulary.ofLines) shaded.lastChild?.remove(); // the last line break is not shown
+  output.replaceChildren(shaded);
+  const mean = (bits / count || 0).toFixed(2);
+  element("status").textContent = `${mean} bits per ${data.unit}; the darkest have ${MOST_BITS} or more.`;
+}
+
 /** Switch on the buttons that can be used; one that is switched off does not take the focus with it. */
 function showButtons() {
   const focus = document.activeElement;
   const isRepeated = shown?.greedy && loaded().vocabulary.ofLines; // the likeliest line is always the same
   element("stop").disabled = run === null;
   element("continue").disabled = !shown || run !== null || isRepeated;
-  element("copy_text").disabled = !shown;
+  element("copy_text").disabled = element("shade").disabled = !shown;
   if (!focus.disabled) return;
   const next = run !== null ? "stop" : shown?.from === element("continue") ? "continue" : "generate";
   element(next).focus();
@@ -266,6 +299,7 @@ element("form").addEventListener("submit", (event) => {
 });
 element("stop").addEventListener("click", () => end("Stopped"));
 element("continue").addEventListener("click", writeOn);
+element("shade").addEventListener("click", shade);
 element("copy_text").addEventListener("click", copyText);
 element("copy").addEventListener("click", copyLink);
 element("form").addEventListener("input", ({ target }) => complain(target, ""));

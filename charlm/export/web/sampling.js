@@ -101,27 +101,35 @@ function loss(logits, id) {
 }
 
 /**
- * How well the model predicts `text`: nats for each unit but the first, the state carried through; of a
- * model of lines for each unit of each line, its line break included, each line from a zero state.
+ * How surprising each character of `text` is, as a reader sees it: { character, units, nats }, how many of
+ * its units are predicted, and their loss. The first unit is not; of a model of lines the units of each
+ * line are, its line break included, from a zero state and the line break before it.
  */
-function score({ network, vocabulary }, text) {
+function* surprise({ network, vocabulary }, text) {
   const lacking = vocabulary.unknown === null ? vocabulary.lacking(text) : [];
   if (lacking.length) throw new Error(`the model does not know ${listed(lacking)}`);
   const prepared = vocabulary.prepared(text);
   const lines = prepared.split("\n").filter((line) => line);
-  const examples = vocabulary.ofLines ? lines.map((line) => `\n${line}\n`) : [prepared];
-  let nats = 0;
-  let units = 0;
-  for (const example of examples) {
-    const ids = vocabulary.idsOf(vocabulary.codesOf(example));
+  for (const example of vocabulary.ofLines ? lines.map((line) => `\n${line}\n`) : [prepared]) {
     let states = network.start();
-    for (let t = 0; t + 1 < ids.length; t++) {
-      const after = network.step(ids[t], states);
-      nats += loss(after.logits, ids[t + 1]);
-      units += 1;
-      states = after.states;
+    let logits = null;
+    for (const { segment: character } of new Intl.Segmenter().segment(example)) {
+      const ids = vocabulary.idsOf(vocabulary.codesOf(character));
+      const units = ids.length - (logits === null);
+      let nats = 0;
+      for (const id of ids) {
+        if (logits !== null) nats += loss(logits, id);
+        ({ logits, states } = network.step(id, states));
+      }
+      yield { character, units, nats };
     }
   }
+}
+
+/** How well the model predicts `text`: nats for each unit that is predicted. */
+function score(model, text) {
+  let [nats, units] = [0, 0];
+  for (const one of surprise(model, text)) [nats, units] = [nats + one.nats, units + one.units];
   if (!units) throw new Error("the text has nothing to predict: it needs a line, or two characters");
   return nats / units;
 }
