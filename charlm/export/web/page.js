@@ -211,7 +211,7 @@ async function shade() {
   if (vocabulary.ofLines) shaded.lastChild?.remove(); // the last line break is not shown
   output.replaceChildren(shaded);
   const mean = (bits / count || 0).toFixed(2);
-  element("status").textContent = `${mean} bits per ${data.unit}; the darkest have ${MOST_BITS} or more.`;
+  element("status").textContent = `${mean} bits per ${data.unit}; the strongest shade is ${MOST_BITS} or more.`;
 }
 
 /** Switch on the buttons that can be used; one that is switched off does not take the focus with it. */
