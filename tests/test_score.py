@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -220,6 +221,21 @@ def test_lines_that_have_ended_give_up_their_place(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(evaluate.Scorer, "window", counted)
     score(model, parameters, lines)
     assert lines.targets <= sum(seen) < 2 * lines.targets
+
+
+def test_memory_does_not_grow_with_the_numbers_of_lines() -> None:
+    """Lines in groups of any size are scored in the memory of the largest group."""
+    model, parameters = _model("lstm")
+    lines = _lines([30] * 255)
+    starts, lengths = lines.examples()
+    with contextlib.closing(evaluate.Scorer(model, parameters, lines.ids)) as scorer:
+        scorer.lines(starts, lengths)
+        tracemalloc.start()
+        for count in range(2, 255, 9):
+            scorer.lines(starts[:count], lengths[:count])
+        size, _ = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+    assert size < 100_000
 
 
 def test_windows_of_lines_are_refused() -> None:

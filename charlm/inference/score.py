@@ -196,7 +196,7 @@ class _Lanes:
         self._starts, self._stops = shared((2, _WIDEST), np.int64)
         self._values = shared((self.K * _LONGEST * _WIDEST,), np.float64)
         self._state = shared((model.zero_state(_WIDEST).size,), params.flat.dtype)
-        self._workspaces: dict[tuple[int, int], Workspace] = {}
+        self._workspaces: dict[int, Workspace] = {}  # by shard
         self._shares: dict[int, Callable[[], None]] = {}
         self._pool: WorkerPool | None = None
 
@@ -253,7 +253,7 @@ class _Lanes:
     @np.errstate(over="ignore", invalid="ignore")  # a model that diverged has a score: not finite
     def _advance(self, number: int, B: int, steps: int) -> None:
         shard = slices(B, self.team.parts, FEWEST)[number]
-        workspace = self._workspaces.setdefault((B, number), Workspace())
+        workspace = self._workspaces.setdefault(number, Workspace())
         index = self._starts[None, shard] + np.arange(steps)[:, None]  # [T, b]
         index = np.minimum(index, self._stops[shard] - 1)
         state, values = self._state_of(shard), self._values_of(shard)
