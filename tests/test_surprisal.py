@@ -438,7 +438,8 @@ def test_a_long_line_is_scored_as_a_text(units: str, held: int, monkeypatch: pyt
     for module in (score, judge):
         monkeypatch.setattr(module, "BLOCK", 2345)
     monkeypatch.setattr(score.blocks_of_lines, "__defaults__", (2345,))
-    made = make("gru before", TEXT + "\r", **UNITS[units], **{"corpus.mode": "lines"})
+    made = make("lstm", TEXT + "\r", **UNITS[units], **{"corpus.mode": "lines"})
+    made.parameters["layers.0.b"][1] += 3  # what is forgotten slowly differs where streams begin elsewhere
     line = TEXT.replace("\n", " ")
     lines = ["The end", line * 70, "", "no", line * 30, line * 9, "at", line * 11]
     text = ("\r\n" if units == "folded" else "\n").join(lines)

@@ -242,7 +242,7 @@ class Surprisal:
 
     def _empty_lines(self, piece: Scored) -> Flags:
         """Which characters `[A]` are the line break of an empty line."""
-        before: Flags = np.concatenate([[not self._within], piece.is_break[:-1]])[: len(piece.is_break)]
+        before: Flags = np.concatenate([[True], piece.is_break[:-1]])[: len(piece.is_break)]
         return before & piece.is_break
 
     def _refuse(self, judge: Judge, read: Reading, piece: Scored, place: int) -> None:
