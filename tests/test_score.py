@@ -270,7 +270,7 @@ def test_losses_of_units_sum_to_the_score(form: str) -> None:
 
 @pytest.mark.parametrize("form", FORMS)
 def test_ranks_and_the_likeliest_units(form: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A rank is one more than the likelier units; those named are the likeliest, with p among them."""
+    """A rank is one more than the likelier units; those named are the likeliest, with their p."""
     monkeypatch.setattr(evaluate, "BLOCK", 2400)
     model, parameters = _model(form)
     for text in (Text(np.random.default_rng(1).integers(0, 6, 2307)), _lines(MANY[:90])):
@@ -290,7 +290,7 @@ def test_ranks_and_the_likeliest_units(form: str, monkeypatch: pytest.MonkeyPatc
                 expected.append(1 + sum(logit > logits[text.ids[k + 1]] for logit in logits))
                 p = np.exp(logits) / np.exp(logits).sum()
                 first = np.argsort(-p, kind="stable")[:2]
-                likeliest.append([*first, *(p[first] / p[first].sum())])
+                likeliest.append([*first, *p[first]])
         for found_ranks in (ranks, values[1]):
             np.testing.assert_array_equal(found_ranks, expected)
         order = np.argsort(-values[4:], axis=0)
