@@ -1,7 +1,5 @@
 """The surprise of the parts of a text in memory, as rows that a notebook shows as a table."""
 
-from __future__ import annotations
-
 import html
 from dataclasses import dataclass
 from itertools import chain
