@@ -441,7 +441,7 @@ def test_a_long_line_is_scored_as_a_text(units: str, held: int, monkeypatch: pyt
     made = make("lstm", TEXT + "\r", **UNITS[units], **{"corpus.mode": "lines"})
     made.parameters["layers.0.b"][1] += 3  # what is forgotten slowly differs where streams begin elsewhere
     line = TEXT.replace("\n", " ")
-    lines = ["The end", line * 70, "", "no", line * 30, line * 9, "at", line * 11]
+    lines = [line * 30, "The end", line * 70, "", "no", line * 9, "at", line * 11]
     text = ("\r\n" if units == "folded" else "\n").join(lines)
     read = build_text(made.config.corpus, made.vocabulary, text)
     expected = unit_losses(made.model, made.parameters, read).sum() / math.log(2)
