@@ -246,6 +246,31 @@ def test_a_gradient_is_checked(page: Page, file: Path) -> None:
     page.evaluate("lesson.set({ node: 'n' })")
     page.click("#check")
     assert "They agree" in page.text("#check-result")
+    page.evaluate("lesson.set({ t: 0, node: 'r', cell: 'gru-before' })")
+    page.click("#check")
+    page.click("#planted")
+    assert "−0 = 0" in page.text("#check-result")
+    page.evaluate("lesson.set({ text: 'h' })")
+    page.click("#check")
+    assert "there is no loss" in page.text("#check-result")
+
+
+def test_a_check_says_what_truncation_changes(page: Page, file: Path) -> None:
+    """Where a window ends after a number, the gradient without truncation stands beside it, and the share."""
+    rows = "Object.fromEntries([...document.querySelectorAll('tr')].map((row) => row.innerText.split('\\t')))"
+    show(page, file, "cell=rnn&t=1&node=h")
+    page.click("#check")
+    whole = page.evaluate(rows)
+    assert "Without truncation" not in whole
+    page.evaluate("lesson.set({ window: 2 })")
+    page.click("#check")
+    cut = page.evaluate(rows)
+    assert cut["Without truncation"] == whole["Backward pass, dh"] != cut["Backward pass, dh"]
+    with_cut, without = (
+        float(cut[row].replace("−", "-")) for row in ("Backward pass, dh", "Without truncation")
+    )
+    assert "The state that step 2 takes over is held" in page.text("#check-result")
+    assert f"a difference of {100 * abs(with_cut / without - 1):.1f}" in page.text("#check-result")
 
 
 def tab_to(page: Page, name: str) -> None:
@@ -340,6 +365,55 @@ def test_a_quiz(page: Page, file: Path, answer: str, words: str) -> None:
     page.press("Enter")
     assert words in page.text("#check-result")
     assert (result in page.text("#formula")) == (words != "Please type a number")
+
+
+def test_an_answer_from_the_numbers_shown_is_right(page: Page, deep: Path) -> None:
+    """Each line of numbers that the quiz shows gives an answer that it accepts, and it asks for no other."""
+    show(page, deep)
+    found = page.evaluate(
+        """(() => {
+          const signs = { "−": "-", "·": "*", "²": "**2", σ: "sigma", tanh: "Math.tanh", exp: "Math.exp" };
+          const sigma = (a) => 1 / (1 + Math.exp(-a));
+          const inScript = (line) => line.replace(/[−·²σ]|tanh|exp/g, (sign) => signs[sign]);
+          const worth = (line) => eval(inScript(line).replace(/ln ([\\d.e-]+)/, "Math.log($1)"));
+          const wrong = [];
+          let lines = 0;
+          for (const [model, { hidden }] of models.entries()) for (const layer of [0, 1])
+          for (const t of [0, 1, 8, 23, 24]) for (const direction of ["forward", "backward"]) {
+            Object.assign(state, { model, layer, t, direction, unit: (3 * t) % hidden });
+            scopeShown = null;
+            for (const name of graphNow().order.filter((one) => !isGiven(one))) {
+              const { full, lines: all, result, slack } = equationOf(name);
+              lines += all.length - 1;
+              if (all.length < 2) wrong.push(full);
+              for (const line of all.slice(1)) {
+                if (!isNear(worth(line), result, slack)) wrong.push([full, line, result]);
+              }
+            }
+          }
+          return { lines, wrong };
+        })()"""
+    )
+    assert found["wrong"] == []
+    assert found["lines"] > 500
+
+
+def test_the_quiz_goes_on(page: Page, file: Path) -> None:
+    """Next asks for the next number that can be computed, in the field; at the end there is none."""
+    show(page, file, "cell=rnn&t=1&node=a&direction=backward")
+    page.click("#quiz")
+    assert page.evaluate("element('check').hidden")
+    page.type("1")
+    page.press("Enter")
+    assert page.evaluate("document.activeElement.id") == "next"
+    page.press("Enter")  # over dx and dh_prev
+    assert (chosen(page)["t"], chosen(page)["node"]) == (0, "loss")
+    assert page.evaluate("document.activeElement.id") == "number"
+    page.click("#quiz")
+    page.evaluate("lesson.set({ node: 'x' })")
+    page.click("#quiz")
+    assert "nothing to ask" in page.text("#check-result")
+    assert page.evaluate("element('quiz').ariaPressed") == "false"
 
 
 def test_a_window_cuts_the_way_back(page: Page, file: Path) -> None:

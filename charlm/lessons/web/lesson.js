@@ -387,8 +387,11 @@ const isAsked = () => quiz && !quiz.answered && !isGiven(state.node);
 /** Whether a node has a number for each hidden unit. */
 const isByUnit = (name) => !["logits", "p", "loss"].includes(name) && (name !== "x" || state.layer > 0);
 
-/** Whether a node is given, not computed in this step. */
-const isGiven = (name) => !backward() && ["x", "h_prev", "c_prev"].includes(name);
+/** Whether the quiz leaves a node out: it is not computed in this step, or its equation has no numbers. */
+function isGiven(name) {
+  const { step } = scopeNow();
+  return backward() ? step.target === null || equationOf(name).lines.length < 2 : /^x$|_prev$/.test(name);
+}
 
 function showGraph() {
   const model = chosen();
@@ -473,7 +476,7 @@ function specialEquation(name, { p, logits, target }, k, N) {
   const sum = logits.reduce((total, logit) => total + Math.exp(logit), 0);
   const equations = {
     p: ["p = exp(logits) / Σ exp(logits)", `exp(${shown(logits[k])}) / ${shown(sum)}`],
-    loss: ["loss = − ln p", `− ln ${shown(p[target])}`],
+    loss: ["loss = − ln p", `− ln ${asFineAs(p[target], 1)}`],
     dloss: ["dloss = 1 / N", `1 / ${N}`],
     dp: ["dp = dloss (− 1 / p)", `− 1 / (${N} · ${shown(p[k])})`],
     dlogits: ["dlogits = (p − y) / N", `(${asFineAs(p[k], Number(target === k))} − ${Number(target === k)}) / ${N}`],
@@ -482,7 +485,17 @@ function specialEquation(name, { p, logits, target }, k, N) {
   return equations[name];
 }
 
-/** The equation of a node: `lines`, in letters and with the numbers of the unit put in, `result`, and `terms`. */
+/** Half a unit of the last digit of each number in a text, added up. */
+const rounding = (text) =>
+  (text.match(/\.\d+(e−?\d+)?/g) ?? []).reduce((sum, digits) => {
+    const [decimals, power = "0"] = digits.split("e");
+    return sum + 10 ** (Number(power.replace("−", "-")) + 1 - decimals.length) / 2;
+  }, 0);
+
+/**
+ * The equation of a node: `lines`, in letters and with the numbers of the unit put in, `result`, and `terms`;
+ * `slack` is how far the rounding of the numbers can move the result.
+ */
 function equationOf(name) {
   const { nodes } = graphNow();
   const { scope, matrices, step, N } = scopeNow();
@@ -491,7 +504,7 @@ function equationOf(name) {
   const result = scope[full][k];
   const special = specialEquation(full, step, k, N);
   const formula = nodes[name][backward() ? 3 : 2];
-  if (special || !formula) return { full, lines: special ?? [full], result, terms: [] };
+  if (special || !formula) return { full, lines: special ?? [full], result, terms: [], slack: 0 };
   const put = (term) => {
     if (term.some(isMatrix)) return shown(termValue(term, scope, matrices, k));
     return term
@@ -500,6 +513,16 @@ function equationOf(name) {
       .join(" · ");
   };
   const values = (terms) => terms.map((term) => termValue(term, scope, matrices, k));
+  const slackOf = (term) => {
+    const value = Math.abs(termValue(term, scope, matrices, k));
+    const most = (factor) => {
+      const moved = rounding(factorInNumbers(factor, scope, k)) * (factor.includes("²") ? 2 : 1);
+      return Math.abs(factorValue(factor, scope, k)) + moved;
+    };
+    const product = term.some(isMatrix) ? value : term.reduce((all, factor) => all * most(factor), 1);
+    return Math.max(product - value, rounding(shown(value)));
+  };
+  const slack = (all) => all.reduce((sum, term) => sum + slackOf(term), 0);
   const { f, terms } = parsed(formula);
   if (f) {
     const inner = terms[0][0];
@@ -509,13 +532,13 @@ function equationOf(name) {
       `${f}(${summed(inside.map(put))})`,
       `${f}(${shown(scope[inner][k])})`,
     ];
-    return { full, lines, result, terms: values(inside) };
+    return { full, lines, result, terms: values(inside), slack: slack(inside) * (f === "σ" ? result : 1) };
   }
   const lines = [`${full} = ${formula}`, summed(terms.map(put))];
   if (lines[1] === shown(result)) lines.pop();
   if (terms.length > 1 && terms.some((term) => term.length > 1 && !term.some(isMatrix)))
     lines.push(summed(values(terms).map((value) => shown(value))));
-  return { full, lines, result, terms: terms.length > 1 ? values(terms) : [] };
+  return { full, lines, result, terms: terms.length > 1 ? values(terms) : [], slack: slack(terms) };
 }
 
 /** A line of a formula as HTML. */
@@ -612,10 +635,15 @@ function showFormula() {
   const words = say(model.layers > 1 ? "place.layer" : "place", place) + end;
   fill(element("place"), prose(words), made("span", { class: "unseen" }, aloud));
   element("answer").hidden = !asked;
+  element("check").hidden = asked; // it shows the number
 }
 
 /** A sentence that says right or wrong. */
 const verdict = (isRight, words) => made("p", { class: isRight ? "right" : "wrong" }, words);
+
+/** The gradient of a number of a pass if no window ended in the text. */
+const untruncated = (network, { ids, reset }, place) =>
+  network.check(network.backward(network.forward(ids, Infinity, reset)), place).analytic;
 
 /** Compare the gradient of the chosen number, or that with the wrong sign, with a difference of two losses. */
 function checkGradient() {
@@ -624,7 +652,7 @@ function checkGradient() {
   const { node: name, t, layer } = state;
   const result = element("check-result");
   if (name === "loss" || !read.pass.predictions) {
-    fill(result, made("p", {}, say("check.none")));
+    fill(result, made("p", {}, say(read.pass.predictions ? "check.none" : "check.empty")));
     return;
   }
   element("planting").hidden = false;
@@ -632,11 +660,16 @@ function checkGradient() {
   const place = { name, t, layer, unit: indexOf(name, scopeNow().step) };
   const { analytic, numeric, error, by, plus, minus } = model.network.check(gradientsOf(read), place, sign);
   const isRight = error < 1e-4 || Math.abs(analytic - numeric) < 1e-9;
+  const key = sign < 0 ? (isRight ? "zero" : "found") : isRight ? "right" : "wrong";
+  const next = read.pass.steps.findIndex(({ begins }, s) => begins && s > t);
+  const isCut = next > 0 && !isFresh(next); // the state that is carried to this step is a constant
+  const whole = isCut && sign * untruncated(model.network, read.pass, place);
+  const share = percent(Math.abs(analytic - whole) / (Math.abs(whole) || 1));
   const digits = (number, count) => number.toExponential(count).replaceAll("-", "−");
   const row = (about, value) => made("tr", {}, made("th", { scope: "row" }, about), made("td", {}, value));
   fill(
     result,
-    verdict(isRight, say(isRight ? "check.right" : sign < 0 ? "check.found" : "check.wrong")),
+    verdict(key === "right", say(`check.${key}`)),
     made(
       "table",
       {},
@@ -645,23 +678,37 @@ function checkGradient() {
       row(say("check.numeric"), digits(numeric, 6)),
       row([say("check.analytic"), formulaLine(` ${sign < 0 ? "− " : ""}d${name}`)], digits(analytic, 6)),
       row(say("check.error"), shown(error, 2)),
+      isCut ? row(say("check.whole"), digits(whole, 6)) : "",
     ),
     made("p", { class: "quiet" }, say("check.about", { by: digits(by, 0) })),
+    isCut ? made("p", {}, say("check.held", { t: next, share })) : "",
   );
 }
 
 // the quiz
 
-/** To the first number from here on that is computed. */
+/** To the first number from here on that can be asked for. */
 function ask() {
-  while (isGiven(state.node)) {
-    const { order } = graphNow();
-    state.node = order[order.indexOf(state.node) + 1];
-  }
   quiz = { answered: false };
+  while (isGiven(state.node) && beside(1)) move(1);
+  if (isGiven(state.node)) quiz = null;
+  render();
+  if (quiz) element("number").focus();
+  else element("check-result").textContent = say("quiz.none");
 }
 
-/** Judge the answer: right within 2 %, or the step that was missed. */
+/** Go to the node before or after; the quiz goes on to what it can ask for. */
+function go(by) {
+  move(by);
+  if (quiz && by > 0) ask();
+  else if (isAsked()) element("number").focus();
+}
+
+/** Whether an answer is a value: within 2 %, a few units of its last digit, and `slack`. */
+const isNear = (answer, value, slack = 0) =>
+  Math.abs(answer - value) <= Math.max(0.02 * Math.abs(value), Math.abs(value) < 0.001 ? 1e-5 : 6e-4) + slack;
+
+/** Judge the answer: right within 2 % and the rounding of what is shown, or the step that was missed. */
 function judge() {
   const text = element("number").value.trim().replaceAll("−", "-").replace(",", ".");
   const answer = Number(text);
@@ -669,15 +716,14 @@ function judge() {
     element("check-result").textContent = say("quiz.number");
     return;
   }
-  const { result, terms } = equationOf(state.node);
-  const near = (value) =>
-    Math.abs(answer - value) <= Math.max(0.02 * Math.abs(value), Math.abs(value) < 0.001 ? 1e-5 : 6e-4);
-  const term = terms.find((value) => value && near(value));
-  const key = near(result) ? "right" : near(-result) ? "sign" : term ? "term" : "wrong";
+  const { result, terms, slack } = equationOf(state.node);
+  const term = terms.find((value) => value && isNear(answer, value));
+  const isRight = isNear(answer, result, slack);
+  const key = isRight ? "right" : isNear(answer, -result) ? "sign" : term ? "term" : "wrong";
   quiz.answered = true;
   render();
   const words = say(`quiz.${key}`, { answer: shown(answer), result: shown(result) });
-  fill(element("check-result"), verdict(key === "right", words));
+  fill(element("check-result"), verdict(isRight, words));
   element("number").value = "";
   element("next").focus();
 }
@@ -825,15 +871,14 @@ onChange("direction", (direction) => {
   if (isAtStart) set({ node: graphNow().order[0] });
 });
 element("setup").addEventListener("submit", (event) => event.preventDefault());
-element("previous").addEventListener("click", () => move(-1));
-element("next").addEventListener("click", () => move(1));
+element("previous").addEventListener("click", () => go(-1));
+element("next").addEventListener("click", () => go(1));
 element("check").addEventListener("click", checkGradient);
 element("planted").addEventListener("change", checkGradient);
 element("quiz").addEventListener("click", () => {
-  if (quiz) quiz = null;
-  else ask();
+  if (!quiz) return ask();
+  quiz = null;
   render();
-  if (quiz) element("number").focus();
 });
 element("answer").addEventListener("submit", (event) => {
   event.preventDefault();
@@ -864,7 +909,7 @@ document.addEventListener("keydown", (event) => {
   const by = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
   if (!by) return;
   event.preventDefault();
-  move(by);
+  go(by);
 });
 phone.addEventListener("change", () => render());
 addEventListener("hashchange", openAddress);
