@@ -292,9 +292,11 @@ TASKS = {
         "longer Enter",
         "#reach",
         r"RNN.*At “h”, 23 back: \d\.\de−7 of it arrives, × 0\.497 per step \(geometric mean\)\. No way is "
-        r"straight: each step multiplies it by the slope of tanh, 1 − h², 0\.297 on average, and by Wh, "
-        r"which lengthens it at most 3\.324 times.*LSTM.*At “h”, 23 back: 1\d\.\d % of it arrives, × 0\.930 "
-        r"per step.* 1\d\.\d % came straight at every step: times f, 0\.858 on average, past every matrix",
+        r"straight: each step multiplies it by the slope of tanh, 1 − h², 0\.297 on average over the units, "
+        r"and by Wh, which lengthens it at most 3\.324 times.*LSTM.*At “h”, 23 back: 1\d\.\d % of it "
+        r"arrives, × 0\.930 per step.* 1\d\.\d % came straight, past every matrix and tanh: "
+        r"× 0\.9\d+ per step \(geometric mean\), by f alone\. The plain "
+        r"mean of f over the units is 0\.858",
     ),
     "What is dz made of?": (
         "cell ArrowDown ArrowDown strip ArrowRight ArrowRight direction ArrowRight graph" + 7 * " ArrowRight",

@@ -136,8 +136,9 @@ function reading(model, { read, layer, reached, most, shares, factor, kept, firs
   const words = [say("reach.reading", { ...whole, times: shown(shares[first] ** (1 / steps)) })];
   const { Wh } = model.network.layers[layer];
   const cause = { factor, mean: shown(mean(kept.slice(first + 1, k + 1))) };
+  const straightly = { share: percentOf(straight / most), times: shown((straight / most) ** (1 / steps)) };
   if (straight === null) words.push(say("reach.winding", { ...cause, most: shown(mostLengthened(Wh.h)) }));
-  else words.push(say("reach.straight", { ...cause, share: percentOf(straight / most) }));
+  else words.push(say("reach.straight", { ...cause, ...straightly }));
   const top = shares.indexOf(largest(shares));
   const highest = { character: at(top), t: top, share: percentOf(shares[top]) };
   if (shares[top] > 1.005) words.push(say("reach.grew", highest));
@@ -202,8 +203,8 @@ function showLonger() {
   const hasFocus = document.activeElement === element("longer");
   element("longer").hidden = !once && state.text.length > 20 && !hasFocus;
   element("longer").textContent = say(once ? "reach.once" : "reach.longer", { text: clipped(once) });
-  const isShort = !once && state.text.length < 16;
-  element("short").textContent = isShort ? say("reach.tiny", { text: clipped(state.text) }) : "";
+  const key = once ? "apart" : state.text.length < 16 ? "tiny" : "none";
+  element("short").textContent = key === "none" ? "" : say(`reach.${key}`, { text: clipped(state.text) });
 }
 
 /** Put the mark of a picture to the chosen step, and bring it into view. */
@@ -291,13 +292,14 @@ function extreme(model, gate) {
       if (!others.length) continue;
       const [here, elsewhere] = [mean(own), mean(others)];
       const size = Math.abs(here - elsewhere) * Math.sqrt(Math.min(own.length, 4));
-      if (!best || size > best.size) best = { unit, id, here, elsewhere, size };
+      if (!best || size > best.size) best = { unit, id, here, elsewhere, size, count: own.length };
     }
   }
   if (!best) return "";
-  const { unit, id, here, elsewhere } = best;
+  const { unit, id, here, elsewhere, count } = best;
   const keys = [`gates.${gate === "f" ? "z" : gate}.${here > elsewhere ? "up" : "down"}`, "gates.any"];
-  const words = { here: shown(here), elsewhere: shown(elsewhere) };
+  const read = (value, all) => (all > 1 ? say("gates.mean", { value: shown(value) }) : shown(value));
+  const words = { here: read(here, count), elsewhere: read(elsewhere, ids.length - count) };
   return sayFirst(keys, { unit, gate, character: quoted(model.signs[id]), ...words });
 }
 

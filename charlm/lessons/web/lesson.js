@@ -220,6 +220,7 @@ function set(changes) {
   const read = passOf(chosen());
   const last = read.ids.length - 1;
   state.t = between(0, whole(state.t), last);
+  if (state.window > last) state.window = 0; // of a short text
   state.layer = between(0, whole(state.layer), layers - 1);
   state.unit = between(0, whole(state.unit), hidden - 1);
   if (text !== undefined && others.of === undefined) state.of = last - 1;
@@ -333,7 +334,8 @@ function likeliest(p, count) {
 function showStrip() {
   const model = chosen();
   const { ids, pass } = passOf(model);
-  const steps = pass.steps.map(({ p, target, begins }, t) => {
+  const begun = pass.steps.map(({ begins }, t) => (t && begins ? (isFresh(t) ? "line" : "window") : ""));
+  const steps = pass.steps.map(({ p, target }, t) => {
     const next = likeliest(p, 3);
     const rows = next.map(([id, share]) => {
       const kind = id === target ? "expected true" : "expected";
@@ -342,7 +344,7 @@ function showStrip() {
     });
     const words = next.map(([id, share]) => `${model.signs[id]} ${percent(share)}`).join(", ");
     const attributes = {
-      class: `${begins && t ? "begins" : ""} ${changed?.isNew[t] ? "new" : ""}`,
+      class: `${begun[t] && `begins ${begun[t]}`} ${changed?.isNew[t] ? "new" : ""}`,
       role: "option",
       "aria-selected": false,
       tabindex: -1,
@@ -356,6 +358,7 @@ function showStrip() {
   fill(element("strip"), steps);
   const isThere = { true: true, moved: changed?.most, new: changed?.isNew.includes(true) };
   const kinds = Object.keys(isThere).filter((kind) => isThere[kind]);
+  kinds.push(...["window", "line"].filter((kind) => begun.includes(kind)));
   const entry = (kind) => made("span", { class: `legend-${kind}` }, say(`legend.${kind}`));
   fill(element("legend"), kinds.map(entry));
 }
@@ -571,6 +574,7 @@ function meaning(name) {
   if (name === "x" && state.layer) keys.unshift(`${full}.upper`);
   if (backward() && step.target === null) keys.unshift("end");
   const isBack = backward() && name.endsWith("_prev");
+  if (!backward() && name.endsWith("_prev") && isFresh(state.t)) keys.unshift("fresh");
   if (isBack && step.begins) keys.unshift(isFresh(state.t) ? (state.t ? "cut.line" : "cut.first") : "cut");
   const { t, unit } = state;
   const isGate = full.length === 1 && "rzifo".includes(full);
@@ -585,6 +589,7 @@ function meaning(name) {
     rest: percent(between(0, 1 - value, 1)),
     before: at("h_prev"),
     memory: at("c_prev"),
+    ...(scope.c && { held: shown(scope.f[k] * scope.c_prev[k]), written: shown(scope.i[k] * scope.g[k]) }),
   };
   const ways = keys.map((key) => `say.${key}`);
   const sentence = sayFirst(ways, words);
@@ -842,7 +847,7 @@ const onChange = (id, act, kind = "change") =>
   element(id).addEventListener(kind, ({ target }) => act(target.value));
 
 for (const id of ["cell", "layer", "unit", "of", "language"]) onChange(id, (value) => set({ [id]: value }));
-onChange("window", (value) => set({ window: Number(value) >= passOf(chosen()).ids.length ? 0 : value }));
+onChange("window", (value) => set({ window: Math.max(1, Number(value)) }));
 let typed = 0; // a timer
 onChange(
   "text",
