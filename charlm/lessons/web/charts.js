@@ -87,7 +87,9 @@ function reachChart(model) {
   for (let t = first; t < reached.length; t++) {
     const x = left + t * wide;
     const height = heightOf(shares[t]);
-    paths.all += rectangle(x + 1, bottom - height, wide - 2, height);
+    paths.all += height
+      ? rectangle(x + 1, bottom - height, wide - 2, height)
+      : `M${x + wide / 2 - 4} ${bottom - 6}h8l-4 6z`;
     const entries = lengths(reached[t], memory, read.pass.steps[t].layers[layer]);
     const sum = entries.reduce((total, [, size]) => total + size, 0) || 1;
     let from = x + 1;
@@ -147,7 +149,8 @@ function reading(model, { read, layer, reached, most, shares, factor, kept, firs
 }
 
 /** A share in per cent, or if that is very little as on the axis. */
-const percentOf = (share) => (share < 1e-3 ? shown(share, 2) : percent(share));
+const percentOf = (share) =>
+  share < 1e-99 ? "<\u202f1e−99" : share < 1e-3 ? shown(share, 2) : percent(share);
 
 /** Give pictures that are beside each other as much room as the widest needs. */
 function arrange(id, figures) {
@@ -207,13 +210,12 @@ function showLonger() {
   element("short").textContent = key === "none" ? "" : say(`reach.${key}`, { text: clipped(state.text) });
 }
 
-/** Put the mark of a picture to the chosen step, and bring it into view. */
-function moveMark(box, attributes) {
-  const { left, wide } = box.firstChild.dataset;
-  const x = Number(left) + wide * state.t;
-  for (const [name, value] of Object.entries({ x, ...attributes }))
+/** Put the mark of a picture to the chosen step, and bring the step `seen` into view. */
+function moveMark(box, attributes, seen) {
+  const [left, wide] = [box.firstChild.dataset.left, box.firstChild.dataset.wide].map(Number);
+  for (const [name, value] of Object.entries({ x: left + wide * state.t, ...attributes }))
     box.querySelector(".mark").setAttribute(name, value);
-  keepSeen(box, x, Number(wide));
+  if (seen !== null) keepSeen(box, left + wide * seen, wide);
 }
 
 /** Scroll a box so that a part of it is seen. */
@@ -243,14 +245,19 @@ function wordsAt(box, { t, unit }) {
 /** Write what a picture shows at a place into the line below it. */
 const tell = (box, place) => fill(box.nextSibling, prose(wordsAt(box, place)));
 
-/** Mark the chosen step in the charts and the maps, in these the unit too. */
-function markPictures() {
+let marked = null; // the step that was marked last
+
+/** Mark the chosen step in the charts and the maps, in these the unit too. New charts show the prediction. */
+function markPictures(isNew) {
+  const seen = isNew ? state.of : state.t === marked ? null : state.t;
+  marked = state.t;
   const row = rows.indexOf(state.unit);
   const inMap = { y: TOP + LINE * Math.max(0, row), height: LINE * (row < 0 ? rows.length : 1) };
   const boxes = document.querySelectorAll(".chart, .map");
   for (const box of boxes) {
     const isSeen = state.t < charts[box.dataset.key]?.shares.length;
-    moveMark(box, box.matches(".map") ? inMap : { visibility: isSeen ? "visible" : "hidden" });
+    if (box.matches(".map")) moveMark(box, inMap, state.t);
+    else moveMark(box, { visibility: isSeen ? "visible" : "hidden" }, seen);
   }
   // after all measures: words that change make the browser lay out the page again
   for (const box of boxes) {

@@ -25,7 +25,8 @@ function percent(share) {
 const quoted = (character) => `“${character}”`;
 
 /** A text in a sentence: its beginning, if it is long. */
-const clipped = (text) => quoted(text.length > 24 ? `${text.slice(0, 24).trimEnd()} …` : text);
+const clipped = (text) =>
+  quoted((text.length > 24 ? `${text.slice(0, 24).trimEnd()} …` : text).replaceAll("\n", "↵"));
 
 /** Names in a sentence: h_prev, Wx, N, dh, z; not the article a, the verb do, or a character in quotes. */
 const NAMES = /(?<![\w“’])([A-Za-z]+_[a-z]+|d?W[hxy]|N|d?[b-np-z]|da|o)(?!\w)/;
@@ -189,7 +190,8 @@ function showMessage() {
   const isRefused = refused !== "" && element("text").value !== state.text;
   const isStale = isRefused && document.activeElement === element("text");
   fill(element("message"), refused || changeInWords());
-  element("text").setAttribute("aria-invalid", isStale);
+  element("message").classList.toggle("wrong", refused !== "");
+  element("text").setAttribute("aria-invalid", isRefused);
   for (const id of ["strip", "stage", "reach", "gates"]) element(id).classList.toggle("stale", isStale);
 }
 
@@ -210,7 +212,8 @@ function set(changes) {
     element("cell").value = chosen().key;
     return false;
   }
-  if (text !== undefined || model !== state.model) refused = "";
+  // a text that was refused stays in its field
+  if (text !== undefined || model !== state.model || element("text").value === state.text) refused = "";
   for (const [name, value] of Object.entries(others)) {
     if (Object.hasOwn(state, name) && value !== undefined) state[name] = value;
   }
@@ -572,7 +575,7 @@ function meaning(name) {
   const at = (other) => shown(scope[other]?.[k] ?? 0);
   const keys = [`${full}.${model.cell}`, `${full}.${model.cell.split("-")[0]}`, full, kindOf(full), "product"];
   if (name === "x" && state.layer) keys.unshift(`${full}.upper`);
-  if (backward() && step.target === null) keys.unshift("end");
+  if (step.target === null && (backward() || name === "p")) keys.unshift(backward() ? "end" : "p.end");
   const isBack = backward() && name.endsWith("_prev");
   if (!backward() && name.endsWith("_prev") && isFresh(state.t)) keys.unshift("fresh");
   if (isBack && step.begins) keys.unshift(isFresh(state.t) ? (state.t ? "cut.line" : "cut.first") : "cut");
@@ -775,18 +778,19 @@ function showChosen() {
   const { layer, unit, of, language, direction, window, text } = state;
   const values = { cell: chosen().key, layer, unit, of, language, window: window || element("window").max };
   for (const [id, value] of Object.entries(values)) element(id).value = value;
-  if (document.activeElement !== element("text")) element("text").value = text;
+  if (!refused && document.activeElement !== element("text")) element("text").value = text;
   for (const input of element("direction").querySelectorAll("input"))
     input.checked = input.value === direction;
   element("quiz").setAttribute("aria-pressed", Boolean(quiz));
 }
 
-/** Draw a part of the page if what it depends on has changed. */
+/** Draw a part of the page if what it depends on has changed, and return whether it has. */
 function refresh(part, depends, draw) {
   const key = JSON.stringify(depends);
-  if (drawnLast[part] === key) return;
+  if (drawnLast[part] === key) return false;
   drawnLast[part] = key;
   draw();
+  return true;
 }
 
 let later = 0; // timers
@@ -811,9 +815,9 @@ function render() {
   showFormula();
   clearTimeout(later);
   later = setTimeout(() => {
-    refresh("reach", [text, layer, window, of, language], showReach);
+    const isNew = refresh("reach", [text, layer, window, of, language], showReach);
     refresh("gates", [model, text, layer, window, language], showGates);
-    markPictures();
+    markPictures(isNew);
   }, 60);
   clearTimeout(addressed);
   addressed = setTimeout(() => history.replaceState(null, "", `#${fragment()}`), 300);
@@ -834,10 +838,14 @@ function openAddress() {
   const first = { t: 0, node: "h_prev" };
   const usual = { text: data.text, ...(location.hash.length > 1 ? { t: 2, node: "h" } : first) };
   basis = null;
-  if (set({ ...usual, ...given })) return;
+  if (set({ ...usual, ...given })) {
+    if (!given.unit && chosen().hidden > ROWS) set({ unit: unitsThatMatter(chosen())[0] });
+    return;
+  }
   state.text = data.text;
   const problem = problemOf(chosen(), given.text);
   set({ ...usual, ...given, text: data.text });
+  element("text").value = given.text ?? data.text;
   refused = `${problem} ${say("still", { text: clipped(state.text) })}`;
   showMessage();
 }
@@ -866,10 +874,7 @@ onChange(
   },
   "input",
 );
-element("text").addEventListener("blur", () => {
-  if (refused) element("text").value = state.text;
-  showMessage();
-});
+element("text").addEventListener("blur", showMessage);
 onChange("direction", (direction) => {
   const isAtStart = state.node === graphNow().order[0];
   set({ direction });
