@@ -6,6 +6,7 @@ const COLOURS = { i: "z", o: "r", g: "n", h: "n" };
 const DECADES = 6; // of the axis, below 10⁰
 const DECADE = 20; // pixels
 const ROOM = 8; // pixels above 10⁰, for what grew
+const LEAST = 1e-99; // below it, squares vanish in float64
 const STRIP = 9; // pixels of the strip that divides what arrives
 
 /** The height of a share of the gradient on the axis, above its lowest decade. */
@@ -135,10 +136,10 @@ function reading(model, { read, layer, reached, most, shares, factor, kept, firs
   if (k === first) return cut || say("reach.short");
   const steps = k - first;
   const whole = { steps, character: at(first), share: percentOf(shares[first]) };
-  const words = [say("reach.reading", { ...whole, times: shown(shares[first] ** (1 / steps)) })];
+  const words = [say("reach.reading", { ...whole, times: perStep(shares[first], steps) })];
   const { Wh } = model.network.layers[layer];
   const cause = { factor, mean: shown(mean(kept.slice(first + 1, k + 1))) };
-  const straightly = { share: percentOf(straight / most), times: shown((straight / most) ** (1 / steps)) };
+  const straightly = { share: percentOf(straight / most), times: perStep(straight / most, steps) };
   if (straight === null) words.push(say("reach.winding", { ...cause, most: shown(mostLengthened(Wh.h)) }));
   else words.push(say("reach.straight", { ...cause, ...straightly }));
   const top = shares.indexOf(largest(shares));
@@ -150,7 +151,10 @@ function reading(model, { read, layer, reached, most, shares, factor, kept, firs
 
 /** A share in per cent, or if that is very little as on the axis. */
 const percentOf = (share) =>
-  share < 1e-99 ? "<\u202f1e−99" : share < 1e-3 ? shown(share, 2) : percent(share);
+  share < LEAST ? `<\u202f${shown(LEAST, 1)}` : share < 1e-3 ? shown(share, 2) : percent(share);
+
+/** The factor of each of `steps` steps that together leave a share. */
+const perStep = (share, steps) => (share < LEAST ? "<\u202f" : "") + shown(Math.max(share, LEAST) ** (1 / steps));
 
 /** Give pictures that are beside each other as much room as the widest needs. */
 function arrange(id, figures) {
@@ -186,6 +190,7 @@ function showReach() {
     return made("figure", {}, title, reachChart(model));
   });
   arrange("reach", figures);
+  marked = null;
   const swatch = (path) =>
     made("span", {}, made("i", { class: `swatch path-${path}` }), prose(say(`path.${path}`)));
   const strip = ["direct", "z", "r", "n", "f", "above"].map(swatch);
@@ -236,7 +241,7 @@ function wordsAt(box, { t, unit }) {
   }
   const { shares, factor, kept, first } = charts[key];
   if (t >= shares.length) return say("reach.after", at);
-  const words = say("reach.bar", { ...at, share: percentOf(shares[t]) });
+  const words = say("reach.bar", { ...at, share: t < first ? "0" : percentOf(shares[t]) });
   if (t < first || !shares[t + 1]) return words;
   const back = { times: shown(shares[t] / shares[t + 1]), factor, mean: shown(kept[t + 1]), next: t + 1 };
   return words + say("reach.step", back);
@@ -245,11 +250,11 @@ function wordsAt(box, { t, unit }) {
 /** Write what a picture shows at a place into the line below it. */
 const tell = (box, place) => fill(box.nextSibling, prose(wordsAt(box, place)));
 
-let marked = null; // the step that was marked last
+let marked = null; // the step that the charts show as marked; null if they are new
 
 /** Mark the chosen step in the charts and the maps, in these the unit too. New charts show the prediction. */
-function markPictures(isNew) {
-  const seen = isNew ? state.of : state.t === marked ? null : state.t;
+function markPictures() {
+  const seen = marked === null ? state.of : state.t === marked ? null : state.t;
   marked = state.t;
   const row = rows.indexOf(state.unit);
   const inMap = { y: TOP + LINE * Math.max(0, row), height: LINE * (row < 0 ? rows.length : 1) };

@@ -348,7 +348,8 @@ function graphDrawn(nodes, arrows, { backward, node, words, exits }) {
     // the words of steep arrows that meet stand where these are further apart
     const isSteep = Math.abs(nodes[arrow.from][1] - nodes[arrow.to][1]) >= FLAT;
     const more = isSteep ? meeting("from", arrow) - meeting("to", arrow) : 0;
-    const at = Math.abs(more) < 2 ? 0.5 : more > 0 ? 0.62 : 0.38;
+    const isCrowded = backward && arrow.byMatrix && meeting("from", arrow) > 2;
+    const at = isCrowded ? 0.8 : Math.abs(more) < 2 ? 0.5 : more > 0 ? 0.62 : 0.38;
     const { state } = views[backward ? arrow.from : arrow.to];
     const kind = arrow.byMatrix ? `${state} by-matrix` : state;
     return [curveOf(arrow, nodes, arrows), kind, words(arrow), backward ? 1 - at : at];

@@ -430,9 +430,10 @@ function showGraph() {
       sum: d && now !== "later" && parsed(nodes[name][3]).terms.length > 1,
     };
   };
-  const words = ({ from, does, back, slope }) => {
+  const words = ({ from, does, back, slope, byMatrix }) => {
     if (!d) return [does];
-    if (from === hidden) return [slope];
+    // where the ways of several gates meet there is no room for numbers
+    if (from === hidden || (byMatrix && model.network.cell.gates.length > 1)) return [slope];
     const k = indexOf(from, step);
     const brought = back ? termValue(back, scope, matrices, k) : scope[`d${from}`][k];
     return [slope, brief(brought)];
@@ -491,17 +492,7 @@ function specialEquation(name, { p, logits, target }, k, N) {
   return equations[name];
 }
 
-/** Half a unit of the last digit of each number in a text, added up. */
-const rounding = (text) =>
-  (text.match(/\.\d+(e−?\d+)?/g) ?? []).reduce((sum, digits) => {
-    const [decimals, power = "0"] = digits.split("e");
-    return sum + 10 ** (Number(power.replace("−", "-")) + 1 - decimals.length) / 2;
-  }, 0);
-
-/**
- * The equation of a node: `lines`, in letters and with the numbers of the unit put in, `result`, and `terms`;
- * `slack` is how far the rounding of the numbers can move the result.
- */
+/** The equation of a node: `lines`, in letters and with the numbers of the unit put in, `result`, and `terms`. */
 function equationOf(name) {
   const { nodes } = graphNow();
   const { scope, matrices, step, N } = scopeNow();
@@ -510,7 +501,7 @@ function equationOf(name) {
   const result = scope[full][k];
   const special = specialEquation(full, step, k, N);
   const formula = nodes[name][backward() ? 3 : 2];
-  if (special || !formula) return { full, lines: special ?? [full], result, terms: [], slack: 0 };
+  if (special || !formula) return { full, lines: special ?? [full], result, terms: [] };
   const put = (term) => {
     if (term.some(isMatrix)) return shown(termValue(term, scope, matrices, k));
     return term
@@ -519,16 +510,6 @@ function equationOf(name) {
       .join(" · ");
   };
   const values = (terms) => terms.map((term) => termValue(term, scope, matrices, k));
-  const slackOf = (term) => {
-    const value = Math.abs(termValue(term, scope, matrices, k));
-    const most = (factor) => {
-      const moved = rounding(factorInNumbers(factor, scope, k)) * (factor.includes("²") ? 2 : 1);
-      return Math.abs(factorValue(factor, scope, k)) + moved;
-    };
-    const product = term.some(isMatrix) ? value : term.reduce((all, factor) => all * most(factor), 1);
-    return Math.max(product - value, rounding(shown(value)));
-  };
-  const slack = (all) => all.reduce((sum, term) => sum + slackOf(term), 0);
   const { f, terms } = parsed(formula);
   if (f) {
     const inner = terms[0][0];
@@ -538,13 +519,13 @@ function equationOf(name) {
       `${f}(${summed(inside.map(put))})`,
       `${f}(${shown(scope[inner][k])})`,
     ];
-    return { full, lines, result, terms: values(inside), slack: slack(inside) * (f === "σ" ? result : 1) };
+    return { full, lines, result, terms: values(inside) };
   }
   const lines = [`${full} = ${formula}`, summed(terms.map(put))];
   if (lines[1] === shown(result)) lines.pop();
   if (terms.length > 1 && terms.some((term) => term.length > 1 && !term.some(isMatrix)))
     lines.push(summed(values(terms).map((value) => shown(value))));
-  return { full, lines, result, terms: terms.length > 1 ? values(terms) : [], slack: slack(terms) };
+  return { full, lines, result, terms: terms.length > 1 ? values(terms) : [] };
 }
 
 /** A line of a formula as HTML. */
@@ -686,10 +667,9 @@ function checkGradient() {
       row(say("check.numeric"), digits(numeric, 6)),
       row([say("check.analytic"), formulaLine(` ${sign < 0 ? "− " : ""}d${name}`)], digits(analytic, 6)),
       row(say("check.error"), shown(error, 2)),
-      isCut ? row(say("check.whole"), digits(whole, 6)) : "",
     ),
     made("p", { class: "quiet" }, say("check.about", { by: digits(by, 0) })),
-    isCut ? made("p", {}, say("check.held", { t: next, share })) : "",
+    isCut ? made("p", {}, say("check.held", { t: next, whole: digits(whole, 6), share })) : "",
   );
 }
 
@@ -712,11 +692,13 @@ function go(by) {
   else if (isAsked()) element("number").focus();
 }
 
-/** Whether an answer is a value: within 2 %, a few units of its last digit, and `slack`. */
-const isNear = (answer, value, slack = 0) =>
-  Math.abs(answer - value) <= Math.max(0.02 * Math.abs(value), Math.abs(value) < 0.001 ? 1e-5 : 6e-4) + slack;
+/** Whether an answer is a value: within 2 %, and what the rounding of the `terms` of its sum can move. */
+function isNear(answer, value, terms = []) {
+  const slack = terms.reduce((sum, term) => sum + Math.min(0.01 * Math.abs(term), 0.001), 0);
+  return Math.abs(answer - value) <= Math.max(0.02 * Math.abs(value), Math.abs(value) < 0.001 ? 1e-5 : 6e-4) + slack;
+}
 
-/** Judge the answer: right within 2 % and the rounding of what is shown, or the step that was missed. */
+/** Judge the answer: right, or the step that was missed. */
 function judge() {
   const text = element("number").value.trim().replaceAll("−", "-").replace(",", ".");
   const answer = Number(text);
@@ -724,9 +706,9 @@ function judge() {
     element("check-result").textContent = say("quiz.number");
     return;
   }
-  const { result, terms, slack } = equationOf(state.node);
+  const { result, terms } = equationOf(state.node);
   const term = terms.find((value) => value && isNear(answer, value));
-  const isRight = isNear(answer, result, slack);
+  const isRight = isNear(answer, result, terms);
   const key = isRight ? "right" : isNear(answer, -result) ? "sign" : term ? "term" : "wrong";
   quiz.answered = true;
   render();
@@ -784,13 +766,12 @@ function showChosen() {
   element("quiz").setAttribute("aria-pressed", Boolean(quiz));
 }
 
-/** Draw a part of the page if what it depends on has changed, and return whether it has. */
+/** Draw a part of the page if what it depends on has changed. */
 function refresh(part, depends, draw) {
   const key = JSON.stringify(depends);
-  if (drawnLast[part] === key) return false;
+  if (drawnLast[part] === key) return;
   drawnLast[part] = key;
   draw();
-  return true;
 }
 
 let later = 0; // timers
@@ -815,9 +796,9 @@ function render() {
   showFormula();
   clearTimeout(later);
   later = setTimeout(() => {
-    const isNew = refresh("reach", [text, layer, window, of, language], showReach);
+    refresh("reach", [text, layer, window, of, language], showReach);
     refresh("gates", [model, text, layer, window, language], showGates);
-    markPictures(isNew);
+    markPictures();
   }, 60);
   clearTimeout(addressed);
   addressed = setTimeout(() => history.replaceState(null, "", `#${fragment()}`), 300);
@@ -838,10 +819,9 @@ function openAddress() {
   const first = { t: 0, node: "h_prev" };
   const usual = { text: data.text, ...(location.hash.length > 1 ? { t: 2, node: "h" } : first) };
   basis = null;
-  if (set({ ...usual, ...given })) {
-    if (!given.unit && chosen().hidden > ROWS) set({ unit: unitsThatMatter(chosen())[0] });
-    return;
-  }
+  const isRead = set({ ...usual, ...given });
+  if (isRead && !given.unit && chosen().hidden > ROWS) set({ unit: unitsThatMatter(chosen())[0] });
+  if (isRead) return;
   state.text = data.text;
   const problem = problemOf(chosen(), given.text);
   set({ ...usual, ...given, text: data.text });
