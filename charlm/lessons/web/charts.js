@@ -61,6 +61,7 @@ function picture(attributes, size, left, wide, ...contents) {
 }
 
 const charts = {}; // by the key of a model: what its chart shows
+let marked = null; // the step that is marked in them; null if they are new
 
 /** The chart of a model, or a sentence instead. */
 function reachChart(model) {
@@ -70,7 +71,7 @@ function reachChart(model) {
   const wide = between(12, Math.floor(230 / reached.length), 40);
   const [left, top, high] = [4, 4 + ROOM, DECADE * DECADES];
   const [right, bottom] = [left + wide * reached.length, top + high];
-  const all = [];
+  const [all, border] = [[], isFresh(first, model) ? "legend.line" : "reach.cut"];
   for (let decade = 0; decade <= DECADES; decade++) {
     const y = top + DECADE * decade;
     all.push(made("path", { class: decade ? "grid" : "grid one", d: `M${left} ${y}H${right}` }));
@@ -81,7 +82,7 @@ function reachChart(model) {
   if (first > 0) {
     const size = { x: left, y: top, width: wide * first, height: high + STRIP + 4 };
     all.push(made("rect", { class: "cut", ...size }));
-    all.push(made("text", { class: "axis", x: left + 4, y: top + 12 }, say("reach.cut")));
+    all.push(made("text", { class: "axis", x: left + 4, y: top + 12 }, say(border)));
   }
   const paths = { all: "" }; // the outlines of what has one colour
   const straight = [];
@@ -132,7 +133,8 @@ function reading(model, { read, layer, reached, most, shares, factor, kept, firs
   const k = reached.length - 1;
   const { straight } = reached[first];
   const at = (t) => quoted(model.signs[read.ids[t]]);
-  const cut = first > 0 ? say("reach.truncated", { character: at(first), t: first }) : "";
+  const end = isFresh(first, model) ? "say.cut.line" : "reach.truncated";
+  const cut = first > 0 ? say(end, { character: at(first), t: first }) : "";
   if (k === first) return cut || say("reach.short");
   const steps = k - first;
   const whole = { steps, character: at(first), share: percentOf(shares[first]) };
@@ -154,7 +156,8 @@ const percentOf = (share) =>
   share < LEAST ? `<\u202f${shown(LEAST, 1)}` : share < 1e-3 ? shown(share, 2) : percent(share);
 
 /** The factor of each of `steps` steps that together leave a share. */
-const perStep = (share, steps) => (share < LEAST ? "<\u202f" : "") + shown(Math.max(share, LEAST) ** (1 / steps));
+const perStep = (share, steps) =>
+  (share < LEAST ? "<\u202f" : "") + shown(Math.max(share, LEAST) ** (1 / steps));
 
 /** Give pictures that are beside each other as much room as the widest needs. */
 function arrange(id, figures) {
@@ -199,7 +202,6 @@ function showReach() {
 }
 
 const TIMES = 5; // as often the text is repeated
-
 let repeated = null; // the text that was repeated
 
 /** The text that `text` repeats, if the page has repeated it; else "". */
@@ -249,8 +251,6 @@ function wordsAt(box, { t, unit }) {
 
 /** Write what a picture shows at a place into the line below it. */
 const tell = (box, place) => fill(box.nextSibling, prose(wordsAt(box, place)));
-
-let marked = null; // the step that the charts show as marked; null if they are new
 
 /** Mark the chosen step in the charts and the maps, in these the unit too. New charts show the prediction. */
 function markPictures() {

@@ -21,12 +21,11 @@ function percent(share) {
   return digits === 100 && share < 1 ? ">\u202f99.9\u00a0%" : `${digits}\u00a0%`;
 }
 
-/** A unit of the text in a sentence. */
-const quoted = (character) => `“${character}”`;
+/** A unit of the text, or more, in a sentence. */
+const quoted = (text) => `“${text.replaceAll("\n", "↵")}”`;
 
 /** A text in a sentence: its beginning, if it is long. */
-const clipped = (text) =>
-  quoted((text.length > 24 ? `${text.slice(0, 24).trimEnd()} …` : text).replaceAll("\n", "↵"));
+const clipped = (text) => quoted(text.length > 24 ? `${text.slice(0, 24).trimEnd()} …` : text);
 
 /** Names in a sentence: h_prev, Wx, N, dh, z; not the article a, the verb do, or a character in quotes. */
 const NAMES = /(?<![\w“’])([A-Za-z]+_[a-z]+|d?W[hxy]|N|d?[b-np-z]|da|o)(?!\w)/;
@@ -78,14 +77,14 @@ function idsOf({ vocabulary }, text) {
 }
 
 /** The pass of a model over the text, computed once; null for a text that it cannot read. */
-function passOf(model, text = state.text) {
-  const key = `${state.window} ${text}`;
+function passOf(model, text = state.text, window = state.window) {
+  const key = `${window} ${text}`;
   if (!model.passes.has(key)) {
     const ids = idsOf(model, text);
     const { vocabulary, network } = model;
     const reset = vocabulary.ofLines ? vocabulary.lineBreak : null;
     if (model.passes.size > 3) model.passes.clear();
-    const pass = ids && network.forward(ids, state.window || Infinity, reset);
+    const pass = ids && network.forward(ids, window || Infinity, reset);
     model.passes.set(key, ids && { network, ids, pass });
   }
   return model.passes.get(key);
@@ -394,10 +393,8 @@ const isAsked = () => quiz && !quiz.answered && !isGiven(state.node);
 const isByUnit = (name) => !["logits", "p", "loss"].includes(name) && (name !== "x" || state.layer > 0);
 
 /** Whether the quiz leaves a node out: it is not computed in this step, or its equation has no numbers. */
-function isGiven(name) {
-  const { step } = scopeNow();
-  return backward() ? step.target === null || equationOf(name).lines.length < 2 : /^x$|_prev$/.test(name);
-}
+const isGiven = (name) =>
+  backward() ? scopeNow().step.target === null || !equationOf(name).lines[1] : /^x$|_prev$/.test(name);
 
 function showGraph() {
   const model = chosen();
@@ -581,9 +578,9 @@ function meaning(name) {
 }
 
 /** Whether a step begins from a zero state: the first one, or a line. */
-function isFresh(t) {
-  const { vocabulary } = chosen();
-  return t === 0 || (vocabulary.ofLines && passOf(chosen()).ids[t] === vocabulary.lineBreak);
+function isFresh(t, model = chosen()) {
+  const { ofLines, lineBreak } = model.vocabulary;
+  return t === 0 || (ofLines && passOf(model).ids[t] === lineBreak);
 }
 
 /** The key of the reason why a gradient, or the part of it that comes from the next step, is 0; or "none". */
@@ -630,20 +627,14 @@ function showFormula() {
 /** A sentence that says right or wrong. */
 const verdict = (isRight, words) => made("p", { class: isRight ? "right" : "wrong" }, words);
 
-/** The gradient of a number of a pass if no window ended in the text. */
-const untruncated = (network, { ids, reset }, place) =>
-  network.check(network.backward(network.forward(ids, Infinity, reset)), place).analytic;
-
 /** Compare the gradient of the chosen number, or that with the wrong sign, with a difference of two losses. */
 function checkGradient() {
   const model = chosen();
   const read = passOf(model);
   const { node: name, t, layer } = state;
   const result = element("check-result");
-  if (name === "loss" || !read.pass.predictions) {
-    fill(result, made("p", {}, say(read.pass.predictions ? "check.none" : "check.empty")));
-    return;
-  }
+  if (name === "loss" || !read.pass.predictions)
+    return fill(result, made("p", {}, say(read.pass.predictions ? "check.none" : "check.empty")));
   element("planting").hidden = false;
   const sign = element("planted").checked ? -1 : 1;
   const place = { name, t, layer, unit: indexOf(name, scopeNow().step) };
@@ -652,7 +643,7 @@ function checkGradient() {
   const key = sign < 0 ? (isRight ? "zero" : "found") : isRight ? "right" : "wrong";
   const next = read.pass.steps.findIndex(({ begins }, s) => begins && s > t);
   const isCut = next > 0 && !isFresh(next); // the state that is carried to this step is a constant
-  const whole = isCut && sign * untruncated(model.network, read.pass, place);
+  const whole = isCut && model.network.check(gradientsOf(passOf(model, state.text, 0)), place, sign).analytic;
   const share = percent(Math.abs(analytic - whole) / (Math.abs(whole) || 1));
   const digits = (number, count) => number.toExponential(count).replaceAll("-", "−");
   const row = (about, value) => made("tr", {}, made("th", { scope: "row" }, about), made("td", {}, value));
@@ -682,7 +673,7 @@ function ask() {
   if (isGiven(state.node)) quiz = null;
   render();
   if (quiz) element("number").focus();
-  else element("check-result").textContent = say("quiz.none");
+  else fill(element("check-result"), say("quiz.none"));
 }
 
 /** Go to the node before or after; the quiz goes on to what it can ask for. */
@@ -694,18 +685,17 @@ function go(by) {
 
 /** Whether an answer is a value: within 2 %, and what the rounding of the `terms` of its sum can move. */
 function isNear(answer, value, terms = []) {
+  const [size, small] = [Math.abs(value), Math.abs(value) < 0.001 ? 1e-5 : 6e-4];
   const slack = terms.reduce((sum, term) => sum + Math.min(0.01 * Math.abs(term), 0.001), 0);
-  return Math.abs(answer - value) <= Math.max(0.02 * Math.abs(value), Math.abs(value) < 0.001 ? 1e-5 : 6e-4) + slack;
+  return Math.abs(answer - value) <= Math.max(0.02 * size, small) + slack;
 }
 
 /** Judge the answer: right, or the step that was missed. */
 function judge() {
   const text = element("number").value.trim().replaceAll("−", "-").replace(",", ".");
   const answer = Number(text);
-  if (!/^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i.test(text)) {
-    element("check-result").textContent = say("quiz.number");
-    return;
-  }
+  if (!/^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i.test(text))
+    return fill(element("check-result"), say("quiz.number"));
   const { result, terms } = equationOf(state.node);
   const term = terms.find((value) => value && isNear(answer, value));
   const isRight = isNear(answer, result, terms);
@@ -774,8 +764,7 @@ function refresh(part, depends, draw) {
   draw();
 }
 
-let later = 0; // timers
-let addressed = 0;
+let [later, addressed, typed] = [0, 0, 0]; // timers
 
 function render() {
   scopeShown = null;
@@ -835,8 +824,7 @@ const onChange = (id, act, kind = "change") =>
   element(id).addEventListener(kind, ({ target }) => act(target.value));
 
 for (const id of ["cell", "layer", "unit", "of", "language"]) onChange(id, (value) => set({ [id]: value }));
-onChange("window", (value) => set({ window: Math.max(1, Number(value)) }));
-let typed = 0; // a timer
+onChange("window", (value) => set({ window: Math.max(1, Number(value || Infinity)) }));
 onChange(
   "text",
   (text) => {
