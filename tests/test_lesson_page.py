@@ -432,6 +432,11 @@ def test_a_window_cuts_the_way_back(page: Page, file: Path) -> None:
     assert page.evaluate("equationOf('h').lines[1].endsWith(' + 0')")
     page.evaluate("lesson.set({ t: 2, node: 'h_prev' })")
     assert "A window begins here" in page.text("#formula")
+    assert "a window begins: truncation" in page.text("#legend")
+    for number, steps in (("0", "1"), ("-3", "1"), ("3", "3"), ("9", "5")):
+        page.evaluate(f"element('window').value = {number}")
+        page.evaluate("element('window').dispatchEvent(new Event('change'))")
+        assert page.evaluate("element('window').value") == steps
 
 
 def test_maps_and_charts_are_clicked(page: Page, file: Path) -> None:
@@ -499,6 +504,8 @@ def test_a_text_is_repeated_and_brought_back(page: Page, file: Path) -> None:
         assert chosen(page)["text"] == text
         page.wait_for(f"element('longer').textContent.includes('Back') === {str(text != 'hello').lower()}")
         assert page.evaluate("document.activeElement.id") == "longer"
+    page.evaluate(f"lesson.set({{ text: {json.dumps('hello' * 40)} }})")
+    page.wait_for("document.querySelector('.chart').scrollLeft > 500")  # at the prediction, which is the last
 
 
 def test_another_network_keeps_the_place(page: Page, file: Path) -> None:
