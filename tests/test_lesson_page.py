@@ -505,7 +505,7 @@ def test_a_text_is_repeated_and_brought_back(page: Page, file: Path) -> None:
         page.wait_for(f"element('longer').textContent.includes('Back') === {str(text != 'hello').lower()}")
         assert page.evaluate("document.activeElement.id") == "longer"
     page.evaluate(f"lesson.set({{ text: {json.dumps('hello' * 40)} }})")
-    page.wait_for("document.querySelector('.chart').scrollLeft > 500")  # at the prediction, which is the last
+    page.wait_for("document.querySelector('.chart')?.scrollLeft > 500")  # at the prediction
 
 
 def test_another_network_keeps_the_place(page: Page, file: Path) -> None:
