@@ -237,6 +237,7 @@ def test_reset(runs: Callable[..., Path], charlm: Run, tmp_path: Path) -> None:
     ("contents", "arguments", "status", "message"),
     [
         ("The ferry\nThe Ξ", (), 1, "lacks 'Ξ' (U+039E); --unknown count counts"),
+        ("The e\u0310", (), 1, "line 1, column 6: the model's vocabulary"),
         ("The ferry\nThe Ξ", ("--reset", "line"), 1, "text, line 2, column 5: "),
         (b"The \xff", (), 1, "text text is not UTF-8: byte 4 (0xff, line 1)"),
         ("The", ("--encoding", "nonsense"), 2, "--encoding: 'nonsense'"),

@@ -333,6 +333,8 @@ def test_without_flock_a_file_is_the_lock(
         assert (directory.path / ".lock").read_text() == who
         with pytest.raises(RunError, match=rf"locked by {re.escape(who)}: .* rm '.*/the run/\.lock'$"):
             directory.lock()
+        (directory.path / ".lock").write_text("process 1 on elsewhere")
+    assert (directory.path / ".lock").exists(), "the lock of another process is left alone"
 
 
 def _ended() -> int:

@@ -377,6 +377,20 @@ def test_previews_are_kept(tmp_path: Path) -> None:
     assert [(preview["step"], preview["epoch"]) for preview in kept] == [(n, n / 12) for n in (3, 6, 9, 12)]
 
 
+def test_an_interrupted_preview_is_written_after_the_resume(tmp_path: Path) -> None:
+    """A run that is stopped during a preview has it in the end, whole and in its place."""
+    values = {"train__epochs": 1.0, "run__sample_every": 0.25, "run__sample_length": 9}
+    _, whole, _ = _trained(tmp_path, **values)
+    trainer = make_trainer(tmp_path, **values)
+    directory = _begin(tmp_path / "stopped", trainer)
+    list(run(trainer, directory, lambda: trainer.tally.step >= 6))
+    assert directory.previews.read_text().count("\n") == 1
+    again = make_trainer(tmp_path, **values)
+    again.restore(checkpoint.load(directory.last), "run")
+    list(run(again, directory))
+    assert directory.previews.read_text() == whole.previews.read_text()
+
+
 def test_a_preview_that_cannot_be_kept_is_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A disk that is full for a moment costs a warning."""
     trainer = make_trainer(tmp_path, train__epochs=1.0)

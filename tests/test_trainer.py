@@ -644,6 +644,7 @@ def test_a_network_follows_another(tmp_path: Path) -> None:
         list(trainer.prepare())
         assert not trainer.begins_network
         assert table.teachers == number + 1
+        assert trainer.tally.applied == trainer.tally.applied_before
         begun.append(trainer.parameters.flat.copy())
         assert not any(slot.any() for slot in trainer.optimizer.slots.values())
         assert trainer.mean.flat.tobytes() == trainer.parameters.flat.tobytes()

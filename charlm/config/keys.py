@@ -103,7 +103,8 @@ class Key:
 
 def _text(value: Any) -> str:
     if not isinstance(value, str):
-        raise ValueError(f"expected a text, got {spoken(value)}")
+        hint = " ('' is an empty text)" if value is None else ""
+        raise ValueError(f"expected a text, got {spoken(value)}{hint}")
     if "\0" in value:
         raise ValueError("a text must not contain a NUL character")
     try:

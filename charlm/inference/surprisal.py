@@ -250,7 +250,10 @@ class Surprisal:
         units = slice(read.edges[place], read.edges[place + 1])
         unit = int(np.flatnonzero(read.lacking[units])[0]) + int(units.start)
         codes, _ = aligned(judge.units, piece.text, piece.limits)
-        where = f"{piece.name}, line {piece.lines[place]}, column {piece.columns[place]}"
+        column = int(piece.columns[place])
+        if units.stop - units.start == piece.limits[place + 1] - piece.limits[place]:
+            column += unit - int(units.start)  # one unit for each code point
+        where = f"{piece.name}, line {piece.lines[place]}, column {column}"
         raise VocabularyError(
             f"{where}: the model's vocabulary of {len(judge.vocabulary)} lacks "
             f"{judge.units.describe(int(codes[unit]))}; `unknown=count` counts such characters instead"

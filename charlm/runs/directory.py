@@ -236,6 +236,11 @@ class RunDirectory:
                 flush(self.metrics)
         return length
 
+    def has_preview(self, step: int) -> bool:
+        """Whether there is a preview of the model after update `step`."""
+        exists = os.path.isfile(self.previews)
+        return exists and any(preview["step"] == step for preview, _ in read_objects(self.previews))
+
     def log_preview(self, step: int, epoch: float, text: str) -> None:
         """Append a preview to the run's; raises `RunError` if it cannot be written."""
         line = json.dumps({"step": step, "epoch": epoch, "text": text}) + "\n"

@@ -184,8 +184,8 @@ def _last(directory: RunDirectory) -> Checkpoint:
     """The checkpoint from which the run in a directory is continued; raises `RunError` without one."""
     if not os.path.exists(directory.last):
         raise RunError(
-            f"{directory.path} holds no last.npz to resume from: name the directory of the run, or leave "
-            "out `resume` to start a new run"
+            f"{directory.path} holds no last.npz to resume from: name the directory of the run, or give "
+            "`overwrite` instead of `resume` to start a new one"
         )
     saved = checkpoint.load(directory.last)
     if not saved.training:

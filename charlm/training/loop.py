@@ -38,6 +38,8 @@ def run(
     tally, settings = trainer.tally, trainer.config.run
     begun = tally.step
     saved = tally.step if trainer.team.first(lambda: os.path.exists(directory.last)) else -1
+    if tally.step > tally.begun and _preview_falls_due(trainer) and not directory.has_preview(tally.step):
+        yield from _preview(trainer, directory, should_stop)  # the run was stopped while it was written
     while not trainer.finished:
         if trainer.team.agree(should_stop()) or (max_steps is not None and tally.step >= max_steps):
             break
@@ -69,7 +71,7 @@ def run(
             line = Logged(**_numbers(trainer, tally.since_log, update.lr))
             yield from _log(trainer, directory, line)
             yield line
-        if settings.sample_every and (is_last or _falls_due(trainer, settings.sample_every)):
+        if _preview_falls_due(trainer):
             yield from _preview(trainer, directory, should_stop)
     if saved != tally.step:
         yield from _save(trainer, directory)
@@ -100,6 +102,12 @@ def _falls_due(trainer: Trainer, every: float) -> bool:
     step = trainer.tally.step - trainer.tally.begun
     # rounding keeps 0.1 epochs of 12 updates, 1.2000000000000002, from falling due late
     return math.floor(round(step / updates, 9)) > math.floor(round((step - 1) / updates, 9))
+
+
+def _preview_falls_due(trainer: Trainer) -> bool:
+    """Whether there is a preview after the last update."""
+    every = trainer.config.run.sample_every
+    return every > 0 and (trainer.is_last_of_network or _falls_due(trainer, every))
 
 
 def _validate(trainer: Trainer, directory: RunDirectory, lr: float) -> Iterator[Event]:
@@ -146,10 +154,12 @@ def _log(trainer: Trainer, directory: RunDirectory, line: Line) -> Iterator[Even
 
 
 def _preview(trainer: Trainer, directory: RunDirectory, should_stop: Callable[[], bool]) -> Iterator[Event]:
-    """Generate a preview and keep it."""
+    """Generate a preview and keep it, unless `should_stop` says so before its end."""
     if not trainer.team.is_first:
         return
     text = preview(trainer, should_stop)
+    if should_stop():
+        return
     try:
         directory.log_preview(trainer.tally.step, trainer.epoch, text)
     except RunError as error:
