@@ -175,7 +175,9 @@ class Display:
         loss = line.train_loss if line.validation_loss is None else line.validation_loss
         values = {**vars(line), "bits": None if loss is None else loss / math.log(2)}
         cells = "".join(f" {column.cell(values[key])}" for key, column in _TABLE.items())
-        self._line(cells + f"{duration(self._left(line.step), brief=True):>9}" * has_left + mark)
+        # the first timed update has taken no time yet
+        left = duration(self._left(line.step), brief=True) if line.step > self._first else ""
+        self._line(cells + f"{left:>9}" * has_left + mark)
 
     def _columns(self) -> int:
         """The width of the window; 80 where there is none."""
