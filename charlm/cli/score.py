@@ -119,6 +119,8 @@ def score(
     paths = list(texts) or [STANDARD_INPUT]
     table = _Table(by, _names(checkpoints, files) if len(models) > 1 else [], unknown == "count", form)
     team = Team(blas.workers())
+    if dynamic:
+        say("choosing the rates of dynamic evaluation on each model's own text")
     judges = charlm.interface.judges_of(models, team, by == "unit", paths if dynamic else None)
     with charlm.interface.surprisal(judges, reset == "line", unknown == "count") as reading:
         # rows on a terminal show how far it is
