@@ -200,7 +200,9 @@ def test_dynamic_is_that_of_the_evaluation(
         charlm("eval", "perplexity", "--checkpoint", run, "--corpus", "text", "--json", "--dynamic").stdout
     )
     for by in ("unit", "line"):
-        rows = table(charlm("score", "text", "--checkpoint", run, "--dynamic", "--by", by).stdout)
+        done = charlm("score", "text", "--checkpoint", run, "--dynamic", "--by", by)
+        assert "choosing the rates" in done.stderr
+        rows = table(done.stdout)
         assert bits(rows) * math.log(2) == pytest.approx(
             scored["nats_per_char"] * scored["characters"], rel=1e-9
         )
