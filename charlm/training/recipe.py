@@ -69,7 +69,7 @@ _LONGEST = 20.0
 _RESERVE = 0.03
 """Share of the time for previews, checkpoints and slower moments."""
 
-_PER_NETWORK = 20
+_PER_NETWORK = 18
 """Epochs of a network after which another one, taught by it, gains more than further epochs."""
 
 _NETWORKS = 4
