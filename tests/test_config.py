@@ -268,7 +268,7 @@ def test_the_nearest_key_is_one_that_exists(tmp_path: Path) -> None:
          "99999999999999999999 is above 10,000,000, the largest valid value"),
         ("train.epochs", "1e300", "1e+300 is above 1,000,000, the largest valid value"),
         ("run.sample_length", "100000000", "100000000 is above 1,000,000, the largest valid value"),
-        ("corpus.path", "", "expected a text, got nothing"),
+        ("corpus.path", "", "expected a text, got nothing ('' is an empty text)"),
         ("model.cell", "[lstm]", "expected a text, got ['lstm']"),
         ("corpus.split", "0.9", "expected a list of 3 numbers, such as [0.9, 0.05, 0.05]; got 0.9"),
         ("corpus.split", "0.9,0.1,0",
