@@ -237,7 +237,7 @@ class RunDirectory:
         return length
 
     def has_preview(self, step: int) -> bool:
-        """Whether there is a preview of the model after update `step`."""
+        """Whether there is a preview after update `step`; raises `RunError` if the file is damaged."""
         exists = os.path.isfile(self.previews)
         return exists and any(preview["step"] == step for preview, _ in read_objects(self.previews))
 

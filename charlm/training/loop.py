@@ -38,8 +38,9 @@ def run(
     tally, settings = trainer.tally, trainer.config.run
     begun = tally.step
     saved = tally.step if trainer.team.first(lambda: os.path.exists(directory.last)) else -1
-    if tally.step > tally.begun and _preview_falls_due(trainer) and not directory.has_preview(tally.step):
-        yield from _preview(trainer, directory, should_stop)  # the run was stopped while it was written
+    is_due = trainer.team.is_first and tally.step > tally.begun and _preview_falls_due(trainer)
+    if is_due and not directory.has_preview(tally.step):  # the run was stopped while it was written
+        yield from _preview(trainer, directory, should_stop)
     while not trainer.finished:
         if trainer.team.agree(should_stop()) or (max_steps is not None and tally.step >= max_steps):
             break

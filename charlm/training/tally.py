@@ -75,7 +75,7 @@ class Tally:
     begun: int = 0
     """Updates done before this network."""
     applied_before: int = 0
-    """Updates that changed parameters."""
+    """Updates before this network that changed parameters."""
     plateau: Plateau = field(default_factory=Plateau)
     best: float | None = None
     """Lowest loss so far, in nats per character, of what `Trainer.best_of` says."""
