@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from charlm.data.texts import Lines, Text
+from charlm.inference import counts as counts_module
 from charlm.inference.counts import Counts, blocks, discounts
 
 
@@ -46,8 +47,15 @@ def naive(text: Text, vocab: int, order: int) -> list[list[float]]:
 
 @pytest.mark.parametrize("by_line", [False, True])
 @pytest.mark.parametrize("order", [0, 1, 4])
-def test_counts_are_those_of_the_naive_version(order: int, by_line: bool) -> None:
-    """Every place is predicted by the others, of lines with no context from before the line."""
+@pytest.mark.parametrize("few", [5, 110, 1000])
+def test_counts_are_those_of_the_naive_version(
+    order: int, by_line: bool, few: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every place is predicted by the others, of lines with no context from before the line.
+
+    What follows in the whole text is kept for contexts of no unit, of up to two, and for all.
+    """
+    monkeypatch.setattr("charlm.inference.counts._WHOLE", few)
     ids = np.random.default_rng(5).integers(0, 4, 90).astype(np.uint8)
     ids[[0, -1]] = 0
     text = Lines.of(ids) if by_line else Text(ids)
@@ -55,6 +63,15 @@ def test_counts_are_those_of_the_naive_version(order: int, by_line: bool) -> Non
     predicted = np.concatenate([counts.predict(start, min(start + 13, N)) for start in range(0, N, 13)])
     np.testing.assert_allclose(predicted, naive(text, 5, order), atol=1e-6)
     np.testing.assert_allclose(predicted.sum(axis=1), 1, atol=1e-6)
+
+
+@pytest.mark.parametrize("largest", [7, 1 << 59, (1 << 63) - 1])
+def test_numbers_are_those_of_the_sorted_values(largest: int) -> None:
+    """Values are numbered as NumPy does, those too that have no room for their places beside them."""
+    values = np.array([largest, 3, largest, 5, 3, 0])
+    different, numbers = counts_module._numbered(values)
+    assert different.tolist() == [0, 3, 5, largest]
+    assert numbers.tolist() == [3, 1, 3, 2, 1, 0]
 
 
 def test_discounts_are_those_of_the_formula() -> None:

@@ -19,6 +19,7 @@ Letters: `N` predicted units, `V` vocabulary.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -29,11 +30,19 @@ from charlm.data.texts import Text
 ORDER = 7
 """K: units of the longest context."""
 
-BYTES = 154
+BYTES = 170
 """Memory for each unit of a text while it is counted: the peak for the tales, by `tracemalloc`."""
 
 _BLOCK = 1 << 19
 """Probabilities that are computed at a time: larger blocks leave the cache, and take twice as long."""
+
+
+_WHOLE = 1 << 21
+"""Probabilities that are kept for the contexts of the whole text: more do not fit into the cache."""
+
+
+_LARGEST_BITS = 63
+"""Bits of the largest integer."""
 
 
 class _Followers(NamedTuple):
@@ -51,6 +60,19 @@ class _Followers(NamedTuple):
     """`[R]`; first of occurrences, then `c_k`."""
 
 
+class _Terms(NamedTuple):
+    """What the counts of one order say of N contexts; `R` pairs of a context and a unit."""
+
+    kept: Array
+    """`B_k / C_k`, 1 where nothing follows the context, `[N]`."""
+    rows: Ids
+    """The context of each pair, from 0, `[R]`."""
+    units: Ids
+    """Its unit, `[R]`."""
+    q: Array
+    """`(c_k - D_k(c_k)) / C_k`, `[R]`."""
+
+
 class Counts:
     """The counts of all places of a text, which predict each of them."""
 
@@ -61,58 +83,113 @@ class Counts:
         places = text.target_places(0, N)
         known = places - np.repeat(first_inputs, lengths)  # units before each place in its example, [N]
         self.targets, self.V = np.asarray(text.ids[places]), vocab
-        contexts, shorter = np.zeros(N, np.int64), np.zeros(1, np.int64)
+        contexts: Ids = np.zeros(N, np.int64)
+        shorter: Ids = np.zeros(1, np.int64)
         self._orders: list[_Followers] = []
+        small = np.min_scalar_type(-N)  # an integer of few bytes that holds every number
+        numbers: list[Ids] = []  # of the pair of each place, by order
         for k in range(order + 1):
             if k:  # the context of k units is one of k - 1 and the unit before it; V where there is none
                 before = np.where(known >= k, text.ids[np.maximum(places - k, 0)], vocab)
-                joined, contexts = np.unique(contexts * (vocab + 1) + before, return_inverse=True)
+                joined, contexts = _numbered(contexts * (vocab + 1) + before)
                 shorter = joined // (vocab + 1)
-            pairs, counts = np.unique(contexts * vocab + self.targets, return_counts=True)
-            edges = np.searchsorted(pairs, np.arange(len(shorter) + 1) * vocab)
-            self._orders.append(_Followers(contexts, shorter, pairs, edges, counts))
+            pairs, own = _numbered(contexts * vocab + self.targets)
+            edges = np.concatenate([[0], np.cumsum(np.bincount(pairs // vocab))])
+            self._orders.append(_Followers(contexts.astype(small), shorter, pairs, edges, np.bincount(own)))
+            numbers.append(own.astype(small))
         self._least = np.zeros(N, np.int8)
         """The smallest k for which the own occurrence of each place is one of `c_k`, `[N]`."""
-        self._count_what_comes_before()
+        self._count_what_comes_before(numbers)
         self.discounts = [discounts(followers.counts) for followers in self._orders]
+        self._whole = self._of_whole_text()
 
-    def _count_what_comes_before(self) -> None:
+    def _count_what_comes_before(self, numbers: list[Ids]) -> None:
         """Turn occurrences into the numbers of different units before, except for the longest contexts."""
         alone = np.ones(len(self.targets), bool)  # its pair of the next longer context occurs nowhere else
         for k in range(len(self._orders) - 1, -1, -1):
             followers = self._orders[k]
             if k + 1 < len(self._orders):
-                longer = self._orders[k + 1]
-                contexts, units = np.divmod(longer.pairs, self.V)
-                same = np.searchsorted(followers.pairs, longer.shorter[contexts] * self.V + units)
-                followers.counts[...] = np.bincount(same, minlength=len(followers.pairs))
+                same = np.empty(len(self._orders[k + 1].pairs), np.int64)
+                same[numbers[k + 1]] = numbers[k]
+                followers.counts[...] = np.bincount(same)
             self._least[alone] = k
-            own = np.searchsorted(followers.pairs, followers.contexts * self.V + self.targets)
-            alone &= followers.counts[own] == 1
+            alone &= followers.counts[numbers[k]] == 1
+
+    def _of_whole_text(self) -> tuple[int, Array]:
+        """The largest k whose contexts are few, and `q_k` of each of them in the whole text, `[contexts, V]`.
+
+        It predicts every place whose own occurrence is not one of the counts up to k.
+        """
+        q, largest = np.full((1, self.V), 1.0 / self.V, np.float32), -1
+        for k, followers in enumerate(self._orders):
+            contexts = np.arange(len(followers.shorter))
+            if k and len(contexts) * self.V > _WHOLE:
+                break
+            q, largest = q[followers.shorter], k
+            _interpolate(q, [self._discounted(k, contexts, np.full(len(contexts), -1))])
+        return largest, q
 
     def predict(self, start: int, stop: int) -> Array:
         """The distributions of the places from number `start` up to `stop`, `[stop - start, V]`."""
-        q = np.full((stop - start, self.V), 1.0 / self.V, np.float32)
-        for k in range(len(self._orders)):
-            self._interpolate(q, k, slice(start, stop))
+        places = np.arange(start, stop)
+        largest, whole = self._whole
+        q: Array = whole[self._orders[largest].contexts[places]]
+        others = np.flatnonzero(self._least[places] <= largest)
+        q_of_others = np.full((len(others), self.V), 1.0 / self.V, q.dtype)
+        self._interpolate(q_of_others, range(largest + 1), places[others])
+        q[others] = q_of_others
+        self._interpolate(q, range(largest + 1, len(self._orders)), places)
         return q
 
-    def _interpolate(self, q: Array, k: int, places: slice) -> None:
-        """Turn `q_{k-1}` into `q_k`, in place; without the occurrence of each place itself."""
-        followers, N = self._orders[k], len(q)
-        contexts = followers.contexts[places]
+    def _interpolate(self, q: Array, orders: range, places: Ids) -> None:
+        """Turn the q of the order before `orders` into the q of the last, without each place itself."""
+        terms = []
+        for k in orders:
+            is_counted = self._least[places] <= k
+            own = np.where(is_counted, self.targets[places].astype(np.int64), -1)
+            terms.append(self._discounted(k, self._orders[k].contexts[places], own))
+        _interpolate(q, terms)
+
+    def _discounted(self, k: int, contexts: Ids, own: Ids) -> _Terms:
+        """What order k adds for each of N contexts, without one occurrence of the unit `own [N]`."""
+        followers, N = self._orders[k], len(contexts)
         first, T = followers.edges[contexts], np.diff(followers.edges)[contexts]
-        # one row for each pair of a place and a unit that follows its context
+        # one row for each pair of a context and a unit that follows it
         rows = np.repeat(np.arange(N), T)
         pairs = np.arange(len(rows)) + np.repeat(first - (np.cumsum(T) - T), T)
         units = followers.pairs[pairs] % self.V
-        is_own = (units == self.targets[places][rows]) & (self._least[places] <= k)[rows]
-        c = followers.counts[pairs] - is_own
+        c = followers.counts[pairs] - (units == own[rows])
         D = self.discounts[k][np.minimum(c, 3)]
-        C, B = np.maximum(np.bincount(rows, c, N), 1), np.bincount(rows, D, N)
-        # q_k = (c_k - D_k(c_k)) / C_k + B_k / C_k q_{k-1}
-        q *= np.where(np.bincount(rows, c, N) > 0, B / C, 1.0).astype(q.dtype)[:, None]
-        q[rows, units] += ((c - D) / C[rows]).astype(q.dtype)
+        C, B = np.bincount(rows, c, N), np.bincount(rows, D, N)
+        kept = np.where(C > 0, B / np.maximum(C, 1), 1.0)
+        return _Terms(kept, rows, units, (c - D) / np.maximum(C, 1)[rows])
+
+
+def _interpolate(q: Array, terms: Sequence[_Terms]) -> None:
+    """Turn `q_{k-1} [N, V]` into the q of the last of some orders that begin with k, in place."""
+    # q_k = (c_k - D_k(c_k)) / C_k + B_k / C_k q_{k-1}, with the large array changed once for all orders
+    kept, added = np.ones(len(q)), []
+    for term in reversed(terms):
+        added.append((kept[term.rows] * term.q).astype(q.dtype))
+        kept *= term.kept
+    q *= kept.astype(q.dtype)[:, None]
+    for term, values in zip(reversed(terms), added, strict=True):
+        q[term.rows, term.units] += values
+
+
+def _numbered(values: Ids) -> tuple[Ids, Ids]:
+    """The different values, sorted, and the number of each value among them `[N]`."""
+    bits = len(values).bit_length()
+    if not len(values) or int(values.max()).bit_length() + bits > _LARGEST_BITS:
+        different, numbers = np.unique(values, return_inverse=True)
+        return different, numbers
+    # values with their places are sorted several times as fast as the places by their values
+    joined = np.sort(values << bits | np.arange(len(values)))
+    ordered, places = joined >> bits, joined & ((1 << bits) - 1)
+    begins = np.concatenate([[True], ordered[1:] != ordered[:-1]])
+    numbers = np.empty_like(places)
+    numbers[places] = np.cumsum(begins) - 1
+    return ordered[begins], numbers
 
 
 def discounts(counts: Ids) -> Array:

@@ -84,7 +84,7 @@ _ALPHABET = 256
 _COUNTED_SHARE = 0.2
 """Largest share of the time for the counts to read the text."""
 
-_COUNTING = 64
+_COUNTING = 32
 """Hidden units of a network that is trained on a text once in the time in which its counts read it."""
 
 _UPDATES = 3000
