@@ -601,7 +601,7 @@ COMMANDS: list[tuple[str, dict[str, Any], list[str]]] = [
     ("text", {"split": "validation"}, ["--split", "validation"]),
     ("text", {"window": 7, "split": "train"}, ["--window", "7", "--split", "train"]),
     ("text", {"dynamic": True}, ["--dynamic"]),
-    ("text", {"corpus": Path("text.txt")}, ["--corpus", "text.txt"]),
+    ("text", {"corpus": Path("other.txt")}, ["--corpus", "other.txt"]),
     ("lines", {}, []),
     ("bytes", {}, []),
     ("jamo", {}, []),
@@ -620,6 +620,7 @@ def test_perplexity_is_what_the_command_says(
 ) -> None:
     """`model.perplexity` gives the figures of `charlm eval perplexity --json`."""
     monkeypatch.chdir(text.parent)
+    Path("other.txt").write_text(TEXT[::-1])
     command = ["eval", "perplexity", "--checkpoint", str(runs[kind].path), "--json", *options]
     expected, found = json.loads(_command(*command)), models[kind].perplexity(**arguments)
     figures = found.figures()
