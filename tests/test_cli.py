@@ -73,8 +73,10 @@ def test_the_worked_example(charlm: Run, tmp_path: Path) -> None:
     assert sum(line["train_loss"] > 0.05 for line in log) >= 3, "a curve begins before all is learned"
 
 
-def test_train_writes_a_run(charlm: Run, small: Path) -> None:
+def test_train_writes_a_run(charlm: Run, small: Path, request: pytest.FixtureRequest) -> None:
     """A run holds its configuration, its log and its checkpoints, and the output says what to do next."""
+    usual = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    request.addfinalizer(lambda: signal.signal(signal.SIGTERM, usual))
     handlers = [signal.getsignal(number) for number in train_module._SIGNALS]
     done = charlm("train", "--config", "small.yaml")
     assert [signal.getsignal(number) for number in train_module._SIGNALS] == handlers
