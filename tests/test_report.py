@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import re
@@ -21,6 +22,7 @@ from test_history import log_line
 from charlm.arrays import Array
 from charlm.config.build import build_text
 from charlm.data.units import Units
+from charlm.inference.gradient_flow import gradient_flow
 from charlm.inference.score import unit_losses
 from charlm.inference.trace import Trace, trace
 from charlm.nn import cells
@@ -45,6 +47,7 @@ from charlm.report.stretch import PROPERTIES, Stretch
 from charlm.runs import checkpoint
 from charlm.runs.checkpoint import Checkpoint
 from charlm.system.errors import DivergenceError
+from charlm.system.team import ALONE
 
 FORMS = {"char": "lstm", "jamo": "gru", "byte": "rnn", "lines": "lstm", "mixed": "gru before"}
 """For each way of reading a text, the cell that is looked at."""
@@ -473,6 +476,16 @@ def test_a_text_cannot_become_markup(page: Page, tmp_path: Path) -> None:
     assert preview.endswith("…"), "the beginning of a long one"
     assert "$policy ${data}" in shown
     assert "<script>alert(2)" in page.evaluate("document.title")
+
+
+def test_each_curve_of_the_flow_has_its_own_name(tmp_path: Path) -> None:
+    """The caption gives the norm at the last step for each state of each layer."""
+    made = make(tmp_path, "lstm", layers=2)
+    text = build_text(made.config.corpus, made.vocabulary, KINDS["char"][0] * 3)
+    told, measured = pages._flow(made, text, ALONE), gradient_flow(made.model, made.parameters, text)
+    for layer, state in itertools.product(range(2), range(2)):
+        name = f"layer {layer} {measured.states[state]}"
+        assert f"{name}: {measured.relative[layer, state, -1]:.1e}" in told
 
 
 SECTIONS = ("curves", "gradient-flow", "losses", "neurons", "characters")
