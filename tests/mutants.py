@@ -69,7 +69,7 @@ GENERATED = {
     "inference/generate.py": "generate loop",
     "inference/score.py": "score",
     "data/batches.py": "batches",
-    "data/texts.py": "lines batches",
+    "data/texts.py": "lines batches counts",
 }
 """The modules for which errors are generated, and the tests of which one must find each."""
 

@@ -104,6 +104,7 @@ def test_windows_are_steps_by_streams(kind: type[np.unsignedinteger]) -> None:
         np.testing.assert_array_equal(text[places], y)
         assert (mask, streams.window_length(step), streams.characters(step)) == (None, 2, 4)
         assert [streams.resets_state(step - 1), streams.resets_state(step)] == [True, False]
+    assert [sorted(streams.places(windows)) for windows in (1, 2)] == [[1, 2, 5, 6], list(range(1, 9))]
     lines = _batches(Lines.of(np.array([0, 1, 0, 1, 1, 0], kind)), 2, 9).window(0)
     assert lines.mask is not None
     assert {lines.x.dtype, lines.y.dtype} == {np.dtype(kind)}

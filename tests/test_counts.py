@@ -10,7 +10,7 @@ import pytest
 
 from charlm.data.texts import Lines, Text
 from charlm.inference import counts as counts_module
-from charlm.inference.counts import Counts, blocks, discounts
+from charlm.inference.counts import Counts, block, discounts
 
 
 def naive(text: Text, vocab: int, order: int) -> list[list[float]]:
@@ -60,7 +60,9 @@ def test_counts_are_those_of_the_naive_version(
     ids[[0, -1]] = 0
     text = Lines.of(ids) if by_line else Text(ids)
     counts, N = Counts(text, 5, order), text.targets
-    predicted = np.concatenate([counts.predict(start, min(start + 13, N)) for start in range(0, N, 13)])
+    predicted = np.empty((N, 5))
+    for numbers in np.array_split(np.random.default_rng(1).permutation(N), 7):
+        predicted[numbers] = counts.predict(numbers)
     np.testing.assert_allclose(predicted, naive(text, 5, order), atol=1e-6)
     np.testing.assert_allclose(predicted.sum(axis=1), 1, atol=1e-6)
 
@@ -81,11 +83,6 @@ def test_discounts_are_those_of_the_formula() -> None:
     np.testing.assert_allclose(discounts(np.array([9])), [0, 1, 2, 3])
 
 
-def test_blocks_hold_every_place_once() -> None:
-    """The blocks follow one another, and are smaller with more units."""
-    assert blocks(0, 5) == []
-    for vocab in (65, 100_000_000):
-        parts = blocks(200_000 if vocab == 65 else 3, vocab)
-        assert len(parts) > 1
-        assert [part.start for part in parts] == [0, *(part.stop for part in parts[:-1])]
-        assert parts[-1].stop == (200_000 if vocab == 65 else 3)
+def test_a_block_holds_fewer_places_of_more_units() -> None:
+    """A place at least, and half a million probabilities at most."""
+    assert [block(vocab) for vocab in (1, 64, 100_000_000)] == [1 << 19, 1 << 13, 1]

@@ -64,7 +64,7 @@ def test_a_table_is_what_its_teachers_say(form: str, by_line: bool, monkeypatch:
     table, networks = Table(text, V, 3, 0.25), [network(form, seed) for seed in (1, 2)]
     assert table.at(np.arange(3)) is None
     places, (first, second) = text.target_places(0, text.targets), (naive(*one, text) for one in networks)
-    expected = [first[places], Counts(text, V).predict(0, text.targets), second[places]]
+    expected = [first[places], Counts(text, V).predict(np.arange(text.targets)), second[places]]
     for number in range(3):
         if number == 1:
             list(table.add_counts(Team(workers=2)))
@@ -75,6 +75,18 @@ def test_a_table_is_what_its_teachers_say(form: str, by_line: bool, monkeypatch:
     soft = table.at(np.arange(5))
     assert soft is not None
     assert (soft.share, soft.ids.shape[1], table.teachers) == (0.25, 3, 3)
+
+
+@pytest.mark.parametrize("by_line", [False, True])
+def test_counts_read_what_is_trained_on(by_line: bool) -> None:
+    """Of a text of which a part is trained on, that part has what the counts of the whole text say."""
+    text = text_of(by_line)
+    whole, part, places = Table(text, V, 1, 0.5), Table(text, V, 1, 0.5), text.target_places(0, text.targets)
+    trained = np.random.default_rng(1).permutation(places)[:700]
+    list(whole.add_counts())
+    list(part.add_counts(trained=np.concatenate([trained, trained[:9]])))
+    np.testing.assert_array_equal(told(part, trained), told(whole, trained))
+    assert not part._q[np.setdiff1d(places, trained)].any()
 
 
 def test_the_likeliest_units_are_kept() -> None:

@@ -665,6 +665,23 @@ def test_a_network_follows_another(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("make", [make_trainer, make_line_trainer])
+def test_counts_read_all_that_is_trained_on(tmp_path: Path, make: Callable[..., Trainer]) -> None:
+    """Half an epoch is taught as by counts that read the whole text, and only its places are read."""
+    parameters = []
+    for whole in (False, True):
+        trainer = make(tmp_path, train__teacher=COUNTS, train__epochs=0.5)
+        assert trainer.table is not None
+        if whole:
+            list(trainer.table.add_counts())
+        while not trainer.finished:
+            trainer.update()
+        parameters.append(trainer.parameters.flat.tobytes())
+        places = np.flatnonzero(trainer.table._q.any(axis=1))
+        assert (len(places) == trainer.corpus.part("train").targets) == whole
+    assert parameters[0] == parameters[1]
+
+
+@pytest.mark.parametrize("make", [make_trainer, make_line_trainer])
 def test_an_update_learns_from_text_and_teachers(tmp_path: Path, make: Callable[..., Trainer]) -> None:
     """Its gradient is (1 - α) of the text's and α of the teachers', its loss that of the text."""
     values = {"train__teacher": COUNTS, "train__shards": 2, "train__batch": 5}

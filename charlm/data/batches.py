@@ -70,6 +70,10 @@ class Batches(ABC):
         """Number of targets in one window, without padding."""
         return self.window_length(step) * self.batch
 
+    def places(self, windows: int) -> Ids:
+        """Places in the text of all targets of the first windows, in no order."""
+        return np.concatenate([self.window(step).places.reshape(-1) for step in range(windows)])
+
     def resets_state(self, step: int) -> bool:
         """Whether all streams begin with this window, from a zero state; otherwise all continue."""
         return self._span(step)[0] == 0

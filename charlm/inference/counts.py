@@ -129,9 +129,8 @@ class Counts:
             _interpolate(q, [self._discounted(k, contexts, np.full(len(contexts), -1))])
         return largest, q
 
-    def predict(self, start: int, stop: int) -> Array:
-        """The distributions of the places from number `start` up to `stop`, `[stop - start, V]`."""
-        places = np.arange(start, stop)
+    def predict(self, places: Ids) -> Array:
+        """The distributions of the predicted units with these numbers, `[len(places), V]`."""
         largest, whole = self._whole
         q: Array = whole[self._orders[largest].contexts[places]]
         others = np.flatnonzero(self._least[places] <= largest)
@@ -200,7 +199,6 @@ def discounts(counts: Ids) -> Array:
     return np.array([min(max(0.0, i - (i + 1) * Y * n[i + 1] / max(1, n[i])), i) for i in range(4)])
 
 
-def blocks(N: int, vocab: int) -> list[slice]:
-    """The places of a text in blocks whose distributions fit into the cache of a machine."""
-    size = max(1, _BLOCK // vocab)
-    return [slice(start, min(start + size, N)) for start in range(0, N, size)]
+def block(vocab: int) -> int:
+    """The number of places whose distributions fit into the cache of a machine."""
+    return max(1, _BLOCK // vocab)

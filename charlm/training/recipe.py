@@ -17,8 +17,10 @@ import numpy as np
 
 from charlm.config.keys import COUNTS, Config
 from charlm.data.corpus import Corpus
+from charlm.inference.counts import BYTES
 from charlm.nn.cells import make_cell
 from charlm.system.errors import ConfigError
+from charlm.system.machine import machine_bytes
 from charlm.system.team import ALONE, Team
 from charlm.training.job import Job
 from charlm.training.request import Request
@@ -75,14 +77,17 @@ _PER_NETWORK = 18
 _NETWORKS = 4
 """Most networks of a run."""
 
-_COUNTED = (1.5, 12.0)
-"""Epochs, at least and at most, of a network that is taught by the counts of the text."""
+_COUNTED = 12.0
+"""Most epochs of a network that is taught by the counts of the text; of lines, more."""
 
 _ALPHABET = 256
 """Most different characters of a text on which teachers were tried."""
 
 _COUNTED_SHARE = 0.2
 """Largest share of the time for the counts to read the text."""
+
+_COUNTED_MEMORY = 0.25
+"""Largest share of the machine's memory for the counts."""
 
 _COUNTING = 32
 """Hidden units of a network that is trained on a text once in the time in which its counts read it."""
@@ -188,7 +193,8 @@ def choose(job: Job, seconds: float, team: Team = ALONE) -> Job:
     networks = job.config.train.generations
     if "train.generations" not in given and job.corpus.usable("validation") and _is_tried(steps, V):
         networks = max(1, min(_NETWORKS, int(n / (_PER_NETWORK * N))))
-    job = _with(job, job.config.choose(rules(N, V, hidden, n / networks, steps, cell, networks)))
+    has_room = team.first(lambda: _COUNTED_MEMORY * (machine_bytes() or math.inf) >= N * BYTES)
+    job = _with(job, job.config.choose(rules(N, V, hidden, n / networks, steps, cell, networks, has_room)))
     each = max(_FEWEST_VALIDATIONS, math.ceil(_VALIDATIONS / networks))
     one, validations = _VALIDATION_SHARE * seconds, networks * each
     if "run.eval_every" in given:
@@ -289,12 +295,19 @@ def _is_tried(steps: int, V: int) -> bool:
 
 
 def rules(
-    N: int, V: int, H: int, n: float, steps: int = _WINDOW, cell: str = "lstm", networks: int = 1
+    N: int,
+    V: int,
+    H: int,
+    n: float,
+    steps: int = _WINDOW,
+    cell: str = "lstm",
+    networks: int = 1,
+    counts_fit: bool = True,
 ) -> dict[str, Any]:
     """The settings for a network of `H` that is trained on `n` characters of a text of `N`, of `V` different.
 
     `steps` is the usual length of a window; for lines, their mean length. `networks` are trained one after
-    the other.
+    the other. `counts_fit` says whether there is memory for the counts of the text.
 
     The figures come from the runs in configs/README.md. Regularisation slows learning: dropout and
     weight drop begin where the text is seen often by a network that could learn it by heart, and
@@ -311,9 +324,10 @@ def rules(
     batch = min(max(16, batch), 32 if steps >= _WINDOW else 64)
     seldom = 0.6 * math.log2(max(65, V) / 65)
     known = cell if cell in _RATES else "gru"
-    epochs, (least, most) = n / N, _COUNTED
+    epochs = n / N
     counting = _relative_pace(V, H, _COUNTING, known)
-    counted = _is_tried(steps, V) and least <= epochs < most and counting < _COUNTED_SHARE * epochs
+    seen = epochs * math.sqrt(min(steps, _WINDOW) / _WINDOW)  # a short line says less
+    counted = counts_fit and seen < _COUNTED and counting < _COUNTED_SHARE * epochs
     rates = _RATES[known]
     lr = min(rates.largest, rates.times_hidden / H)
     return {
@@ -338,7 +352,7 @@ def rules(
         "train.taught_drop": 0.3,
         # counts know at once what a network has to learn, and in the end less than it
         "train.teacher": COUNTS if counted else "",
-        "train.teacher_share": round(min(0.5, 2 / epochs), 2) if counted else 0.7 if networks > 1 else 0.5,
+        "train.teacher_share": round(min(0.5, 2 / seen), 2) if counted else 0.7 if networks > 1 else 0.5,
     }
 
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from charlm.arrays import Ids
 from charlm.data.texts import Text
-from charlm.inference.counts import Counts, blocks
+from charlm.inference.counts import Counts, block
 from charlm.inference.score import Scorer
 from charlm.nn.loss import SoftTargets, likeliest
 from charlm.nn.model import Model
@@ -76,24 +76,26 @@ class Table:
                 read += values.shape[1]
         self._teachers += 1
 
-    def add_counts(self, team: Team = ALONE) -> Iterator[float]:
+    def add_counts(self, team: Team = ALONE, trained: Ids | None = None) -> Iterator[float]:
         """Let the counts of the text read it, each place without its own occurrence.
 
-        Yields what `add_network` does.
+        They read the places of `trained`, by default all. Yields what `add_network` does.
         """
         columns, counts = self._next(), Counts(self.text, self.vocab)
-        parts = blocks(self.text.targets, self.vocab)
+        places = self.text.target_places(0, self.text.targets)
+        numbers = np.arange(len(places)) if trained is None else np.flatnonzero(np.isin(places, trained))
+        size = block(self.vocab)
+        blocks = -(-len(numbers) // size)
 
         def read(number: int) -> None:
-            part = parts[number]
-            places = self.text.target_places(part.start, part.stop)
-            p = counts.predict(part.start, part.stop)
-            self._ids[places, columns], self._q[places, columns] = likeliest(p, self.named)
+            own = numbers[number * size : (number + 1) * size]
+            ids, q = likeliest(counts.predict(own), self.named)
+            self._ids[places[own], columns], self._q[places[own], columns] = ids, q
 
-        with team.pool(len(parts), read) as pool:
-            for first in range(0, len(parts), _TOGETHER):
-                yield first / len(parts)
-                pool.map(read, range(first, min(first + _TOGETHER, len(parts))))
+        with team.pool(blocks, read) as pool:
+            for first in range(0, blocks, _TOGETHER):
+                yield first / blocks
+                pool.map(read, range(first, min(first + _TOGETHER, blocks)))
         self._teachers += 1
 
     def _next(self) -> slice:

@@ -196,7 +196,10 @@ class Trainer(contextlib.AbstractContextManager["Trainer"]):
         while self.table is not None and self._unread:
             number, has_counts = self.table.teachers, COUNTS in self.config.train.teachers
             if has_counts and not number:
-                yield from self.table.add_counts(self.team)
+                # of a long text that is read in part, counts are asked for that part
+                is_part = self.schedule.steps < self.steps_per_epoch
+                trained = self.streams.places(self.schedule.steps) if is_part else None
+                yield from self.table.add_counts(self.team, trained)
             else:
                 team = self.team.of(parts=self.config.train.shards)
                 yield from self.table.add_network(*nets[number - has_counts], team)
