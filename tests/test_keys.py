@@ -605,6 +605,18 @@ def _taught_drop(lab: Lab) -> None:
                 np.testing.assert_allclose(np.unique(mask[mask > 0]), 1 / (1 - rate), rtol=1e-6)
 
 
+@case("train.taught_share")
+def _taught_share(lab: Lab) -> None:
+    for share, used in ((0.0, 0.4), (0.9, 0.9)):
+        values = {"train.generations": 2, "train.epochs": 0.25, "train.teacher_share": 0.4}
+        trainer = lab.trainer({**values, "train.teacher": "counts", "train.taught_share": share})
+        assert trainer.table is not None
+        for expected in (0.4, used):
+            list(trainer.prepare())
+            assert trainer.table.share == expected
+            trainer.update()
+
+
 @case("train.teacher_share")
 def _teacher_share(lab: Lab) -> None:
     moves = []

@@ -21,6 +21,7 @@ from charlm.config.keys import Config
 from charlm.data.corpus import Corpus
 from charlm.data.units import Units
 from charlm.data.vocabulary import Vocabulary
+from charlm.inference import counts
 from charlm.system.errors import ConfigError
 from charlm.system.team import Team
 from charlm.training import advice, recipe
@@ -105,17 +106,17 @@ def test_more_time_makes_no_smaller_model(paces: list[Config]) -> None:
 @pytest.mark.parametrize(
     ("minutes", "networks", "teachers", "share"),
     [
-        (0.2, 1, (), 0.5),
-        (0.6, 1, ("counts",), 0.5),
+        (0.1, 1, (), 0.5),
+        (0.2, 1, ("counts",), 0.5),
         (1, 1, ("counts",), 0.3),
-        (2, 1, (), 0.5),
-        (20, 4, (), 0.7),
+        (2, 1, ("counts",), 0.15),
+        (20, 4, ("counts",), 0.15),
     ],
 )
 def test_what_teaches_follows_from_the_epochs(
     paces: list[Config], minutes: float, networks: int, teachers: tuple[str, ...], share: float
 ) -> None:
-    """Counts teach a network of a few epochs; a text that is seen often has several networks."""
+    """Counts teach the less, the more epochs there are; a text that is seen often has several networks."""
     width = {"model.hidden": 192}
     train = _fitted(Config().give(width), _corpus(600_000), 60 * minutes)[0].train
     assert (train.generations, train.teachers) == (networks, teachers)
@@ -125,14 +126,19 @@ def test_what_teaches_follows_from_the_epochs(
     assert (train.generations, train.teachers) == (2, ("counts",))
 
 
-def test_nothing_teaches_where_it_was_not_tried(paces: list[Config]) -> None:
-    """Texts of which nothing is held out, lines, and texts of many different characters have one network."""
+def test_nothing_teaches_where_it_cannot(paces: list[Config], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a text of which nothing is held out, or without memory for its counts, there is one network."""
     lines = replace(_corpus(0), ids=np.tile(np.arange(7, dtype=np.uint8), 90_000)[:-6], by_line=True)
     large = replace(_corpus(600_000), vocabulary=Vocabulary(range(97, 97 + 300), Units()))
-    for corpus in (_corpus(300), lines, large):
-        for seconds in (4, 12, 60, 600):
-            train = _fitted(Config(), corpus, seconds)[0].train
-            assert (train.generations, train.teachers) == (1, ())
+    found = [_fitted(Config(), corpus, 200)[0].train for corpus in (_corpus(300), lines, large)]
+    assert [train.teachers for train in found] == [(), ("counts",), ("counts",)]
+    seen = found[1].epochs * math.sqrt(6 / 50)
+    assert found[1].teacher_share == pytest.approx(2 / seen, rel=0.1), "a short line says less"
+    assert found[0].generations == 1
+    monkeypatch.setattr(recipe, "machine_bytes", lambda: 4 * counts.BYTES * 500_000)
+    assert _fitted(Config(), _corpus(600_000), 90)[0].train.teachers == ()
+    monkeypatch.setattr(recipe, "machine_bytes", lambda: None)
+    assert _fitted(Config(), _corpus(600_000), 90)[0].train.teachers == ("counts",)
 
 
 def test_what_a_person_chose_is_kept(paces: list[Config]) -> None:

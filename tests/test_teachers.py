@@ -48,10 +48,12 @@ def naive(model: Model, params: Parameters, text: Text) -> Array:
 
 
 def told(table: Table, places: Ids) -> Array:
-    """The mean distribution that the table gives for each place, `[N, V]`."""
+    """The mean of the probabilities that the table gives for each place, `[N, V]`."""
     soft = table.at(places)
     assert soft is not None
-    return soft.mean(np.full((len(places), V), 1 / V))
+    q = np.zeros((*soft.ids.shape[:2], V))
+    np.put_along_axis(q, soft.ids, soft.q, axis=2)
+    return q.mean(axis=1)
 
 
 @pytest.mark.parametrize(("form", "by_line"), [*((form, False) for form in FORMS), ("lstm", True)])

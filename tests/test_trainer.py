@@ -626,24 +626,29 @@ TAUGHT: dict[str, Any] = {
     "train__epochs": 2.0,
     "train__generations": 3,
     "train__teacher": COUNTS,
+    "train__taught_share": 0.6,
 }
-"""Three networks, one after the other, and the counts of the text."""
+"""Three networks, one after the other; the first is taught by the counts of the text."""
 
 
 def test_a_network_follows_another(tmp_path: Path) -> None:
-    """Each begins as a run of its own does, from other weights, and is taught by all before it."""
+    """Each begins as a run of its own does, with other weights; counts teach the first, networks the rest."""
     trainer, alone = make_trainer(tmp_path, **TAUGHT), make_trainer(tmp_path, train__epochs=2.0)
     updates, V = alone.planned_steps, trainer.model.vocab
     assert trainer.planned_steps == 3 * updates
-    begun, taught, counts = [], [], Table(trainer.corpus.part("train"), V, 1, 0.0)
+    begun, taught, counts = [], [], Table(trainer.corpus.part("train"), V, 1, 0.5)
     list(counts.add_counts())
+    places = np.arange(1, 80)
     table = trainer.table
     assert table is not None
     for number in range(3):
         assert trainer.begins_network
         list(trainer.prepare())
         assert not trainer.begins_network
-        assert table.teachers == number + 1
+        assert (table.teachers, table.share) == ((1, 0.5), (1, 0.6), (2, 0.6))[number]
+        if not number:
+            for mine, theirs in zip(table.at(places) or (), counts.at(places) or (), strict=True):
+                np.testing.assert_array_equal(mine, theirs)
         assert trainer.tally.applied == trainer.tally.applied_before
         begun.append(trainer.parameters.flat.copy())
         assert not any(slot.any() for slot in trainer.optimizer.slots.values())
@@ -655,11 +660,9 @@ def test_a_network_follows_another(tmp_path: Path) -> None:
         taught.append(trainer.mean.copy())
     assert trainer.finished
     assert len({weights.tobytes() for weights in begun}) == 3
-    expected = Table(trainer.corpus.part("train"), V, 3, 0.5)
-    list(expected.add_counts())
+    expected = Table(trainer.corpus.part("train"), V, 2, 0.6)
     for params in taught[:2]:
         list(expected.add_network(trainer.model, params))
-    places = np.arange(1, 80)
     for mine, theirs in zip(table.at(places) or (), expected.at(places) or (), strict=True):
         np.testing.assert_array_equal(mine, theirs)
 

@@ -363,7 +363,8 @@ class TrainConfig:
     teacher: str | tuple[str, ...] = key(
         "",
         "models of the same vocabulary whose probabilities are learned too: a run, a checkpoint, `counts` "
-        "for the counts of the text itself, or a list of these; they are copied into the run",
+        "for the counts of the text itself, which teach the first network, or a list of these; they are "
+        "copied into the run",
         paths=True,
         optional=True,
         fixed=True,
@@ -371,6 +372,12 @@ class TrainConfig:
     teacher_share: float = key(
         0.5,
         "the share of the loss that is the teachers', whichever they are (Hinton et al. 2015)",
+        at_least=0,
+        at_most=1,
+    )
+    taught_share: float = key(
+        0.0,
+        "train.teacher_share of the networks after the first, which are taught by networks alone; 0 keeps it",
         at_least=0,
         at_most=1,
     )

@@ -57,23 +57,17 @@ class SoftTargets(NamedTuple):
     share: float
     """α: the share of the loss that is the teachers'."""
 
-    def mean(self, p: Array) -> Array:
-        """The distribution that has the gradient of the mean of the teachers, `[N, V]`.
+    def mean(self, p: Array) -> tuple[Array, Array]:
+        """The distribution that has the gradient of the mean of the teachers: `F [N]` and `e [N, S, K]`.
 
-        `p [N, V]` is the network's, times any number. A teacher's rest is divided as p divides it: the
-        gradient of `-(1 - Σ q) log(1 - Σ p)`, of sums over the named units, leaves that division alone.
+        It is F times the network's, plus e at the named units; `p [N, S, K]` are the network's
+        probabilities of these. A teacher's rest is divided as the network divides it: the gradient of
+        `-(1 - Σ q) log(1 - Σ p)`, of sums over the named units, leaves that division alone.
         """
-        mean = np.zeros_like(p)
-        for s in range(self.ids.shape[1]):
-            ids, q = self.ids[:, s], self.q[:, s].astype(p.dtype)
-            theirs = p.copy()
-            np.put_along_axis(theirs, ids, 0.0, axis=1)
-            rest = np.maximum(1.0 - q.sum(axis=1), 0.0) / np.maximum(theirs.sum(axis=1), _NOTHING)
-            theirs *= rest[:, None]
-            np.put_along_axis(theirs, ids, q, axis=1)
-            mean += theirs
-        mean /= self.ids.shape[1]
-        return mean
+        q = self.q.astype(np.float64)
+        # f_s = (1 - Σ q) / (1 - Σ p):  q_v where teacher s names v, f_s p_v elsewhere
+        f = np.maximum(1.0 - q.sum(axis=2), 0.0) / np.maximum(1.0 - p.sum(axis=2), _LEAST_REST)
+        return f.mean(axis=1), (q - f[:, :, None] * p) / q.shape[1]
 
 
 def softmax_cross_entropy(
@@ -98,12 +92,17 @@ def softmax_cross_entropy(
     N = scored or (len(targets) if mask is None else np.count_nonzero(mask))
     nll, normaliser = _nll_and_normaliser(logits, targets)
     p = logits  # the exponentials, from here on
-    np.multiply(p, (1.0 / (normaliser * N)).astype(p.dtype)[:, None], p)
-    q = None if soft is None else soft.mean(p)
-    p[np.arange(len(targets)), targets] -= p.dtype.type((1.0 - (soft.share if soft else 0.0)) / N)
-    if soft is not None and q is not None:
-        q *= p.dtype.type(soft.share / N)
-        p -= q
+    rows, scale, share, named = np.arange(len(targets)), 1.0 / (normaliser * N), 0.0, None
+    if soft is not None:
+        share = soft.share
+        factor, named = soft.mean(p[rows[:, None, None], soft.ids] / normaliser[:, None, None])
+        scale *= 1.0 - share * factor
+    np.multiply(p, scale.astype(p.dtype)[:, None], p)
+    p[rows, targets] -= p.dtype.type((1.0 - share) / N)
+    if soft is not None and named is not None:
+        named *= share / N
+        for s in range(named.shape[1]):  # two teachers may name the same unit
+            p[rows[:, None], soft.ids[:, s]] -= named[:, s].astype(p.dtype)
     if mask is not None:
         nll[~mask] = 0.0
         p[~mask] = 0.0
@@ -128,8 +127,8 @@ def _nll_and_normaliser(logits: Array, targets: Ids) -> tuple[Array, Array]:
     return below + np.log(normaliser), normaliser
 
 
-_NOTHING = 1e-30
-"""A probability that is none."""
+_LEAST_REST = 1e-6
+"""Probability of all unnamed units below which it is not known: sums of float32 have seven digits."""
 
 _CLOSE = 50.0
 """Nats below m at which an exponential is still far above the smallest float32, exp(-87)."""

@@ -71,17 +71,14 @@ _LONGEST = 20.0
 _RESERVE = 0.03
 """Share of the time for previews, checkpoints and slower moments."""
 
-_PER_NETWORK = 18
-"""Epochs of a network after which another one, taught by it, gains more than further epochs."""
+_PER_NETWORK = 15
+"""Epochs of a network after which another one, taught by it, gains more than further epochs; see `_seen`."""
 
 _NETWORKS = 4
 """Most networks of a run."""
 
-_COUNTED = 12.0
-"""Most epochs of a network that is taught by the counts of the text; of lines, more."""
-
-_ALPHABET = 256
-"""Most different characters of a text on which teachers were tried."""
+_COUNTS_SHARES = (0.15, 0.5)
+"""Smallest and largest share of the counts of the text in what a network learns."""
 
 _COUNTED_SHARE = 0.2
 """Largest share of the time for the counts to read the text."""
@@ -191,10 +188,11 @@ def choose(job: Job, seconds: float, team: Team = ALONE) -> Job:
         hidden = max(H for H in _SIZES if enough(N, V, H, trained(H)))
     n = trained(hidden)
     networks = job.config.train.generations
-    if "train.generations" not in given and job.corpus.usable("validation") and _is_tried(steps, V):
-        networks = max(1, min(_NETWORKS, int(n / (_PER_NETWORK * N))))
+    if "train.generations" not in given and job.corpus.usable("validation"):
+        networks = max(1, min(_NETWORKS, int(_seen(n / N, steps) / _PER_NETWORK)))
     has_room = team.first(lambda: _COUNTED_MEMORY * (machine_bytes() or math.inf) >= N * BYTES)
-    job = _with(job, job.config.choose(rules(N, V, hidden, n / networks, steps, cell, networks, has_room)))
+    counts_fit = has_room and job.corpus.usable("validation")
+    job = _with(job, job.config.choose(rules(N, V, hidden, n / networks, steps, cell, networks, counts_fit)))
     each = max(_FEWEST_VALIDATIONS, math.ceil(_VALIDATIONS / networks))
     one, validations = _VALIDATION_SHARE * seconds, networks * each
     if "run.eval_every" in given:
@@ -289,9 +287,9 @@ def enough(N: int, V: int, H: int, n: float) -> bool:
     return _SIZES[0] >= H or (n >= for_time and largest >= H)
 
 
-def _is_tried(steps: int, V: int) -> bool:
-    """Whether teachers were tried on such a text: one with an alphabet, not one of lines."""
-    return steps >= _WINDOW and V <= _ALPHABET
+def _seen(epochs: float, steps: int) -> float:
+    """The epochs of a usual text that teach as much as so many of short lines."""
+    return epochs * math.sqrt(min(steps, _WINDOW) / _WINDOW)
 
 
 def rules(
@@ -307,7 +305,7 @@ def rules(
     """The settings for a network of `H` that is trained on `n` characters of a text of `N`, of `V` different.
 
     `steps` is the usual length of a window; for lines, their mean length. `networks` are trained one after
-    the other. `counts_fit` says whether there is memory for the counts of the text.
+    the other. `counts_fit` says whether the counts of the text can teach: whether there is memory for them.
 
     The figures come from the runs in configs/README.md. Regularisation slows learning: dropout and
     weight drop begin where the text is seen often by a network that could learn it by heart, and
@@ -324,10 +322,9 @@ def rules(
     batch = min(max(16, batch), 32 if steps >= _WINDOW else 64)
     seldom = 0.6 * math.log2(max(65, V) / 65)
     known = cell if cell in _RATES else "gru"
-    epochs = n / N
-    counting = _relative_pace(V, H, _COUNTING, known)
-    seen = epochs * math.sqrt(min(steps, _WINDOW) / _WINDOW)  # a short line says less
-    counted = counts_fit and seen < _COUNTED and counting < _COUNTED_SHARE * epochs
+    counted = counts_fit and _relative_pace(V, H, _COUNTING, known) < _COUNTED_SHARE * n / N
+    least, most = _COUNTS_SHARES
+    counts_share = round(min(max(least, 2 / _seen(n / N, steps)), most), 2)
     rates = _RATES[known]
     lr = min(rates.largest, rates.times_hidden / H)
     return {
@@ -349,10 +346,11 @@ def rules(
         "train.schedule": "cosine",
         "train.warmup": 100,
         "train.generations": networks,
+        "train.taught_share": 0.7,
         "train.taught_drop": 0.3,
         # counts know at once what a network has to learn, and in the end less than it
         "train.teacher": COUNTS if counted else "",
-        "train.teacher_share": round(min(0.5, 2 / seen), 2) if counted else 0.7 if networks > 1 else 0.5,
+        "train.teacher_share": counts_share if counted else 0.5,
     }
 
 

@@ -39,17 +39,28 @@ class Table:
 
     def __init__(self, text: Text, vocab: int, most: int, share: float) -> None:
         """The table of a training text, for `most` teachers; `share` is `train.teacher_share`."""
-        self.text, self.vocab, self.share = text, vocab, share
+        self.text, self.vocab = text, vocab
         self.named = min(NAMED, vocab)
         shape = len(text.ids), most * self.named
         self._ids = shared(shape, np.min_scalar_type(vocab))
         self._q = shared(shape, np.float16)
         self._teachers = shared((1,), np.int64)
+        self._share = shared((1,), np.float64)
+        self._share[0] = share
 
     @property
     def teachers(self) -> int:
         """The number of teachers that have read the text."""
         return int(self._teachers[0])
+
+    @property
+    def share(self) -> float:
+        """The share of the loss that is the teachers'."""
+        return float(self._share[0])
+
+    def begin_again(self, share: float) -> None:
+        """Forget what the teachers said; others will teach, with another share."""
+        self._teachers[0], self._share[0] = 0, share
 
     def at(self, places: Ids) -> SoftTargets | None:
         """The mean of the teachers' distributions at places of the text; None without teachers."""

@@ -180,8 +180,13 @@ class Trainer(contextlib.AbstractContextManager["Trainer"]):
     @property
     def _unread(self) -> int:
         """The teachers that have yet to read the text."""
-        teachers = len(self.config.train.teachers) + len(self.earlier)
+        teachers = len(self._job.teachers) + self._counts_teach + len(self.earlier)
         return 0 if self.table is None else teachers - self.table.teachers
+
+    @property
+    def _counts_teach(self) -> bool:
+        """Whether the counts of the text teach: only until a network of the run can."""
+        return COUNTS in self.config.train.teachers and not self.earlier
 
     def prepare(self) -> Generator[float, None, None]:
         """Begin the next network where one is finished, and let the teachers read the text.
@@ -194,20 +199,22 @@ class Trainer(contextlib.AbstractContextManager["Trainer"]):
         nets = [(teacher.model, teacher.parameters) for _, teacher in self._job.teachers]
         nets += [(self.model, params) for params in self.earlier]
         while self.table is not None and self._unread:
-            number, has_counts = self.table.teachers, COUNTS in self.config.train.teachers
-            if has_counts and not number:
+            number = self.table.teachers
+            if self._counts_teach and not number:
                 # of a long text that is read in part, counts are asked for that part
                 is_part = self.schedule.steps < self.steps_per_epoch
                 trained = self.streams.places(self.schedule.steps) if is_part else None
                 yield from self.table.add_counts(self.team, trained)
             else:
                 team = self.team.of(parts=self.config.train.shards)
-                yield from self.table.add_network(*nets[number - has_counts], team)
+                yield from self.table.add_network(*nets[number - self._counts_teach], team)
 
     def _begin_network(self) -> None:
         """Begin the next network; the one that is finished teaches it."""
         tally = self.tally
         self.earlier.append(self.mean.copy())
+        if len(self.earlier) == 1:
+            self._let_networks_teach()
         tally.generation, tally.begun, tally.applied_before = len(self.earlier), tally.step, tally.applied
         tally.plateau, tally.lowest, tally.waited = Plateau(), None, 0
         self.parameters.flat[...] = self._fresh_parameters(tally.generation).flat
@@ -215,6 +222,11 @@ class Trainer(contextlib.AbstractContextManager["Trainer"]):
         for slot in self.optimizer.slots.values():
             slot[...] = 0.0
         self.rng = self._noise(tally.generation)
+
+    def _let_networks_teach(self) -> None:
+        """Begin the table of those that teach the networks after the first."""
+        if self.table is not None:
+            self.table.begin_again(self.config.train.taught_share or self.config.train.teacher_share)
 
     @property
     def epoch(self) -> float:
@@ -382,6 +394,8 @@ class Trainer(contextlib.AbstractContextManager["Trainer"]):
             raise CheckpointError(f"{where} lacks the training state that it takes to resume") from error
         if self.config.train.average:
             self.mean.flat[...] = checkpoint.parameters.flat
+        if self.earlier:
+            self._let_networks_teach()
 
 
 def _fill(array: Array, values: Array) -> None:
