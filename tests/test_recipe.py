@@ -106,7 +106,6 @@ def test_more_time_makes_no_smaller_model(paces: list[Config]) -> None:
 @pytest.mark.parametrize(
     ("minutes", "networks", "teachers", "share"),
     [
-        (0.1, 1, (), 0.5),
         (0.2, 1, ("counts",), 0.5),
         (1, 1, ("counts",), 0.3),
         (2, 1, ("counts",), 0.15),
@@ -126,6 +125,42 @@ def test_what_teaches_follows_from_the_epochs(
     assert (train.generations, train.teachers) == (2, ("counts",))
 
 
+@pytest.mark.parametrize(("seconds", "networks"), [(5, 1), (40, 1), (9, 2), (90, 2)])
+def test_counts_take_their_part_of_the_time(seconds: float, networks: int) -> None:
+    """Half is for the whole text; the other half is for what is trained on, where that is less."""
+    job = Job(
+        Config().give({"train.generations": networks, "train.batch": 2, "train.seq_len": 5}), _corpus(1_001)
+    )
+    epochs = recipe._epochs(job, Pace(100.0, 0.0, 6.0), seconds, 0)
+    reading = recipe._readings(job)
+    epoch = job.corpus.part("train").targets / 100
+    taken = epoch * (networks * epochs + reading) + 3 + 3 * min(1, epochs)
+    assert taken == pytest.approx(seconds, rel=1e-3)
+
+
+def test_what_networks_read_is_counted() -> None:
+    """A network that is given reads the text before the first network and the second, an earlier one once."""
+    for networks, readings in ((1, 1), (2, 3), (3, 4)):
+        config = Config().give({"train.generations": networks, "train.teacher": ("counts", "runs/other")})
+        assert recipe._readings(Job(config, _corpus(1_001))) == pytest.approx(readings / recipe.SCORING)
+
+
+def test_a_width_that_is_given_is_the_one_that_is_measured(paces: list[Config]) -> None:
+    """What is chosen around it is what would be chosen with it."""
+    free, _ = _fitted(Config(), _corpus(60_000), 60)
+    width = {"model.hidden": free.model.hidden}
+    given, _ = _fitted(Config().give(width), _corpus(60_000), 60)
+    assert [config.model.hidden for config in paces[-2:]] == 2 * [given.model.hidden]
+    assert given.train.generations == free.train.generations
+    assert given.train.epochs == pytest.approx(free.train.epochs, rel=0.05)
+    small, _ = _fitted(Config().give({"model.hidden": 48}), _corpus(600_000), 12)
+    assert 16 < small.train.epochs < 29
+    assert small.train.generations == 1, "not yet time for two"
+    for name, share in (("counts", free.train.teacher_share), ("runs/other", 0.5)):
+        taught, _ = _fitted(Config().give({**width, "train.teacher": name}), _corpus(60_000), 60)
+        assert taught.train.teacher_share == share
+
+
 def test_nothing_teaches_where_it_cannot(paces: list[Config], monkeypatch: pytest.MonkeyPatch) -> None:
     """Of a text of which nothing is held out, or without memory for its counts, there is one network."""
     lines = replace(_corpus(0), ids=np.tile(np.arange(7, dtype=np.uint8), 90_000)[:-6], by_line=True)
@@ -135,6 +170,7 @@ def test_nothing_teaches_where_it_cannot(paces: list[Config], monkeypatch: pytes
     seen = found[1].epochs * math.sqrt(6 / 50)
     assert found[1].teacher_share == pytest.approx(2 / seen, rel=0.1), "a short line says less"
     assert found[0].generations == 1
+    assert _fitted(Config().give({"model.hidden": 1024}), large, 4)[0].train.teachers == (), "no time"
     monkeypatch.setattr(recipe, "machine_bytes", lambda: 4 * counts.BYTES * 500_000)
     assert _fitted(Config(), _corpus(600_000), 90)[0].train.teachers == ()
     monkeypatch.setattr(recipe, "machine_bytes", lambda: None)

@@ -14,7 +14,7 @@ import click
 import charlm
 from charlm.cli.options import Command, checkpoint_option, json_option, load, say_which
 from charlm.cli.show import counted, losses, show, shown_path, shown_paths, visible
-from charlm.config.keys import CorpusConfig, plain
+from charlm.config.keys import COUNTS, CorpusConfig, plain
 from charlm.runs.log import COLUMNS
 from charlm.system.errors import CorpusError
 from charlm.system.files import reason
@@ -67,8 +67,9 @@ def _contents(model: charlm.LanguageModel) -> Iterator[str]:
     train = model.config.train
     if train.generations > 1:
         yield f"network {about['network']} of {train.generations}, each taught by those before it"
-    if train.teachers:
-        yield f"taught by {shown_paths(train.teachers)} (train.teacher)"
+    teachers = [name for name in train.teachers if about["network"] == 1 or name != COUNTS]
+    if teachers:
+        yield f"taught by {shown_paths(teachers)} (train.teacher)"
     for of in ("validation", "training"):
         if (loss := about[f"{of}_loss"]) is not None:
             yield f"{of} loss {losses(loss)}"

@@ -19,6 +19,7 @@ from charlm.cli.show import (
     visible,
     with_options,
 )
+from charlm.config.keys import COUNTS
 from charlm.runs.log import COLUMNS, Column, Line
 from charlm.system.files import byte_size
 from charlm.training.events import Event, Logged, Previewed, Read, Started, Taught, Updated, Validated, Warned
@@ -115,6 +116,9 @@ class Display:
         networks = (
             f"\n{count} networks one after the other, each taught by those before it" if count > 1 else ""
         )
+        if config.train.teachers:
+            names = ["the counts of the text" if name == COUNTS else name for name in config.train.teachers]
+            networks += f"\ntaught by {shown_paths(names)}, with a share of {config.train.teacher_share:g}"
         self._line(
             f"{shown_paths(config.corpus.paths)}: {size}\n"
             f"({splits}), vocabulary of {run.vocabulary:,}\n"

@@ -377,7 +377,7 @@ class TrainConfig:
     )
     taught_share: float = key(
         0.0,
-        "train.teacher_share of the networks after the first, which are taught by networks alone; 0 keeps it",
+        "train.teacher_share of the networks after the first, which `counts` do not teach; 0 keeps it",
         at_least=0,
         at_most=1,
     )

@@ -37,7 +37,7 @@ _BLOCK = 1 << 19
 """Probabilities that are computed at a time: larger blocks leave the cache, and take twice as long."""
 
 
-_WHOLE = 1 << 21
+_WHOLE = 1 << 22
 """Probabilities that are kept for the contexts of the whole text: more do not fit into the cache."""
 
 

@@ -24,6 +24,7 @@ from charlm.system.machine import machine_bytes
 from charlm.system.team import ALONE, Team
 from charlm.training.job import Job
 from charlm.training.request import Request
+from charlm.training.teachers import Table
 from charlm.training.trainer import SCORING, Trainer, is_scored_whole
 
 _SIZES = (48, 64, 96, 128, 160, 192, 224, 256, 320, 384, 448, 512, 640, 768, 896, 1024)
@@ -85,6 +86,9 @@ _COUNTED_SHARE = 0.2
 
 _COUNTED_MEMORY = 0.25
 """Largest share of the machine's memory for the counts."""
+
+_COUNTED_PART = 100_000
+"""Characters of a text with which the time of its counts is measured."""
 
 _COUNTING = 32
 """Hidden units of a network that is trained on a text once in the time in which its counts read it."""
@@ -168,10 +172,12 @@ def choose(job: Job, seconds: float, team: Team = ALONE) -> Job:
     if "corpus.split" not in given:  # what is held out depends on the pace
         job = _split(job, 0.0)
     measured = _USUAL if seconds > _BRIEF else _SIZES[0]
+    if "model.hidden" in given:
+        measured = job.config.model.hidden
     train = job.corpus.part("train")
     steps = _WINDOW if train.lines is None else train.targets // max(1, train.lines)
     reference = _with(job, job.config.choose(rules(1, 1, measured, _UPDATES * _WINDOW * 20, steps)))
-    speed = pace(reference, _measuring(seconds), team).characters
+    speed = pace(reference.alone(), _measuring(seconds), team).characters
     if "corpus.split" not in given:
         share = held_out(len(job.corpus.ids), SCORING * speed * _VALIDATION_SHARE * seconds)
         job = _split(job, share if share * len(train) >= 1 else 0.0)  # not less than a line
@@ -191,8 +197,8 @@ def choose(job: Job, seconds: float, team: Team = ALONE) -> Job:
     if "train.generations" not in given and job.corpus.usable("validation"):
         networks = max(1, min(_NETWORKS, int(_seen(n / N, steps) / _PER_NETWORK)))
     has_room = team.first(lambda: _COUNTED_MEMORY * (machine_bytes() or math.inf) >= N * BYTES)
-    counts_fit = has_room and job.corpus.usable("validation")
-    job = _with(job, job.config.choose(rules(N, V, hidden, n / networks, steps, cell, networks, counts_fit)))
+    counts = None if has_room and job.corpus.usable("validation") else False
+    job = _with(job, job.config.choose(rules(N, V, hidden, n / networks, steps, cell, networks, counts)))
     each = max(_FEWEST_VALIDATIONS, math.ceil(_VALIDATIONS / networks))
     one, validations = _VALIDATION_SHARE * seconds, networks * each
     if "run.eval_every" in given:
@@ -205,14 +211,15 @@ def choose(job: Job, seconds: float, team: Team = ALONE) -> Job:
     job = _with(job, job.config.choose({"train.epochs": _epochs(job, chosen, left, validations)}))
     epochs = job.config.train.epochs
     updates = int(epochs * _windows(job))
-    reports = {
+    rest = {
+        "train.teacher_share": _counts_share(epochs, steps) if COUNTS in job.config.train.teachers else 0.5,
         # rounded up, so that the last validation falls on the last update
         "run.eval_every": _digits(1.0005 * epochs / each),
         "run.sample_every": _digits(epochs / 4),
         "run.log_every": min(100, max(1, updates // 40)),
         "train.warmup": min(100, updates // 20),
     }
-    return _with(job, job.config.choose(reports))
+    return _with(job, job.config.choose(rest))
 
 
 def _with(job: Job, config: Config) -> Job:
@@ -257,22 +264,24 @@ def _epochs(job: Job, measured: Pace, seconds: float, validations: int) -> float
         whole = held / (SCORING * measured.characters)
         if is_scored_whole(held, (seconds - whole) * measured.characters):
             seconds -= whole
-    epochs = (seconds * measured.characters / train - _readings(job)) / job.config.train.generations
+    count, total = job.config.train.generations, seconds * measured.characters / train - _readings(job)
+    # counts are built of the whole text, which takes half of their time, and read what is trained on
+    counting = measured.counting * measured.characters / train / 2
+    epochs = (total - 2 * counting) / count
+    if epochs < 1:
+        epochs = (total - counting) / (count + counting)
     if epochs * _windows(job) < 1:
-        count = job.config.train.generations
         which = "this network" if count == 1 else f"each of {count} networks (train.generations)"
         raise ConfigError(f"`minutes`: not even one update of {which} fits into the time")
     return _digits(min(epochs, 1e6))
 
 
 def _readings(job: Job) -> float:
-    """The epochs of training that take as long as what the teachers read."""
-    train, model = job.config.train, job.config.model
-    readers = len(train.teachers) + train.generations - 1
-    if COUNTS not in train.teachers:
-        return readers / SCORING
-    counting = _relative_pace(len(job.corpus.vocabulary), model.hidden, _COUNTING, model.cell)
-    return (readers - 1) / SCORING + counting
+    """The epochs of training that take as long as what the networks read that teach."""
+    train = job.config.train
+    given = len(train.teachers) - (COUNTS in train.teachers)
+    # those of `train.teacher` read again for the second network
+    return (given * min(2, train.generations) + train.generations - 1) / SCORING
 
 
 def enough(N: int, V: int, H: int, n: float) -> bool:
@@ -292,6 +301,12 @@ def _seen(epochs: float, steps: int) -> float:
     return epochs * math.sqrt(min(steps, _WINDOW) / _WINDOW)
 
 
+def _counts_share(epochs: float, steps: int) -> float:
+    """What the counts of the text have in what a network learns in so many epochs."""
+    least, most = _COUNTS_SHARES
+    return round(min(max(least, 2 / _seen(epochs, steps)), most), 2)
+
+
 def rules(
     N: int,
     V: int,
@@ -300,12 +315,12 @@ def rules(
     steps: int = _WINDOW,
     cell: str = "lstm",
     networks: int = 1,
-    counts_fit: bool = True,
+    counts: bool | None = None,
 ) -> dict[str, Any]:
     """The settings for a network of `H` that is trained on `n` characters of a text of `N`, of `V` different.
 
     `steps` is the usual length of a window; for lines, their mean length. `networks` are trained one after
-    the other. `counts_fit` says whether the counts of the text can teach: whether there is memory for them.
+    the other. `counts` says whether the counts of the text teach; None where they do not take long.
 
     The figures come from the runs in configs/README.md. Regularisation slows learning: dropout and
     weight drop begin where the text is seen often by a network that could learn it by heart, and
@@ -322,9 +337,8 @@ def rules(
     batch = min(max(16, batch), 32 if steps >= _WINDOW else 64)
     seldom = 0.6 * math.log2(max(65, V) / 65)
     known = cell if cell in _RATES else "gru"
-    counted = counts_fit and _relative_pace(V, H, _COUNTING, known) < _COUNTED_SHARE * n / N
-    least, most = _COUNTS_SHARES
-    counts_share = round(min(max(least, 2 / _seen(n / N, steps)), most), 2)
+    if counts is None:
+        counts = _relative_pace(V, H, _COUNTING, known) < _COUNTED_SHARE * n / N
     rates = _RATES[known]
     lr = min(rates.largest, rates.times_hidden / H)
     return {
@@ -349,8 +363,8 @@ def rules(
         "train.taught_share": 0.7,
         "train.taught_drop": 0.3,
         # counts know at once what a network has to learn, and in the end less than it
-        "train.teacher": COUNTS if counted else "",
-        "train.teacher_share": counts_share if counted else 0.5,
+        "train.teacher": COUNTS if counts else "",
+        "train.teacher_share": _counts_share(n / N, steps) if counts else 0.5,
     }
 
 
@@ -366,10 +380,12 @@ class Pace(NamedTuple):
     """Characters trained on per second."""
     validation: float
     """Seconds per validation."""
+    counting: float = 0.0
+    """Seconds in which the counts of the training text read it, where they teach."""
 
 
 def pace(job: Job, seconds: float, team: Team = ALONE) -> Pace:
-    """The pace of a job, for which training is measured for `seconds`.
+    """The pace of a job, for which training is measured for `seconds`, and counting for a part of the text.
 
     A validation is measured too, unless it would take longer than `seconds`: a short text is scored
     in few streams, which is slow.
@@ -389,7 +405,15 @@ def pace(job: Job, seconds: float, team: Team = ALONE) -> Pace:
             started = time.perf_counter()
             trainer.validate()
             validation = team.first(lambda: _SEAMS * (time.perf_counter() - started))
-        return Pace(speed, validation)
+    counting = 0.0
+    if COUNTS in job.config.train.teachers:
+        text = job.corpus.part("train")
+        part = text.excerpt(_COUNTED_PART)
+        started = time.perf_counter()
+        for _ in Table(part, len(job.corpus.vocabulary), 1, 0.0).add_counts(team):
+            pass
+        counting = team.first(lambda: (time.perf_counter() - started) * text.targets / part.targets)
+    return Pace(speed, validation, counting)
 
 
 def _measuring(seconds: float) -> float:
