@@ -61,7 +61,7 @@ class _Followers(NamedTuple):
 
 
 class _Terms(NamedTuple):
-    """What the counts of one order say of N contexts; `R` pairs of a context and a unit."""
+    """The terms of one order for N contexts; `R` pairs of a context and a unit."""
 
     kept: Array
     """`B_k / C_k`, 1 where nothing follows the context, `[N]`."""

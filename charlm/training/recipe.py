@@ -280,7 +280,7 @@ def _readings(job: Job) -> float:
     """The epochs of training that take as long as what the networks read that teach."""
     train = job.config.train
     given = len(train.teachers) - (COUNTS in train.teachers)
-    # those of `train.teacher` read again for the second network
+    # networks of `train.teacher` read again for the second network
     return (given * min(2, train.generations) + train.generations - 1) / SCORING
 
 
@@ -302,7 +302,7 @@ def _seen(epochs: float, steps: int) -> float:
 
 
 def _counts_share(epochs: float, steps: int) -> float:
-    """What the counts of the text have in what a network learns in so many epochs."""
+    """The share of the counts of the text in the loss of a network of so many epochs."""
     least, most = _COUNTS_SHARES
     return round(min(max(least, 2 / _seen(epochs, steps)), most), 2)
 
