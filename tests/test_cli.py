@@ -175,7 +175,7 @@ def test_output_to_a_terminal_shows_a_bar(small: Path) -> None:
 def test_the_bar_says_that_a_teacher_reads(small: Path) -> None:
     """While the counts of the text read it, the bar says how much they have read."""
     text = on_terminal(["train", "--config", "small.yaml", "--set", "train.teacher=counts"], small).decode()
-    assert "taught by the counts of the text, with a share of 0.5" in text
+    assert "\r\ntaught by the counts of the text, with a share of 0.5" in text
     assert "the teachers read the training text" in text
     assert "teacher: 0% of the text" in text
 

@@ -145,6 +145,21 @@ def test_what_was_trained_on_and_what_the_loss_is_of(
     assert ("held back" in account) == (of == "validation")
 
 
+def test_what_taught_is_what_the_network_learned_from(charlm: Run, tmp_path: Path) -> None:
+    """The counts of the text are named with the first network of a run only."""
+    (tmp_path / "text.txt").write_text(TEXT)
+    settings = {"train__teacher": "counts", "train__generations": 2, "train__epochs": 0.5}
+    told = []
+    with make_trainer(tmp_path, **settings) as trainer:
+        while not trainer.finished:
+            trainer.update()
+            if trainer.is_last_of_network:
+                checkpoint.save(tmp_path / "made.npz", trainer.snapshot())
+                told.append(charlm("info", "--checkpoint", "made.npz").stdout)
+    assert ["network 1 of 2" in told[0], "network 2 of 2" in told[1]] == [True, True]
+    assert ["taught by counts" in text for text in told] == [True, False]
+
+
 @pytest.mark.parametrize("version", range(1, checkpoint.FORMAT + 1))
 def test_checkpoints_of_older_versions_are_told_as_what_they_are(charlm: Run, version: int) -> None:
     """The format of the file, and the size of a training split that it does not record."""

@@ -15,7 +15,7 @@ import charlm as api
 from charlm.config.keys import KEYS, Config
 from charlm.nn.parameters import Parameters
 from charlm.runs import checkpoint
-from charlm.system.errors import CheckpointError, ConfigError
+from charlm.system.errors import CheckpointError, ConfigError, RunError
 from charlm.training.job import _OF_THE_MODEL, copy_rows
 
 TALES = (ROOT / "data/tales.txt").read_text()
@@ -196,6 +196,10 @@ def test_a_run_keeps_its_teachers(tmp_path: Path) -> None:
     )
     for path in teachers:
         shutil.rmtree(path)
+    with pytest.raises(RunError, match=r"train.teacher is .*rnn.* in this run and cannot become .*counts"):
+        api.train(
+            half.path, settings={"train.teacher": ["counts", "runs/a", "runs/b", "runs/c"]}, resume=True
+        )
     api.train(half.path, resume=True)
     first, second = (np.load(run.path / "last.npz") for run in (whole, half))
     assert all(np.array_equal(first[name], second[name]) for name in first if name != "metadata")

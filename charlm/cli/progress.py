@@ -118,7 +118,8 @@ class Display:
         )
         if config.train.teachers:
             names = ["the counts of the text" if name == COUNTS else name for name in config.train.teachers]
-            networks += f"\ntaught by {shown_paths(names)}, with a share of {config.train.teacher_share:g}"
+            which = "the first taught by" if count > 1 else "taught by"
+            networks += f"\n{which} {shown_paths(names)}, with a share of {config.train.teacher_share:g}"
         self._line(
             f"{shown_paths(config.corpus.paths)}: {size}\n"
             f"({splits}), vocabulary of {run.vocabulary:,}\n"

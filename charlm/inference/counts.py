@@ -36,10 +36,8 @@ BYTES = 170
 _BLOCK = 1 << 19
 """Probabilities that are computed at a time: larger blocks leave the cache, and take twice as long."""
 
-
 _WHOLE = 1 << 22
-"""Probabilities that are kept for the contexts of the whole text: more do not fit into the cache."""
-
+"""Probabilities that are kept for the contexts of the whole text, at most: more of them gain no time."""
 
 _LARGEST_BITS = 63
 """Bits of the largest integer."""
@@ -150,7 +148,7 @@ class Counts:
         _interpolate(q, terms)
 
     def _discounted(self, k: int, contexts: Ids, own: Ids) -> _Terms:
-        """What order k adds for each of N contexts, without one occurrence of the unit `own [N]`."""
+        """The terms of order k for N contexts, without one occurrence of the unit `own [N]`, -1 for none."""
         followers, N = self._orders[k], len(contexts)
         first, T = followers.edges[contexts], np.diff(followers.edges)[contexts]
         # one row for each pair of a context and a unit that follows it

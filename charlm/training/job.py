@@ -155,7 +155,11 @@ def prepare(request: Request, directory: RunDirectory | None = None, progress: P
         ) from error
     if saved is not None and not config.train.shards:
         config = config.replace({"train.shards": saved.config.train.shards})
-    return Job(config, corpus, init, saved, _teachers(config, corpus, None if saved is None else directory))
+    # a run that is continued has copies of the teachers that it began with
+    teachers = _teachers(
+        config if saved is None else saved.config, corpus, None if saved is None else directory
+    )
+    return Job(config, corpus, init, saved, teachers)
 
 
 def _teachers(

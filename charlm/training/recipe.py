@@ -91,7 +91,7 @@ _COUNTED_PART = 100_000
 """Characters of a text with which the time of its counts is measured."""
 
 _COUNTING = 32
-"""Hidden units of a network that is trained on a text once in the time in which its counts read it."""
+"""Hidden units of a network that is trained on a text once in about the time in which its counts read it."""
 
 _UPDATES = 3000
 """Updates of a run, if the batch can be chosen so."""
