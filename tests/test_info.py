@@ -8,6 +8,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from conftest import ROOT, TEXT, Run, make_trainer
 from exported import make
@@ -150,14 +151,22 @@ def test_what_taught_is_what_the_network_learned_from(charlm: Run, tmp_path: Pat
     (tmp_path / "text.txt").write_text(TEXT)
     settings = {"train__teacher": "counts", "train__generations": 2, "train__epochs": 0.5}
     told = []
+
+    def tell(saved: checkpoint.Checkpoint) -> None:
+        checkpoint.save(tmp_path / "made.npz", saved)
+        told.append(charlm("info", "--checkpoint", "made.npz").stdout)
+
     with make_trainer(tmp_path, **settings) as trainer:
         while not trainer.finished:
             trainer.update()
             if trainer.is_last_of_network:
-                checkpoint.save(tmp_path / "made.npz", trainer.snapshot())
-                told.append(charlm("info", "--checkpoint", "made.npz").stdout)
-    assert ["network 1 of 2" in told[0], "network 2 of 2" in told[1]] == [True, True]
-    assert ["taught by counts" in text for text in told] == [True, False]
+                tell(trainer.snapshot())
+        joined = trainer.join().best
+        assert joined is not None
+        tell(joined)
+    shown = ["network 1 of 2, ", "network 2 of 2, ", "2 networks joined to one"]
+    assert [[words in text for words in shown] for text in told] == np.eye(3).tolist()
+    assert ["taught by counts" in text for text in told] == [True, False, True]
 
 
 @pytest.mark.parametrize("version", range(1, checkpoint.FORMAT + 1))

@@ -31,7 +31,7 @@ from charlm.optim.schedules import Schedule
 from charlm.runs.directory import EVENT_FILES, RunDirectory
 from charlm.system.errors import DivergenceError
 from charlm.training import session
-from charlm.training.events import Event, Logged, Previewed, Started, Stopped, Taught, Validated
+from charlm.training.events import Event, Joined, Logged, Previewed, Started, Stopped, Taught, Validated
 from charlm.training.job import Job
 from charlm.training.request import Request
 from charlm.training.trainer import Trainer
@@ -572,6 +572,16 @@ def _generations(lab: Lab) -> None:
         (stopped,) = (event for event in events if isinstance(event, Stopped))
         assert (stopped.finished, stopped.step) == (True, 4 * generations)
         assert sum(isinstance(event, Taught) for event in events) == generations - 1
+
+
+@case("train.join")
+def _join(lab: Lab) -> None:
+    for networks in (1, 3):
+        values = {"train.generations": networks, "train.epochs": 1.0, "corpus.split": [0.8, 0.2, 0]}
+        runs = [lab.run({**values, "train.join": join}) for join in (False, True)]
+        joined = [[event for event in run if isinstance(event, Joined)] for run in runs]
+        assert [len(events) for events in joined] == [0, 1]
+        assert joined[1][0].networks == networks
 
 
 @case("train.teacher")

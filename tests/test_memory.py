@@ -28,6 +28,8 @@ def test_parameters_gradients_and_optimiser_by_count(shards: int) -> None:
     assert needed(model, adam, 4, 7, shards).parameters == (1 + shards + 2) * parameters
     assert needed(model, sgd, 4, 7, shards, itemsize=8).parameters == 2 * (1 + shards) * parameters
     assert needed(model, average, 4, 7, shards).parameters == (2 + shards) * parameters
+    three = TrainConfig(optimizer="adam", generations=3, join=True)
+    assert needed(model, three, 4, 7, shards).parameters == (1 + shards + 2 + 9) * parameters
     assert needed(model, adam, shards, 7, 9) == needed(model, adam, shards, 7, shards), "one per stream"
 
 

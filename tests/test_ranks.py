@@ -53,6 +53,7 @@ SETTINGS = {
     "train.seq_len": 8,
     "train.epochs": 1,
     "train.generations": 2,
+    "train.join": True,
     "train.teacher": "counts",
     "train.shards": 3,
     "run.sample_every": 1,

@@ -44,7 +44,7 @@ LAYERS = [
     ["nn.kernels.rnn", "nn.kernels.lstm", "nn.kernels.gru"],
     ["nn.kernels"],
     ["nn.model"],
-    ["nn.gradcheck", "nn.ensemble"],
+    ["nn.gradcheck", "nn.ensemble", "nn.joined"],
     ["optim.clipping", "optim.optimizers", "optim.schedules", "optim.averaging"],
     ["data.units", "data.characters", "data.batches", "data.walk", "data.encodings"],
     ["data.vocabulary", "data.alignment", "data.sources", "data.texts", "data.cache"],

@@ -65,9 +65,11 @@ def _contents(model: charlm.LanguageModel) -> Iterator[str]:
     yield f"{shown_path(model.path)} ({model.path.stat().st_size / 1e6:.2f} MB)"
     yield f"update {about['step']:,}, epoch {about['epoch']:.2f}"
     train = model.config.train
-    if train.generations > 1:
+    if about["joined"]:
+        yield f"{counted(about['joined'], 'network')} joined to one (train.join)"
+    elif train.generations > 1:
         yield f"network {about['network']} of {train.generations}, each taught by those before it"
-    teachers = [name for name in train.teachers if about["network"] == 1 or name != COUNTS]
+    teachers = [name for name in train.teachers if about["network"] == 1 or about["joined"] or name != COUNTS]
     if teachers:
         yield f"taught by {shown_paths(teachers)} (train.teacher)"
     for of in ("validation", "training"):

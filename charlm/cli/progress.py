@@ -12,6 +12,7 @@ from charlm.cli.bar import new_bar
 from charlm.cli.show import (
     counted,
     duration,
+    losses,
     one_line,
     say,
     shown_path,
@@ -22,7 +23,19 @@ from charlm.cli.show import (
 from charlm.config.keys import COUNTS
 from charlm.runs.log import COLUMNS, Column, Line
 from charlm.system.files import byte_size
-from charlm.training.events import Event, Logged, Previewed, Read, Started, Taught, Updated, Validated, Warned
+from charlm.training.events import (
+    Event,
+    Joined,
+    Joining,
+    Logged,
+    Previewed,
+    Read,
+    Started,
+    Taught,
+    Updated,
+    Validated,
+    Warned,
+)
 from charlm.web.signs import columns
 
 _SMOOTHING = 0.98
@@ -92,6 +105,12 @@ class Display:
                     self._row(event)
             case Validated():
                 self._row(event, " *" * event.is_best)
+            case Joining(networks):
+                self._advance(f"joining {counted(networks, 'network')}", 0)
+            case Joined(networks, loss, factor, is_best):
+                what = f"{networks} networks joined" if networks > 1 else "logits"
+                kept = " *" if is_best else ", not better than before"
+                self._line(f"{what}, times {factor:g}: validation loss {losses(loss)}{kept}")
             case Previewed(text):
                 most = min(_PREVIEW, self._columns() - len(_MARK))
                 lines = _wrapped(visible(text, keep="\n"), most)
@@ -116,6 +135,8 @@ class Display:
         networks = (
             f"\n{count} networks one after the other, each taught by those before it" if count > 1 else ""
         )
+        if config.train.join and count > 1:
+            networks += ", joined to one at the end"
         if config.train.teachers:
             names = ["the counts of the text" if name == COUNTS else name for name in config.train.teachers]
             which = "the first taught by" if count > 1 else "taught by"

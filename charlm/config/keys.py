@@ -388,6 +388,11 @@ class TrainConfig:
         at_least=0,
         at_most=1,
     )
+    join: bool = key(
+        False,
+        "at the end, join the networks (train.generations) to one that is as wide as all together and adds "
+        "their logits, times the factor with the lowest validation loss; of one network, only multiply them",
+    )
     seed: int = key(
         1, "seed of the initial parameters, of dropout, and of the order of lines", at_least=0, fixed=True
     )

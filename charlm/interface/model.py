@@ -457,6 +457,7 @@ class LanguageModel:
             "shapes": {name: list(shape) for name, shape in shapes.items()},
             "corpus": loaded.corpus,
             "network": progress.get("generation", 0) + 1,
+            "joined": progress.get("networks", 0),
             "step": progress["step"],
             "epoch": progress["epoch"],
             **dict.fromkeys(

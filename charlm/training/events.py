@@ -82,6 +82,26 @@ class Validated(Line):
 
 
 @dataclass(frozen=True)
+class Joining:
+    """The networks of the run are about to be joined to one (`train.join`), which is scored."""
+
+    networks: int
+
+
+@dataclass(frozen=True)
+class Joined:
+    """The networks were joined."""
+
+    networks: int
+    loss: float
+    """Validation loss of the joined network in nats per character."""
+    factor: float
+    """The factor of its logits, over the one with which they are the mean."""
+    is_best: bool
+    """Whether it is the best model of the run, and kept."""
+
+
+@dataclass(frozen=True)
 class Previewed:
     """A preview was generated."""
 
@@ -120,6 +140,8 @@ class Stopped:
     there was time at the end."""
 
 
-Event = Started | Taught | Read | Updated | Logged | Validated | Previewed | Warned | Stopped
+Event = (
+    Started | Taught | Read | Updated | Logged | Validated | Joining | Joined | Previewed | Warned | Stopped
+)
 
 Listener = Callable[[Event], object]

@@ -15,10 +15,23 @@ import numpy as np
 
 from charlm.inference.generate import TextSampler
 from charlm.runs import checkpoint
+from charlm.runs.checkpoint import Checkpoint
 from charlm.runs.directory import RunDirectory
 from charlm.runs.log import Line
 from charlm.system.errors import CheckpointError, RunError
-from charlm.training.events import Event, Logged, Previewed, Read, Stopped, Taught, Updated, Validated, Warned
+from charlm.training.events import (
+    Event,
+    Joined,
+    Joining,
+    Logged,
+    Previewed,
+    Read,
+    Stopped,
+    Taught,
+    Updated,
+    Validated,
+    Warned,
+)
 from charlm.training.tally import Means
 from charlm.training.trainer import Trainer
 
@@ -76,10 +89,12 @@ def run(
             yield from _preview(trainer, directory, should_stop)
     if saved != tally.step:
         yield from _save(trainer, directory)
+    if trainer.finished and trainer.joins:
+        yield from _join(trainer, directory)
     whole = None
     if trainer.finished and trainer.scores_whole and tally.step > begun and tally.best is not None:
-        best = trainer.team.first(lambda: checkpoint.load(directory.best).parameters)
-        whole = trainer.score(best, trainer.corpus.part("validation")).nats_per_char
+        best = trainer.team.first(lambda: checkpoint.load(directory.best))
+        whole = trainer.score(best.model, best.parameters, trainer.corpus.part("validation")).nats_per_char
     yield Stopped(
         finished=trainer.finished,
         out_of_patience=trainer.out_of_patience,
@@ -127,6 +142,17 @@ def _validate(trainer: Trainer, directory: RunDirectory, lr: float) -> Iterator[
     yield Validated(**_numbers(trainer, means, lr, validation_loss), is_best=is_best)
 
 
+def _join(trainer: Trainer, directory: RunDirectory) -> Iterator[Event]:
+    """Join the networks, and keep what they become if it is better than the best of them."""
+    networks = len(trainer.earlier) + 1
+    yield Joining(networks)
+    joined = trainer.join()
+    if joined.best:
+        yield from _save(trainer, directory, best=True, content=joined.best)
+    yield from _save(trainer, directory)
+    yield Joined(networks, joined.loss, joined.factor, is_best=joined.best is not None)
+
+
 def _numbers(
     trainer: Trainer, means: Means, lr: float, validation_loss: float | None = None
 ) -> dict[str, Any]:
@@ -168,8 +194,13 @@ def _preview(trainer: Trainer, directory: RunDirectory, should_stop: Callable[[]
     yield Previewed(text)
 
 
-def _save(trainer: Trainer, directory: RunDirectory, best: bool = False) -> Iterator[Event]:
-    """Save a checkpoint; if that fails, warn and try once more before the run is given up."""
+def _save(
+    trainer: Trainer, directory: RunDirectory, best: bool = False, content: Checkpoint | None = None
+) -> Iterator[Event]:
+    """Save a checkpoint, by default of the state of training.
+
+    If that fails, warn and try once more before the run is given up.
+    """
     trainer.sharded.complete_state()
     if not trainer.team.is_first:
         return
@@ -178,14 +209,14 @@ def _save(trainer: Trainer, directory: RunDirectory, best: bool = False) -> Iter
     except RunError as error:
         yield Warned(str(error))
     try:
-        _store(trainer, directory, best)
+        _store(trainer, directory, best, content)
     except (CheckpointError, RunError) as error:
         yield Warned(f"{error}; trying once more")
-        _store(trainer, directory, best)
+        _store(trainer, directory, best, content)
 
 
-def _store(trainer: Trainer, directory: RunDirectory, best: bool) -> None:
-    checkpoint.save(directory.best if best else directory.last, trainer.snapshot())
+def _store(trainer: Trainer, directory: RunDirectory, best: bool, content: Checkpoint | None) -> None:
+    checkpoint.save(directory.best if best else directory.last, content or trainer.snapshot())
     if not best:
         directory.publish()
 

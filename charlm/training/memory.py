@@ -40,8 +40,9 @@ def needed(
     layer the gates and their gradients, two arrays as the textbook has them (the cells save one of
     them), the states, and what dropout makes of h; for each step and stream the gradient at h, and
     the logits, which their gradient replaces; the masks of weights, and what each shard makes of them.
-    A shard has a stream at least, so that there may be fewer than `shards`. With several ranks, each has its
-    share of the shards, and of the others what it adds up.
+    A shard has a stream at least, so that there may be fewer than `shards`. With several ranks, each has
+    its share of the shards, and of the others what it adds up. M joined networks are at most as large as
+    M² of them.
     """
     shards = len(slices(B, shards))
     here, *others = Team(size=ranks).divide(shards)
@@ -49,6 +50,7 @@ def needed(
     whole = shards if ranks == 1 else 1 + len(here) + -(-received // ranks)
     size = sum(math.prod(shape) for shape in model.shapes().values())
     kept = 1 + (train.average > 0) + whole + len(OPTIMIZERS[train.optimizer].slot_names)
+    kept += train.join * train.generations**2
     own = (2 * len(model.cell.gates) + len(model.cell.states) + bool(model.dropout)) * model.hidden
     per_step = model.layers * own + model.hidden + model.vocab
     on_weights = sum(noise.size for noise in model.noise(T, B).values() if noise.streams is None)

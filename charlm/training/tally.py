@@ -84,6 +84,8 @@ class Tally:
     """The last loss that could become the best."""
     lowest: float | None = None
     """Lowest such loss of this network."""
+    joined: int = 0
+    """Updates after which the networks were joined; 0 if they were not."""
     waited: int = 0
     """Validations in a row without improvement."""
     skipped: int = 0

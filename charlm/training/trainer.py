@@ -9,6 +9,7 @@ import math
 from collections.abc import Generator
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +20,8 @@ from charlm.config.keys import COUNTS, KEYS, plain
 from charlm.data.texts import Text
 from charlm.inference.counts import BYTES
 from charlm.inference.score import Score, score
+from charlm.nn.joined import joined
+from charlm.nn.model import Model
 from charlm.nn.parameters import Parameters
 from charlm.optim.clipping import clip_factor
 from charlm.optim.optimizers import OPTIMIZERS
@@ -52,6 +55,21 @@ _AT_THE_END = 0.1
 def is_scored_whole(held: float, trained: float) -> bool:
     """Whether `held` characters are few enough to be scored after training on `trained` ones."""
     return held <= SCORING * _AT_THE_END * trained
+
+
+_FACTOR_STEP = 0.1
+"""Distance of the factors of the logits at which joined networks are scored."""
+
+
+class Join(NamedTuple):
+    """The networks of a run as one."""
+
+    loss: float
+    """Its validation loss in nats per character."""
+    factor: float
+    """The factor of the mean of the logits."""
+    best: Checkpoint | None
+    """The network, if it is better than every one that was validated."""
 
 
 class Trainer(contextlib.AbstractContextManager["Trainer"]):
@@ -309,14 +327,14 @@ class Trainer(contextlib.AbstractContextManager["Trainer"]):
         """
         if self.best_of == "training":
             return None
-        result = self.score(self.mean, self.validation)
+        result = self.score(self.model, self.mean, self.validation)
         if not math.isfinite(result.nll):
             raise _divergence(self.tally.step, "validation loss")
         return result
 
-    def score(self, params: Parameters, text: Text) -> Score:
-        """Score a text with other parameters of this network, on its workers and ranks."""
-        return score(self.model, params, text, team=self.team.of(parts=self.config.train.shards))
+    def score(self, model: Model, params: Parameters, text: Text) -> Score:
+        """Score a text with a network, on the workers and ranks of this one."""
+        return score(model, params, text, team=self.team.of(parts=self.config.train.shards))
 
     def record_validation(self, loss: float) -> bool:
         """Record a validation loss (schedule, patience, best); True if it is the best yet."""
@@ -330,6 +348,40 @@ class Trainer(contextlib.AbstractContextManager["Trainer"]):
             return False
         tally.best, tally.best_step = loss, tally.step
         return True
+
+    @property
+    def joins(self) -> bool:
+        """Whether the networks are to be joined after the last update."""
+        can = self.config.train.join and self.best_of == "validation" and self.tally.step > 0
+        return can and self.tally.joined != self.tally.step
+
+    def join(self) -> Join:
+        """Join the networks of the run (see `nn.joined`), with the factor that suits the validation text.
+
+        The loss is convex in the factor: the vertex of a parabola through three losses is near the lowest.
+        """
+        networks, tally = [*self.earlier, self.mean], self.tally
+        config = self.config.replace({"model.hidden": len(networks) * self.config.model.hidden})
+        model = build_model(config.model, self.model.vocab, config.run.kernel)
+
+        def params(factor: float) -> Parameters:
+            return joined(networks, model.shapes(), factor / len(networks))
+
+        def loss(factor: float) -> float:
+            return self.score(model, params(factor), self.validation).nats_per_char
+
+        less, middle, more = (loss(1 + step * _FACTOR_STEP) for step in (-1, 0, 1))
+        slope, curvature = (more - less) / 2, more - 2 * middle + less
+        steps = -slope / curvature if curvature > 0 else 0.0
+        factor = round(1 + _FACTOR_STEP * min(2.0, max(-2.0, steps)), 2)
+        best, lowest = None, loss(factor)
+        tally.joined = tally.step
+        if tally.best is None or lowest < tally.best:
+            tally.best, tally.best_step = lowest, tally.step
+            whole = self.snapshot()
+            progress = {**whole.progress, "validation": lowest, "networks": len(networks)}
+            best = replace(whole, config=config, parameters=params(factor), progress=progress, training={})
+        return Join(lowest, factor, best)
 
     def __exit__(self, *error: object) -> None:
         self.sharded.pool.close()
