@@ -574,6 +574,17 @@ def _generations(lab: Lab) -> None:
         assert sum(isinstance(event, Taught) for event in events) == generations - 1
 
 
+@case("train.chain")
+def _chain(lab: Lab) -> None:
+    for chain in (True, False):
+        trainer = lab.trainer({"train.chain": chain, "train.generations": 2, "train.epochs": 1.0})
+        while not trainer.earlier:
+            trainer.update()
+        assert (trainer.table is not None) == chain
+        assert len(list(trainer.prepare())) == 0
+        assert trainer.table is None or trainer.table.teachers == 1
+
+
 @case("train.join")
 def _join(lab: Lab) -> None:
     for networks in (1, 3):

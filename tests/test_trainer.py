@@ -667,6 +667,31 @@ def test_a_network_follows_another(tmp_path: Path) -> None:
         np.testing.assert_array_equal(mine, theirs)
 
 
+def test_networks_without_a_chain_learn_alike(tmp_path: Path) -> None:
+    """Each begins with other weights, and is taught by the counts, which have read once, as the first is."""
+    trainer = make_trainer(tmp_path, **TAUGHT, train__chain=False)
+    alone, begun = make_trainer(tmp_path, **TAUGHT, train__chain=False), []
+    updates, table = trainer.schedule.steps, trainer.table
+    assert table is not None
+    for number in range(3):
+        assert (trainer.begins_network, trainer.teachers_wait) == (True, number == 0)
+        assert len(list(trainer.prepare())) == (number == 0)
+        assert (table.teachers, table.share) == (1, 0.5)
+        begun.append(trainer.parameters.flat.copy())
+        alone.parameters.flat[...], alone.mean.flat[...] = begun[-1], begun[-1]
+        for slot in alone.optimizer.slots.values():
+            slot[...] = 0.0
+        alone.rng.bit_generator.state = trainer.rng.bit_generator.state
+        alone.state[...], alone.tally.step = trainer.state, 0
+        for _ in range(updates - 1):
+            trainer.update()
+            alone.update()
+        assert trainer.parameters.flat.tobytes() == alone.parameters.flat.tobytes()
+        trainer.update()
+    assert trainer.finished
+    assert len({weights.tobytes() for weights in begun}) == 3
+
+
 @pytest.mark.parametrize("make", [make_trainer, make_line_trainer])
 def test_counts_read_all_that_is_trained_on(tmp_path: Path, make: Callable[..., Trainer]) -> None:
     """Half an epoch is taught as by counts that read the whole text, and only its places are read."""
@@ -715,11 +740,14 @@ def _mixed(text: Parameters, teachers: Parameters, share: float) -> Parameters:
 
 
 @pytest.mark.parametrize("make", [make_trainer, make_line_trainer])
-@pytest.mark.parametrize("after", [-7, 0, 3])
-def test_networks_resume_exactly(tmp_path: Path, make: Callable[..., Trainer], after: int) -> None:
+@pytest.mark.parametrize(("after", "chain"), [(-7, True), (0, True), (3, True), (3, False)])
+def test_networks_resume_exactly(
+    tmp_path: Path, make: Callable[..., Trainer], after: int, chain: bool
+) -> None:
     """A checkpoint before, at or after the end of the first network goes on as if nothing had been."""
-    updates = make(tmp_path, **TAUGHT).schedule.steps
-    _assert_exact(partial(make, tmp_path, **TAUGHT), tmp_path / "last.npz", updates + after)
+    values = TAUGHT | {"train__chain": chain}
+    updates = make(tmp_path, **values).schedule.steps
+    _assert_exact(partial(make, tmp_path, **values), tmp_path / "last.npz", updates + after)
 
 
 def test_patience_is_of_each_network(tmp_path: Path) -> None:

@@ -68,8 +68,10 @@ def _contents(model: charlm.LanguageModel) -> Iterator[str]:
     if about["joined"]:
         yield f"{counted(about['joined'], 'network')} joined to one (train.join)"
     elif train.generations > 1:
-        yield f"network {about['network']} of {train.generations}, each taught by those before it"
-    teachers = [name for name in train.teachers if about["network"] == 1 or about["joined"] or name != COUNTS]
+        chain = ", each taught by those before it" * train.chain
+        yield f"network {about['network']} of {train.generations}{chain}"
+    is_chained = train.chain and about["network"] > 1 and not about["joined"]
+    teachers = [name for name in train.teachers if name != COUNTS or not is_chained]
     if teachers:
         yield f"taught by {shown_paths(teachers)} (train.teacher)"
     for of in ("validation", "training"):

@@ -90,9 +90,9 @@ class Display:
         match event:
             case Started():
                 self._start(event)
-            case Taught(network, networks):
-                which = f"network {network + 1} of {networks}: " if networks > 1 else ""
-                self._line(f"{which}the teachers read the training text")
+            case Taught(network, networks, is_read):
+                which = [f"network {network + 1} of {networks}"] if networks > 1 else []
+                self._line(": ".join(which + ["the teachers read the training text"] * is_read))
             case Read(share):
                 self._advance(f"teacher: {share:.0%} of the text", 0)
             case Updated(step, loss, chars_per_s):
@@ -132,14 +132,14 @@ class Display:
         separate = {name: f" in {shown_paths(paths)}" for name, paths in config.corpus.separate_paths.items()}
         splits = ", ".join(f"{count:,} {name}{separate.get(name, '')}" for name, count in run.sizes.items())
         model, count = config.model, config.train.generations
-        networks = (
-            f"\n{count} networks one after the other, each taught by those before it" if count > 1 else ""
-        )
-        if config.train.join and count > 1:
-            networks += ", joined to one at the end"
+        networks = ""
+        if count > 1:
+            taught = ", each taught by those before it" * config.train.chain
+            joined = ", joined to one at the end" * config.train.join
+            networks = f"\n{count} networks one after the other{taught}{joined}"
         if config.train.teachers:
             names = ["the counts of the text" if name == COUNTS else name for name in config.train.teachers]
-            which = "the first taught by" if count > 1 else "taught by"
+            which = "the first taught by" if count > 1 and config.train.chain else "taught by"
             networks += f"\n{which} {shown_paths(names)}, with a share of {config.train.teacher_share:g}"
         self._line(
             f"{shown_paths(config.corpus.paths)}: {size}\n"

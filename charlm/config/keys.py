@@ -355,10 +355,15 @@ class TrainConfig:
     )
     generations: int = key(
         1,
-        "networks that are trained one after the other, each for all epochs and taught by those before it; "
-        "the best is kept (Furlanello et al. 2018)",
+        "networks that are trained one after the other, each for all epochs; the best is kept",
         at_least=1,
         at_most=100,
+    )
+    chain: bool = key(
+        True,
+        "each network is taught by those before it (Furlanello et al. 2018); false: all are taught by "
+        "train.teacher alone, and differ more, which helps train.join",
+        fixed=True,
     )
     teacher: str | tuple[str, ...] = key(
         "",

@@ -42,12 +42,14 @@ class Started:
 
 @dataclass(frozen=True)
 class Taught:
-    """The teachers of a network read the text, for which its training waits."""
+    """A network of the run begins, or its teachers read the text, for which its training waits."""
 
     network: int
     """Its number in the run, from 0."""
     networks: int
     """Networks of the run."""
+    is_read: bool = True
+    """Whether teachers read the text."""
 
 
 @dataclass(frozen=True)

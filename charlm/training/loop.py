@@ -58,7 +58,8 @@ def run(
         if trainer.team.agree(should_stop()) or (max_steps is not None and tally.step >= max_steps):
             break
         if trainer.begins_network:
-            yield Taught(len(trainer.earlier) + trainer.is_last_of_network, trainer.config.train.generations)
+            number = len(trainer.earlier) + trainer.is_last_of_network
+            yield Taught(number, trainer.config.train.generations, trainer.teachers_wait)
             with contextlib.closing(trainer.prepare()) as shares:
                 for share in shares:
                     if trainer.team.agree(should_stop()):

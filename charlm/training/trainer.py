@@ -92,7 +92,7 @@ class Trainer(contextlib.AbstractContextManager["Trainer"]):
     steps_per_epoch
         Updates in an epoch.
     earlier
-        The finished networks of the run, which teach this one.
+        The finished networks of the run.
     table
         What the teachers say of the training text; None if there never is one.
     needed
@@ -133,7 +133,7 @@ class Trainer(contextlib.AbstractContextManager["Trainer"]):
         B, T, itemsize = self.streams.batch, self.streams.seq_len, np.dtype(dtype).itemsize
         train, text, V = config.train, corpus.part("train"), len(corpus.vocabulary)
         self.needed = needed(self.model, train, B, T, train.shards, itemsize, team.size)
-        teachers = len(train.teachers) + train.generations - 1
+        teachers = len(train.teachers) + train.chain * (train.generations - 1)
         taught = table_bytes(len(text.ids), V, teachers)
         if COUNTS in train.teachers:
             taught += BYTES * len(text.ids)
@@ -196,15 +196,26 @@ class Trainer(contextlib.AbstractContextManager["Trainer"]):
         return not self.finished and (self.is_last_of_network or self._unread > 0)
 
     @property
+    def teachers_wait(self) -> bool:
+        """Whether teachers read the text before the next update."""
+        follows = self.is_last_of_network and not self.finished
+        return self._unread > 0 or (follows and self.config.train.chain)
+
+    @property
     def _unread(self) -> int:
         """The teachers that have yet to read the text."""
-        teachers = len(self._job.teachers) + self._counts_teach + len(self.earlier)
+        teachers = len(self._job.teachers) + self._counts_teach + len(self._chain)
         return 0 if self.table is None else teachers - self.table.teachers
+
+    @property
+    def _chain(self) -> list[Parameters]:
+        """The finished networks that teach this one."""
+        return self.earlier if self.config.train.chain else []
 
     @property
     def _counts_teach(self) -> bool:
         """Whether the counts of the text teach: only until a network of the run can."""
-        return COUNTS in self.config.train.teachers and not self.earlier
+        return COUNTS in self.config.train.teachers and not self._chain
 
     def prepare(self) -> Generator[float, None, None]:
         """Begin the next network where one is finished, and let the teachers read the text.
@@ -215,7 +226,7 @@ class Trainer(contextlib.AbstractContextManager["Trainer"]):
         if self.is_last_of_network and not self.finished:
             self._begin_network()
         nets = [(teacher.model, teacher.parameters) for _, teacher in self._job.teachers]
-        nets += [(self.model, params) for params in self.earlier]
+        nets += [(self.model, params) for params in self._chain]
         while self.table is not None and self._unread:
             number = self.table.teachers
             if self._counts_teach and not number:
@@ -231,7 +242,7 @@ class Trainer(contextlib.AbstractContextManager["Trainer"]):
         """Begin the next network; the one that is finished teaches it."""
         tally = self.tally
         self.earlier.append(self.mean.copy())
-        if len(self.earlier) == 1:
+        if len(self._chain) == 1:
             self._let_networks_teach()
         tally.generation, tally.begun, tally.applied_before = len(self.earlier), tally.step, tally.applied
         tally.plateau, tally.lowest, tally.waited = Plateau(), None, 0
@@ -281,7 +292,7 @@ class Trainer(contextlib.AbstractContextManager["Trainer"]):
         elif self.config.train.reset_state:
             resets = self.rng.random(self.streams.batch) < self.config.train.reset_state
             self.state[:, :, resets] = 0.0
-        drop = self.config.train.taught_drop if self.earlier else 1.0
+        drop = self.config.train.taught_drop if self._chain else 1.0
         loss = self.sharded.backpropagate(step, self.rng, drop)
         norm, clipped_norm = self.sharded.clip_values()
         factor = clip_factor(clipped_norm, self.config.train.clip_norm)
@@ -446,7 +457,7 @@ class Trainer(contextlib.AbstractContextManager["Trainer"]):
             raise CheckpointError(f"{where} lacks the training state that it takes to resume") from error
         if self.config.train.average:
             self.mean.flat[...] = checkpoint.parameters.flat
-        if self.earlier:
+        if self._chain:
             self._let_networks_teach()
 
 
