@@ -240,7 +240,7 @@ def test_the_mean_is_what_is_kept(tmp_path: Path) -> None:
         averaging.model, averaging.mean, text, team=ALONE.of(parts=averaging.config.train.shards)
     )
     assert scored != plain.validate()
-    assert averaging.score(plain.mean, text) == plain.validate(), "of any parameters"
+    assert averaging.score(averaging.model, plain.mean, text) == plain.validate(), "of any parameters"
     averaging.mean["output.b"][0] = np.nan
     with pytest.raises(DivergenceError, match="update 30: the validation loss is not a finite number"):
         averaging.validate()
