@@ -103,7 +103,11 @@ def test_what_is_not_better_is_not_kept(tmp_path: Path) -> None:
     """A better single network stays the best."""
     trainer = _finished(tmp_path)
     trainer.tally.best, trainer.tally.best_step = 0.01, 5
-    assert trainer.join().best is None
+    directory = RunDirectory(tmp_path / "run")
+    directory.create(trainer.config.to_commented_yaml())
+    told = [event for event in run(trainer, directory) if isinstance(event, Joined)]
+    assert [event.is_best for event in told] == [False]
+    assert not directory.best.exists()
     assert (trainer.tally.best, trainer.tally.best_step) == (0.01, 5)
 
 

@@ -70,6 +70,12 @@ def paces(monkeypatch: pytest.MonkeyPatch) -> list[Config]:
     return measured
 
 
+def _joining(config: Config, split: Corpus) -> float:
+    """The epochs of training that take as long as the four scorings of the joined networks."""
+    train, cost = config.train, recipe._joined_cost(Job(config, split))
+    return 4 * train.join * cost * _validated(config, split) / recipe.SCORING / split.part("train").targets
+
+
 def test_what_is_given_is_what_became_of_it(paces: list[Config]) -> None:
     """A given text keeps the path by which it is found again, not the one that was typed."""
     given = Config().give({"corpus.path": "a.txt", "run.dir": "here", "model.hidden": 256})
@@ -84,8 +90,8 @@ def test_more_time_makes_no_smaller_model(paces: list[Config]) -> None:
     found = []
     for minutes in (0.1, 0.5, 1, 3, 4, 10, 15, 20, 30, 60, 300):
         config, split = _fitted(Config(), corpus, 60 * minutes)
-        networks, readings = config.train.generations, recipe._readings(Job(config, split))
-        epochs = networks * config.train.epochs + readings
+        networks, joined = config.train.generations, _joining(config, split)
+        epochs = networks * config.train.epochs + joined
         assert 0.85 < epochs * split.part("train").targets / _speed(config, split) / (60 * minutes) < 1
         each = max(3, math.ceil(8 / networks))
         assert each - 0.02 < config.train.epochs / config.run.eval_every <= each, "the last is at the end"
@@ -94,10 +100,10 @@ def test_more_time_makes_no_smaller_model(paces: list[Config]) -> None:
         assert 0 < config.train.warmup <= min(100, updates / 20), "most of the run is not warm-up"
         lines = updates / config.run.log_every
         assert config.run.log_every == 100 or 40 <= lines < 80, "a curve has points enough, and few lines"
-        found.append((config.model.hidden, networks, config.model.dropout, config.model.weight_drop))
+        found.append((networks, config.model.hidden, config.model.dropout, config.model.weight_drop))
     assert found == sorted(found, key=lambda one: one[:2])
-    assert len({hidden for hidden, *_ in found}) > 2
-    assert [found[0][1], found[-1][1]] == [1, 4]
+    assert len({hidden for _, hidden, *_ in found}) > 2
+    assert [found[0][0], found[-1][0]] == [1, 3]
     assert found[-1][2] > 0.4
     assert found[-1][3] == 0.5
     assert found[0][3] < 0.3
@@ -109,7 +115,7 @@ def test_more_time_makes_no_smaller_model(paces: list[Config]) -> None:
         (0.2, 1, ("counts",), 0.5),
         (1, 1, ("counts",), 0.3),
         (2, 1, ("counts",), 0.15),
-        (20, 4, ("counts",), 0.15),
+        (20, 3, ("counts",), 0.15),
     ],
 )
 def test_what_teaches_follows_from_the_epochs(
@@ -123,6 +129,26 @@ def test_what_teaches_follows_from_the_epochs(
     given = {**width, "train.generations": 2, "train.teacher": "counts"}
     train = _fitted(Config().give(given), _corpus(600_000), 60 * minutes)[0].train
     assert (train.generations, train.teachers) == (2, ("counts",))
+
+
+def test_several_networks_are_joined(paces: list[Config]) -> None:
+    """Each is chosen as for its part of the time; the joined one is scored in what is left of it."""
+    corpus, found = _corpus(600_000), {}
+    for minutes in (2, 10, 30):
+        config, split = _fitted(Config(), corpus, 60 * minutes)
+        train, H = config.train, config.model.hidden
+        assert (train.join, train.chain) == (True, False)
+        part, N = 60 * minutes / train.generations, split.part("train").targets
+        assert config.model.hidden == max(
+            one for one in recipe._SIZES if recipe.enough(N, 20, one, 0.89 * part * 3e10 / (12 * one * one))
+        )
+        cost = recipe._joined_cost(Job(config, split))
+        assert cost == pytest.approx(train.generations**2, rel=0.2)
+        expected = rules(N, 20, H, train.epochs * N, networks=train.generations)
+        assert config.model.dropout == pytest.approx(expected["model.dropout"], abs=0.02)
+        found[minutes] = train.generations, train.epochs
+    assert [networks for networks, _ in found.values()] == [1, 2, 3]
+    assert all(8 <= epochs < 30 for _, epochs in list(found.values())[1:])
 
 
 @pytest.mark.parametrize(("seconds", "networks"), [(5, 1), (40, 1), (9, 2), (90, 2)])
@@ -140,8 +166,9 @@ def test_counts_take_their_part_of_the_time(seconds: float, networks: int) -> No
 
 def test_what_networks_read_is_counted() -> None:
     """A network that is given reads the text before the first network and the second, an earlier one once."""
-    for networks, readings in ((1, 1), (2, 3), (3, 4)):
-        config = Config().give({"train.generations": networks, "train.teacher": ("counts", "runs/other")})
+    for networks, readings, chain in ((1, 1, True), (2, 3, True), (3, 4, True), (3, 1, False)):
+        values = {"train.generations": networks, "train.teacher": ("counts", "runs/other")}
+        config = Config().give(values | {"train.chain": chain})
         assert recipe._readings(Job(config, _corpus(1_001))) == pytest.approx(readings / recipe.SCORING)
 
 
@@ -153,8 +180,8 @@ def test_a_width_that_is_given_is_the_one_that_is_measured(paces: list[Config]) 
     assert [config.model.hidden for config in paces[-2:]] == 2 * [given.model.hidden]
     assert given.train.generations == free.train.generations
     assert given.train.epochs == pytest.approx(free.train.epochs, rel=0.05)
-    small, _ = _fitted(Config().give({"model.hidden": 48}), _corpus(600_000), 12)
-    assert 16 < small.train.epochs < 29
+    small, _ = _fitted(Config().give({"model.hidden": 48}), _corpus(600_000), 8)
+    assert 8 < small.train.epochs < 16
     assert small.train.generations == 1, "not yet time for two"
     for name, share in (("counts", free.train.teacher_share), ("runs/other", 0.5)):
         taught, _ = _fitted(Config().give({**width, "train.teacher": name}), _corpus(60_000), 60)
@@ -192,7 +219,8 @@ def test_what_a_person_chose_is_kept(paces: list[Config]) -> None:
     assert split.split == (0.8, 0.2, 0.0)
     assert paces[-1].model.cell == "gru"
     assert paces[-1].train.lr == 0.01, "the pace is measured with them too"
-    assert 7.98 < 2.0 / config.run.eval_every <= 8, "the reports are those of these epochs"
+    assert config.train.generations == 3
+    assert 2.98 < 2.0 / config.run.eval_every <= 3, "the reports are those of these epochs"
     assert config.run.sample_every == 0.5
 
 
@@ -224,7 +252,7 @@ def test_the_time_of_measuring_is_not_left(monkeypatch: pytest.MonkeyPatch) -> N
         begun = clock[0]
         config, split = _fitted(Config(), corpus, 60, everything, begun)
         assert clock[0] == begun + measured
-        trained = config.train.epochs + recipe._readings(Job(config, split))
+        trained = config.train.epochs + _joining(config, split)
         seconds = trained * split.part("train").targets / _speed(config, split)
         assert seconds == pytest.approx(0.97 * 60 - measured, rel=0.01)
 

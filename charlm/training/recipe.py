@@ -72,11 +72,14 @@ _LONGEST = 20.0
 _RESERVE = 0.03
 """Share of the time for previews, checkpoints and slower moments."""
 
-_PER_NETWORK = 15
-"""Epochs of a network after which another one, taught by it, gains more than further epochs; see `_seen`."""
+_PER_NETWORK = 8
+"""Epochs of each of several networks that are joined; see `_seen`. With fewer, one network is as good."""
 
-_NETWORKS = 4
-"""Most networks of a run."""
+_NETWORKS = 3
+"""Most networks of a run: what they are joined to is as large as their number squared."""
+
+_JOINING = 4
+"""Times that joined networks are scored."""
 
 _COUNTS_SHARES = (0.15, 0.5)
 """Smallest and largest share of the counts of the text in what a network learns."""
@@ -189,21 +192,27 @@ def choose(job: Job, seconds: float, team: Team = ALONE) -> Job:
         """Characters that a network of H is trained on."""
         return usable * speed * _relative_pace(V, H, measured, cell)
 
-    hidden = job.config.model.hidden
-    if "model.hidden" not in given:
-        hidden = max(H for H in _SIZES if enough(N, V, H, trained(H)))
-    n = trained(hidden)
+    def width(networks: int) -> int:
+        """Hidden units of each of so many networks."""
+        if "model.hidden" in given:
+            return job.config.model.hidden
+        return max(H for H in _SIZES if enough(N, V, H, trained(H) / networks))
+
     networks = job.config.train.generations
     if "train.generations" not in given and job.corpus.usable("validation"):
-        networks = max(1, min(_NETWORKS, int(_seen(n / N, steps) / _PER_NETWORK)))
+        most = range(_NETWORKS, 1, -1)
+        pays = (M for M in most if _seen(trained(width(M)) / M / N, steps) >= _PER_NETWORK)
+        networks = next(pays, 1)
+    hidden = width(networks)
+    n = trained(hidden) / networks
     has_room = team.first(lambda: _COUNTED_MEMORY * (machine_bytes() or math.inf) >= N * BYTES)
     counts = None if has_room and job.corpus.usable("validation") else False
-    job = _with(job, job.config.choose(rules(N, V, hidden, n / networks, steps, cell, networks, counts)))
+    job = _with(job, job.config.choose(rules(N, V, hidden, n, steps, cell, networks, counts)))
     each = max(_FEWEST_VALIDATIONS, math.ceil(_VALIDATIONS / networks))
     one, validations = _VALIDATION_SHARE * seconds, networks * each
     if "run.eval_every" in given:
-        one = min(one, _VALIDATING / _validations(job, Pace(n / usable, 0.0), seconds) * seconds)
-    job = _in_part(job, n / usable, one)
+        one = min(one, _VALIDATING / _validations(job, Pace(networks * n / usable, 0.0), seconds) * seconds)
+    job = _in_part(job, networks * n / usable, one)
     chosen = pace(job, _measuring(seconds), team)
     left = team.first(lambda: (1 - _RESERVE) * seconds - (time.perf_counter() - started))
     if "run.eval_every" in given:
@@ -254,14 +263,20 @@ def _in_part(job: Job, speed: float, seconds: float) -> Job:
 def _epochs(job: Job, measured: Pace, seconds: float, validations: int) -> float:
     """Epochs of each network that fit into `seconds`.
 
-    Beside them fit so many validations, what teachers read, and the scoring of the whole split.
+    Beside them fit so many validations, what teachers read, the scoring of the joined networks, and of the
+    whole split.
 
     Raises `ConfigError` if not even one update fits.
     """
     train, held = job.corpus.part("train").targets, job.corpus.part("validation").targets
     seconds -= validations * measured.validation
-    if 0 < job.config.run.eval_length < held:
-        whole = held / (SCORING * measured.characters)
+    part = job.config.run.eval_length
+    joined = 1.0
+    if job.config.train.join:
+        joined = _joined_cost(job)
+        seconds -= _JOINING * joined * min(part or held, held) / (SCORING * measured.characters)
+    if 0 < part < held:
+        whole = joined * held / (SCORING * measured.characters)
         if is_scored_whole(held, (seconds - whole) * measured.characters):
             seconds -= whole
     count, total = job.config.train.generations, seconds * measured.characters / train - _readings(job)
@@ -280,8 +295,16 @@ def _readings(job: Job) -> float:
     """The epochs of training that take as long as what the networks read that teach."""
     train = job.config.train
     given = len(train.teachers) - (COUNTS in train.teachers)
+    if not train.chain:
+        return given / SCORING
     # networks of `train.teacher` read again for the second network
     return (given * min(2, train.generations) + train.generations - 1) / SCORING
+
+
+def _joined_cost(job: Job) -> float:
+    """The time in which the joined networks of a job read a text, over the time of one network."""
+    model, V = job.config.model, len(job.corpus.vocabulary)
+    return _relative_pace(V, model.hidden, job.config.train.generations * model.hidden, model.cell)
 
 
 def enough(N: int, V: int, H: int, n: float) -> bool:
@@ -338,7 +361,7 @@ def rules(
     seldom = 0.6 * math.log2(max(65, V) / 65)
     known = cell if cell in _RATES else "gru"
     if counts is None:
-        counts = _relative_pace(V, H, _COUNTING, known) < _COUNTED_SHARE * n / N
+        counts = _relative_pace(V, H, _COUNTING, known) < _COUNTED_SHARE * networks * n / N
     rates = _RATES[known]
     lr = min(rates.largest, rates.times_hidden / H)
     return {
@@ -360,8 +383,8 @@ def rules(
         "train.schedule": "cosine",
         "train.warmup": 100,
         "train.generations": networks,
-        "train.taught_share": 0.7,
-        "train.taught_drop": 0.3,
+        "train.chain": False,
+        "train.join": True,
         # counts know at once what a network has to learn, and in the end less than it
         "train.teacher": COUNTS if counts else "",
         "train.teacher_share": _counts_share(n / N, steps) if counts else 0.5,
