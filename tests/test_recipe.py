@@ -103,7 +103,7 @@ def test_more_time_makes_no_smaller_model(paces: list[Config]) -> None:
         found.append((networks, config.model.hidden, config.model.dropout, config.model.weight_drop))
     assert found == sorted(found, key=lambda one: one[:2])
     assert len({hidden for _, hidden, *_ in found}) > 2
-    assert [found[0][0], found[-1][0]] == [1, 3]
+    assert [found[0][0], found[-1][0]] == [1, 2]
     assert found[-1][2] > 0.4
     assert found[-1][3] == 0.5
     assert found[0][3] < 0.3
@@ -115,7 +115,7 @@ def test_more_time_makes_no_smaller_model(paces: list[Config]) -> None:
         (0.2, 1, ("counts",), 0.5),
         (1, 1, ("counts",), 0.3),
         (2, 1, ("counts",), 0.15),
-        (20, 3, ("counts",), 0.15),
+        (20, 2, ("counts",), 0.15),
     ],
 )
 def test_what_teaches_follows_from_the_epochs(
@@ -134,7 +134,7 @@ def test_what_teaches_follows_from_the_epochs(
 def test_several_networks_are_joined(paces: list[Config]) -> None:
     """Each is chosen as for its part of the time; the joined one is scored in what is left of it."""
     corpus, found = _corpus(600_000), {}
-    for minutes in (2, 10, 30):
+    for minutes in (2, 10, 60):
         config, split = _fitted(Config(), corpus, 60 * minutes)
         train, H = config.train, config.model.hidden
         assert (train.join, train.chain) == (True, False)
@@ -147,8 +147,8 @@ def test_several_networks_are_joined(paces: list[Config]) -> None:
         expected = rules(N, 20, H, train.epochs * N, networks=train.generations)
         assert config.model.dropout == pytest.approx(expected["model.dropout"], abs=0.02)
         found[minutes] = train.generations, train.epochs
-    assert [networks for networks, _ in found.values()] == [1, 2, 3]
-    assert all(8 <= epochs < 30 for _, epochs in list(found.values())[1:])
+    assert [networks for networks, _ in found.values()] == [1, 2, 2]
+    assert 8 <= found[10][1] < found[60][1]
 
 
 @pytest.mark.parametrize(("seconds", "networks"), [(5, 1), (40, 1), (9, 2), (90, 2)])
@@ -219,8 +219,8 @@ def test_what_a_person_chose_is_kept(paces: list[Config]) -> None:
     assert split.split == (0.8, 0.2, 0.0)
     assert paces[-1].model.cell == "gru"
     assert paces[-1].train.lr == 0.01, "the pace is measured with them too"
-    assert config.train.generations == 3
-    assert 2.98 < 2.0 / config.run.eval_every <= 3, "the reports are those of these epochs"
+    assert config.train.generations == 2
+    assert 3.98 < 2.0 / config.run.eval_every <= 4, "the reports are those of these epochs"
     assert config.run.sample_every == 0.5
 
 

@@ -75,7 +75,7 @@ _RESERVE = 0.03
 _PER_NETWORK = 8
 """Epochs of each of several networks that are joined; see `_seen`. With fewer, one network is as good."""
 
-_NETWORKS = 3
+_NETWORKS = 2
 """Most networks of a run: what they are joined to is as large as their number squared."""
 
 _JOINING = 4
