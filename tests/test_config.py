@@ -692,10 +692,11 @@ def test_every_text_counts_as_work(tmp_path: Path) -> None:
 
 
 def test_teachers_are_files_but_for_a_word(tmp_path: Path) -> None:
-    """Their paths are relative to the file, but `counts` is no path; an empty list is none."""
+    """Their paths are relative to the file, but `counts` is no path; an empty list, or nothing, is none."""
     text = "corpus: {path: a.txt}\ntrain:\n  teacher: %s\n"
     file = tmp_path / "none.yaml"
-    file.write_text(text % "[]")
-    assert load(file).train.teachers == ()
+    for nothing in ("[]", ""):
+        file.write_text(text % nothing)
+        assert load(file).train.teachers == ()
     file.write_text(text % "[counts, runs/a]")
     assert load(file).train.teachers == ("counts", str(tmp_path / "runs/a"))

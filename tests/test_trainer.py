@@ -675,7 +675,7 @@ def test_networks_without_a_chain_learn_alike(tmp_path: Path) -> None:
     assert table is not None
     for number in range(3):
         assert (trainer.begins_network, trainer.teachers_wait) == (True, number == 0)
-        assert len(list(trainer.prepare())) == (number == 0)
+        assert bool(list(trainer.prepare())) == (number == 0)
         assert (table.teachers, table.share) == (1, 0.5)
         begun.append(trainer.parameters.flat.copy())
         alone.parameters.flat[...], alone.mean.flat[...] = begun[-1], begun[-1]

@@ -76,9 +76,9 @@ class Key:
 
     def _converted(self, value: Any) -> Any:
         """`value` in the type of the default, without loss."""
+        if self.optional and (value is None or value in ([], ())):
+            return ""
         if self.paths and isinstance(value, (list, tuple)):
-            if not value and self.optional:
-                return ""
             if not value or "" in value:
                 raise ValueError(f"expected a path, or a list of paths, got {spoken(value)}")
             return tuple(map(_text, value))
