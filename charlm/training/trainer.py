@@ -384,7 +384,7 @@ class Trainer(contextlib.AbstractContextManager["Trainer"]):
         less, middle, more = (loss(1 + step * _FACTOR_STEP) for step in (-1, 0, 1))
         slope, curvature = (more - less) / 2, more - 2 * middle + less
         steps = -slope / curvature if curvature > 0 else 0.0
-        factor = round(1 + _FACTOR_STEP * min(2.0, max(-2.0, steps)), 2)
+        factor = round(1 + _FACTOR_STEP * min(4.0, max(-4.0, steps)), 2)
         best, lowest = None, loss(factor)
         tally.joined = tally.step
         if tally.best is None or lowest < tally.best:
