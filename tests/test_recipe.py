@@ -104,8 +104,8 @@ def test_more_time_makes_no_smaller_model(paces: list[Config]) -> None:
     assert found == sorted(found, key=lambda one: one[:2])
     assert len({hidden for _, hidden, *_ in found}) > 2
     assert [found[0][0], found[-1][0]] == [1, 2]
-    assert found[-1][2] > 0.4
-    assert found[-1][3] == 0.5
+    assert found[-1][2] > 0.24
+    assert found[-1][3] == 0.3
     assert found[0][3] < 0.3
 
 

@@ -78,6 +78,9 @@ _PER_NETWORK = 8
 _NETWORKS = 2
 """Most networks of a run: what they are joined to is as large as their number squared."""
 
+_JOINED_DROP = 0.6
+"""Factor of dropout and weight drop of networks that are joined: each may learn more by heart."""
+
 _JOINING = 4
 """Times that joined networks are scored."""
 
@@ -359,6 +362,7 @@ def rules(
     batch = _ROWS * round(n / _UPDATES / min(steps, _WINDOW) / _ROWS)
     batch = min(max(16, batch), 32 if steps >= _WINDOW else 64)
     seldom = 0.6 * math.log2(max(65, V) / 65)
+    drop = _JOINED_DROP if networks > 1 else 1.0
     known = cell if cell in _RATES else "gru"
     if counts is None:
         counts = _relative_pace(V, H, _COUNTING, known) < _COUNTED_SHARE * networks * n / N
@@ -368,9 +372,9 @@ def rules(
         "model.cell": cell,
         "model.hidden": H,
         "model.layers": _LAYERS,
-        "model.dropout": round(min(0.65, max(0.0, 0.08 * (overfitting - 2.5 + seldom))), 2),
+        "model.dropout": round(drop * min(0.65, max(0.0, 0.08 * (overfitting - 2.5 + seldom))), 2),
         "model.dropout_mask": "step",
-        "model.weight_drop": round(min(0.5, max(0.0, 0.07 * (overfitting - 1.0 + seldom / 2))), 2),
+        "model.weight_drop": round(drop * min(0.5, max(0.0, 0.07 * (overfitting - 1.0 + seldom / 2))), 2),
         "train.batch": batch,
         "train.seq_len": _WINDOW,
         "train.optimizer": "adamw",
