@@ -346,7 +346,8 @@ def rules(
     """The settings for a network of `H` that is trained on `n` characters of a text of `N`, of `V` different.
 
     `steps` is the usual length of a window; for lines, their mean length. `networks` are trained one after
-    the other, and joined. `counts` says whether the counts of the text teach; None where they do not take long.
+    the other, and joined. `counts` says whether the counts of the text teach; None where they do not take
+    long.
 
     The figures come from the runs in configs/README.md. Regularisation slows learning: dropout and
     weight drop begin where the text is seen often by a network that could learn it by heart, and
