@@ -180,6 +180,19 @@ def test_the_bar_says_that_a_teacher_reads(small: Path) -> None:
     assert "teacher: 0% of the text" in text
 
 
+def test_joined_networks_are_told(charlm: Run, small: Path) -> None:
+    """What becomes of several networks is said before, with the loss at the end, and by info."""
+    train = ("train", "--config", "small.yaml", "--set", "train.join=true", "--set", "run.sample_every=0")
+    several = charlm(*train, "--set", "train.generations=2", "--set", "train.chain=false").stderr
+    assert "\n2 networks one after the other, joined to one at the end\n" in several
+    assert "\nnetwork 2 of 2\n" in several
+    assert re.search(r"\n2 networks joined, logits times [01]\.[0-9]+: validation loss [0-9.]+ nats", several)
+    info = json.loads(charlm("info", "--checkpoint", "runs/small", "--json").stdout)
+    assert (info["joined"], info["config"]["model"]["hidden"]) == (2, 32)
+    one = charlm(*train, "--overwrite").stderr
+    assert re.search(r"\nlogits times [01]\.?[0-9]*: validation loss [0-9.]+ nats", one)
+
+
 def test_dotted_overrides_and_options(charlm: Run, small: Path) -> None:
     """--set, --corpus and --out override the file, and the run records what it was made with."""
     (small / "other.txt").write_text(TEXT.upper())

@@ -108,9 +108,9 @@ class Display:
             case Joining(networks):
                 self._advance(f"joining {counted(networks, 'network')}", 0)
             case Joined(networks, loss, factor, is_best):
-                what = f"{networks} networks joined" if networks > 1 else "logits"
-                kept = " *" if is_best else ", not better than before"
-                self._line(f"{what}, times {factor:g}: validation loss {losses(loss)}{kept}")
+                what = f"{networks} networks joined, " if networks > 1 else ""
+                kept = " *" if is_best else ", not better than the best before"
+                self._line(f"{what}logits times {factor:g}: validation loss {losses(loss)}{kept}")
             case Previewed(text):
                 most = min(_PREVIEW, self._columns() - len(_MARK))
                 lines = _wrapped(visible(text, keep="\n"), most)
