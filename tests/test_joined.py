@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -131,6 +132,9 @@ def test_a_run_ends_with_the_joined_network(tmp_path: Path) -> None:
     assert [type(event) for event in events[-3:]] == [Joining, Joined, Stopped]
     assert told == [Joined(3, best.progress["best"], told[0].factor, is_best=True)]
     assert (best.config.model.hidden, last.config.model.hidden) == (3 * 6, 6)
+    before, logged = (json.loads(line) for line in directory.metrics.read_text().splitlines()[-2:])
+    assert logged["validation_loss"] == told[0].loss
+    assert (logged["step"], logged["lr"], logged["train_loss"]) == (before["step"], before["lr"], None)
     assert (
         last.progress["best"]
         == best.progress["best"]

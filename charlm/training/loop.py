@@ -144,10 +144,12 @@ def _validate(trainer: Trainer, directory: RunDirectory, lr: float) -> Iterator[
 
 
 def _join(trainer: Trainer, directory: RunDirectory) -> Iterator[Event]:
-    """Join the networks, and keep what they become if it is better than the best of them."""
-    networks = len(trainer.earlier) + 1
+    """Join the networks, log their loss, and keep what they become if it is better than the best of them."""
+    networks, tally = len(trainer.earlier) + 1, trainer.tally
     yield Joining(networks)
     joined = trainer.join()
+    lr = trainer.config.train.lr * trainer.schedule.factor(tally.step - tally.begun - 1, tally.plateau)
+    yield from _log(trainer, directory, Line(**_numbers(trainer, Means(), lr, joined.loss)))
     if joined.best:
         yield from _save(trainer, directory, best=True, content=joined.best)
     yield from _save(trainer, directory)
