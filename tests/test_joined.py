@@ -134,6 +134,7 @@ def test_a_run_ends_with_the_joined_network(tmp_path: Path) -> None:
     assert (best.config.model.hidden, last.config.model.hidden) == (3 * 6, 6)
     before, logged = (json.loads(line) for line in directory.metrics.read_text().splitlines()[-2:])
     assert logged["validation_loss"] == told[0].loss
+    assert logged["chars_per_s"] > 0
     assert (logged["step"], logged["lr"], logged["train_loss"]) == (before["step"], before["lr"], None)
     assert (
         last.progress["best"]

@@ -149,7 +149,9 @@ def _join(trainer: Trainer, directory: RunDirectory) -> Iterator[Event]:
     yield Joining(networks)
     joined = trainer.join()
     lr = trainer.config.train.lr * trainer.schedule.factor(tally.step - tally.begun - 1, tally.plateau)
-    yield from _log(trainer, directory, Line(**_numbers(trainer, Means(), lr, joined.loss)))
+    numbers = _numbers(trainer, Means(), lr, joined.loss)
+    numbers["chars_per_s"] = round(tally.total.chars_per_s, 1)
+    yield from _log(trainer, directory, Line(**numbers))
     if joined.best:
         yield from _save(trainer, directory, best=True, content=joined.best)
     yield from _save(trainer, directory)
