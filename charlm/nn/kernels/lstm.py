@@ -28,14 +28,14 @@ class LSTMWindow(Window):
         ]
 
         def step(t: int) -> None:
-            a_t, ifo, i, f, o, g, c_before, c_t, tanh_c_t, h_t = views[t]
+            a_t, ifo, i, f, o, g, c_prev, c_t, tanh_c_t, h_t = views[t]
             np.matmul(rows[t], Wh.tiles, products)
             np.add(sums, a_t, sums)
             # i, f, o = sigmoid(a_t + h_{t-1} Wh);  g = tanh(…)
             sigmoid(sums_ifo, ifo)
             np.tanh(sums_g, g)
             # c_t = f * c_{t-1} + i * g
-            np.multiply(f, c_before, c_t)
+            np.multiply(f, c_prev, c_t)
             np.multiply(i, g, ig)
             np.add(c_t, ig, c_t)
             # h_t = o * tanh(c_t)
