@@ -109,7 +109,7 @@ def test_advice_for_lines_asks_for_lines(charlm: Run, small: Path) -> None:
     assert "trained 0.05 epochs" in done.stdout  # one update of twenty
     assert _advice(done.stdout)[0] == ["sample", "--checkpoint", "runs/small", "--num", "5"]
     again = charlm("train", "--config", "runs/small", "--resume").stdout
-    assert "this run is finished: 0.05 of 0.004 epochs" in again
+    assert "this run is finished: 0.05 of 0.05 epochs" in again
     longer = re.findall("to train longer: charlm (.*)", again)[0]
     assert longer.endswith("--set train.epochs=0.008")
 
@@ -191,6 +191,14 @@ def test_joined_networks_are_told(charlm: Run, small: Path) -> None:
     assert (info["joined"], info["config"]["model"]["hidden"]) == (2, 32)
     one = charlm(*train, "--overwrite").stderr
     assert re.search(r"\nlogits times [01]\.?[0-9]*: validation loss [0-9.]+ nats", one)
+    assert re.search(r"\nlogits times [01]\.?[0-9]* \(train.join\)", charlm("info").stdout)
+    longer = charlm(*train[:3], "--resume").stdout
+    assert "this run is finished: 3 of 3 epochs" in longer
+    none = charlm(
+        *train, "--overwrite", "--set", "corpus.split=[1, 0, 0]", "--set", "train.generations=2"
+    ).stderr
+    assert "train.join takes a validation split: without one, nothing is joined" in none
+    assert "joined to one at the end" not in none
 
 
 def test_dotted_overrides_and_options(charlm: Run, small: Path) -> None:

@@ -161,10 +161,15 @@ def test_what_taught_is_what_the_network_learned_from(charlm: Run, tmp_path: Pat
             trainer.update()
             if trainer.is_last_of_network:
                 tell(trainer.snapshot())
-        joined = trainer.join().best
+        joined = trainer.join()
         assert joined is not None
-        tell(joined)
-    shown = ["network 1 of 2, ", "network 2 of 2, ", "2 networks joined to one"]
+        assert joined.best is not None
+        tell(joined.best)
+    shown = [
+        "network 1 of 2, ",
+        "network 2 of 2, ",
+        f"2 networks joined to one, logits times {joined.factor}",
+    ]
     assert [[words in text for words in shown] for text in told] == np.eye(3).tolist()
     assert ["taught by counts" in text for text in told] == [True, False, True]
 

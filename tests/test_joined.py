@@ -87,6 +87,7 @@ def test_a_trainer_joins_its_networks_with_the_best_factor(tmp_path: Path, netwo
     trainer = _finished(tmp_path, train__generations=networks)
     singles, found = trainer.tally.best, trainer.join()
     assert singles is not None
+    assert found is not None
     assert found.best is not None
     assert found.loss == pytest.approx(_loss(trainer, found.factor), abs=1e-4)
     assert found.loss < singles
@@ -98,6 +99,7 @@ def test_a_trainer_joins_its_networks_with_the_best_factor(tmp_path: Path, netwo
         found.best.progress["best"] == found.best.progress["validation"] == trainer.tally.best == found.loss
     )
     assert (found.best.progress["networks"], found.best.training) == (networks, {})
+    assert found.best.progress["factor"] == found.factor
 
 
 def test_what_is_not_better_is_not_kept(tmp_path: Path) -> None:
@@ -118,7 +120,9 @@ def test_the_factor_stays_near_one(tmp_path: Path) -> None:
     for times, factor in ((9.0, 0.6), (1 / 81, 1.4), (0.0, 1.0)):
         for name in ("output.W", "output.b"):
             trainer.mean[name][...] *= times
-        assert trainer.join().factor == factor
+        found = trainer.join()
+        assert found is not None
+        assert found.factor == factor
 
 
 def test_a_run_ends_with_the_joined_network(tmp_path: Path) -> None:
@@ -181,6 +185,26 @@ def test_a_run_that_is_killed_while_it_joins_joins_when_it_is_resumed(
         checkpoint.load(expected.best).parameters.flat.tobytes()
     )
     assert again.tally.best == whole.tally.best
+
+
+@pytest.mark.parametrize("scorings", [0, 1, 3])
+def test_joining_can_be_stopped(tmp_path: Path, scorings: int) -> None:
+    """Asked to stop between two scorings, a run ends unfinished, and joins when it is resumed."""
+    trainer = make_trainer(tmp_path, **VALUES)
+    directory, told = RunDirectory(tmp_path / "run"), []
+    directory.create(trainer.config.to_commented_yaml())
+    asked = iter([False] * scorings + [True])
+    for event in run(trainer, directory, lambda: told[-1:] == [Joining(3)] and next(asked)):
+        told.append(event)
+    assert not any(isinstance(event, Joined) for event in told)
+    assert isinstance(told[-1], Stopped)
+    assert not told[-1].finished
+    again = make_trainer(tmp_path, **VALUES)
+    again.restore(checkpoint.load(directory.last), "run")
+    events = list(run(again, directory))
+    assert [type(event) for event in events] == [Joining, Joined, Stopped]
+    assert isinstance(events[-1], Stopped)
+    assert events[-1].finished
 
 
 def test_a_run_that_is_stopped_is_not_joined(tmp_path: Path) -> None:

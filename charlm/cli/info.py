@@ -66,7 +66,8 @@ def _contents(model: charlm.LanguageModel) -> Iterator[str]:
     yield f"update {about['step']:,}, epoch {about['epoch']:.2f}"
     train = model.config.train
     if about["joined"]:
-        yield f"{counted(about['joined'], 'network')} joined to one (train.join)"
+        networks = f"{about['joined']} networks joined to one, " if about["joined"] > 1 else ""
+        yield f"{networks}logits times {about['factor']:g} (train.join)"
     elif train.generations > 1:
         chain = ", each taught by those before it" * train.chain
         yield f"network {about['network']} of {train.generations}{chain}"

@@ -106,7 +106,9 @@ class Display:
             case Validated():
                 self._row(event, " *" * event.is_best)
             case Joining(networks):
-                self._advance(f"joining {counted(networks, 'network')}", 0)
+                if networks > 1:
+                    self._line(f"joining {networks} networks")
+                self._advance("scoring", 0)
             case Joined(networks, loss, factor, is_best):
                 what = f"{networks} networks joined, " if networks > 1 else ""
                 kept = " *" if is_best else ", not better than the best before"
@@ -135,7 +137,7 @@ class Display:
         networks = ""
         if count > 1:
             taught = ", each taught by those before it" * config.train.chain
-            joined = ", joined to one at the end" * config.train.join
+            joined = ", joined to one at the end" * (config.train.join and run.validated[1] > 0)
             networks = f"\n{count} networks one after the other{taught}{joined}"
         if config.train.teachers:
             names = ["the counts of the text" if name == COUNTS else name for name in config.train.teachers]

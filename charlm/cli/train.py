@@ -183,7 +183,8 @@ def _finish(started: Started, stopped: Stopped) -> None:
         with contextlib.suppress(OSError):  # nobody may be left to read it
             click.echo(f"stopped after update {stopped.step:,}; to continue: {resume}{_again(config)}")
         return
-    epochs = f"{short(stopped.epoch)} of {_epochs(config.train.epochs * config.train.generations)}"
+    planned = stopped.epoch * started.planned_steps / max(1, stopped.step)
+    epochs = f"{short(stopped.epoch)} of {_epochs(planned)}"
     if stopped.out_of_patience:
         click.echo(
             f"ended early, after update {stopped.step:,} ({epochs}): "
@@ -191,11 +192,11 @@ def _finish(started: Started, stopped: Stopped) -> None:
             f"to go on: {resume} --set train.patience=0{_again(config)}"
         )
     elif started.step == stopped.step:
-        longer = short(min(2 * config.train.epochs, 1e6))
-        click.echo(
-            f"this run is finished: {epochs}\n"
-            f"to train longer: {resume} --set train.epochs={longer}{_again(config)}"
-        )
+        networks = config.train.generations
+        more = f"train.epochs={short(min(2 * config.train.epochs, 1e6))}"
+        if networks > 1:  # more epochs are for the last network only
+            more = f"train.generations={networks + 1}"
+        click.echo(f"this run is finished: {epochs}\nto train longer: {resume} --set {more}{_again(config)}")
     if started.step < stopped.step:
         click.echo(
             f"trained {_epochs(stopped.epoch)} in {duration(stopped.seconds)} "

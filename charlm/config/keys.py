@@ -368,8 +368,8 @@ class TrainConfig:
     teacher: str | tuple[str, ...] = key(
         "",
         "models of the same vocabulary whose probabilities are learned too: a run, a checkpoint, `counts` "
-        "for the counts of the text itself, which teach the first network, or a list of these; they are "
-        "copied into the run",
+        "for the counts of the text itself, which teach until a network of the run can (train.chain), or a "
+        "list of these; they are copied into the run",
         paths=True,
         optional=True,
         fixed=True,
@@ -382,21 +382,22 @@ class TrainConfig:
     )
     taught_share: float = key(
         0.0,
-        "train.teacher_share of the networks after the first, which `counts` do not teach; 0 keeps it",
+        "train.teacher_share of the networks after the first in a chain, which no counts teach; 0: the same",
         at_least=0,
         at_most=1,
     )
     taught_drop: float = key(
         0.3,
-        "factor of model.dropout and model.weight_drop for the networks after the first: their teachers keep "
-        "them from learning the text by heart",
+        "factor of model.dropout and model.weight_drop for the networks after the first in a chain: their "
+        "teachers keep them from learning the text by heart",
         at_least=0,
         at_most=1,
     )
     join: bool = key(
         False,
-        "at the end, join the networks (train.generations) to one that is as wide as all together and adds "
-        "their logits, times the factor with the lowest validation loss; of one network, only multiply them",
+        "at the end, join the networks (train.generations), as their last updates leave them, to one that is "
+        "as wide as all together; its logits are the mean of theirs, times a factor from 0.6 to 1.4 for "
+        "which the validation loss is low; of one network, only multiply the logits",
     )
     seed: int = key(
         1, "seed of the initial parameters, of dropout, and of the order of lines", at_least=0, fixed=True

@@ -458,6 +458,7 @@ class LanguageModel:
             "corpus": loaded.corpus,
             "network": progress.get("generation", 0) + 1,
             "joined": progress.get("networks", 0),
+            "factor": progress.get("factor"),
             "step": progress["step"],
             "epoch": progress["epoch"],
             **dict.fromkeys(

@@ -60,6 +60,8 @@ def of_run(
         )
     if corpus.split[1] and trainer.best_of == "training":
         yield "the validation split is too short to score; best.npz goes by training loss"
+    if train.join and trainer.best_of == "training":
+        yield "train.join takes a validation split: without one, nothing is joined"
     if trainer.validates_in_part:
         scored, held = trainer.validation.targets, trainer.corpus.part("validation").targets
         end = "the whole is scored at the end" if trainer.scores_whole else "the whole would take too long"

@@ -91,13 +91,13 @@ def run(
     if saved != tally.step:
         yield from _save(trainer, directory)
     if trainer.finished and trainer.joins:
-        yield from _join(trainer, directory)
-    whole = None
-    if trainer.finished and trainer.scores_whole and tally.step > begun and tally.best is not None:
+        yield from _join(trainer, directory, should_stop)
+    whole, finished = None, trainer.finished and not trainer.joins
+    if finished and trainer.scores_whole and tally.step > begun and tally.best is not None:
         best = trainer.team.first(lambda: checkpoint.load(directory.best))
         whole = trainer.score(best.model, best.parameters, trainer.corpus.part("validation")).nats_per_char
     yield Stopped(
-        finished=trainer.finished,
+        finished=finished,
         out_of_patience=trainer.out_of_patience,
         step=tally.step,
         epoch=trainer.epoch,
@@ -143,11 +143,13 @@ def _validate(trainer: Trainer, directory: RunDirectory, lr: float) -> Iterator[
     yield Validated(**_numbers(trainer, means, lr, validation_loss), is_best=is_best)
 
 
-def _join(trainer: Trainer, directory: RunDirectory) -> Iterator[Event]:
+def _join(trainer: Trainer, directory: RunDirectory, should_stop: Callable[[], bool]) -> Iterator[Event]:
     """Join the networks, log their loss, and keep what they become if it is better than the best of them."""
     networks, tally = len(trainer.earlier) + 1, trainer.tally
     yield Joining(networks)
-    joined = trainer.join()
+    joined = trainer.join(should_stop)
+    if joined is None:
+        return
     lr = trainer.config.train.lr * trainer.schedule.factor(tally.step - tally.begun - 1, tally.plateau)
     numbers = _numbers(trainer, Means(), lr, joined.loss)
     numbers["chars_per_s"] = round(tally.total.chars_per_s, 1)

@@ -68,6 +68,8 @@ def check_memory(need: Need, config: Config) -> None:
     advice = f"use a smaller train.batch ({train.batch:,}) or train.seq_len ({train.seq_len:,})"
     if need.parameters > need.window:
         advice = f"use a smaller model.hidden ({model.hidden:,}) or model.layers ({model.layers:,})"
+        if train.join and train.generations > 1:
+            advice += f", or join fewer networks (train.generations, {train.generations:,})"
     if need.taught > max(need.parameters, need.window):
         advice = f"use fewer teachers (train.teacher) or train.generations ({train.generations:,})"
     raise ConfigError(

@@ -230,6 +230,7 @@ def choose(job: Job, seconds: float, team: Team = ALONE) -> Job:
         "run.sample_every": _digits(epochs / 4),
         "run.log_every": min(100, max(1, updates // 40)),
         "train.warmup": min(100, updates // 20),
+        "train.join": job.corpus.usable("validation"),
     }
     return _with(job, job.config.choose(rest))
 

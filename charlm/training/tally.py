@@ -71,7 +71,7 @@ class Tally:
     step: int = 0
     """Updates done."""
     generation: int = 0
-    """Networks of the run that are finished and teach this one."""
+    """Networks of the run that are finished."""
     begun: int = 0
     """Updates done before this network."""
     applied_before: int = 0

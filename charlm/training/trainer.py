@@ -6,7 +6,7 @@ Nothing here reads or writes files; `loop` does, around it.
 import contextlib
 import copy
 import math
-from collections.abc import Generator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -366,10 +366,11 @@ class Trainer(contextlib.AbstractContextManager["Trainer"]):
         can = self.config.train.join and self.best_of == "validation" and self.tally.step > 0
         return can and self.tally.joined != self.tally.step
 
-    def join(self) -> Join:
-        """Join the networks of the run (see `nn.joined`), with the factor that suits the validation text.
+    def join(self, should_stop: Callable[[], bool] = lambda: False) -> Join | None:
+        """Join the networks of the run (see `nn.joined`), with a factor that suits the validation text.
 
         The loss is convex in the factor: the vertex of a parabola through three losses is near the lowest.
+        It is sought from 0.6 to 1.4. `should_stop` is asked before each scoring; None if it says so.
         """
         networks, tally = [*self.earlier, self.mean], self.tally
         config = self.config.replace({"model.hidden": len(networks) * self.config.model.hidden})
@@ -378,19 +379,27 @@ class Trainer(contextlib.AbstractContextManager["Trainer"]):
         def params(factor: float) -> Parameters:
             return joined(networks, model.shapes(), factor / len(networks))
 
-        def loss(factor: float) -> float:
-            return self.score(model, params(factor), self.validation).nats_per_char
+        losses: dict[float, float] = {}
 
-        less, middle, more = (loss(1 + step * _FACTOR_STEP) for step in (-1, 0, 1))
-        slope, curvature = (more - less) / 2, more - 2 * middle + less
-        steps = -slope / curvature if curvature > 0 else 0.0
-        factor = round(1 + _FACTOR_STEP * min(4.0, max(-4.0, steps)), 2)
-        best, lowest = None, loss(factor)
+        def factors() -> Iterator[float]:
+            yield from (1 - _FACTOR_STEP, 1.0, 1 + _FACTOR_STEP)
+            less, middle, more = losses.values()
+            slope, curvature = (more - less) / 2, more - 2 * middle + less
+            steps = -slope / curvature if curvature > 0 else 0.0
+            yield round(1 + _FACTOR_STEP * min(4.0, max(-4.0, steps)), 2)
+
+        for factor in factors():
+            if self.team.agree(should_stop()):
+                return None
+            losses[factor] = self.score(model, params(factor), self.validation).nats_per_char
+        factor = min(losses, key=lambda one: (losses[one], abs(one - 1)))
+        best, lowest = None, losses[factor]
         tally.joined = tally.step
         if tally.best is None or lowest < tally.best:
             tally.best, tally.best_step = lowest, tally.step
             whole = self.snapshot()
-            progress = {**whole.progress, "validation": lowest, "networks": len(networks)}
+            made = {"validation": lowest, "networks": len(networks), "factor": factor}
+            progress = whole.progress | made
             best = replace(whole, config=config, parameters=params(factor), progress=progress, training={})
         return Join(lowest, factor, best)
 
