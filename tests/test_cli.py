@@ -189,6 +189,8 @@ def test_joined_networks_are_told(charlm: Run, small: Path) -> None:
     assert re.search(r"\n2 networks joined, logits times [01]\.[0-9]+: validation loss [0-9.]+ nats", several)
     info = json.loads(charlm("info", "--checkpoint", "runs/small", "--json").stdout)
     assert (info["joined"], info["config"]["model"]["hidden"]) == (2, 32)
+    longer = charlm("train", "--config", "runs/small", "--resume").stdout
+    assert "--resume --set train.generations=3\n" in longer
     one = charlm(*train, "--overwrite").stderr
     assert re.search(r"\nlogits times [01]\.?[0-9]*: validation loss [0-9.]+ nats", one)
     assert re.search(r"\nlogits times [01]\.?[0-9]* \(train.join\)", charlm("info").stdout)
