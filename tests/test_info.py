@@ -17,6 +17,7 @@ from test_history import log_line, write_run
 from charlm.config.reading import resolve
 from charlm.runs import checkpoint
 from charlm.runs.log import COLUMNS
+from charlm.training.joining import join
 from charlm.web import assembly
 
 LINES = [log_line(100), log_line(200, validation_loss=2.25), log_line(300, train_loss=None, grad_norm=None)]
@@ -161,7 +162,7 @@ def test_what_taught_is_what_the_network_learned_from(charlm: Run, tmp_path: Pat
             trainer.update()
             if trainer.is_last_of_network:
                 tell(trainer.snapshot())
-        joined = trainer.join()
+        joined = join(trainer)
         assert joined is not None
         assert joined.best is not None
         tell(joined.best)

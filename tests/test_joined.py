@@ -18,6 +18,7 @@ from charlm.runs import checkpoint
 from charlm.runs.checkpoint import Checkpoint
 from charlm.runs.directory import RunDirectory
 from charlm.training.events import Joined, Joining, Stopped, Validated
+from charlm.training.joining import join
 from charlm.training.loop import run
 from charlm.training.trainer import Trainer
 
@@ -85,7 +86,7 @@ def _loss(trainer: Trainer, factor: float) -> float:
 def test_a_trainer_joins_its_networks_with_the_best_factor(tmp_path: Path, networks: int) -> None:
     """The checkpoint is a model as wide as all, with the loss of the mean logits at the best factor."""
     trainer = _finished(tmp_path, train__generations=networks)
-    singles, found = trainer.tally.best, trainer.join()
+    singles, found = trainer.tally.best, join(trainer)
     assert singles is not None
     assert found is not None
     assert found.best is not None
@@ -120,7 +121,7 @@ def test_the_factor_stays_near_one(tmp_path: Path) -> None:
     for times, factor in ((9.0, 0.6), (1 / 81, 1.4), (0.0, 1.0)):
         for name in ("output.W", "output.b"):
             trainer.mean[name][...] *= times
-        found = trainer.join()
+        found = join(trainer)
         assert found is not None
         assert found.factor == factor
 

@@ -72,6 +72,7 @@ LAYERS = [
     ["inference.judge"],
     ["inference.surprisal"],
     ["training.trainer"],
+    ["training.joining"],
     [
         "training.loop",
         "training.checking",

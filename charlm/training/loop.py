@@ -32,6 +32,7 @@ from charlm.training.events import (
     Validated,
     Warned,
 )
+from charlm.training.joining import join
 from charlm.training.tally import Means
 from charlm.training.trainer import Trainer
 
@@ -147,7 +148,7 @@ def _join(trainer: Trainer, directory: RunDirectory, should_stop: Callable[[], b
     """Join the networks, log their loss, and keep what they become if it is better than the best of them."""
     networks, tally = len(trainer.earlier) + 1, trainer.tally
     yield Joining(networks)
-    joined = trainer.join(should_stop)
+    joined = join(trainer, should_stop)
     if joined is None:
         return
     lr = trainer.config.train.lr * trainer.schedule.factor(tally.step - tally.begun - 1, tally.plateau)

@@ -6,10 +6,9 @@ Nothing here reads or writes files; `loop` does, around it.
 import contextlib
 import copy
 import math
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Generator
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -20,7 +19,6 @@ from charlm.config.keys import COUNTS, KEYS, plain
 from charlm.data.texts import Text
 from charlm.inference.counts import BYTES
 from charlm.inference.score import Score, score
-from charlm.nn.joined import joined
 from charlm.nn.model import Model
 from charlm.nn.parameters import Parameters
 from charlm.optim.clipping import clip_factor
@@ -55,21 +53,6 @@ _AT_THE_END = 0.1
 def is_scored_whole(held: float, trained: float) -> bool:
     """Whether `held` characters are few enough to be scored after training on `trained` ones."""
     return held <= SCORING * _AT_THE_END * trained
-
-
-_FACTOR_STEP = 0.1
-"""Distance of the factors of the logits at which joined networks are scored."""
-
-
-class Join(NamedTuple):
-    """The networks of a run as one."""
-
-    loss: float
-    """Its validation loss in nats per character."""
-    factor: float
-    """The factor of the mean of the logits."""
-    best: Checkpoint | None
-    """The network, if it is better than every one that was validated."""
 
 
 class Trainer(contextlib.AbstractContextManager["Trainer"]):
@@ -365,43 +348,6 @@ class Trainer(contextlib.AbstractContextManager["Trainer"]):
         """Whether the networks are to be joined after the last update."""
         can = self.config.train.join and self.best_of == "validation" and self.tally.step > 0
         return can and self.tally.joined != self.tally.step
-
-    def join(self, should_stop: Callable[[], bool] = lambda: False) -> Join | None:
-        """Join the networks of the run (see `nn.joined`), with a factor that suits the validation text.
-
-        The loss is convex in the factor: the vertex of a parabola through three losses is near the lowest.
-        It is sought from 0.6 to 1.4. `should_stop` is asked before each scoring; None if it says so.
-        """
-        networks, tally = [*self.earlier, self.mean], self.tally
-        config = self.config.replace({"model.hidden": len(networks) * self.config.model.hidden})
-        model = build_model(config.model, self.model.vocab, config.run.kernel)
-
-        def params(factor: float) -> Parameters:
-            return joined(networks, model.shapes(), factor / len(networks))
-
-        losses: dict[float, float] = {}
-
-        def factors() -> Iterator[float]:
-            yield from (1 - _FACTOR_STEP, 1.0, 1 + _FACTOR_STEP)
-            less, middle, more = losses.values()
-            slope, curvature = (more - less) / 2, more - 2 * middle + less
-            steps = -slope / curvature if curvature > 0 else 0.0
-            yield round(1 + _FACTOR_STEP * min(4.0, max(-4.0, steps)), 2)
-
-        for factor in factors():
-            if self.team.agree(should_stop()):
-                return None
-            losses[factor] = self.score(model, params(factor), self.validation).nats_per_char
-        factor = min(losses, key=lambda one: (losses[one], abs(one - 1)))
-        best, lowest = None, losses[factor]
-        tally.joined = tally.step
-        if tally.best is None or lowest < tally.best:
-            tally.best, tally.best_step = lowest, tally.step
-            whole = self.snapshot()
-            made = {"validation": lowest, "networks": len(networks), "factor": factor}
-            progress = whole.progress | made
-            best = replace(whole, config=config, parameters=params(factor), progress=progress, training={})
-        return Join(lowest, factor, best)
 
     def __exit__(self, *error: object) -> None:
         self.sharded.pool.close()
