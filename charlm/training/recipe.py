@@ -210,7 +210,9 @@ def choose(job: Job, seconds: float, team: Team = ALONE) -> Job:
     n = trained(hidden) / networks
     has_room = team.first(lambda: _COUNTED_MEMORY * (machine_bytes() or math.inf) >= N * BYTES)
     counts = None if has_room and job.corpus.usable("validation") else False
-    job = _with(job, job.config.choose(rules(N, V, hidden, n, steps, cell, networks, counts)))
+    settings = rules(N, V, hidden, n, steps, cell, networks, counts)
+    settings["train.join"] = job.corpus.usable("validation")
+    job = _with(job, job.config.choose(settings))
     each = max(_FEWEST_VALIDATIONS, math.ceil(_VALIDATIONS / networks))
     one, validations = _VALIDATION_SHARE * seconds, networks * each
     if "run.eval_every" in given:
@@ -230,7 +232,6 @@ def choose(job: Job, seconds: float, team: Team = ALONE) -> Job:
         "run.sample_every": _digits(epochs / 4),
         "run.log_every": min(100, max(1, updates // 40)),
         "train.warmup": min(100, updates // 20),
-        "train.join": job.corpus.usable("validation"),
     }
     return _with(job, job.config.choose(rest))
 
@@ -390,7 +391,6 @@ def rules(
         "train.warmup": 100,
         "train.generations": networks,
         "train.chain": False,
-        "train.join": True,
         # counts know at once what a network has to learn, and in the end less than it
         "train.teacher": COUNTS if counts else "",
         "train.teacher_share": _counts_share(n / N, steps) if counts else 0.5,
