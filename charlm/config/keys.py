@@ -368,8 +368,8 @@ class TrainConfig:
     teacher: str | tuple[str, ...] = key(
         "",
         "models of the same vocabulary whose probabilities are learned too: a run, a checkpoint, `counts` "
-        "for the counts of the text itself, which teach until a network of the run can (train.chain), or a "
-        "list of these; they are copied into the run",
+        "for the counts of the text itself, or a list of these; models are copied into the run. In a chain, "
+        "counts teach the first network only",
         paths=True,
         optional=True,
         fixed=True,
@@ -396,8 +396,8 @@ class TrainConfig:
     join: bool = key(
         False,
         "at the end, join the networks (train.generations), as their last updates leave them, to one that is "
-        "as wide as all together; its logits are the mean of theirs, times a factor from 0.6 to 1.4 for "
-        "which the validation loss is low; of one network, only multiply the logits",
+        "as wide as all together. Its logits are the mean of theirs, times a factor from 0.6 to 1.4 for "
+        "which the validation loss is low. Of one network, only the logits are multiplied",
     )
     seed: int = key(
         1, "seed of the initial parameters, of dropout, and of the order of lines", at_least=0, fixed=True

@@ -8,8 +8,8 @@ side by side in each layer, and no weight leads from one to another::
     Wx = diag(Wx_1, …, Wx_M) of a layer above;  Wh = diag(Wh_1, …, Wh_M)
     logits = s Σ_m logits_m;   with s = 1/M, softmax(logits) is the geometric mean of the p_m, normalised
 
-A pool of opinions that multiplies them is called a product of experts, or a logarithmic opinion pool
-(Heskes 1998: the loss of the pool is the mean loss less the mean divergence of the p_m from it).
+This is a logarithmic opinion pool: its loss is the mean loss, less the mean divergence of the p_m from the
+pool (Heskes 1998).
 """
 
 from collections.abc import Mapping, Sequence
@@ -22,7 +22,7 @@ from charlm.nn.parameters import Parameters, Params
 def joined(networks: Sequence[Params], shapes: Mapping[str, Shape], scale: float) -> Parameters:
     """The parameters of the network of the given `shapes` whose logits are `scale` times the sum of all.
 
-    Its hidden units are those of the `networks`, which differ in nothing else.
+    The `networks` may differ in their number of hidden units only.
     """
     whole = Parameters(shapes, networks[0][f"{OUTPUT}.W"].dtype)
     start = 0

@@ -345,7 +345,7 @@ class Trainer(contextlib.AbstractContextManager["Trainer"]):
 
     @property
     def joins(self) -> bool:
-        """Whether the networks are to be joined after the last update."""
+        """Whether the networks will be joined after the last update."""
         can = self.config.train.join and self.best_of == "validation" and self.tally.step > 0
         return can and self.tally.joined != self.tally.step
 
