@@ -48,8 +48,9 @@ def test_logits_are_the_scaled_sum_of_naive_networks(form: str, widths: tuple[in
 
 VALUES: dict[str, Any] = {
     "train__join": True,
-    "train__epochs": 10.0,
+    "train__epochs": 15.0,
     "train__lr": 0.03,
+    "train__schedule": "cosine",
     "train__average": 0.5,
     "train__generations": 3,
     "model__dropout": 0.2,
