@@ -26,7 +26,7 @@ V = 6
 
 
 @pytest.mark.parametrize("form", ["rnn", "lstm", "gru after", "gru before"])
-@pytest.mark.parametrize("widths", [(5,), (4, 7), (6, 6, 6)], ids=str)
+@pytest.mark.parametrize("widths", [(5,), (4, 7), (6, 6, 6), (320, 256)], ids=str)
 @pytest.mark.parametrize("layers", [1, 2, 3])
 def test_logits_are_the_scaled_sum_of_naive_networks(form: str, widths: tuple[int, ...], layers: int) -> None:
     """The joined network carries the states of all, and has the sum of their logits times the scale."""
@@ -35,7 +35,7 @@ def test_logits_are_the_scaled_sum_of_naive_networks(form: str, widths: tuple[in
     for H in widths:
         shapes = make_model(form, layers, V, H).shapes()
         size = Parameters(shapes).flat.size
-        own = Parameters(shapes, flat=rng.normal(0, 0.7, size))
+        own = Parameters(shapes, flat=rng.normal(0, H**-0.5, size))
         zero = [[np.zeros((1, H)) for _ in range(1 + (form == "lstm"))] for _ in range(layers)]
         networks.append(own)
         expected += 0.4 * Network(form, own, ids, ids, zero).logits[:, 0]

@@ -6,7 +6,9 @@ side by side in each layer, and no weight leads from one to another::
     h = (h_1, …, h_M)
     Wx = (Wx_1, …, Wx_M) of the first layer, which all read alike;  b = (b_1, …, b_M)
     Wx = diag(Wx_1, …, Wx_M) of a layer above;  Wh = diag(Wh_1, …, Wh_M)
-    logits = s Σ_m logits_m;   with s = 1/M, softmax(logits) is the geometric mean of the p_m, normalised
+    logits = scale Σ_m logits_m
+
+With `scale` 1/M, softmax(logits) is the geometric mean of the p_m, normalised.
 
 This is a logarithmic opinion pool: its loss is the mean loss, less the mean divergence of the p_m from the
 pool (Heskes 1998).

@@ -222,7 +222,7 @@ class Trainer(contextlib.AbstractContextManager["Trainer"]):
                 yield from self.table.add_network(*nets[number - self._counts_teach], team)
 
     def _begin_network(self) -> None:
-        """Begin the next network; the one that is finished teaches it."""
+        """Begin the next network; in a chain, the one that is finished teaches it."""
         tally = self.tally
         self.earlier.append(self.mean.copy())
         if len(self._chain) == 1:
